@@ -1,0 +1,91 @@
+"""Golden cases: photo in, tensor and embedding out. Rust, Kotlin and Swift check the same folders.
+
+The photos are the project's own renders. A case whose photo is a PNG checks the resize and the network exactly; one
+with a JPEG adds the decoder, and two decoders may differ by a level or two.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .graph import EMBEDDING
+from .preprocess import Box, open_upright, squash
+from .runtime import Network, softmax
+
+EXIF_ORIENTATION = 0x0112
+ROTATED = 6
+
+
+@dataclass(frozen=True)
+class Case:
+    """`source` lies under the folder of renders; `part` of it becomes the photo; `crop` is the user's box on that."""
+
+    name: str
+    source: str
+    suffix: str
+    part: Box | None = None
+    crop: Box | None = None
+    orientation: int | None = None
+
+
+CASES = (
+    Case("plain-mug", "photos/mug-01-1.jpg", ".png"),
+    Case("plain-bowl", "queries/bowl-03.jpg", ".png"),
+    Case("plain-wide", "photos/plate-02-1.jpg", ".png", part=(8, 60, 240, 130)),
+    Case("smaller-than-input", "photos/mug-05-2.jpg", ".png", part=(70, 60, 110, 90)),
+    Case("crop-tall", "queries/mug-02.jpg", ".png", crop=(61, 37, 117, 171)),
+    Case("jpeg-bowl", "photos/bowl-06-1.jpg", ".jpg"),
+    Case("jpeg-bottle", "photos/bottle-02-2.jpg", ".jpg"),
+    Case("jpeg-query", "queries/plate-01.jpg", ".jpg"),
+    Case("jpeg-orientation-6", "queries/mug-07.jpg", ".jpg", part=(0, 30, 256, 180), orientation=ROTATED),
+)
+
+
+def write_photo(case: Case, source: Path, target: Path) -> None:
+    if case.suffix == source.suffix and case.part is None and case.orientation is None:
+        shutil.copyfile(source, target)
+        return
+    picture = open_upright(source)
+    if case.part is not None:
+        x, y, w, h = case.part
+        picture = picture.crop((x, y, x + w, y + h))
+    exif = Image.Exif()
+    if case.orientation is not None:
+        # Stored turned a quarter to the left; the tag tells the reader to turn it back.
+        picture = picture.transpose(Image.Transpose.ROTATE_90)
+        exif[EXIF_ORIENTATION] = case.orientation
+    if case.suffix == ".jpg":
+        picture.save(target, quality=92, subsampling=0, exif=exif)
+    else:
+        picture.save(target, optimize=True)
+
+
+def expectation(case: Case, pixels: np.ndarray, network: Network, manifest: dict) -> dict:
+    outputs = network(pixels[None])
+    attributes = {}
+    for head in manifest["heads"]:
+        probabilities = softmax(outputs[head["output"]][0].astype(np.float64))
+        best = int(probabilities.argmax())
+        attributes[head["name"]] = {"label": head["labels"][best], "probability": round(float(probabilities[best]), 6)}
+    return {
+        "crop": None if case.crop is None else list(case.crop),
+        "embedding": [round(float(v), 8) for v in outputs[EMBEDDING][0]],
+        "attributes": attributes,
+    }
+
+
+def write_golden(photos: Path, target: Path, network: Network, manifest: dict) -> None:
+    width, height = manifest["input"]["width"], manifest["input"]["height"]
+    for case in CASES:
+        folder = target / case.name
+        folder.mkdir(parents=True)
+        photo = folder / f"photo{case.suffix}"
+        write_photo(case, photos / case.source, photo)
+        pixels = squash(open_upright(photo), width, height, case.crop)
+        Image.fromarray(pixels).save(folder / "input.png", optimize=True)
+        expected = expectation(case, pixels, network, manifest)
+        (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")

@@ -1,0 +1,126 @@
+"""The student as an ONNX graph, in f32 and quantised.
+
+The graph is written node by node instead of traced, so that it holds exactly the patterns the Rust core recognises:
+Conv with explicit padding, Clip, GlobalAveragePool, Flatten, Gemm.
+"""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from .backbone import Student, same_padding
+from .preprocess import normalise
+
+OPSET, IR_VERSION = 13, 8
+INPUT, EMBEDDING = "image", "embedding"
+# An input scale of 2 / 255 would put every pixel value half-way between two levels, where the last bit of a float
+# decides. With 1 / 127 no pixel value comes near a tie.
+INPUT_SCALE, INPUT_ZERO_POINT = 1 / 127, 128
+
+
+def build(student: Student, side: int) -> onnx.ModelProto:
+    """One input [1, 3, side, side]; outputs `embedding` [1, dim] and one [1, labels] of logits a head."""
+    nodes, constants = [], []
+
+    def constant(name: str, value: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    low = constant("relu6_low", np.array(0, np.float32))
+    high = constant("relu6_high", np.array(6, np.float32))
+    x, size = INPUT, side
+    for i, conv in enumerate(student.backbone.convolutions):
+        kernel, stride = conv.kernel_size[0], conv.stride[0]
+        before, after = same_padding(size, kernel, stride)
+        kind = "depthwise" if conv.groups > 1 else f"conv{kernel}x{kernel}"
+        name = f"{i:02}_{kind}"
+        weight = constant(f"{name}_weight", conv.weight.detach().numpy())
+        bias = constant(f"{name}_bias", conv.bias.detach().numpy())
+        nodes.append(
+            helper.make_node(
+                "Conv",
+                [x, weight, bias],
+                [f"{name}_sum"],
+                name=name,
+                kernel_shape=[kernel, kernel],
+                strides=[stride, stride],
+                pads=[before, before, after, after],
+                group=conv.groups,
+            )
+        )
+        x = f"{name}_out"
+        nodes.append(helper.make_node("Clip", [f"{name}_sum", low, high], [x], name=f"{name}_relu6"))
+        size = -(-size // stride)
+    nodes.append(helper.make_node("GlobalAveragePool", [x], ["pooled_map"], name="pool"))
+    nodes.append(helper.make_node("Flatten", ["pooled_map"], ["pooled"], name="flatten"))
+    outputs = []
+    for name, linear in {EMBEDDING: student.embedding, **student.heads}.items():
+        weight = constant(f"{name}_weight", linear.weight.detach().numpy())
+        bias = constant(f"{name}_bias", linear.bias.detach().numpy())
+        nodes.append(helper.make_node("Gemm", ["pooled", weight, bias], [name], name=f"{name}_gemm", transB=1))
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, linear.out_features]))
+    source = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, 3, side, side])
+    graph = helper.make_graph(nodes, "magpie", [source], outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    model.producer_name = "magpie_models"
+    model = onnx.shape_inference.infer_shapes(model)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class Photos(CalibrationDataReader):
+    """uint8 [N, side, side, 3], one photo at a time, as ONNX Runtime's calibrator wants them."""
+
+    def __init__(self, pixels: np.ndarray):
+        self.pixels, self.next = pixels, 0
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        if self.next == len(self.pixels):
+            return None
+        self.next += 1
+        return {INPUT: normalise(np.asarray(self.pixels[self.next - 1 : self.next]))}
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self.pixels, self.next = self.pixels[start_index:end_index], 0
+
+
+def quantise(model: onnx.ModelProto, photos: np.ndarray) -> onnx.ModelProto:
+    """QDQ: s8 weights per channel, u8 activations with the ranges seen on `photos`; the Clip nodes become saturation.
+
+    The Gemm outputs stay f32: they leave the network, and eight bits there would only cost precision.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "f32.onnx"), Path(folder, "int8.onnx")
+        onnx.save(model, source)
+        quantize_static(
+            source,
+            target,
+            Photos(photos),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={
+                "OpTypesToExcludeOutputQuantization": ["Gemm"],
+                "TensorQuantOverrides": {
+                    INPUT: [
+                        {
+                            "quant_type": QuantType.QUInt8,
+                            "scale": np.array(INPUT_SCALE, np.float32),
+                            "zero_point": np.array(INPUT_ZERO_POINT, np.uint8),
+                        }
+                    ]
+                },
+            },
+        )
+        quantised = onnx.load(target)
+    onnx.checker.check_model(quantised, full_check=True)
+    return quantised

@@ -1,0 +1,36 @@
+"""Runs an exported network with ONNX Runtime, the reference that the Rust core is compared with."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from .graph import EMBEDDING, INPUT
+from .preprocess import normalise
+
+
+class Network:
+    def __init__(self, model: Path | bytes, threads: int = 1):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        source = model if isinstance(model, bytes) else str(model)
+        self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def __call__(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """uint8 [N, H, W, 3] -> each output [N, n]; the embedding at unit length, the heads as logits."""
+        parts = [
+            self.session.run(self.outputs, {INPUT: normalise(np.asarray(pixels[i : i + 1]))})
+            for i in range(len(pixels))
+        ]
+        result = {name: np.concatenate(values) for name, values in zip(self.outputs, zip(*parts))}
+        embedding = result[EMBEDDING]
+        result[EMBEDDING] = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+        return result
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
