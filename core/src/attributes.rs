@@ -1,0 +1,26 @@
+//! What the network says of a photo beside its embedding.
+
+use serde::Serialize;
+
+/// One attribute of a photo, e.g. its colour.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Attribute {
+    /// Name of the head, e.g. `colour`.
+    pub name: String,
+    /// The most probable label, e.g. `green`.
+    pub label: String,
+    /// Its softmax probability, 0 to 1. Not calibrated unless the model card says so.
+    pub probability: f32,
+}
+
+/// The attributes of a photo, in the order of the manifest's heads.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Attributes(pub Vec<Attribute>);
+
+impl Attributes {
+    /// The attribute called `name`.
+    pub fn get(&self, name: &str) -> Option<&Attribute> {
+        self.0.iter().find(|attribute| attribute.name == name)
+    }
+}

@@ -1,0 +1,167 @@
+//! Which format it is, and the formats other than JPEG.
+
+use image::codecs::{png::PngDecoder, webp::WebPDecoder};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
+
+use super::limits::{Limits, TimedReader};
+use super::region::Region;
+use super::{jpeg, orient};
+use crate::error::PhotoError;
+use crate::recipe::Recipe;
+
+/// A picture format that can be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// JPEG, baseline or progressive.
+    Jpeg,
+    /// PNG.
+    Png,
+    /// WebP, lossy or lossless, first frame.
+    WebP,
+}
+
+/// Tells the format from the first bytes; the file's name does not count.
+pub fn sniff(bytes: &[u8]) -> Result<Format, PhotoError> {
+    let at = |from: usize, magic: &[u8]| bytes.get(from..).is_some_and(|rest| rest.starts_with(magic));
+    if at(0, &[0xff, 0xd8, 0xff]) {
+        return Ok(Format::Jpeg);
+    }
+    if at(0, b"\x89PNG\r\n\x1a\n") {
+        return Ok(Format::Png);
+    }
+    if at(0, b"RIFF") && at(8, b"WEBP") {
+        return Ok(Format::WebP);
+    }
+    let found = if at(4, b"ftyphei") || at(4, b"ftypmif1") || at(4, b"ftyphev") {
+        Some("HEIC; save it as JPEG")
+    } else if at(4, b"ftypavi") {
+        Some("AVIF; save it as JPEG")
+    } else if at(0, b"GIF8") {
+        Some("GIF")
+    } else if at(0, b"BM") {
+        Some("BMP")
+    } else if at(0, b"%PDF") {
+        Some("PDF")
+    } else if std::str::from_utf8(&bytes[..bytes.len().min(64)]).is_ok() {
+        Some("text")
+    } else {
+        None
+    };
+    Err(PhotoError::UnknownFormat { found })
+}
+
+/// What the caller wants of a photo, so that no more is decoded than that.
+pub(super) struct Need {
+    pub(super) region: Option<Region>,
+    /// Width and height of the network's input.
+    pub(super) input: (u32, u32),
+}
+
+impl Need {
+    /// The region, checked against an upright photo of this size.
+    pub(super) fn region(&self, upright: (u32, u32)) -> Result<Region, PhotoError> {
+        Region::of(self.region, upright.0, upright.1)
+    }
+}
+
+/// A decoded photo: stored pixels, possibly at a fraction of the full size, and how to turn them upright.
+#[derive(Debug, Clone)]
+pub struct Photo {
+    pub(super) rgb: RgbImage,
+    pub(super) orientation: Orientation,
+    /// Width and height as stored at full size.
+    pub(super) full: (u32, u32),
+}
+
+impl Photo {
+    pub(super) fn new(rgb: RgbImage, orientation: Orientation, full: (u32, u32)) -> Self {
+        Photo { rgb, orientation, full }
+    }
+
+    /// Width and height of the upright photo at full size: the space of [`Region`].
+    pub fn size(&self) -> (u32, u32) {
+        orient::turned(self.orientation, self.full)
+    }
+
+    /// Width and height that were decoded, as stored.
+    pub fn decoded_size(&self) -> (u32, u32) {
+        self.rgb.dimensions()
+    }
+}
+
+/// Decodes a photo for a recipe's input, under the limits, after checking the region against the header.
+///
+/// JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and 1/1 that leaves the region at least twice the input's size.
+/// Transparent pixels are laid on white, as catalogue cut-outs are shown. Colour profiles are not applied.
+pub fn decode(bytes: &[u8], region: Option<Region>, recipe: &Recipe, limits: &Limits) -> Result<Photo, PhotoError> {
+    limits.check_bytes(bytes)?;
+    let need = Need { region, input: (recipe.width, recipe.height) };
+    match sniff(bytes)? {
+        Format::Jpeg => jpeg::decode(bytes, &need, limits),
+        Format::Png => {
+            let failed = |error| translate("PNG", error, limits);
+            full_size("PNG", PngDecoder::new(TimedReader::new(bytes, limits)).map_err(failed)?, &need, limits)
+        }
+        Format::WebP => {
+            let failed = |error| translate("WebP", error, limits);
+            full_size("WebP", WebPDecoder::new(TimedReader::new(bytes, limits)).map_err(failed)?, &need, limits)
+        }
+    }
+}
+
+fn full_size(
+    format: &'static str,
+    mut decoder: impl ImageDecoder,
+    need: &Need,
+    limits: &Limits,
+) -> Result<Photo, PhotoError> {
+    let failed = |error| translate(format, error, limits);
+    let (width, height) = decoder.dimensions();
+    // The decoder's own buffer, and RGB made of it.
+    limits.check_size(width, height, u64::from(decoder.color_type().bytes_per_pixel()) + 3)?;
+    let mut decoder_limits = image::Limits::default();
+    decoder_limits.max_alloc = Some(limits.max_memory);
+    decoder.set_limits(decoder_limits).map_err(failed)?;
+    let orientation = decoder.orientation().map_err(failed)?;
+    need.region(orient::turned(orientation, (width, height)))?;
+    let picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    Ok(Photo::new(on_white(picture), orientation, (width, height)))
+}
+
+fn on_white(picture: DynamicImage) -> RgbImage {
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8();
+    }
+    let rgba = picture.into_rgba8();
+    let (width, height) = rgba.dimensions();
+    let mut rgb = RgbImage::new(width, height);
+    for (to, from) in rgb.pixels_mut().zip(rgba.pixels()) {
+        let alpha = u32::from(from[3]);
+        for c in 0..3 {
+            to[c] = ((u32::from(from[c]) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
+        }
+    }
+    rgb
+}
+
+fn translate(format: &'static str, error: ImageError, limits: &Limits) -> PhotoError {
+    let timed_out = |io: &std::io::Error| io.kind() == std::io::ErrorKind::TimedOut;
+    match error {
+        ImageError::IoError(io) if timed_out(&io) => PhotoError::TooSlow { limit: limits.max_time },
+        ImageError::Limits(_) => PhotoError::TooMuchMemory { bytes: limits.max_memory, limit: limits.max_memory },
+        ImageError::Unsupported(what) => PhotoError::Unsupported { format, detail: what.to_string() },
+        other => {
+            // Decoders wrap the reader's error; the time limit has to be found again behind it.
+            let mut cause: Option<&dyn std::error::Error> = Some(&other);
+            while let Some(error) = cause {
+                if error.downcast_ref().is_some_and(timed_out) {
+                    return PhotoError::TooSlow { limit: limits.max_time };
+                }
+                cause = error.source();
+            }
+            PhotoError::Damaged { format, detail: other.to_string() }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What a photo may cost. Checked before memory is taken, because the bytes come from strangers.
+
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
+use std::time::{Duration, Instant};
+
+use crate::error::PhotoError;
+
+/// Limits on one photo. The defaults let every phone's photo through (200 megapixels as baseline JPEG) and stop bombs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Largest file, in bytes.
+    pub max_bytes: u64,
+    /// Largest picture by its header, in pixels.
+    pub max_pixels: u64,
+    /// Most memory that decoding may take, in bytes.
+    pub max_memory: u64,
+    /// Longest time that decoding may take.
+    pub max_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { max_bytes: 64 << 20, max_pixels: 256 << 20, max_memory: 384 << 20, max_time: Duration::from_secs(10) }
+    }
+}
+
+impl Limits {
+    pub(super) fn check_bytes(&self, bytes: &[u8]) -> Result<(), PhotoError> {
+        match bytes.len() as u64 {
+            0 => Err(PhotoError::Empty),
+            bytes if bytes > self.max_bytes => Err(PhotoError::TooManyBytes { bytes, limit: self.max_bytes }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks the header's size; `bytes_per_pixel` is what the decoder will hold for each.
+    pub(super) fn check_size(&self, width: u32, height: u32, bytes_per_pixel: u64) -> Result<(), PhotoError> {
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels > self.max_pixels {
+            return Err(PhotoError::TooManyPixels { width, height, limit: self.max_pixels });
+        }
+        let bytes = pixels * bytes_per_pixel;
+        if bytes > self.max_memory {
+            return Err(PhotoError::TooMuchMemory { bytes, limit: self.max_memory });
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes a decoder gets between two looks at the clock.
+const SIP: usize = 16 << 10;
+
+/// Hands out a photo's bytes in small sips and fails once the time is up.
+///
+/// A decoder cannot be interrupted, but each of them has to ask for more bytes; a file of a few megabytes made of
+/// thousands of progressive scans then stops at the limit.
+pub(super) struct TimedReader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    started: Instant,
+    limit: Duration,
+}
+
+impl<'a> TimedReader<'a> {
+    pub(super) fn new(bytes: &'a [u8], limits: &Limits) -> Self {
+        TimedReader { bytes, at: 0, started: Instant::now(), limit: limits.max_time }
+    }
+
+    fn rest(&self) -> io::Result<&'a [u8]> {
+        if self.started.elapsed() > self.limit {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "decoding took too long"));
+        }
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        Ok(&rest[..rest.len().min(SIP)])
+    }
+}
+
+impl Read for TimedReader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut rest = self.rest()?;
+        let read = rest.read(into)?;
+        self.at += read;
+        Ok(read)
+    }
+}
+
+impl BufRead for TimedReader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.rest()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.at += amount;
+    }
+}
+
+impl Seek for TimedReader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(at) => i128::from(at),
+            SeekFrom::End(by) => self.bytes.len() as i128 + i128::from(by),
+            SeekFrom::Current(by) => self.at as i128 + i128::from(by),
+        };
+        self.at = usize::try_from(target).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at as u64)
+    }
+}

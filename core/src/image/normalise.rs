@@ -1,0 +1,47 @@
+//! Bytes to the network's numbers.
+
+use super::resize::InputRgb;
+use crate::recipe::{Channels, InputTensor, Recipe};
+
+/// `(value / 255 - mean) / std`, interleaved bytes to planes, in the recipe's channel order.
+pub fn normalise(input: &InputRgb, recipe: &Recipe) -> InputTensor {
+    let pixels = (input.width * input.height) as usize;
+    let mut data = vec![0.0; 3 * pixels];
+    for (plane, values) in data.chunks_exact_mut(pixels).enumerate() {
+        let (mean, std) = (recipe.mean[plane], recipe.std[plane]);
+        let table: [f32; 256] = std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std);
+        let channel = match recipe.channels {
+            Channels::Rgb => plane,
+            Channels::Bgr => 2 - plane,
+        };
+        for (value, pixel) in values.iter_mut().zip(input.rgb.chunks_exact(3)) {
+            *value = table[usize::from(pixel[channel])];
+        }
+    }
+    InputTensor { width: input.width, height: input.height, data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::{Filter, Fit};
+
+    #[test]
+    fn planes_follow_the_channel_order() {
+        let mut recipe = Recipe {
+            name: "image".to_owned(),
+            width: 2,
+            height: 1,
+            fit: Fit::Squash,
+            filter: Filter::Bilinear,
+            channels: Channels::Rgb,
+            mean: [0.0, 0.5, 0.5],
+            std: [1.0, 0.5, 1.0],
+        };
+        let input = InputRgb { width: 2, height: 1, rgb: vec![255, 0, 51, 0, 255, 255] };
+        let close = |a: Vec<f32>, b: [f32; 6]| assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?}");
+        close(normalise(&input, &recipe).data, [1.0, 0.0, -1.0, 1.0, -0.3, 0.5]);
+        recipe.channels = Channels::Bgr;
+        close(normalise(&input, &recipe).data, [0.2, 1.0, -1.0, 1.0, 0.5, -0.5]);
+    }
+}

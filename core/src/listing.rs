@@ -1,0 +1,61 @@
+//! From candidates to listings: only the winners' metadata is decompressed.
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use crate::error::Result;
+use crate::search::Candidate;
+use crate::shard::Shard;
+
+/// A listing with its details.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listing {
+    /// The catalogue's id of the listing.
+    pub id: String,
+    /// Name of the photo that was found.
+    pub photo: String,
+    /// Names of all its photos.
+    pub photos: Vec<String>,
+    /// Its fields in the catalogue's order, e.g. `title`, `price`; empty where the catalogue had no value.
+    #[serde(serialize_with = "as_map")]
+    pub fields: Vec<(String, String)>,
+}
+
+impl Listing {
+    /// The value of a field; `None` where the catalogue has no such field or no value.
+    pub fn get(&self, field: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(name, _)| name == field);
+        found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
+fn as_map<S: Serializer>(fields: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+    let mut map = to.serialize_map(Some(fields.len()))?;
+    fields.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+    map.end()
+}
+
+/// A listing that was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Found {
+    /// Cosine between the query and the photo that was found, -1 to 1.
+    pub score: f32,
+    /// The listing.
+    #[serde(flatten)]
+    pub listing: Listing,
+}
+
+/// Reads the listings of candidates, in their order.
+///
+/// # Errors
+/// [`Error::Shard`](crate::Error::Shard) where the shard is damaged.
+pub fn fetch(shard: &Shard, candidates: &[Candidate]) -> Result<Vec<Found>> {
+    let rows: Vec<_> = candidates.iter().map(|candidate| candidate.listing).collect();
+    let records = shard.records(&rows)?;
+    let found = candidates.iter().zip(records).map(|(candidate, record)| {
+        let photo = record.photos.get(usize::from(shard.ordinal_of(candidate.photo))).cloned().unwrap_or_default();
+        let fields = shard.fields().iter().cloned().zip(record.values).collect();
+        Found { score: candidate.score, listing: Listing { id: record.id, photo, photos: record.photos, fields } }
+    });
+    Ok(found.collect())
+}

@@ -1,0 +1,175 @@
+//! How a picture becomes the network's input: shared by `image`, which does it, and `model`, which prescribes it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Largest side of a network input that is accepted.
+pub const MAX_SIDE: u32 = 1024;
+
+/// The preprocessing recipe of a model pack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// Name of the network's input.
+    pub name: String,
+    /// Width of the input in pixels.
+    pub width: u32,
+    /// Height of the input in pixels.
+    pub height: u32,
+    /// How a region of another aspect ratio is made to fit.
+    pub fit: Fit,
+    /// Resampling filter, antialiased (its support grows with the reduction).
+    pub filter: Filter,
+    /// Order of the colour planes.
+    pub channels: Channels,
+    /// Subtracted from `value / 255`, per plane in the order of `channels`.
+    pub mean: [f32; 3],
+    /// Divides the difference, per plane in the order of `channels`.
+    pub std: [f32; 3],
+}
+
+impl Recipe {
+    /// Says what is wrong with the numbers, if anything.
+    pub fn check(&self) -> Result<(), String> {
+        for (name, side) in [("width", self.width), ("height", self.height)] {
+            if !(1..=MAX_SIDE).contains(&side) {
+                return Err(format!("input.{name} is {side}, expected 1 to {MAX_SIDE}"));
+            }
+        }
+        if !self.mean.iter().all(|v| v.is_finite()) {
+            return Err(format!("input.mean is {:?}, expected finite numbers", self.mean));
+        }
+        if !self.std.iter().all(|v| v.is_normal()) {
+            return Err(format!("input.std is {:?}, expected finite numbers other than 0", self.std));
+        }
+        Ok(())
+    }
+}
+
+/// How a region is made to fit the input.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Fit {
+    /// `squash`: the whole region is scaled to the input, its aspect ratio is not kept.
+    Squash,
+    /// `crop` or `crop:0.875`: the largest centred part with the input's aspect ratio, times this fraction, is used.
+    Crop(f32),
+}
+
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fit::Squash => f.write_str("squash"),
+            Fit::Crop(1.0) => f.write_str("crop"),
+            Fit::Crop(fraction) => write!(f, "crop:{fraction}"),
+        }
+    }
+}
+
+impl FromStr for Fit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fraction = match text {
+            "squash" => return Ok(Fit::Squash),
+            "crop" => Some(1.0),
+            _ => text.strip_prefix("crop:").and_then(|number| number.parse::<f32>().ok()),
+        };
+        match fraction {
+            Some(fraction) if fraction > 0.0 && fraction <= 1.0 => Ok(Fit::Crop(fraction)),
+            _ => Err(format!(
+                "fit is '{}', expected 'squash', 'crop' or 'crop:F' with F above 0 and up to 1",
+                text.escape_debug()
+            )),
+        }
+    }
+}
+
+impl TryFrom<String> for Fit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Fit> for String {
+    fn from(fit: Fit) -> String {
+        fit.to_string()
+    }
+}
+
+/// Resampling filters, named as in Pillow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Filter {
+    /// Mean of the covered pixels.
+    Box,
+    /// Triangle.
+    Bilinear,
+    /// Catmull-Rom cubic (a = -0.5).
+    Bicubic,
+    /// Lanczos with three lobes.
+    Lanczos,
+}
+
+impl Filter {
+    /// The name in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Filter::Box => "box",
+            Filter::Bilinear => "bilinear",
+            Filter::Bicubic => "bicubic",
+            Filter::Lanczos => "lanczos",
+        }
+    }
+}
+
+/// Order of the colour planes in the input tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+}
+
+impl Channels {
+    /// The name in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Channels::Rgb => "rgb",
+            Channels::Bgr => "bgr",
+        }
+    }
+}
+
+/// The network's input: 1 x 3 x height x width, planes first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InputTensor {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// `3 * height * width` values, plane after plane, row after row.
+    pub data: Vec<f32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fits_round_trip_as_text_and_bad_ones_are_named() {
+        for text in ["squash", "crop", "crop:0.875"] {
+            assert_eq!(text.parse::<Fit>().map(|f| f.to_string()), Ok(text.to_owned()));
+        }
+        for bad in ["", "pad", "crop:", "crop:0", "crop:1.5", "crop:nan"] {
+            assert!(bad.parse::<Fit>().expect_err(bad).contains("expected"), "{bad}");
+        }
+    }
+}

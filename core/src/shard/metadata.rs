@@ -1,0 +1,176 @@
+//! Listing metadata: records in zstd blocks that share a trained dictionary.
+//!
+//! A search decompresses only the winners' blocks. A record is a varint length and the text of: the listing id, the
+//! number of photos and their names, then one value for each of the schema's fields.
+
+use zstd::dict::DecoderDictionary;
+
+use super::format::take_varint;
+
+/// Target size of a block before compression; one record may make it larger.
+#[cfg(feature = "build")]
+pub(super) const BLOCK_TARGET: usize = 16 << 10;
+/// Largest block that a reader decompresses.
+pub(super) const BLOCK_LIMIT: u32 = 4 << 20;
+/// Largest record: a block is closed before it would pass its own limit.
+pub(super) const RECORD_LIMIT: usize = 1 << 20;
+
+/// Most photos of a listing: their ordinals have 16 bits.
+pub(crate) const MAX_LISTING_PHOTOS: u32 = 1 << 16;
+
+/// One block in the index. Block `i` holds the listings from `first` up to the next entry's; a last entry without a
+/// block closes the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct IndexEntry {
+    /// Where the compressed block starts in the blocks section.
+    pub(super) offset: u64,
+    /// Row of its first listing.
+    pub(super) first: u32,
+    /// Its length when decompressed.
+    pub(super) raw_len: u32,
+}
+
+/// The metadata of one listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The catalogue's id of the listing.
+    pub id: String,
+    /// Names of its photos, in the catalogue's order.
+    pub photos: Vec<String>,
+    /// Values in the order of [`Shard::fields`](super::Shard::fields); empty where the catalogue had none.
+    pub values: Vec<String>,
+}
+
+impl Record {
+    #[cfg(feature = "build")]
+    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+        use super::format::put_varint;
+        let mut bytes = Vec::new();
+        let text = |bytes: &mut Vec<u8>, text: &str| {
+            put_varint(bytes, u32::try_from(text.len()).ok()?);
+            bytes.extend(text.as_bytes());
+            Some(())
+        };
+        text(&mut bytes, &self.id)?;
+        put_varint(&mut bytes, u32::try_from(self.photos.len()).ok()?);
+        for value in self.photos.iter().chain(&self.values) {
+            text(&mut bytes, value)?;
+        }
+        let mut record = Vec::with_capacity(bytes.len() + 3);
+        put_varint(&mut record, u32::try_from(bytes.len()).ok()?);
+        record.extend(bytes);
+        (record.len() <= RECORD_LIMIT).then_some(record)
+    }
+
+    fn decode(mut bytes: &[u8], fields: usize) -> Option<Record> {
+        // Short texts take far more memory than bytes: without the two limits a small file could ask for much.
+        if bytes.len() > RECORD_LIMIT {
+            return None;
+        }
+        let id = take_text(&mut bytes)?;
+        let photos = take_varint(&mut bytes).filter(|&count| count <= MAX_LISTING_PHOTOS)?;
+        let photos = (0..photos).map(|_| take_text(&mut bytes)).collect::<Option<Vec<_>>>()?;
+        let values = (0..fields).map(|_| take_text(&mut bytes)).collect::<Option<Vec<_>>>()?;
+        bytes.is_empty().then_some(Record { id, photos, values })
+    }
+}
+
+fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = take_varint(from)? as usize;
+    let (taken, rest) = from.split_at_checked(len)?;
+    *from = rest;
+    Some(taken)
+}
+
+fn take_text(from: &mut &[u8]) -> Option<String> {
+    String::from_utf8(take(from)?.to_vec()).ok()
+}
+
+/// Reads blocks; keeps the prepared dictionary and the block read last, since neighbours are often asked together.
+pub(super) struct BlockReader<'a> {
+    index: &'a [IndexEntry],
+    blocks: &'a [u8],
+    fields: usize,
+    decompressor: zstd::bulk::Decompressor<'a>,
+    current: Option<(usize, Vec<u8>)>,
+}
+
+impl<'a> BlockReader<'a> {
+    pub(super) fn new(
+        index: &'a [IndexEntry],
+        blocks: &'a [u8],
+        fields: usize,
+        dictionary: Option<&'a DecoderDictionary<'static>>,
+    ) -> Result<Self, String> {
+        let decompressor = match dictionary {
+            Some(dictionary) => zstd::bulk::Decompressor::with_prepared_dictionary(dictionary),
+            None => zstd::bulk::Decompressor::new(),
+        };
+        Ok(BlockReader { index, blocks, fields, decompressor: decompressor.map_err(|e| e.to_string())?, current: None })
+    }
+
+    /// The record of a listing.
+    pub(super) fn record(&mut self, row: u32) -> Result<Record, String> {
+        let block = self.index.partition_point(|entry| entry.first <= row).checked_sub(1);
+        let block = block.filter(|&b| b + 1 < self.index.len()).ok_or_else(|| format!("no block for listing {row}"))?;
+        let (skip, fields) = (row - self.index[block].first, self.fields);
+        let mut rest = self.block(block)?;
+        let damaged = || format!("the record of listing {row} is damaged");
+        for _ in 0..skip {
+            take(&mut rest).ok_or_else(damaged)?;
+        }
+        take(&mut rest).and_then(|bytes| Record::decode(bytes, fields)).ok_or_else(damaged)
+    }
+
+    /// The decompressed bytes of a block.
+    pub(super) fn block(&mut self, block: usize) -> Result<&[u8], String> {
+        if self.current.as_ref().is_none_or(|(current, _)| *current != block) {
+            self.current = None;
+            let bytes = self.decompress(block)?;
+            self.current = Some((block, bytes));
+        }
+        Ok(self.current.as_ref().map(|(_, bytes)| &bytes[..]).unwrap_or_default())
+    }
+
+    fn decompress(&mut self, block: usize) -> Result<Vec<u8>, String> {
+        let (entry, next) = match self.index.get(block..).unwrap_or_default() {
+            [entry, next, ..] => (entry, next),
+            _ => return Err(format!("no block {block}")),
+        };
+        let range = usize::try_from(entry.offset).ok().zip(usize::try_from(next.offset).ok());
+        let compressed = range.and_then(|(from, to)| self.blocks.get(from..to));
+        let compressed = compressed.ok_or_else(|| format!("block {block} has wrong offsets"))?;
+        if entry.raw_len > BLOCK_LIMIT {
+            return Err(format!("block {block} would have {} bytes, at most {BLOCK_LIMIT} expected", entry.raw_len));
+        }
+        let bytes = self.decompressor.decompress(compressed, entry.raw_len as usize);
+        let bytes = bytes.map_err(|e| format!("block {block}: {e}"))?;
+        if bytes.len() != entry.raw_len as usize {
+            return Err(format!("block {block} has {} bytes, {} expected", bytes.len(), entry.raw_len));
+        }
+        Ok(bytes)
+    }
+
+    /// Calls `each` with every listing's row and record, in order.
+    pub(super) fn each(&mut self, mut each: impl FnMut(u32, Record) -> Result<(), String>) -> Result<u32, String> {
+        let mut row = 0;
+        for block in 0..self.index.len().saturating_sub(1) {
+            let (first, next) = (self.index[block].first, self.index[block + 1].first);
+            if first != row || next <= first {
+                return Err(format!("block {block} starts with listing {first}, expected {row}, and ends at {next}"));
+            }
+            let fields = self.fields;
+            let mut rest = self.block(block)?;
+            while !rest.is_empty() {
+                let record = take(&mut rest).and_then(|bytes| Record::decode(bytes, fields));
+                each(row, record.ok_or_else(|| format!("the record of listing {row} is damaged"))?)?;
+                row += 1;
+            }
+            if row != next {
+                return Err(format!("block {block} ends with listing {row}, expected {next}"));
+            }
+        }
+        Ok(row)
+    }
+}

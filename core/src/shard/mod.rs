@@ -1,0 +1,21 @@
+//! A catalogue in one file, mapped read-only. The bytes are specified in `core/docs/SHARD_FORMAT.md`.
+//!
+//! `format` holds what writer and reader share, `writer` writes, [`Shard`] reads, [`Shard::verify`] checks everything
+//! that opening leaves unchecked.
+
+mod columns;
+mod format;
+mod metadata;
+mod reader;
+mod source;
+mod verify;
+#[cfg(feature = "build")]
+pub(crate) mod writer;
+
+pub use columns::{Column, ColumnKind};
+pub use format::{FORMAT_OLDEST_READ, FORMAT_WRITTEN, Header, MAX_COLUMNS, SectionInfo};
+#[cfg(feature = "build")]
+pub(crate) use metadata::MAX_LISTING_PHOTOS;
+pub use metadata::Record;
+pub use reader::Shard;
+pub use verify::VerifyReport;
