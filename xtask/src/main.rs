@@ -1,0 +1,125 @@
+//! The project's tasks: `cargo xtask check`, `cargo xtask test` and so on, the same on a desk and in CI.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::Parser;
+
+/// Version of cargo-deny that is installed where there is none.
+const CARGO_DENY: &str = "0.20.2";
+
+/// The project's tasks
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// Formatting, lints, documentation, feature sets, dependency rules: everything but the tests
+    Check,
+    /// All tests: Rust's, and the training package's where its Python environment is set up
+    Test,
+    /// Compile and run the benches once, as a test that they work
+    BenchSmoke,
+    /// Measure: prints the benches' tables
+    Bench,
+    /// Licences, sources and duplicates of dependencies; installs cargo-deny where it is missing
+    Deny,
+    /// Format all code
+    Fmt,
+    /// Everything that CI does
+    Ci,
+}
+
+type Outcome = Result<(), String>;
+
+fn main() -> ExitCode {
+    let outcome = match Task::parse() {
+        Task::Check => check(),
+        Task::Test => test(),
+        Task::BenchSmoke => bench(&["--smoke"]),
+        Task::Bench => bench(&[]),
+        Task::Deny => deny(),
+        Task::Fmt => cargo(["fmt", "--all"]),
+        Task::Ci => check().and_then(|()| test()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check() -> Outcome {
+    cargo(["fmt", "--all", "--check"])?;
+    cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"])?;
+    // The server and the lean phone build leave features out; the workspace build above turns all of them on.
+    for features in [&["--no-default-features"][..], &["--no-default-features", "--features", "build"], &[]] {
+        let args = ["clippy", "--package", "magpie-core", "--locked"].iter().chain(features);
+        cargo(args.chain(&["--", "--deny", "warnings"]))?;
+    }
+    run(cargo_command(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    deny()
+}
+
+fn test() -> Outcome {
+    cargo(["test", "--workspace", "--locked"])?;
+    bench(&["--smoke"])?;
+    python_tests()
+}
+
+/// Benches are ordinary programs (`harness = false`) that run each case once when asked for smoke.
+fn bench(args: &[&str]) -> Outcome {
+    let smoke = args.contains(&"--smoke");
+    let profile = if smoke { "dev" } else { "dist" };
+    // The whole workspace, so that dependencies are built with the same features as for the tests, once.
+    let base = ["bench", "--workspace", "--bench", "stages", "--features", "magpie-core/build", "--locked"];
+    cargo(base.iter().chain(&["--profile", profile, "--"]).chain(args))
+}
+
+fn deny() -> Outcome {
+    let installed = cargo_command(["deny", "--version"]).output().is_ok_and(|output| output.status.success());
+    if !installed {
+        cargo(["install", "cargo-deny", "--version", CARGO_DENY, "--locked"])?;
+    }
+    // Advisories need a database from the network: `cargo deny check` on a desk looks at them too.
+    cargo(["deny", "--workspace", "--all-features", "check", "bans", "licenses", "sources"])
+}
+
+/// The training package's own tests; using the shipped pack needs no Python, so that a machine without one passes.
+fn python_tests() -> Outcome {
+    let python = match env::var_os("MAGPIE_PYTHON") {
+        Some(python) => PathBuf::from(python),
+        None => root().join("models/.venv/bin/python"),
+    };
+    let import = Command::new(&python).args(["-c", "import torch, onnxruntime, pytest"]).output();
+    if !import.is_ok_and(|output| output.status.success()) {
+        println!("skipped: models/tests (models/README.md says how to set up their environment)");
+        return Ok(());
+    }
+    run(Command::new(python).args(["-m", "pytest", "--quiet", "tests"]).current_dir(root().join("models")))
+}
+
+fn cargo(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Outcome {
+    run(&mut cargo_command(args))
+}
+
+fn cargo_command(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+fn run(command: &mut Command) -> Outcome {
+    println!("+ {command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?}: {status}")),
+        Err(e) => Err(format!("{command:?}: {e}")),
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
