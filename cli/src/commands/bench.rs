@@ -1,0 +1,131 @@
+//! `magpie bench`
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use magpie_core::engine::{Engine, SearchOptions, Stages};
+use magpie_core::model::Model;
+use magpie_core::search::Filter;
+use magpie_core::shard::Shard;
+use serde::Serialize;
+
+use super::demo;
+use crate::failure::{Failure, Result};
+use crate::{assets, output};
+
+/// Measure each stage of a search, opening, and memory
+#[derive(clap::Args)]
+#[command(after_help = "Without --shard and --photo it measures the demo catalogue with its shoppers' photos.\n\n\
+    Example: magpie bench --shard catalog.magpie --photo a.jpg b.jpg --runs 200")]
+pub(crate) struct Args {
+    /// The catalogue shard [default: the demo's]
+    #[arg(long, requires = "photo")]
+    shard: Option<PathBuf>,
+    /// Photos to search with, in turn [default: the demo's]
+    #[arg(long, num_args = 1.., requires = "shard")]
+    photo: Vec<PathBuf>,
+    /// Which listings count
+    #[arg(long = "where", value_name = "FILTER")]
+    filter: Option<String>,
+    /// Listings wanted
+    #[arg(long, default_value_t = 10)]
+    k: usize,
+    /// Searches to measure
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// Folder of the model pack [default: the pack inside this program]
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Times of one stage, in milliseconds.
+#[derive(Serialize)]
+struct Row {
+    stage: &'static str,
+    p50_ms: f64,
+    p90_ms: f64,
+    p99_ms: f64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut options = SearchOptions::default();
+    options.k = args.k;
+    options.filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(magpie_core::Error::from)?;
+
+    let pack = assets::pack(args.model.as_deref())?;
+    let loading = Instant::now();
+    let model = Model::load(&pack)?;
+    let load = loading.elapsed();
+    let folder = tempfile::tempdir().map_err(|e| Failure::io(&std::env::temp_dir(), e))?;
+    let (path, photos) = inputs(args, &model, folder.path())?;
+    let mut opens = Vec::new();
+    for _ in 0..20 {
+        let opening = Instant::now();
+        Shard::open(&path).map_err(|e| Failure::of(&path, e))?;
+        opens.push(opening.elapsed());
+    }
+    let shard = Shard::open(&path).map_err(|e| Failure::of(&path, e))?;
+    let engine = Engine::new(model, shard).map_err(|e| Failure::of(&path, e))?;
+
+    let mut times: Vec<Stages> = Vec::new();
+    for at in 0..args.runs as usize + 3 {
+        let results = engine.search_photo(&photos[at % photos.len()], &options)?;
+        // The first few warm caches up.
+        if at >= 3 {
+            times.push(results.stages);
+        }
+    }
+    let mut rows: Vec<Row> = (0..times[0].named().len())
+        .map(|at| row(times[0].named()[at].0, times.iter().map(|stages| stages.named()[at].1).collect()))
+        .collect();
+    rows.push(row("together", times.iter().map(Stages::total).collect()));
+    rows.push(row("open shard", opens));
+
+    let header = engine.shard().header();
+    let peak = peak_memory();
+    if args.json {
+        return output::json(&serde_json::json!({
+            "photos": header.photo_count, "listings": header.listing_count, "runs": args.runs, "stages": rows,
+            "load_model_ms": to_ms(load), "peak_memory_bytes": peak,
+        }));
+    }
+    println!("{} photos of {} listings, {} searches\n", header.photo_count, header.listing_count, args.runs);
+    let cell = |ms: f64| output::ms(Duration::from_secs_f64(ms / 1e3));
+    let cells = rows.iter().map(|r| vec![r.stage.to_owned(), cell(r.p50_ms), cell(r.p90_ms), cell(r.p99_ms)]);
+    print!("{}", output::table(&["stage", ">p50", ">p90", ">p99"], &cells.collect::<Vec<_>>()));
+    println!("\nload model {}", output::ms(load));
+    match peak {
+        Some(peak) => println!("peak memory {}", output::bytes(peak)),
+        None => println!("peak memory: not known on this system"),
+    }
+    Ok(())
+}
+
+/// The shard and the photos that were named, or the demo's: its shard is built in `folder`.
+fn inputs(args: &Args, model: &Model, folder: &Path) -> Result<(PathBuf, Vec<Vec<u8>>)> {
+    let Some(shard) = &args.shard else {
+        let queries = demo::queries()?.into_iter().map(|query| query.bytes.to_vec());
+        return Ok((demo::shard(model, folder, args.json)?, queries.collect()));
+    };
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Failure::io(path, e));
+    Ok((shard.clone(), args.photo.iter().map(read).collect::<Result<_>>()?))
+}
+
+fn row(stage: &'static str, mut times: Vec<Duration>) -> Row {
+    let mut at = |share| to_ms(output::percentile(&mut times, share));
+    Row { stage, p50_ms: at(0.5), p90_ms: at(0.9), p99_ms: at(0.99) }
+}
+
+fn to_ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// The most memory that this process has held at once, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib * 1024)
+}

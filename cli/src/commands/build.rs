@@ -1,0 +1,118 @@
+//! `magpie build`
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use magpie_core::shard::MAX_COLUMNS;
+
+use crate::catalog::{Catalog, list};
+use crate::failure::{Failure, Result};
+use crate::shard_build::{Plan, build};
+use crate::{assets, output};
+
+/// Build a catalogue shard from a table of listings and a folder of photos
+#[derive(clap::Args)]
+#[command(after_help = "The table has one row a photo, with the columns listing_id and photo, and usually title, \
+    category, price, currency, url; all further columns are kept too. A row whose photo is missing or broken is \
+    reported and left out.\n\n\
+    Example: magpie build --catalog catalog.csv --images photos/ --out catalog.magpie")]
+pub(crate) struct Args {
+    /// The listings: .csv with a header line, or .jsonl with one object a line
+    #[arg(long)]
+    catalog: PathBuf,
+    /// Folder that the photo names are relative to
+    #[arg(long)]
+    images: PathBuf,
+    /// Folder of the model pack [default: the pack inside this program]
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// The shard to write
+    #[arg(long)]
+    out: PathBuf,
+    /// Name of the catalogue [default: the table's file name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Number of this publication of the catalogue
+    #[arg(long, default_value_t = 1)]
+    sequence: u64,
+    /// Columns that searches can filter by, at most 16 [default: all but title and url]
+    #[arg(long, value_delimiter = ',')]
+    filters: Option<Vec<String>>,
+    /// Fail at the first row that cannot be used, instead of leaving it out
+    #[arg(long)]
+    strict: bool,
+    /// Threads to use [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    let catalog = Catalog::open(&args.catalog)?;
+    if !args.images.is_dir() {
+        return Err(Failure::new(format!("{}: there is no such folder", args.images.display())));
+    }
+    let filters = filters(args, &catalog)?;
+    let file_name = args.catalog.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let plan = Plan {
+        name: args.name.as_deref().unwrap_or(&file_name),
+        sequence: args.sequence,
+        filters: &filters,
+        strict: args.strict,
+        quiet: args.json,
+    };
+    let model = assets::model(args.model.as_ref())?;
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0));
+    let threads = threads.build().map_err(|e| Failure::new(e.to_string()))?;
+    let read = |name: &str| std::fs::read(args.images.join(name)).map_err(|e| Failure::new(e.to_string()));
+    let (report, skipped) = threads.install(|| build(&model, catalog, read, &plan, &args.out))?;
+
+    let size = std::fs::metadata(&args.out).map_err(|e| Failure::io(&args.out, e))?.len();
+    let seconds = started.elapsed().as_secs_f64();
+    if args.json {
+        return output::json(&serde_json::json!({
+            "out": args.out, "photos": report.photos, "listings": report.listings, "bytes": size,
+            "seconds": (seconds * 1e3).round() / 1e3, "filters": filters, "skipped": skipped,
+            "conflicting": report.conflicting,
+        }));
+    }
+    for row in &skipped {
+        eprintln!("left out line {}: {}", row.line, row.reason);
+    }
+    for id in &report.conflicting {
+        eprintln!("listing '{id}' has rows with different values; those of its first row were kept");
+    }
+    println!(
+        "{}: {} photos of {} listings, {}, in {seconds:.1} s{}",
+        args.out.display(),
+        report.photos,
+        report.listings,
+        output::bytes(size),
+        if skipped.is_empty() { String::new() } else { format!("; {} rows left out", skipped.len()) },
+    );
+    Ok(())
+}
+
+fn filters(args: &Args, catalog: &Catalog) -> Result<Vec<String>> {
+    let Some(wanted) = &args.filters else {
+        let filters = catalog.default_filters(MAX_COLUMNS);
+        let possible = catalog.default_filters(usize::MAX);
+        if filters.len() < possible.len() {
+            let left = list(possible[filters.len()..].iter().map(String::as_str));
+            eprintln!("a shard has at most {MAX_COLUMNS} filters; not among them: {left}; choose with --filters");
+        }
+        return Ok(filters);
+    };
+    let wanted: Vec<String> = wanted.iter().filter(|name| !name.is_empty()).cloned().collect();
+    if let Some(unknown) = wanted.iter().find(|name| !catalog.fields.contains(name)) {
+        let known = list(catalog.fields.iter().map(String::as_str));
+        return Err(Failure::usage(format!("--filters: no column '{unknown}'; there are {known}")));
+    }
+    if wanted.len() > MAX_COLUMNS {
+        return Err(Failure::usage(format!("--filters: {} columns, at most {MAX_COLUMNS} fit", wanted.len())));
+    }
+    Ok(wanted)
+}

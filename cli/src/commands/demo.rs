@@ -1,0 +1,191 @@
+//! `magpie demo`: the main job on what the binary carries.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use magpie_core::engine::{Engine, SearchOptions, SearchResults};
+use magpie_core::model::Model;
+use magpie_core::shard::{MAX_COLUMNS, Shard};
+
+use super::demo_page;
+use crate::catalog::Catalog;
+use crate::failure::{Failure, Result};
+use crate::shard_build::{Plan, build};
+use crate::{assets, output};
+
+/// Build the demo catalogue, search it with shoppers' photos, write a page of the results
+#[derive(clap::Args)]
+#[command(after_help = "Example: magpie demo --out magpie-demo && xdg-open magpie-demo/index.html")]
+pub(crate) struct Args {
+    /// Folder for the shard and the page
+    #[arg(long, default_value = "magpie-demo")]
+    out: PathBuf,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A shopper's photo and the listing that it shows.
+pub(crate) struct Query {
+    pub(crate) photo: String,
+    pub(crate) listing_id: String,
+    pub(crate) bytes: &'static [u8],
+}
+
+/// A query with what was found.
+pub(super) struct Answer {
+    pub(super) query: Query,
+    pub(super) results: SearchResults,
+    /// Place of the right listing among the results, from 1.
+    pub(super) place: Option<usize>,
+}
+
+/// What the demo measured.
+pub(super) struct Summary {
+    pub(super) listings: u32,
+    pub(super) photos: u32,
+    pub(super) shard_bytes: u64,
+    pub(super) model: String,
+    pub(super) build: Duration,
+    /// Share of the queries whose right listing came first, and among the first five.
+    pub(super) hit_1: f64,
+    pub(super) hit_5: f64,
+    /// Median time of each stage.
+    pub(super) stages: Vec<(&'static str, Duration)>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let model = assets::model(None)?;
+    let started = Instant::now();
+    let path = shard(&model, &args.out, args.json)?;
+    let build = started.elapsed();
+    let shard_bytes = std::fs::metadata(&path).map_err(|e| Failure::io(&path, e))?.len();
+    let name = model.manifest().name.clone();
+    let engine = Engine::new(model, Shard::open(&path).map_err(|e| Failure::of(&path, e))?)?;
+    let mut options = SearchOptions::default();
+    options.k = 5;
+    let mut answers = Vec::new();
+    for query in queries()? {
+        let results = engine.search_photo(query.bytes, &options)?;
+        let place = results.listings.iter().position(|found| found.listing.id == query.listing_id);
+        answers.push(Answer { query, results, place: place.map(|at| at + 1) });
+    }
+    let hits = |within: usize| answers.iter().filter(|a| a.place.is_some_and(|place| place <= within)).count();
+    let header = engine.shard().header();
+    let count = answers.len().max(1) as f64;
+    let summary = Summary {
+        listings: header.listing_count,
+        photos: header.photo_count,
+        shard_bytes,
+        model: name,
+        build,
+        hit_1: hits(1) as f64 / count,
+        hit_5: hits(5) as f64 / count,
+        stages: medians(&answers),
+    };
+    let page = args.out.join("index.html");
+    std::fs::write(&page, demo_page::html(&summary, &answers)).map_err(|e| Failure::io(&page, e))?;
+    if args.json {
+        return output::json(&as_json(&summary, &answers, &page));
+    }
+    print(&summary, &answers);
+    println!("\nthe page with all pictures: {}", page.display());
+    println!("the shard, to search with a photo of your own: magpie search --shard {} --photo PHOTO", path.display());
+    Ok(())
+}
+
+/// Builds the demo's shard in a folder and gives its path.
+pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf> {
+    std::fs::create_dir_all(folder).map_err(|e| Failure::io(folder, e))?;
+    let path = folder.join("demo.magpie");
+    let catalog = Catalog::from_csv(assets::DEMO_CATALOG.as_bytes()).map_err(Failure::new)?;
+    let filters = catalog.default_filters(MAX_COLUMNS);
+    let plan = Plan { name: "demo", sequence: 1, filters: &filters, strict: true, quiet };
+    let photo = |name: &str| {
+        let bytes = assets::demo_picture(&format!("photos/{name}"));
+        bytes.map(<[u8]>::to_vec).ok_or_else(|| Failure::new("the demo has no such picture"))
+    };
+    build(model, catalog, photo, &plan, &path)?;
+    Ok(path)
+}
+
+/// The shoppers' photos of the demo.
+pub(crate) fn queries() -> Result<Vec<Query>> {
+    let wrong = |e: csv::Error| Failure::new(format!("queries.csv: {e}"));
+    let mut queries = Vec::new();
+    for record in csv::Reader::from_reader(assets::DEMO_QUERIES.as_bytes()).into_deserialize() {
+        let (photo, listing_id): (String, String) = record.map_err(wrong)?;
+        let bytes = assets::demo_picture(&format!("queries/{photo}"));
+        let bytes = bytes.ok_or_else(|| Failure::new(format!("the demo has no picture queries/{photo}")))?;
+        queries.push(Query { photo, listing_id, bytes });
+    }
+    Ok(queries)
+}
+
+fn medians(answers: &[Answer]) -> Vec<(&'static str, Duration)> {
+    let all: Vec<_> = answers.iter().map(|answer| answer.results.stages).collect();
+    let Some(first) = all.first() else { return Vec::new() };
+    let median = |mut times: Vec<Duration>| output::percentile(&mut times, 0.5);
+    let stages = first.named().into_iter().enumerate();
+    let mut stages: Vec<_> =
+        stages.map(|(at, (name, _))| (name, median(all.iter().map(|s| s.named()[at].1).collect()))).collect();
+    stages.push(("together", median(all.iter().map(|s| s.total()).collect())));
+    stages
+}
+
+/// One line a category, then what was measured over all queries.
+fn print(summary: &Summary, answers: &[Answer]) {
+    let mut seen = std::collections::HashSet::new();
+    let mut rows = Vec::new();
+    for answer in answers {
+        // Listing ids are made of the category and a number.
+        let category = answer.query.listing_id.split('-').next().unwrap_or_default();
+        let Some(best) = answer.results.listings.first() else { continue };
+        if seen.insert(category) {
+            rows.push(vec![
+                answer.query.photo.clone(),
+                best.listing.get("title").unwrap_or_default().to_owned(),
+                format!(
+                    "{} {}",
+                    best.listing.get("price").unwrap_or_default(),
+                    best.listing.get("currency").unwrap_or_default()
+                ),
+                format!("{:.3}", best.score),
+                answer.place.map_or("not in the first 5".to_owned(), |place| format!("{place}")),
+            ]);
+        }
+    }
+    println!("one query of each category:\n");
+    print!("{}", output::table(&["shopper's photo", "best match", ">price", ">score", "right one at"], &rows));
+    println!(
+        "\n{} photos of {} listings in {}, built in {:.1} s with {}",
+        summary.photos,
+        summary.listings,
+        output::bytes(summary.shard_bytes),
+        summary.build.as_secs_f64(),
+        summary.model,
+    );
+    println!(
+        "{} shoppers' photos: the right listing is first for {:.0} %, among the first five for {:.0} %",
+        answers.len(),
+        100.0 * summary.hit_1,
+        100.0 * summary.hit_5
+    );
+    let stages: Vec<String> =
+        summary.stages.iter().map(|(name, time)| format!("{name} {}", output::ms(*time))).collect();
+    println!("median times: {}", stages.join(", "));
+}
+
+fn as_json(summary: &Summary, answers: &[Answer], page: &Path) -> serde_json::Value {
+    let stages: serde_json::Map<_, _> =
+        summary.stages.iter().map(|(name, time)| (format!("{name}_ms"), (time.as_secs_f64() * 1e3).into())).collect();
+    serde_json::json!({
+        "listings": summary.listings, "photos": summary.photos, "shard_bytes": summary.shard_bytes,
+        "model": summary.model, "build_s": summary.build.as_secs_f64(), "queries": answers.len(),
+        "hit_at_1": summary.hit_1, "hit_at_5": summary.hit_5, "median_ms": stages, "page": page,
+        "answers": answers.iter().map(|answer| serde_json::json!({
+            "photo": answer.query.photo, "listing_id": answer.query.listing_id, "place": answer.place,
+            "results": answer.results,
+        })).collect::<Vec<_>>(),
+    })
+}

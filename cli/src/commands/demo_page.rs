@@ -1,0 +1,105 @@
+//! The demo's page: each query beside its results, in one file that needs nothing else.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+use super::demo::{Answer, Summary};
+use crate::{assets, output};
+
+const STYLE: &str = include_str!("demo_page.css");
+
+/// Attributes below this probability are not shown.
+const SURE: f32 = 0.5;
+
+/// The page. Every picture is in it once, as a background that its class shows.
+pub(super) fn html(summary: &Summary, answers: &[Answer]) -> String {
+    let mut pictures = BTreeSet::new();
+    let mut body = String::new();
+    for answer in answers {
+        body.push_str(&card(answer, &mut pictures));
+    }
+    let stages = summary.stages.iter().map(|(name, time)| format!("{name} {}", output::ms(*time)));
+    let mut classes = String::new();
+    for name in &pictures {
+        let data = BASE64_STANDARD.encode(assets::demo_picture(name).unwrap_or_default());
+        let _ = writeln!(classes, ".{}{{background-image:url(data:image/jpeg;base64,{data})}}", class(name));
+    }
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Magpie demo</title>\n\
+         <style>\n{STYLE}{classes}</style>\n</head>\n<body>\n<header>\n<h1>Magpie demo</h1>\n\
+         <p>{} shoppers’ photos, searched in a catalogue of {} listings ({} photos, {}) on this machine, with model \
+         {}. The right listing is first for <b>{:.0} %</b> of them and among the first five for <b>{:.0} %</b>. \
+         All pictures are renders made by the project. Attributes are shown from {:.0} % on; the model learnt them on \
+         groceries and clothing, so they mean little for other goods.</p>\n<p>Median times: {}.</p>\n</header>\n<main>\n{body}</main>\n\
+         </body>\n</html>\n",
+        answers.len(),
+        summary.listings,
+        summary.photos,
+        output::bytes(summary.shard_bytes),
+        escape(&summary.model),
+        100.0 * summary.hit_1,
+        100.0 * summary.hit_5,
+        100.0 * SURE,
+        stages.collect::<Vec<_>>().join(", "),
+    )
+}
+
+fn card(answer: &Answer, pictures: &mut BTreeSet<String>) -> String {
+    let mut picture = |name: String, text: &str| {
+        let tag =
+            format!("<div class=\"picture {}\" role=\"img\" aria-label=\"{}\"></div>", class(&name), escape(text));
+        pictures.insert(name);
+        tag
+    };
+    let verdict = match answer.place {
+        Some(1) => "the right listing is first".to_owned(),
+        Some(place) => format!("the right listing is number {place}"),
+        None => "the right listing is not among the first five".to_owned(),
+    };
+    let attributes = answer.results.attributes.0.iter().filter(|a| a.probability >= SURE);
+    let attributes = attributes.map(|a| format!("{} {} ({:.0} %)", a.name, a.label, 100.0 * a.probability));
+    let mut card = format!(
+        "<section>\n<figure class=\"query\">{}<figcaption>{}<br><small>{}</small></figcaption></figure>\n<ol>\n",
+        picture(format!("queries/{}", answer.query.photo), "shopper's photo"),
+        escape(&verdict),
+        escape(&attributes.collect::<Vec<_>>().join(", ")),
+    );
+    for found in &answer.results.listings {
+        let listing = &found.listing;
+        let get = |field: &str| listing.get(field).unwrap_or_default();
+        let right = if listing.id == answer.query.listing_id { " class=\"right\"" } else { "" };
+        let _ = writeln!(
+            card,
+            "<li{right}><figure>{}<figcaption>{}<br><b>{} {}</b> <small>{:.3}</small></figcaption></figure></li>",
+            picture(format!("photos/{}", listing.photo), get("title")),
+            escape(get("title")),
+            escape(get("price")),
+            escape(get("currency")),
+            found.score,
+        );
+    }
+    card.push_str("</ol>\n</section>\n");
+    card
+}
+
+/// A picture's class: its name with everything else than letters and digits replaced.
+fn class(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_cannot_break_out_of_the_page() {
+        assert_eq!(escape("<b> & \"x\""), "&lt;b&gt; &amp; &quot;x&quot;");
+    }
+}

@@ -1,0 +1,74 @@
+//! `magpie eval`
+
+use std::path::PathBuf;
+
+use crate::commands::embed::embed_files;
+use crate::failure::{Failure, Result};
+use crate::npy::{self, Rows};
+use crate::scores::{self, Manifest};
+use crate::{assets, output};
+
+/// Score a model pack (or embeddings) on labelled photos: G1, G2, C1
+#[derive(clap::Args)]
+#[command(after_help = "G1: shop photo to catalogue photo. G2: shop photo to other shoppers' photos. C1: clothing, \
+    leave one out, without the same sender. Defined by the data set's score.py.\n\n\
+    Example: magpie eval --manifest ../shared/data/products/manifest.csv")]
+pub(crate) struct Args {
+    /// Tables of labelled photos; the photos' paths are relative to the table
+    #[arg(long, required = true, num_args = 1..)]
+    manifest: Vec<PathBuf>,
+    /// Score these embeddings instead of running a model: .npy files, one row a photo
+    #[arg(long, num_args = 1.., conflicts_with = "model")]
+    emb: Vec<PathBuf>,
+    /// Folder of the model pack [default: the pack inside this program]
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Also write the embeddings to this .npy file
+    #[arg(long)]
+    save: Option<PathBuf>,
+    /// Print the scores as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let manifest = Manifest::open(&args.manifest)?;
+    let rows = if args.emb.is_empty() {
+        embed_files(&assets::model(args.model.as_ref())?, &manifest.photos, args.json)?
+    } else {
+        read(&args.emb)?
+    };
+    let (found, expected) = (rows.values.len().checked_div(rows.width).unwrap_or(0), manifest.photos.len());
+    if found != expected {
+        return Err(Failure::new(format!("there are {found} embeddings for {expected} photos")));
+    }
+    if let Some(path) = &args.save {
+        npy::write(path, &rows)?;
+    }
+    let tasks = scores::tasks(&manifest, &rows);
+    if tasks.is_empty() {
+        return Err(Failure::new("the manifest has the queries of none of the tasks"));
+    }
+    if args.json {
+        return output::json(&scores::json(&tasks));
+    }
+    tasks.iter().for_each(|(task, scores, queries)| println!("{}", scores::line(task, scores, *queries)));
+    Ok(())
+}
+
+/// The rows of several files, one after the other.
+fn read(paths: &[PathBuf]) -> Result<Rows> {
+    let mut all: Option<Rows> = None;
+    for path in paths {
+        let rows = npy::read(path)?;
+        match &mut all {
+            Some(all) if all.width == rows.width => all.values.extend(rows.values),
+            Some(all) => {
+                let message = format!("rows of {} values, the file before has {}", rows.width, all.width);
+                return Err(Failure::io(path, message));
+            }
+            None => all = Some(rows),
+        }
+    }
+    Ok(all.unwrap_or(Rows { width: 1, values: Vec::new() }))
+}

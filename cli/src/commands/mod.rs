@@ -1,0 +1,11 @@
+//! One module a command.
+
+pub(crate) mod bench;
+pub(crate) mod build;
+pub(crate) mod demo;
+mod demo_page;
+pub(crate) mod embed;
+pub(crate) mod eval;
+pub(crate) mod inspect;
+pub(crate) mod search;
+pub(crate) mod verify;

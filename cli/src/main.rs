@@ -1,0 +1,85 @@
+//! `magpie`: builds, searches and measures catalogues of Magpie, the visual search engine that runs on the phone.
+
+mod assets;
+mod catalog;
+mod commands;
+mod failure;
+mod logger;
+mod npy;
+mod output;
+mod scores;
+mod shard_build;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Failure;
+
+/// Visual search that runs on the phone: build catalogues, search them with photos, measure.
+#[derive(Parser)]
+#[command(name = "magpie", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or filter, 3 a photo, 4 the model, 5 the shard.\n\n\
+    Start with: magpie demo"
+)]
+struct Args {
+    /// Say more on standard error
+    #[arg(long, short, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(commands::demo::Args),
+    Build(commands::build::Args),
+    Search(commands::search::Args),
+    Embed(commands::embed::Args),
+    Eval(commands::eval::Args),
+    Inspect(commands::inspect::Args),
+    Verify(commands::verify::Args),
+    Bench(commands::bench::Args),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    logger::init(args.verbose);
+    let result = match &args.command {
+        Command::Demo(args) => commands::demo::run(args),
+        Command::Build(args) => commands::build::run(args),
+        Command::Search(args) => commands::search::run(args),
+        Command::Embed(args) => commands::embed::run(args),
+        Command::Eval(args) => commands::eval::run(args),
+        Command::Inspect(args) => commands::inspect::run(args),
+        Command::Verify(args) => commands::verify::run(args),
+        Command::Bench(args) => commands::bench::run(args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { message, hint, code }) => {
+            eprintln!("magpie: {message}");
+            if let Some(hint) = hint {
+                eprintln!("  {hint}");
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_shows_an_example() {
+        let command = Args::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("magpie {}", sub.get_name())), "{}", sub.get_name());
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What commands print: tables, JSON, progress.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use crate::failure::{Failure, Result};
+
+/// Prints a value as one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(value).map_err(|e| Failure::new(e.to_string()))?);
+    Ok(())
+}
+
+/// A progress bar on standard error; nothing where that is no terminal or machines are listening.
+pub(crate) fn progress(length: usize, what: &'static str, quiet: bool) -> ProgressBar {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(Some(length as u64), target);
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.with_message(what)
+}
+
+/// Rows as aligned columns; a column whose header starts with `>` is aligned to the right.
+pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let right: Vec<bool> = headers.iter().map(|header| header.starts_with('>')).collect();
+    let headers: Vec<String> = headers.iter().map(|header| header.trim_start_matches('>').to_owned()).collect();
+    let width = |at: usize| {
+        let cells = std::iter::once(&headers).chain(rows).filter_map(|row| row.get(at));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..headers.len()).map(width).collect();
+    let mut text = String::new();
+    for row in std::iter::once(&headers).chain(rows) {
+        let cells = row.iter().enumerate().map(|(at, cell)| match right[at] {
+            true => format!("{cell:>width$}", width = widths[at]),
+            false => format!("{cell:<width$}", width = widths[at]),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A time in milliseconds, with as many digits as are worth reading.
+pub(crate) fn ms(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1e3;
+    let digits = if ms < 1.0 { 3 } else { 1 };
+    format!("{ms:.digits$} ms")
+}
+
+/// A size in bytes, kB or MB.
+pub(crate) fn bytes(count: u64) -> String {
+    match count {
+        0..10_000 => format!("{count} bytes"),
+        10_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        _ => format!("{:.1} MB", count as f64 / 1e6),
+    }
+}
+
+/// The value below which a share of the (unsorted) values lies; the nearest rank.
+pub(crate) fn percentile(values: &mut [Duration], share: f64) -> Duration {
+    values.sort_unstable();
+    let rank = (share * values.len() as f64).ceil() as usize;
+    values.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align_and_percentiles_are_nearest_ranks() {
+        let rows = [vec!["a".to_owned(), "10".to_owned()], vec!["bcd".to_owned(), "2".to_owned()]];
+        assert_eq!(table(&["x", ">nn"], &rows), "x    nn\na    10\nbcd   2\n");
+        let mut values: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
+        assert_eq!(percentile(&mut values, 0.5), Duration::from_millis(50));
+        assert_eq!(percentile(&mut values, 0.99), Duration::from_millis(99));
+        assert_eq!(percentile(&mut values[..1], 0.9), Duration::from_millis(1));
+        assert_eq!(percentile(&mut [], 0.9), Duration::ZERO);
+    }
+}

@@ -1,0 +1,84 @@
+//! From a catalogue and its photos to a shard: what `build`, `demo` and `bench` share.
+
+use std::path::Path;
+
+use magpie_core::build::{BuildReport, Field, Identity, ShardBuilder};
+use magpie_core::engine;
+use magpie_core::image::Limits;
+use magpie_core::model::Model;
+use rayon::prelude::*;
+
+use crate::catalog::{Broken, Catalog, Row};
+use crate::failure::{Failure, Result};
+use crate::output;
+
+/// Photos that are embedded before their codes are collected: bounds what is held in memory.
+const BATCH: usize = 512;
+
+/// How to build.
+pub(crate) struct Plan<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) sequence: u64,
+    /// Columns to filter by.
+    pub(crate) filters: &'a [String],
+    /// Whether a row that cannot be used stops the build.
+    pub(crate) strict: bool,
+    /// Whether to leave out the progress bar.
+    pub(crate) quiet: bool,
+}
+
+/// Embeds the photos of a catalogue on all cores and writes the shard.
+///
+/// `photo` gives the bytes of a photo by its name. Returns the report and the rows that were left out.
+pub(crate) fn build(
+    model: &Model,
+    catalog: Catalog,
+    photo: impl Fn(&str) -> Result<Vec<u8>> + Sync,
+    plan: &Plan<'_>,
+    out: &Path,
+) -> Result<(BuildReport, Vec<Broken>)> {
+    let Catalog { fields, rows, mut broken } = catalog;
+    let strict = |broken: &[Broken]| match broken.first() {
+        Some(first) if plan.strict => Err(Failure {
+            message: format!("line {}: {}", first.line, first.reason),
+            hint: Some("--strict stops at the first row that cannot be used"),
+            code: 1,
+        }),
+        _ => Ok(()),
+    };
+    strict(&broken)?;
+    let fields: Vec<Field> =
+        fields.into_iter().map(|name| Field { filter: plan.filters.contains(&name), name }).collect();
+    let identity = Identity {
+        model_id: model.id(),
+        catalog: plan.name.to_owned(),
+        sequence: plan.sequence,
+        writer: concat!("magpie ", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
+
+    let limits = Limits::default();
+    let embed = |row: &Row| {
+        let output = photo(&row.photo).and_then(|bytes| Ok(engine::embed(model, &bytes, None, &limits)?));
+        output.map(|output| output.embedding).map_err(|e| format!("{}: {}", row.photo, e.message))
+    };
+    let bar = output::progress(rows.len(), "embedding", plan.quiet);
+    for batch in rows.chunks(BATCH) {
+        let embeddings: Vec<_> = batch.par_iter().map(embed).inspect(|_| bar.inc(1)).collect();
+        for (row, embedding) in batch.iter().zip(embeddings) {
+            match embedding {
+                Ok(embedding) => builder.add(&row.listing_id, &row.photo, &row.values, &embedding)?,
+                Err(reason) => broken.push(Broken { line: row.line, reason }),
+            }
+        }
+        strict(&broken)?;
+    }
+    bar.finish_and_clear();
+    broken.sort_by_key(|broken| broken.line);
+    if broken.len() == rows.len() && !rows.is_empty() {
+        let Broken { line, reason } = &broken[0];
+        let count = rows.len();
+        return Err(Failure::new(format!("none of the {count} photos can be used; line {line}: {reason}")));
+    }
+    Ok((builder.write(out).map_err(|e| Failure::of(out, e))?, broken))
+}

@@ -1,0 +1,241 @@
+//! The commands as a user runs them: the real binary, the real pack, real files.
+#![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first thing that is wrong
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn magpie(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = magpie(args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What a failing command says, after checking its exit code.
+fn refused(args: &[&str], code: i32) -> String {
+    let output = magpie(args);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+fn demo_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo")
+}
+
+/// A small catalogue of the demo's pictures and the shard built of it, made once.
+struct Small {
+    folder: TempDir,
+    built: Value,
+}
+
+impl Small {
+    fn get() -> &'static Small {
+        static SMALL: OnceLock<Small> = OnceLock::new();
+        SMALL.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let catalog = fs::read_to_string(demo_folder().join("catalog.csv")).unwrap();
+            let keep = |line: &&str| ["listing_id,", "mug-0", "chair-0", "hat-0"].iter().any(|p| line.starts_with(p));
+            let mut text: String = catalog.lines().filter(keep).map(|line| format!("{line}\n")).collect();
+            let columns = catalog.lines().next().unwrap().split(',').count();
+            text.push_str(&format!("gone,missing.jpg{}\n", ",".repeat(columns - 2)));
+            text.push_str(&format!("broken,broken.jpg{}\n", ",".repeat(columns - 2)));
+            let photos = folder.path().join("photos");
+            fs::create_dir(&photos).unwrap();
+            for name in text.lines().skip(1).filter_map(|line| line.split(',').nth(1)) {
+                let _ = fs::copy(demo_folder().join("photos").join(name), photos.join(name));
+            }
+            fs::write(photos.join("broken.jpg"), "this is text").unwrap();
+            fs::write(folder.path().join("catalog.csv"), text).unwrap();
+            let mut small = Small { folder, built: Value::Null };
+            small.built = json(&small.build_args(&["--json"]).iter().map(String::as_str).collect::<Vec<_>>());
+            small
+        })
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn build_args(&self, more: &[&str]) -> Vec<String> {
+        let (catalog, images, out) = (self.path("catalog.csv"), self.path("photos"), self.path("small.magpie"));
+        let args = ["build", "--catalog", &catalog, "--images", &images, "--out", &out];
+        args.iter().chain(more).map(|&arg| arg.to_owned()).collect()
+    }
+
+    fn shard(&self) -> String {
+        self.path("small.magpie")
+    }
+
+    fn search(&self, photo: &str, more: &[&str]) -> Value {
+        let shard = self.shard();
+        let mut args = vec!["search", "--shard", &shard, "--photo", photo, "--json"];
+        args.extend(more);
+        json(&args)
+    }
+}
+
+fn query(name: &str) -> String {
+    demo_folder().join("queries").join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn build_reports_what_it_leaves_out_and_strict_refuses_it() {
+    let small = Small::get();
+    let skipped = small.built["skipped"].as_array().unwrap();
+    let reasons: Vec<&str> = skipped.iter().map(|row| row["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons[0].starts_with("missing.jpg: ") && reasons[1].contains("it looks like text"), "{reasons:?}");
+    assert_eq!(small.built["photos"], 2 * small.built["listings"].as_u64().unwrap());
+
+    let strict: Vec<String> = small.build_args(&["--strict"]);
+    let strict: Vec<&str> =
+        strict.iter().map(|arg| if arg.ends_with("small.magpie") { "/dev/null/x" } else { arg }).collect();
+    assert!(refused(&strict, 1).contains("missing.jpg"));
+}
+
+#[test]
+fn the_same_catalogue_gives_the_same_shard_on_any_number_of_threads() {
+    let small = Small::get();
+    let (catalog, images) = (small.path("catalog.csv"), small.path("photos"));
+    let one = small.path("one-thread.magpie");
+    json(&[
+        "build",
+        "--catalog",
+        &catalog,
+        "--images",
+        &images,
+        "--out",
+        &one,
+        "--threads",
+        "1",
+        "--name",
+        "catalog",
+        "--json",
+    ]);
+    assert!(fs::read(one).unwrap() == fs::read(small.shard()).unwrap());
+}
+
+#[test]
+fn json_lines_give_the_same_shard_as_csv() {
+    let small = Small::get();
+    let mut reader = csv::Reader::from_path(small.path("catalog.csv")).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let mut text = String::new();
+    for record in reader.records().map(Result::unwrap) {
+        let object: serde_json::Map<String, Value> =
+            header.iter().zip(&record).map(|(name, value)| (name.to_owned(), value.into())).collect();
+        text.push_str(&format!("{}\n", Value::Object(object)));
+    }
+    let (catalog, images, out) = (small.path("catalog.jsonl"), small.path("photos"), small.path("jsonl.magpie"));
+    fs::write(&catalog, text).unwrap();
+    json(&["build", "--catalog", &catalog, "--images", &images, "--out", &out, "--json"]);
+    assert!(fs::read(out).unwrap() == fs::read(small.shard()).unwrap());
+}
+
+#[test]
+fn a_catalogue_photo_finds_its_own_listing_first() {
+    let small = Small::get();
+    let found = small.search(&small.path("photos/mug-04-1.jpg"), &[]);
+    let first = &found["listings"][0];
+    assert_eq!((first["id"].as_str(), first["photo"].as_str()), (Some("mug-04"), Some("mug-04-1.jpg")));
+    assert!(first["score"].as_f64().unwrap() > 0.999);
+    assert_eq!(found["listings"].as_array().unwrap().len(), 10);
+    for stage in ["decode_ms", "prepare_ms", "network_ms", "search_ms", "listings_ms"] {
+        assert!(found["stages"][stage].as_f64().unwrap() > 0.0, "{stage}");
+    }
+    assert!(found["attributes"].as_array().unwrap().iter().any(|a| a["name"] == "colour"));
+}
+
+#[test]
+fn filters_and_crops_are_obeyed() {
+    let small = Small::get();
+    let found = small.search(&query("mug-01.jpg"), &["--where", "category=Chairs and price>=0", "--k", "3"]);
+    let listings = found["listings"].as_array().unwrap();
+    assert_eq!(listings.len(), 3);
+    assert!(listings.iter().all(|listing| listing["fields"]["category"] == "Chairs"));
+    let none = small.search(&query("mug-01.jpg"), &["--where", "price<0"]);
+    assert_eq!(none["listings"].as_array().unwrap().len(), 0);
+    let cropped = small.search(&query("mug-01.jpg"), &["--crop", "20,30,100,120"]);
+    assert_ne!(cropped["listings"], small.search(&query("mug-01.jpg"), &[])["listings"]);
+}
+
+#[test]
+fn bad_input_is_named_with_its_own_exit_code() {
+    let small = Small::get();
+    let (shard, photo) = (small.shard(), query("mug-01.jpg"));
+    let search = |shard: &str, photo: &str, more: &[&str], code| {
+        refused(&[&["search", "--shard", shard, "--photo", photo], more].concat(), code)
+    };
+    assert!(search(&shard, "no-such.jpg", &[], 1).contains("no-such.jpg"));
+    assert!(search("no-such.magpie", &photo, &[], 1).contains("no-such.magpie"));
+    let (empty, text) = (small.path("empty.jpg"), small.path("text.jpg"));
+    fs::write(&empty, "").unwrap();
+    fs::write(&text, "hello").unwrap();
+    assert!(search(&shard, &empty, &[], 3).contains("empty"));
+    assert!(search(&shard, &text, &[], 3).contains("it looks like text"));
+    assert!(search(&shard, &photo, &["--crop", "0,0,0,5"], 3).contains("does not lie inside"));
+    assert!(search(&shard, &photo, &["--crop", "1,2,3"], 2).contains("four whole numbers"));
+    assert!(search(&photo, &photo, &[], 5).contains("not a Magpie shard"));
+
+    let unknown = search(&shard, &photo, &["--where", "brand=x"], 2);
+    assert!(unknown.contains("no column 'brand'") && unknown.contains("category"), "{unknown}");
+    assert!(search(&shard, &photo, &["--where", "price<cheap"], 2).contains("holds numbers"));
+    assert!(search(&shard, &photo, &["--where", "price 5"], 2).contains("at character 7"));
+
+    let bytes = fs::read(&shard).unwrap();
+    let cut = small.path("cut.magpie");
+    fs::write(&cut, &bytes[..bytes.len() - 100]).unwrap();
+    assert!(search(&cut, &photo, &[], 5).contains("cut short"));
+    let mut flipped = bytes.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    fs::write(&cut, flipped).unwrap();
+    refused(&["verify", &cut], 5);
+    assert!(magpie(&["verify", &shard]).status.success());
+}
+
+#[test]
+fn inspect_shows_the_catalogue_and_the_pack() {
+    let small = Small::get();
+    let shown = json(&["inspect", &small.shard(), "--json"]);
+    assert_eq!(shown["catalog"], "catalog");
+    assert_eq!(shown["header"]["listing_count"], small.built["listings"]);
+    let filters: Vec<&str> = shown["filters"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
+    assert!(filters.contains(&"price") && !filters.contains(&"title"), "{filters:?}");
+    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/packs/default");
+    let shown = json(&["inspect", pack.to_str().unwrap(), "--json"]);
+    assert_eq!(shown["embedding"]["dim"], 128);
+}
+
+#[test]
+fn embed_writes_rows_in_order_and_names_what_it_cannot_read() {
+    let small = Small::get();
+    let (list, out) = (small.path("files.txt"), small.path("e.npy"));
+    fs::write(&list, format!("{}\n{}\n", query("mug-01.jpg"), query("hat-01.jpg"))).unwrap();
+    let written = json(&["embed", "--list", &list, "--out", &out, "--json"]);
+    assert_eq!((&written["rows"], &written["columns"]), (&Value::from(2), &Value::from(128)));
+    let bytes = fs::read(&out).unwrap();
+    assert_eq!(bytes.len(), 128 + 2 * 128 * 4);
+    fs::write(&list, format!("{}\nnot-there.jpg\n", query("mug-01.jpg"))).unwrap();
+    assert!(refused(&["embed", "--list", &list, "--out", &out], 1).contains("not-there.jpg"));
+}
+
+#[test]
+fn the_demo_writes_a_page_that_stands_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let result = json(&["demo", "--out", out.to_str().unwrap(), "--json"]);
+    assert!(result["hit_at_5"].as_f64().unwrap() > 0.3, "{}", result["hit_at_5"]);
+    let page = fs::read_to_string(out.join("index.html")).unwrap();
+    assert!(page.contains("</html>") && !page.contains("src=") && !page.contains("href="));
+    assert_eq!(page.matches("class=\"query\"").count() as u64, result["queries"].as_u64().unwrap());
+}
