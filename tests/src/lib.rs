@@ -1,0 +1,40 @@
+//! What the promises in `tests/` share: real packs, small real shards, pictures, and tools to damage them.
+
+pub mod compat;
+pub mod pictures;
+pub mod shards;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use magpie_core::model::{Model, Pack};
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
+}
+
+/// The folders of all model packs, in the order of their names.
+pub fn pack_folders() -> Vec<PathBuf> {
+    folders(&repository().join("models/packs")).into_iter().filter(|f| f.join("manifest.json").is_file()).collect()
+}
+
+/// The folders inside a folder, in the order of their names; none where it does not exist.
+pub fn folders(inside: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(inside).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// The pack that ships.
+pub fn default_pack() -> &'static Pack {
+    static PACK: OnceLock<Pack> = OnceLock::new();
+    PACK.get_or_init(|| Pack::open(repository().join("models/packs/default")).expect("the default pack opens"))
+}
+
+/// The network of the pack that ships, loaded once a process.
+pub fn default_model() -> &'static Model {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    MODEL.get_or_init(|| Model::load(default_pack()).expect("the default pack loads"))
+}

@@ -1,0 +1,214 @@
+//! Small shards built by the real builder, and tools to damage one and mend its checksums afterwards.
+
+use std::path::Path;
+
+use magpie_core::build::{BuildReport, Field, Identity, ShardBuilder};
+use magpie_core::shard::Shard;
+use magpie_core::{Embedding, ModelId, Result, ShardError};
+
+/// The model that the small shards say they were built with.
+pub const MODEL: ModelId = ModelId([0x4d; 32]);
+
+/// Numbers of the section kinds, as SHARD_FORMAT.md gives them.
+pub mod kind {
+    #![allow(missing_docs)] // The names say it.
+    pub const SCHEMA: u32 = 1;
+    pub const CODES: u32 = 2;
+    pub const FACTORS: u32 = 3;
+    pub const PHOTO_LISTINGS: u32 = 4;
+    pub const PHOTO_ORDINALS: u32 = 5;
+    pub const COLUMN_VALUES: u32 = 6;
+    pub const COLUMN_WORDS: u32 = 7;
+    pub const METADATA_INDEX: u32 = 9;
+    pub const METADATA_BLOCKS: u32 = 10;
+}
+
+/// One photo of a listing.
+#[derive(Debug, Clone)]
+pub struct Photo {
+    /// Id of the listing.
+    pub listing: String,
+    /// Name of the photo.
+    pub name: String,
+    /// One value a field.
+    pub values: Vec<String>,
+    /// The embedding before it is scaled to unit length.
+    pub vector: Vec<f32>,
+}
+
+impl Photo {
+    /// A photo with borrowed texts.
+    pub fn new(listing: &str, name: &str, values: &[&str], vector: &[f32]) -> Photo {
+        let values = values.iter().map(|&value| value.to_owned()).collect();
+        Photo { listing: listing.to_owned(), name: name.to_owned(), values, vector: vector.to_vec() }
+    }
+}
+
+/// Who the small shards say they are.
+pub fn identity() -> Identity {
+    Identity { model_id: MODEL, catalog: "Ann's shop".to_owned(), sequence: 7, writer: "magpie-tests".to_owned() }
+}
+
+/// The embedding that a small shard's model would give.
+pub fn embedding(vector: &[f32]) -> Embedding {
+    Embedding::new(vector, MODEL).expect("the tests' vectors are finite and not zero")
+}
+
+/// Fields that searches can filter by.
+pub fn filters(names: &[&str]) -> Vec<Field> {
+    names.iter().map(|&name| Field { name: name.to_owned(), filter: true }).collect()
+}
+
+/// Writes a shard of these photos.
+///
+/// # Errors
+/// What the builder refuses.
+pub fn write(path: &Path, dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<BuildReport> {
+    let mut builder = ShardBuilder::new(identity(), dim, fields);
+    for photo in photos {
+        builder.add(&photo.listing, &photo.name, &photo.values, &embedding(&photo.vector))?;
+    }
+    builder.write(path)
+}
+
+/// The bytes of a shard of these photos.
+///
+/// # Errors
+/// What the builder refuses.
+pub fn build(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Vec<u8>> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("test.magpie");
+    write(&path, dim, fields, photos)?;
+    Ok(std::fs::read(&path).expect("the builder wrote it"))
+}
+
+/// The photos of the shard that is damaged in the tests: 60 listings, 90 photos, a word and a number column, enough
+/// text for a trained dictionary and for more than one block.
+pub fn shop() -> Vec<Photo> {
+    let colours = ["red", "green", "blue", ""];
+    let photo = |i: usize| {
+        let listing = i % 60;
+        let words = ["hand-thrown", "glazed", "dishwasher-safe", "speckled", "tall", "wide", "two-handled"];
+        let words: Vec<_> =
+            (0..40).map(|w| format!("{} {:x}", words[(w * listing + w / 3) % 7], w * listing)).collect();
+        let title = format!("Stoneware mug no. {listing}: {}", words.join(", "));
+        let price = format!("{}.50", 5 + listing);
+        let vector: Vec<f32> = (0..8).map(|d| ((i * 37 + d * 11) as f32 * 0.7).sin()).collect();
+        let name = format!("shop/{listing:03}-{}.jpg", i / 60);
+        Photo::new(&format!("mug-{listing:03}"), &name, &[&title, colours[listing % 4], &price], &vector)
+    };
+    (0..90).map(photo).collect()
+}
+
+/// The bytes of [`shop`]'s shard.
+pub fn shop_bytes() -> Vec<u8> {
+    let mut fields = filters(&["title", "colour", "price"]);
+    fields[0].filter = false;
+    build(8, fields, &shop()).expect("the shop fits a shard")
+}
+
+const TABLE: usize = 128;
+const ENTRY: usize = 64;
+const HEADER: usize = 4096;
+const HEADER_CHECKSUM: usize = HEADER - 32;
+
+/// A section as the table describes it.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// Where its entry lies in the table.
+    pub entry: usize,
+    /// Its kind.
+    pub kind: u32,
+    /// Number of the filter column.
+    pub ordinal: u32,
+    /// Where it starts.
+    pub offset: usize,
+    /// Its length.
+    pub len: usize,
+}
+
+/// The sections of a shard's bytes. Read here a second time, independently of the core, from the specification.
+pub fn sections(bytes: &[u8]) -> Vec<Section> {
+    let count = u32_at(bytes, 20) as usize;
+    let section = |entry: usize| Section {
+        entry,
+        kind: u32_at(bytes, entry),
+        ordinal: u32_at(bytes, entry + 4),
+        offset: u64_at(bytes, entry + 8) as usize,
+        len: u64_at(bytes, entry + 16) as usize,
+    };
+    (0..count).map(|i| section(TABLE + i * ENTRY)).collect()
+}
+
+/// The first section of a kind.
+pub fn section(bytes: &[u8], kind: u32) -> Section {
+    sections(bytes).into_iter().find(|section| section.kind == kind).expect("the shard has the section")
+}
+
+/// A `u32` of the file.
+pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+/// A `u64` of the file.
+pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// Writes over bytes of the file.
+pub fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
+    bytes[at..at + new.len()].copy_from_slice(new);
+}
+
+/// Makes all checksums right again, where the table still says where the sections are.
+pub fn mend(bytes: &mut [u8]) {
+    for section in sections(bytes).into_iter().take((HEADER_CHECKSUM - TABLE) / ENTRY) {
+        let end = section.offset.checked_add(section.len);
+        if let Some(body) = end.and_then(|end| bytes.get(section.offset..end)) {
+            let hash = *blake3::hash(body).as_bytes();
+            put(bytes, section.entry + 32, &hash);
+        }
+    }
+    mend_header(bytes);
+}
+
+/// Makes the header's checksum right again.
+pub fn mend_header(bytes: &mut [u8]) {
+    let hash = *blake3::hash(&bytes[..HEADER_CHECKSUM]).as_bytes();
+    put(bytes, HEADER_CHECKSUM, &hash);
+}
+
+/// Does everything with a shard that an app does, whatever its bytes are: the caller only wants no panic. Says whether
+/// it could be opened.
+pub fn use_in_every_way(bytes: &[u8]) -> bool {
+    let Ok(shard) = Shard::from_bytes(bytes) else { return false };
+    let _ = shard.verify();
+    let (model, dim) = (shard.header().model_id, shard.header().dim as usize);
+    let query: Vec<f32> = (0..dim).map(|d| (d as f32 * 0.7).sin() + 0.1).collect();
+    let query = Embedding::new(&query, model).expect("finite and not zero");
+    for text in ["colour=red and price<50", "not colour in (green, blue)", "price>=0 or title='x'"] {
+        let filter = magpie_core::search::Filter::parse(text).expect("a filter");
+        let _ = magpie_core::search::search(&shard, &query, Some(&filter), 5);
+    }
+    if let Ok(found) = magpie_core::search::search(&shard, &query, None, 10_000) {
+        let _ = magpie_core::listing::fetch(&shard, &found);
+    }
+    let rows = [0, 1, 59, 60, u32::MAX].map(magpie_core::ListingRow);
+    rows.iter().for_each(|&row| drop(shard.records(&[row])));
+    let _ = (shard.sections(), format!("{shard:?}"), shard.columns().count());
+    true
+}
+
+/// What opening, or else verifying, says of the shop's shard after a change that makes it wrong.
+///
+/// # Panics
+/// Where the changed shard passes, and where using it panics.
+pub fn refusal(change: impl FnOnce(&mut Vec<u8>)) -> ShardError {
+    let mut bytes = shop_bytes();
+    change(&mut bytes);
+    use_in_every_way(&bytes);
+    match Shard::from_bytes(&bytes).and_then(|shard| shard.verify()) {
+        Ok(_) => panic!("a shard that no writer makes passed"),
+        Err(error) => error,
+    }
+}

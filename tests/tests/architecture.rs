@@ -1,0 +1,142 @@
+//! The arrows of the design hold: what must not be there is not there.
+#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use magpie_tests::repository;
+
+/// Modules and the modules that they may name. `error`, `ids` and the vocabulary that crosses stages (`attributes`,
+/// `embedding`, `recipe`) know no stage; `image`, `model`, `vector` and `shard` do not know each other.
+const MAY_NAME: &[(&str, &[&str])] = &[
+    ("attributes", &[]),
+    ("build", &["embedding", "error", "ids", "shard", "vector"]),
+    ("embedding", &["ids"]),
+    ("engine", &["attributes", "embedding", "error", "ids", "image", "listing", "model", "search", "shard"]),
+    ("error", &["ids"]),
+    ("ids", &[]),
+    ("image", &["error", "recipe"]),
+    ("listing", &["error", "ids", "search", "shard"]),
+    ("model", &["attributes", "embedding", "error", "ids", "recipe"]),
+    ("recipe", &[]),
+    ("search", &["embedding", "error", "ids", "shard", "vector"]),
+    ("shard", &["embedding", "error", "ids"]),
+    ("vector", &[]),
+];
+
+/// Crates that core must never pull in.
+const KEPT_OUT: &[(&str, &[&str])] = &[
+    ("async runtime", &["tokio", "async-std", "smol", "async-executor", "futures-executor"]),
+    ("HTTP", &["hyper", "reqwest", "ureq", "curl", "isahc", "h2", "http", "axum", "tower"]),
+    ("TLS", &["rustls", "native-tls", "openssl", "openssl-sys", "boring", "schannel", "security-framework"]),
+    ("binding", &["uniffi", "uniffi_core", "jni", "pyo3", "wasm-bindgen"]),
+];
+
+struct Source {
+    /// From `core/src`.
+    path: PathBuf,
+    /// Lines of code with their numbers: no comments, and nothing from the unit tests on.
+    code: Vec<(usize, String)>,
+}
+
+impl Source {
+    fn module(&self) -> String {
+        self.path.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+    }
+
+    /// Places where the code has this as a word of its own.
+    fn naming(&self, word: &str) -> Vec<String> {
+        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+        let names = |line: &str| {
+            line.match_indices(word).any(|(at, _)| {
+                let (before, after) = (line[..at].chars().next_back(), line[at + word.len()..].chars().next());
+                !before.is_some_and(is_part) && !after.is_some_and(is_part)
+            })
+        };
+        let places = self.code.iter().filter(|(_, line)| names(line));
+        places.map(|(number, line)| format!("{}:{number}: {}", self.path.display(), line.trim())).collect()
+    }
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(folder: &Path, root: &Path, into: &mut Vec<Source>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, root, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let lines = (1..).zip(text.lines());
+                let lines = lines
+                    .take_while(|(_, line)| !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test"));
+                let code = lines.map(|(n, line)| (n, line.split("//").next().unwrap().to_owned())).collect();
+                into.push(Source { path: path.strip_prefix(root).unwrap().to_owned(), code });
+            }
+        }
+    }
+    let root = repository().join("core/src");
+    let mut sources = Vec::new();
+    walk(&root, &root, &mut sources);
+    assert!(sources.len() > 20, "core has moved: this test looks at {}", root.display());
+    sources
+}
+
+fn none(places: Vec<String>, rule: &str) {
+    assert!(places.is_empty(), "{rule}:\n{}", places.join("\n"));
+}
+
+#[test]
+fn only_the_model_names_tract() {
+    let others = sources().into_iter().filter(|source| source.module() != "model");
+    let crates = ["tract", "tract_onnx", "tract_core", "tract_linalg"];
+    none(others.flat_map(|source| crates.map(|name| source.naming(name)).concat()).collect(), "only core::model may");
+}
+
+#[test]
+fn only_the_shards_source_maps_memory_and_is_unsafe() {
+    let others = sources().into_iter().filter(|source| source.path != Path::new("shard/source.rs"));
+    let words = ["unsafe", "memmap2", "unsafe_code"];
+    none(
+        others.flat_map(|source| words.map(|word| source.naming(word)).concat()).collect(),
+        "only shard/source.rs may",
+    );
+}
+
+#[test]
+fn modules_name_only_those_that_the_arrows_allow() {
+    let mut wrong = Vec::new();
+    for source in sources().into_iter().filter(|source| source.path != Path::new("lib.rs")) {
+        let module = source.module();
+        let Some((_, allowed)) = MAY_NAME.iter().find(|(name, _)| *name == module) else {
+            panic!("core/src has a new module '{module}': say in this test what it may name");
+        };
+        for (other, _) in MAY_NAME.iter().filter(|(other, _)| *other != module && !allowed.contains(other)) {
+            wrong.extend(source.naming(&format!("crate::{other}")));
+        }
+        // `use crate::{a, b}` would hide from the search above.
+        wrong.extend(
+            source
+                .code
+                .iter()
+                .filter(|(_, line)| line.contains("crate::{"))
+                .map(|(n, line)| format!("{}:{n}: {} (name modules one by one)", source.path.display(), line.trim())),
+        );
+    }
+    none(wrong, "an arrow that the design does not have");
+}
+
+#[test]
+fn core_pulls_in_no_runtime_no_network_and_no_bindings() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["tree", "-p", "magpie-core", "-e", "normal", "--all-features", "--prefix", "none", "--offline"];
+    let output =
+        Command::new(cargo).args(arguments).args(["--target", "all"]).current_dir(repository()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let crates: Vec<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(crates.contains(&"tract-onnx") && crates.contains(&"memmap2"), "this is not core's tree: {crates:?}");
+    for (what, names) in KEPT_OUT {
+        let found: Vec<_> = names.iter().filter(|name| crates.contains(name)).collect();
+        assert!(found.is_empty(), "core depends on {found:?} ({what})");
+    }
+}

@@ -1,0 +1,169 @@
+//! A catalogue made to deceive, with right checksums, is refused; it never takes the app or its memory down.
+#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+use std::cell::Cell;
+
+use magpie_core::ShardError;
+use magpie_core::shard::Shard;
+use magpie_tests::shards::{kind, mend, mend_header, put, refusal, section, sections, shop_bytes, use_in_every_way};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+#[test]
+fn counts_that_lie_are_refused() {
+    let lie = |at: usize, value: u64, width: usize| {
+        refusal(|bytes| {
+            put(bytes, at, &value.to_le_bytes()[..width]);
+            mend_header(bytes);
+        })
+    };
+    for photos in [0, 89, 91, u64::from(u32::MAX), 1 << 32, u64::MAX] {
+        lie(32, photos, 8);
+    }
+    for listings in [0, 59, 61, 1000, 1 << 32, u64::MAX] {
+        lie(40, listings, 8);
+    }
+    for dim in [0, 7, 9, 4096, 4097, u64::from(u32::MAX)] {
+        lie(24, dim, 4);
+    }
+    for sections in [0, 1, 13, 62, u64::from(u32::MAX)] {
+        // More entries than there are: what follows the table is zero, which is no place for a section.
+        lie(20, sections, 4);
+    }
+    lie(16, 8192, 4);
+    lie(104, 64, 8);
+}
+
+/// The count is an allocation that has not happened yet.
+#[test]
+fn four_billion_listings_in_the_header_cost_no_memory() {
+    let error = refusal(|bytes| {
+        put(bytes, 40, &u64::from(u32::MAX).to_le_bytes());
+        mend_header(bytes);
+    });
+    assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
+}
+
+#[test]
+fn sections_that_overlap_or_lie_outside_are_refused() {
+    let bytes = shop_bytes();
+    let all = sections(&bytes);
+    for pair in all.windows(2) {
+        for offset in [pair[0].offset as u64, 0, 4095, 1 << 40, u64::MAX, u64::MAX - 63, pair[1].offset as u64 + 1] {
+            let error = refusal(|bytes| {
+                put(bytes, pair[1].entry + 8, &offset.to_le_bytes());
+                mend(bytes);
+            });
+            assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "header"), "{offset}: {error}");
+        }
+    }
+    for section in all {
+        for len in [section.len as u64 + (64 << 10), u64::MAX] {
+            refusal(|bytes| {
+                put(bytes, section.entry + 16, &len.to_le_bytes());
+                mend(bytes);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_schema_of_nonsense_is_refused_even_with_right_checksums() {
+    let schema = section(&shop_bytes(), kind::SCHEMA);
+    let column = r#"{"name":"x","kind":"word"}"#;
+    let long = format!(r#"{{"catalog":"","writer":"","fields":[],"columns":[{}]}}"#, [column; 17].join(","));
+    let deep = "[".repeat(1000);
+    for text in ["", "{}", "null", "\u{0}", r#"{"catalog":1}"#, &long, &deep] {
+        let error = refusal(|bytes| {
+            // Spaces keep the length; a text that is longer than the section is cut off, which is nonsense as well.
+            let mut body = text.as_bytes().to_vec();
+            body.resize(schema.len, b' ');
+            put(bytes, schema.offset, &body);
+            mend(bytes);
+        });
+        assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "schema"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn rows_that_point_nowhere_are_refused_and_do_not_panic_a_search() {
+    for (kind, wrong) in [
+        (kind::FACTORS, f32::NAN.to_le_bytes()),
+        (kind::FACTORS, (-1f32).to_le_bytes()),
+        (kind::PHOTO_LISTINGS, 60u32.to_le_bytes()),
+        (kind::PHOTO_LISTINGS, 59u32.to_le_bytes()),
+        (kind::PHOTO_ORDINALS, [2, 0, 0, 0]),
+        (kind::COLUMN_VALUES, 4u32.to_le_bytes()),
+        (kind::COLUMN_WORDS, u32::MAX.to_le_bytes()),
+        (kind::METADATA_INDEX, u32::MAX.to_le_bytes()),
+        (kind::METADATA_BLOCKS, [0; 4]),
+    ] {
+        refusal(|bytes| {
+            let at = section(bytes, kind).offset;
+            put(bytes, at, &wrong);
+            mend(bytes);
+        });
+    }
+}
+
+#[test]
+fn two_photos_that_claim_one_name_are_refused() {
+    let error = refusal(|bytes| {
+        // The first listing's two photos are rows 0 and 1.
+        let at = section(bytes, kind::PHOTO_ORDINALS).offset;
+        put(bytes, at, &[1, 0, 1, 0]);
+        mend(bytes);
+    });
+    assert!(error.to_string().contains("photo ordinals"), "{error}");
+}
+
+#[test]
+fn a_catalogue_id_that_is_not_its_names_is_refused() {
+    let error = refusal(|bytes| {
+        put(bytes, 80, &[9; 16]);
+        mend_header(bytes);
+    });
+    assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
+}
+
+/// An attacker mends the checksums. Values are often small, so that they pass for lengths and offsets.
+#[test]
+fn shards_with_wrong_contents_and_right_checksums_never_panic() {
+    let original = shop_bytes();
+    let count = original[20..24].to_vec();
+    let mut places: Vec<_> = sections(&original).iter().map(|s| (s.offset, s.len)).collect();
+    // Each section alike, however small, and as one more of them the header with its table.
+    places.push((8, 1100));
+    let value = prop_oneof![any::<u8>(), 0u8..8, Just(0xff), Just(0x7f), Just(0x80)];
+    let change = (prop::sample::select(places), any::<prop::sample::Index>(), value);
+    let opened = Cell::new(0);
+    let mut runner = TestRunner::new(ProptestConfig { cases: 3000, failure_persistence: None, ..Default::default() });
+    let result = runner.run(&prop::collection::vec(change, 1..5), |changes| {
+        let mut bytes = original.clone();
+        for ((offset, len), place, value) in changes {
+            bytes[offset + place.index(len)] = value;
+        }
+        // The tests' own mending trusts the number of sections; a lie about it has its own test.
+        put(&mut bytes, 20, &count);
+        mend(&mut bytes);
+        opened.set(opened.get() + u32::from(use_in_every_way(&bytes)));
+        Ok(())
+    });
+    result.unwrap();
+    assert!(opened.get() > 1000, "only {} of the shards got past opening: this tests little", opened.get());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_behind_the_magic_are_refused(tail in prop::collection::vec(any::<u8>(), 0..9000)) {
+        let mut bytes = b"MAGPIE\x1a\n\x01\0\0\0\x01\0\0\0".to_vec();
+        bytes.extend(tail);
+        prop_assert!(Shard::from_bytes(&bytes).is_err());
+        if bytes.len() > 4096 {
+            let len = bytes.len() as u64;
+            put(&mut bytes, 104, &len.to_le_bytes());
+            mend_header(&mut bytes);
+            prop_assert!(!use_in_every_way(&bytes));
+        }
+    }
+}

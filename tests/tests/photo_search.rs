@@ -1,0 +1,123 @@
+//! From a photo to its listing with the shipped network: what an app does, all of it.
+#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use magpie_core::build::{Field, ShardBuilder};
+use magpie_core::engine::{self, Engine, SearchOptions};
+use magpie_core::image::{Limits, Region};
+use magpie_core::search::Filter;
+use magpie_core::shard::Shard;
+use magpie_core::{CatalogId, Error, PhotoError};
+use magpie_tests::{default_model, folders, pictures, repository, shards};
+
+/// The golden photos, by the name of their case.
+fn photos() -> Vec<(String, Vec<u8>)> {
+    let photo = |folder: &PathBuf| {
+        let found = ["photo.png", "photo.jpg"].into_iter().find_map(|name| std::fs::read(folder.join(name)).ok());
+        (folder.file_name().unwrap().to_str().unwrap().to_owned(), found.unwrap())
+    };
+    folders(&repository().join("models/packs/default/golden")).iter().map(photo).collect()
+}
+
+/// A catalogue in which every golden photo is a listing of its own, and its mirror image another photo of it.
+fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| {
+        let model = default_model();
+        let identity = magpie_core::build::Identity { model_id: model.id(), ..shards::identity() };
+        let fields = vec![Field { name: "kind".to_owned(), filter: true }];
+        let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
+        for (name, photo) in photos() {
+            let kind = [name.split('-').next().unwrap().to_owned()];
+            let mirrored = pictures::png(image_of(&photo).fliph());
+            for (file, photo) in [("front", photo), ("mirrored", mirrored)] {
+                let output = engine::embed(model, &photo, None, &Limits::default()).unwrap();
+                builder.add(&name, file, &kind, &output.embedding).unwrap();
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("golden.magpie");
+        builder.write(&path).unwrap();
+        // The mapped file stays readable after its name is gone.
+        Engine::new(model.clone(), Shard::open(&path).unwrap()).unwrap()
+    })
+}
+
+/// The upright picture. JPEG is decoded by the core, at full size since the photos are small.
+fn image_of(photo: &[u8]) -> image::DynamicImage {
+    let mut recipe = default_model().manifest().input.clone();
+    let decoded = magpie_core::image::decode(photo, None, &recipe, &Limits::default()).unwrap();
+    (recipe.width, recipe.height) = decoded.size();
+    let upright = decoded.input_rgb(None, &recipe).unwrap();
+    image::RgbImage::from_raw(upright.width, upright.height, upright.rgb).unwrap().into()
+}
+
+#[test]
+fn a_photo_in_the_catalogue_finds_its_listing_first() {
+    for (name, photo) in photos() {
+        let results = engine().search_photo(&photo, &SearchOptions::default()).unwrap();
+        let best = &results.listings[0];
+        assert_eq!((best.listing.id.as_str(), best.listing.photo.as_str()), (name.as_str(), "front"));
+        assert!(best.score > 0.99, "{name}: {}", best.score);
+        assert_eq!(results.listings.len(), photos().len().min(10));
+        assert_eq!(results.attributes.0.len(), engine().model().manifest().heads.len());
+        assert!(results.stages.total() >= results.stages.network && !results.stages.network.is_zero());
+    }
+}
+
+#[test]
+fn a_filter_holds_for_every_listing_that_is_found() {
+    let mut options = SearchOptions::default();
+    options.filter = Some(Filter::parse("kind=jpeg").unwrap());
+    let jpegs = photos().iter().filter(|(name, _)| name.starts_with("jpeg")).count();
+    for (_, photo) in photos() {
+        let found = engine().search_photo(&photo, &options).unwrap().listings;
+        assert_eq!(found.len(), jpegs);
+        assert!(found.iter().all(|found| found.listing.get("kind") == Some("jpeg")));
+    }
+    options.filter = Some(Filter::parse("weight>3").unwrap());
+    assert!(matches!(engine().search_photo(&photos()[0].1, &options), Err(Error::Filter(_))));
+}
+
+#[test]
+fn a_crop_is_what_is_searched_for() {
+    let (name, photo) = photos().swap_remove(0);
+    let picture = image_of(&photo).into_rgb8();
+    // The photo in the middle of a larger, busy one.
+    let mut busy = pictures::scene(picture.width() * 3, picture.height() * 2);
+    let (x, y) = (picture.width(), picture.height() / 2);
+    image::imageops::replace(&mut busy, &picture, i64::from(x), i64::from(y));
+    let mut options = SearchOptions::default();
+    options.region = Some(Region { x, y, width: picture.width(), height: picture.height() });
+    let found = engine().search_photo(&pictures::png(busy), &options).unwrap().listings;
+    assert!(found[0].listing.id == name && found[0].score > 0.99, "{:?}", found[0]);
+
+    let error = engine().search_photo(&photo, &options).unwrap_err();
+    assert!(matches!(error, Error::Photo(PhotoError::BadRegion { .. })), "{error}");
+}
+
+#[test]
+fn threads_that_search_at_once_get_the_same_answers() {
+    let photos = photos();
+    let answers = || -> Vec<_> {
+        let find = |photo: &Vec<u8>| engine().search_photo(photo, &SearchOptions::default()).unwrap().listings;
+        photos.iter().take(3).map(|(_, photo)| find(photo)).collect()
+    };
+    let alone = answers();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(answers)).collect();
+        threads.into_iter().for_each(|thread| assert!(thread.join().unwrap() == alone));
+    });
+}
+
+#[test]
+fn a_shard_of_another_model_is_refused_with_both_ids() {
+    let shard = Shard::from_bytes(&shards::shop_bytes()).unwrap();
+    assert_eq!(shard.header().catalog_id, CatalogId::of("Ann's shop"));
+    match Engine::new(default_model().clone(), shard).unwrap_err() {
+        Error::ModelMismatch { model, shard } => assert_eq!((model, shard), (default_model().id(), shards::MODEL)),
+        error => panic!("{error}"),
+    }
+}
