@@ -1,5 +1,7 @@
 //! Which format it is, and the formats other than JPEG.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use image::codecs::{png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
@@ -20,6 +22,17 @@ pub enum Format {
     Png,
     /// WebP, lossy or lossless, first frame.
     WebP,
+}
+
+impl Format {
+    /// The name for people.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Format::Jpeg => "JPEG",
+            Format::Png => "PNG",
+            Format::WebP => "WebP",
+        }
+    }
 }
 
 /// Tells the format from the first bytes; the file's name does not count.
@@ -98,17 +111,21 @@ impl Photo {
 pub fn decode(bytes: &[u8], region: Option<Region>, recipe: &Recipe, limits: &Limits) -> Result<Photo, PhotoError> {
     limits.check_bytes(bytes)?;
     let need = Need { region, input: (recipe.width, recipe.height) };
-    match sniff(bytes)? {
+    let format = sniff(bytes)?;
+    let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Jpeg => jpeg::decode(bytes, &need, limits),
         Format::Png => {
-            let failed = |error| translate("PNG", error, limits);
-            full_size("PNG", PngDecoder::new(TimedReader::new(bytes, limits)).map_err(failed)?, &need, limits)
+            let decoder = PngDecoder::new(TimedReader::new(bytes, limits));
+            full_size(format.name(), decoder.map_err(|e| translate(format.name(), e, limits))?, &need, limits)
         }
         Format::WebP => {
-            let failed = |error| translate("WebP", error, limits);
-            full_size("WebP", WebPDecoder::new(TimedReader::new(bytes, limits)).map_err(failed)?, &need, limits)
+            let decoder = WebPDecoder::new(TimedReader::new(bytes, limits));
+            full_size(format.name(), decoder.map_err(|e| translate(format.name(), e, limits))?, &need, limits)
         }
-    }
+    }));
+    // No photo is known on which a decoder panics; if there is one, it costs that photo and not the app.
+    let failed = |_| Err(PhotoError::Damaged { format: format.name(), detail: "the decoder failed on it".to_owned() });
+    decoded.unwrap_or_else(failed)
 }
 
 fn full_size(

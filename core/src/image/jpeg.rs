@@ -7,12 +7,12 @@ use image::RgbImage;
 use image::metadata::Orientation;
 use jpeg_decoder::{CodingProcess, Decoder, Error, PixelFormat};
 
-use super::decode::{Need, Photo};
+use super::decode::{Format, Need, Photo};
 use super::limits::{Limits, TimedReader};
 use super::orient;
 use crate::error::PhotoError;
 
-const FORMAT: &str = "JPEG";
+const FORMAT: &str = Format::Jpeg.name();
 
 /// The scaled decode keeps this many times the pixels a side that the input has, so that the resize that follows
 /// still decides what the tensor looks like.
