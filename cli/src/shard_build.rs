@@ -12,8 +12,8 @@ use crate::catalog::{Broken, Catalog, Row};
 use crate::failure::{Failure, Result};
 use crate::output;
 
-/// Photos that are embedded before their codes are collected: bounds what is held in memory.
-const BATCH: usize = 512;
+/// Photos that are embedded before their results are collected: bounds what is held in memory.
+pub(crate) const BATCH: usize = 512;
 
 /// How to build.
 pub(crate) struct Plan<'a> {
@@ -63,11 +63,15 @@ pub(crate) fn build(
         output.map(|output| output.embedding).map_err(|e| format!("{}: {}", row.photo, e.message))
     };
     let bar = output::progress(rows.len(), "embedding", plan.quiet);
+    let mut used = 0;
     for batch in rows.chunks(BATCH) {
         let embeddings: Vec<_> = batch.par_iter().map(embed).inspect(|_| bar.inc(1)).collect();
         for (row, embedding) in batch.iter().zip(embeddings) {
             match embedding {
-                Ok(embedding) => builder.add(&row.listing_id, &row.photo, &row.values, &embedding)?,
+                Ok(embedding) => {
+                    builder.add(&row.listing_id, &row.photo, &row.values, &embedding)?;
+                    used += 1;
+                }
                 Err(reason) => broken.push(Broken { line: row.line, reason }),
             }
         }
@@ -75,10 +79,9 @@ pub(crate) fn build(
     }
     bar.finish_and_clear();
     broken.sort_by_key(|broken| broken.line);
-    if broken.len() == rows.len() && !rows.is_empty() {
-        let Broken { line, reason } = &broken[0];
-        let count = rows.len();
-        return Err(Failure::new(format!("none of the {count} photos can be used; line {line}: {reason}")));
+    if let (0, Some(Broken { line, reason })) = (used, broken.first()) {
+        let count = broken.len();
+        return Err(Failure::new(format!("none of the {count} rows can be used; line {line}: {reason}")));
     }
     Ok((builder.write(out).map_err(|e| Failure::of(out, e))?, broken))
 }

@@ -104,6 +104,19 @@ fn build_reports_what_it_leaves_out_and_strict_refuses_it() {
 }
 
 #[test]
+fn rows_that_cannot_be_read_do_not_count_against_those_that_can() {
+    let small = Small::get();
+    let (catalog, images, out) = (small.path("few.csv"), small.path("photos"), small.path("few.magpie"));
+    let build = ["build", "--catalog", &catalog, "--images", &images, "--out", &out, "--json"];
+    fs::write(&catalog, "listing_id,photo\n,a.jpg\nmug-01,mug-01-1.jpg\n").unwrap();
+    let built = json(&build);
+    assert_eq!((&built["photos"], built["skipped"].as_array().unwrap().len()), (&Value::from(1), 1));
+    // Where no row is left, the reason is said and not only that there is nothing.
+    fs::write(&catalog, "listing_id,photo\n,a.jpg\nm\n").unwrap();
+    assert!(refused(&build, 1).contains("none of the 2 rows can be used; line 2: there is no listing_id"));
+}
+
+#[test]
 fn the_same_catalogue_gives_the_same_shard_on_any_number_of_threads() {
     let small = Small::get();
     let (catalog, images) = (small.path("catalog.csv"), small.path("photos"));

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::failure::{Failure, Result};
 use crate::npy::{self, Rows};
+use crate::shard_build::BATCH;
 use crate::{assets, output};
 
 /// Write the embeddings of photos to a NumPy file
@@ -53,12 +54,15 @@ pub(crate) fn embed_files(model: &Model, paths: &[PathBuf], quiet: bool) -> Resu
         let bytes = std::fs::read(path).map_err(|e| Failure::io(path, e))?;
         engine::embed(model, &bytes, None, &limits).map_err(|e| Failure::of(path, e))
     };
-    let outputs: Vec<_> = paths.par_iter().map(embed).inspect(|_| bar.inc(1)).collect();
-    bar.finish_and_clear();
     let width = model.manifest().embedding.dim as usize;
     let mut values = Vec::with_capacity(width * paths.len());
-    for output in outputs {
-        values.extend(output?.embedding.values());
+    // A photo that cannot be used stops the command soon, and it is the same photo on any number of cores.
+    for batch in paths.chunks(BATCH) {
+        let outputs: Vec<_> = batch.par_iter().map(embed).inspect(|_| bar.inc(1)).collect();
+        for output in outputs {
+            values.extend(output?.embedding.values());
+        }
     }
+    bar.finish_and_clear();
     Ok(Rows { width, values })
 }
