@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use magpie_core::attributes::Attribute;
+use magpie_core::engine::Stages;
+use magpie_core::listing::Listing;
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
@@ -57,6 +60,27 @@ pub(crate) fn bytes(count: u64) -> String {
         10_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
         _ => format!("{:.1} MB", count as f64 / 1e6),
     }
+}
+
+/// A listing's price with its currency, as far as it has them.
+pub(crate) fn price(listing: &Listing) -> String {
+    let get = |field| listing.get(field).unwrap_or_default();
+    format!("{} {}", get("price"), get("currency")).trim().to_owned()
+}
+
+/// Attributes with their labels and probabilities.
+pub(crate) fn attributes<'a>(attributes: impl Iterator<Item = &'a Attribute>) -> String {
+    let texts = attributes.map(|a| format!("{} {} ({:.0} %)", a.name, a.label, 100.0 * a.probability));
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+/// The times of each stage over several searches, and of all stages together.
+pub(crate) fn stage_times(searches: &[Stages]) -> Vec<(&'static str, Vec<Duration>)> {
+    let names = Stages::default().named().map(|(name, _)| name);
+    let times = |at: usize| searches.iter().map(|stages| stages.named()[at].1).collect();
+    let mut all: Vec<_> = names.into_iter().enumerate().map(|(at, name)| (name, times(at))).collect();
+    all.push(("together", searches.iter().map(Stages::total).collect()));
+    all
 }
 
 /// The value below which a share of the (unsorted) values lies; the nearest rank.

@@ -78,10 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             times.push(results.stages);
         }
     }
-    let mut rows: Vec<Row> = (0..times[0].named().len())
-        .map(|at| row(times[0].named()[at].0, times.iter().map(|stages| stages.named()[at].1).collect()))
-        .collect();
-    rows.push(row("together", times.iter().map(Stages::total).collect()));
+    let mut rows: Vec<Row> = output::stage_times(&times).into_iter().map(|(stage, times)| row(stage, times)).collect();
     rows.push(row("open shard", opens));
 
     let header = engine.shard().header();

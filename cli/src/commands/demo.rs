@@ -71,6 +71,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         answers.push(Answer { query, results, place: place.map(|at| at + 1) });
     }
     let hits = |within: usize| answers.iter().filter(|a| a.place.is_some_and(|place| place <= within)).count();
+    let stages: Vec<_> = answers.iter().map(|answer| answer.results.stages).collect();
+    let median = |mut times: Vec<Duration>| output::percentile(&mut times, 0.5);
     let header = engine.shard().header();
     let count = answers.len().max(1) as f64;
     let summary = Summary {
@@ -81,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         build,
         hit_1: hits(1) as f64 / count,
         hit_5: hits(5) as f64 / count,
-        stages: medians(&answers),
+        stages: output::stage_times(&stages).into_iter().map(|(name, times)| (name, median(times))).collect(),
     };
     let page = args.out.join("index.html");
     std::fs::write(&page, demo_page::html(&summary, &answers)).map_err(|e| Failure::io(&page, e))?;
@@ -122,17 +124,6 @@ pub(crate) fn queries() -> Result<Vec<Query>> {
     Ok(queries)
 }
 
-fn medians(answers: &[Answer]) -> Vec<(&'static str, Duration)> {
-    let all: Vec<_> = answers.iter().map(|answer| answer.results.stages).collect();
-    let Some(first) = all.first() else { return Vec::new() };
-    let median = |mut times: Vec<Duration>| output::percentile(&mut times, 0.5);
-    let stages = first.named().into_iter().enumerate();
-    let mut stages: Vec<_> =
-        stages.map(|(at, (name, _))| (name, median(all.iter().map(|s| s.named()[at].1).collect()))).collect();
-    stages.push(("together", median(all.iter().map(|s| s.total()).collect())));
-    stages
-}
-
 /// One line a category, then what was measured over all queries.
 fn print(summary: &Summary, answers: &[Answer]) {
     let mut seen = std::collections::HashSet::new();
@@ -145,11 +136,7 @@ fn print(summary: &Summary, answers: &[Answer]) {
             rows.push(vec![
                 answer.query.photo.clone(),
                 best.listing.get("title").unwrap_or_default().to_owned(),
-                format!(
-                    "{} {}",
-                    best.listing.get("price").unwrap_or_default(),
-                    best.listing.get("currency").unwrap_or_default()
-                ),
+                output::price(&best.listing),
                 format!("{:.3}", best.score),
                 answer.place.map_or("not in the first 5".to_owned(), |place| format!("{place}")),
             ]);

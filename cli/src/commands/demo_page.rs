@@ -60,24 +60,22 @@ fn card(answer: &Answer, pictures: &mut BTreeSet<String>) -> String {
         None => "the right listing is not among the first five".to_owned(),
     };
     let attributes = answer.results.attributes.0.iter().filter(|a| a.probability >= SURE);
-    let attributes = attributes.map(|a| format!("{} {} ({:.0} %)", a.name, a.label, 100.0 * a.probability));
     let mut card = format!(
         "<section>\n<figure class=\"query\">{}<figcaption>{}<br><small>{}</small></figcaption></figure>\n<ol>\n",
         picture(format!("queries/{}", answer.query.photo), "shopper's photo"),
         escape(&verdict),
-        escape(&attributes.collect::<Vec<_>>().join(", ")),
+        escape(&output::attributes(attributes)),
     );
     for found in &answer.results.listings {
         let listing = &found.listing;
-        let get = |field: &str| listing.get(field).unwrap_or_default();
+        let title = listing.get("title").unwrap_or_default();
         let right = if listing.id == answer.query.listing_id { " class=\"right\"" } else { "" };
         let _ = writeln!(
             card,
-            "<li{right}><figure>{}<figcaption>{}<br><b>{} {}</b> <small>{:.3}</small></figcaption></figure></li>",
-            picture(format!("photos/{}", listing.photo), get("title")),
-            escape(get("title")),
-            escape(get("price")),
-            escape(get("currency")),
+            "<li{right}><figure>{}<figcaption>{}<br><b>{}</b> <small>{:.3}</small></figcaption></figure></li>",
+            picture(format!("photos/{}", listing.photo), title),
+            escape(title),
+            escape(&output::price(listing)),
             found.score,
         );
     }

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return output::json(&value);
     }
     print!("{}", listings_table(&results));
-    println!("\nthe photo: {}", attributes_line(&results));
+    println!("\nthe photo: {}", output::attributes(results.attributes.0.iter()));
     println!(
         "{}; shard opened in {}, model loaded in {}",
         stages_line(&results.stages),
@@ -78,20 +78,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Rank, score, id, title and price of each listing.
-pub(crate) fn listings_table(results: &SearchResults) -> String {
+fn listings_table(results: &SearchResults) -> String {
     if results.listings.is_empty() {
         return "no listing passes the filter\n".to_owned();
     }
     let rows: Vec<Vec<String>> = (results.listings.iter().enumerate())
         .map(|(at, found)| {
-            let get = |field: &str| found.listing.get(field).unwrap_or_default();
-            let price = format!("{} {}", get("price"), get("currency")).trim().to_owned();
             vec![
                 (at + 1).to_string(),
                 format!("{:.3}", found.score),
                 found.listing.id.clone(),
-                get("title").to_owned(),
-                price,
+                found.listing.get("title").unwrap_or_default().to_owned(),
+                output::price(&found.listing),
                 found.listing.photo.clone(),
             ]
         })
@@ -99,14 +97,7 @@ pub(crate) fn listings_table(results: &SearchResults) -> String {
     output::table(&["> ", ">score", "listing", "title", ">price", "photo"], &rows)
 }
 
-/// Each attribute with its label and probability.
-pub(crate) fn attributes_line(results: &SearchResults) -> String {
-    let attributes = results.attributes.0.iter();
-    let attributes = attributes.map(|a| format!("{} {} ({:.0} %)", a.name, a.label, 100.0 * a.probability));
-    attributes.collect::<Vec<_>>().join(", ")
-}
-
-pub(crate) fn stages_line(stages: &Stages) -> String {
+fn stages_line(stages: &Stages) -> String {
     let named = stages.named().map(|(name, time)| format!("{name} {}", output::ms(time)));
     format!("{}; together {}", named.join(", "), output::ms(stages.total()))
 }

@@ -45,8 +45,7 @@ impl Shard {
 
     fn new(source: Source) -> Result<Shard, ShardError> {
         let (header, entries) = decode_header(source.bytes())?;
-        let schema = Schema { catalog: String::new(), writer: String::new(), fields: vec![], columns: vec![] };
-        let mut shard = Shard { source, header, entries, schema, dictionary: OnceLock::new() };
+        let mut shard = Shard { source, header, entries, schema: Schema::default(), dictionary: OnceLock::new() };
         shard.schema = shard.read_schema()?;
         shard.check_lengths()?;
         Ok(shard)

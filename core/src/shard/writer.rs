@@ -140,7 +140,7 @@ fn write_sections(
     out.add(Kind::MetadataIndex, 0, bytemuck::cast_slice(&metadata.index)).map_err(io)?;
     out.add(Kind::Codes, 0, bytemuck::cast_slice(&contents.codes)).map_err(io)?;
     out.add(Kind::MetadataBlocks, 0, &metadata.blocks).map_err(io)?;
-    out.finish(header).map_err(io)??.sync_all().map_err(io)
+    out.finish(header).and_then(|file| file.sync_all()).map_err(io)
 }
 
 fn schema(identity: &Identity, contents: &Contents) -> Schema {
@@ -187,16 +187,12 @@ impl Sections {
         Ok(())
     }
 
-    fn finish(mut self, header: &mut Header) -> std::io::Result<Result<File, ShardError>> {
+    fn finish(mut self, header: &mut Header) -> std::io::Result<File> {
         self.pad(ALIGN)?;
         header.file_len = self.end;
-        let page = match encode_header(header, &self.entries) {
-            Ok(page) => page,
-            Err(error) => return Ok(Err(error)),
-        };
         self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(&page)?;
-        Ok(Ok(self.file.into_inner().map_err(|e| e.into_error())?))
+        self.file.write_all(&encode_header(header, &self.entries))?;
+        self.file.into_inner().map_err(|e| e.into_error())
     }
 }
 
