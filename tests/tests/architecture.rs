@@ -11,17 +11,18 @@ use magpie_tests::repository;
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("attributes", &[]),
     ("build", &["embedding", "error", "ids", "shard", "vector"]),
+    ("cpu", &[]),
     ("embedding", &["ids"]),
     ("engine", &["attributes", "embedding", "error", "ids", "image", "listing", "model", "search", "shard"]),
     ("error", &["ids"]),
     ("ids", &[]),
     ("image", &["error", "recipe"]),
     ("listing", &["error", "ids", "search", "shard"]),
-    ("model", &["attributes", "embedding", "error", "ids", "recipe"]),
+    ("model", &["attributes", "cpu", "embedding", "error", "ids", "recipe"]),
     ("recipe", &[]),
-    ("search", &["embedding", "error", "ids", "shard", "vector"]),
+    ("search", &["cpu", "embedding", "error", "ids", "shard", "vector"]),
     ("shard", &["embedding", "error", "ids"]),
-    ("vector", &[]),
+    ("vector", &["cpu"]),
 ];
 
 /// Crates that core must never pull in.
@@ -93,12 +94,22 @@ fn only_the_model_names_tract() {
 }
 
 #[test]
-fn only_the_shards_source_maps_memory_and_is_unsafe() {
+fn only_the_shards_source_maps_memory() {
     let others = sources().into_iter().filter(|source| source.path != Path::new("shard/source.rs"));
-    let words = ["unsafe", "memmap2", "unsafe_code"];
+    none(others.flat_map(|source| source.naming("memmap2")).collect(), "only shard/source.rs may");
+}
+
+#[test]
+fn only_the_map_and_the_kernels_are_unsafe() {
+    let may = |source: &Source| {
+        let is_kernel = source.path.parent().is_some_and(|folder| folder.ends_with("simd"));
+        is_kernel || source.path == Path::new("shard/source.rs")
+    };
+    let others = sources().into_iter().filter(|source| !may(source));
+    let words = ["unsafe", "unsafe_code"];
     none(
         others.flat_map(|source| words.map(|word| source.naming(word)).concat()).collect(),
-        "only shard/source.rs may",
+        "only shard/source.rs and folders called simd may",
     );
 }
 
