@@ -226,7 +226,12 @@ fn inspect_shows_the_catalogue_and_the_pack() {
     assert!(filters.contains(&"price") && !filters.contains(&"title"), "{filters:?}");
     let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/packs/default");
     let shown = json(&["inspect", pack.to_str().unwrap(), "--json"]);
-    assert_eq!(shown["embedding"]["dim"], 128);
+    assert_eq!(shown["manifest"]["embedding"]["dim"], 128);
+    // All of the shipped network runs on the int8 kernels.
+    assert_eq!(shown["tract_nodes"], serde_json::json!([]));
+    assert!(shown["int8_layers"].as_array().unwrap().len() > 30);
+    let shown = json(&["inspect", "--layers", pack.to_str().unwrap(), "--json"]);
+    assert!(shown["int8_layers"][0]["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{}", shown["int8_layers"][0]);
 }
 
 #[test]

@@ -38,6 +38,8 @@ mod error;
 mod ids;
 #[cfg(feature = "model")]
 pub mod image;
+#[cfg(feature = "model")]
+mod int8;
 pub mod listing;
 #[cfg(feature = "model")]
 pub mod model;

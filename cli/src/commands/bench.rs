@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use magpie_core::cpu::Isa;
 use magpie_core::engine::{Engine, SearchOptions, Stages};
-use magpie_core::model::Model;
+use magpie_core::model::{LoadOptions, Model};
 use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
 use serde::Serialize;
@@ -36,6 +37,12 @@ pub(crate) struct Args {
     /// Folder of the model pack [default: the pack inside this program]
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Instructions for the network: scalar, avx2, avx-vnni, avx512-vnni, neon, neon-dot [default: the CPU's best]
+    #[arg(long)]
+    isa: Option<Isa>,
+    /// Threads that work on one run of the network
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -57,7 +64,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     let pack = assets::pack(args.model.as_deref())?;
     let loading = Instant::now();
-    let model = Model::load(&pack)?;
+    let mut load = LoadOptions::default();
+    load.isa = args.isa.unwrap_or(load.isa);
+    load.threads = args.threads;
+    let model = Model::load_with(&pack, &load)?;
     let load = loading.elapsed();
     let folder = tempfile::tempdir().map_err(|e| Failure::io(&std::env::temp_dir(), e))?;
     let (path, photos) = inputs(args, &model, folder.path())?;
@@ -86,14 +96,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.json {
         return output::json(&serde_json::json!({
             "photos": header.photo_count, "listings": header.listing_count, "runs": args.runs, "stages": rows,
-            "load_model_ms": to_ms(load), "peak_memory_bytes": peak,
+            "load_model_ms": to_ms(load), "isa": engine.model().report().isa.name(), "peak_memory_bytes": peak,
         }));
     }
     println!("{} photos of {} listings, {} searches\n", header.photo_count, header.listing_count, args.runs);
     let cell = |ms: f64| output::ms(Duration::from_secs_f64(ms / 1e3));
     let cells = rows.iter().map(|r| vec![r.stage.to_owned(), cell(r.p50_ms), cell(r.p90_ms), cell(r.p99_ms)]);
     print!("{}", output::table(&["stage", ">p50", ">p90", ">p99"], &cells.collect::<Vec<_>>()));
-    println!("\nload model {}", output::ms(load));
+    println!("\nload model {}, instructions {}", output::ms(load), engine.model().report().isa);
     match peak {
         Some(peak) => println!("peak memory {}", output::bytes(peak)),
         None => println!("peak memory: not known on this system"),

@@ -1,7 +1,10 @@
 //! `magpie inspect`
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use magpie_core::model::{LoadReport, Model};
+use magpie_core::recipe::InputTensor;
 use magpie_core::shard::{Column, Shard};
 
 use crate::failure::{Failure, Result};
@@ -9,21 +12,29 @@ use crate::{assets, output};
 
 /// Show what a shard or a model pack contains
 #[derive(clap::Args)]
-#[command(after_help = "Example: magpie inspect catalog.magpie")]
+#[command(
+    after_help = "Examples: magpie inspect catalog.magpie\n          magpie inspect --layers models/packs/default"
+)]
 pub(crate) struct Args {
-    /// A shard file, or the folder of a model pack
-    path: PathBuf,
+    /// A shard file, or the folder of a model pack [default: the pack inside this program]
+    path: Option<PathBuf>,
+    /// For a model pack: each layer that the int8 kernels run, with its time on this machine
+    #[arg(long)]
+    layers: bool,
     /// Print as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.path.is_dir() { inspect_pack(args) } else { inspect_shard(args) }
+    match &args.path {
+        Some(path) if !path.is_dir() => inspect_shard(args, path),
+        folder => inspect_pack(args, folder.as_deref()),
+    }
 }
 
-fn inspect_shard(args: &Args) -> Result<()> {
-    let shard = Shard::open(&args.path).map_err(|e| Failure::of(&args.path, e))?;
+fn inspect_shard(args: &Args, path: &Path) -> Result<()> {
+    let shard = Shard::open(path).map_err(|e| Failure::of(path, e))?;
     let header = shard.header();
     let columns: Vec<(&str, String)> = shard
         .columns()
@@ -73,11 +84,28 @@ fn per(bytes: u64, photos: u32) -> f64 {
     if photos == 0 { 0.0 } else { bytes as f64 / f64::from(photos) }
 }
 
-fn inspect_pack(args: &Args) -> Result<()> {
-    let pack = assets::pack(Some(&args.path))?;
+fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
+    let pack = assets::pack(folder)?;
     let manifest = pack.manifest();
+    let model = Model::load(&pack).map_err(|e| match folder {
+        Some(folder) => Failure::of(folder, e),
+        None => e.into(),
+    })?;
+    let report = model.report();
+    let times = if args.layers { layer_times(&model)? } else { Vec::new() };
     if args.json {
-        return output::json(manifest);
+        let layers = report.fused.iter().enumerate().map(|(at, layer)| {
+            serde_json::json!({
+                "name": layer.name, "kind": layer.kind, "size": layer.size, "products": layer.products,
+                "ms": times.get(at).copied().flatten(),
+            })
+        });
+        let left = report.left.iter().map(|(op, name)| serde_json::json!({"op": op, "name": name}));
+        return output::json(&serde_json::json!({
+            "manifest": manifest, "isa": report.isa.name(), "refused": report.refused,
+            "scratch_bytes": report.scratch_bytes, "int8_layers": layers.collect::<Vec<_>>(),
+            "tract_nodes": left.collect::<Vec<_>>(),
+        }));
     }
     let input = &manifest.input;
     println!("pack        {}", manifest.name);
@@ -95,5 +123,54 @@ fn inspect_pack(args: &Args) -> Result<()> {
     for head in &manifest.heads {
         println!("head        {} ({} labels)", head.name, head.labels.len());
     }
+    print_report(report);
+    if args.layers {
+        let cell = |ms: Option<f64>| ms.map_or_else(String::new, |ms| format!("{ms:.4}"));
+        let rows = report.fused.iter().zip(times).map(|(layer, ms)| {
+            let [height, width, channels] = layer.size;
+            let rate = ms.filter(|_| layer.products > 0).map(|ms| layer.products as f64 / ms / 1e6);
+            let rate = rate.map_or_else(String::new, |rate| format!("{rate:.0}"));
+            vec![layer.name.clone(), layer.kind.to_owned(), format!("{height} x {width} x {channels}"), cell(ms), rate]
+        });
+        let header = ["layer", "kind", "result", ">ms", ">GMAC/s"];
+        print!("\n{}", output::table(&header, &rows.collect::<Vec<_>>()));
+    }
     Ok(())
+}
+
+/// What runs where.
+fn print_report(report: &LoadReport) {
+    let count = |names: &mut dyn Iterator<Item = &str>| {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        names.for_each(|name| *counts.entry(name).or_default() += 1);
+        counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+    };
+    if !report.fused.is_empty() {
+        let kinds = count(&mut report.fused.iter().map(|layer| layer.kind));
+        println!("int8        {} layers by {}: {kinds}", report.fused.len(), report.isa);
+        println!("memory      {} for the values of a run", output::bytes(report.scratch_bytes as u64));
+    }
+    if !report.left.is_empty() {
+        let operators = count(&mut report.left.iter().map(|(operator, _)| operator.as_str()));
+        println!("tract       {} nodes: {operators}", report.left.len());
+    }
+    if let Some(reason) = &report.refused {
+        println!("            (its int8 layers were left to tract: {reason})");
+    }
+}
+
+/// The median of some runs for each layer, in milliseconds; none for layers that take no time of their own.
+fn layer_times(model: &Model) -> Result<Vec<Option<f64>>> {
+    let input = &model.manifest().input;
+    let values = 3 * input.width as usize * input.height as usize;
+    let input = InputTensor { width: input.width, height: input.height, data: vec![0.0; values] };
+    let mut session = model.session();
+    let mut times = vec![Vec::new(); model.report().fused.len()];
+    for _ in 0..41 {
+        for (layer, time) in session.profile(&input)? {
+            times[layer].push(time);
+        }
+    }
+    let median = |times: &mut Vec<_>| output::percentile(times, 0.5).as_secs_f64() * 1e3;
+    Ok(times.iter_mut().map(|times| (!times.is_empty()).then(|| median(times))).collect())
 }

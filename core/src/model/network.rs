@@ -1,127 +1,279 @@
-//! tract runs the network; this is the only file that names it.
+//! A pack's network, ready to run: on the project's own kernels where they know its layers, on tract where not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::{Framework, expand};
 
-use super::heads;
+use super::fuse::{self, Fused, REGION, Region};
+use super::host::Hosted;
 use super::manifest::Manifest;
-use super::pack::Pack;
-use crate::attributes::Attributes;
-use crate::embedding::Embedding;
-use crate::error::{ModelError, Result};
-use crate::ids::ModelId;
-use crate::recipe::InputTensor;
+use super::onnx::read;
+use crate::cpu::Isa;
+use crate::int8::{LayerReport, Network, Scratch, Shape};
 
-/// A network ready to run. Cheap to clone, and may be run from several threads at once.
-#[derive(Clone)]
-pub struct Model {
-    manifest: Arc<Manifest>,
-    plan: Arc<TypedRunnableModel>,
+/// How a network is to be run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// The instruction set; the best that the CPU has by default.
+    pub isa: Isa,
+    /// Threads that work on one run; 1 by default. More help large networks only, and each run starts them anew.
+    pub threads: usize,
+    /// Whether quantised layers run on the project's own kernels, as by default, or on tract like all others.
+    pub fuse: bool,
 }
 
-/// What the network says of one photo.
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions { isa: Isa::best(), threads: 1, fuse: true }
+    }
+}
+
+/// How a network was loaded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Output {
-    /// The embedding, of unit length.
-    pub embedding: Embedding,
-    /// One attribute for each head of the manifest.
-    pub attributes: Attributes,
+#[non_exhaustive]
+pub struct LoadReport {
+    /// The instruction set of the project's own kernels.
+    pub isa: Isa,
+    /// Threads that work on one run.
+    pub threads: usize,
+    /// Layers that the project's own kernels run.
+    pub fused: Vec<LayerReport>,
+    /// Nodes that tract runs: operator and name.
+    pub left: Vec<(String, String)>,
+    /// Why nothing was fused although quantised layers were found.
+    pub refused: Option<String>,
+    /// Bytes that the fused layers' values take in one run.
+    pub scratch_bytes: usize,
 }
 
-impl Model {
-    /// Loads the network of a pack: reads the graph, checks its input and outputs against the manifest, optimises it.
-    ///
-    /// # Errors
-    /// [`ModelError::Load`] where the file is not ONNX, uses unknown operators, or lacks what the manifest names.
-    pub fn load(pack: &Pack) -> Result<Model> {
-        let manifest = pack.manifest();
-        let plan = guarded(|| plan(manifest, pack.network())).map_err(ModelError::Load)?;
-        Ok(Model { manifest: Arc::new(manifest.clone()), plan })
-    }
+/// An output that the manifest names.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    name: &'a str,
+    values: usize,
+    /// What the values are, for messages.
+    unit: &'static str,
+}
 
-    /// The pack's manifest.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
+/// A network that is loaded. It does not change: any number of threads may share it.
+pub(super) struct Loaded {
+    runner: Runner,
+    pub(super) report: LoadReport,
+}
 
-    /// The id that its embeddings carry.
-    pub fn id(&self) -> ModelId {
-        self.manifest.model_id
-    }
+enum Runner {
+    /// All of it is one region.
+    Fused(Box<Network>),
+    /// tract runs it.
+    Hosted(Arc<TypedRunnableModel>, [usize; 4]),
+}
 
-    /// Runs the network on one input of the recipe's size.
-    ///
-    /// # Errors
-    /// [`ModelError::Run`] where the input has another size or the network gives something unusable.
-    pub fn run(&self, input: &InputTensor) -> Result<Output> {
-        let recipe = &self.manifest.input;
-        if (input.width, input.height) != (recipe.width, recipe.height) {
-            let (w, h, rw, rh) = (input.width, input.height, recipe.width, recipe.height);
-            return Err(ModelError::Run(format!("the input is {w} x {h} pixels, expected {rw} x {rh}")).into());
-        }
-        let shape = [1, 3, input.height as usize, input.width as usize];
-        let outputs = guarded(|| {
-            let tensor = Tensor::from_shape(&shape, &input.data).map_err(text)?;
-            let outputs = self.plan.run(tvec!(tensor.into())).map_err(text)?;
-            outputs.iter().map(|output| values(output).map_err(text)).collect::<Result<Vec<_>, _>>()
+/// Memory for one run at a time.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    scratch: Option<Scratch>,
+    /// The outputs, where tract ran it.
+    outputs: Vec<Vec<f32>>,
+}
+
+impl Loaded {
+    pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -> Result<Loaded, String> {
+        guarded(|| {
+            if !options.isa.is_available() {
+                return Err(format!("this CPU does not have {}", options.isa));
+            }
+            let mut proto = read(network)?;
+            check_input(manifest, &proto)?;
+            let mut refused = None;
+            if options.fuse {
+                // A failure of ours must not cost what tract can do without us.
+                match guarded(|| fused(manifest, proto, options)) {
+                    Ok(Some(loaded)) => return Ok(loaded),
+                    Ok(None) => {}
+                    Err(reason) => refused = Some(reason),
+                }
+                proto = read(network)?;
+            }
+            let left = proto.graph.iter().flat_map(|graph| &graph.node);
+            let left = left.map(|node| (node.op_type.clone(), node.name.clone())).collect();
+            let plan = hosted(manifest, &proto, |_| Ok(()))?;
+            let report =
+                LoadReport { isa: options.isa, threads: 1, fused: Vec::new(), left, refused, scratch_bytes: 0 };
+            Ok(Loaded { runner: Runner::Hosted(plan, input_shape(manifest)), report })
         })
-        .map_err(ModelError::Run)?;
-        self.interpret(outputs).map_err(Into::into)
     }
 
-    /// `outputs` in the order of [`plan`]: the embedding, then the heads.
-    fn interpret(&self, outputs: Vec<Vec<f32>>) -> Result<Output, ModelError> {
-        let mut outputs = outputs.into_iter();
-        let raw = outputs.next().unwrap_or_default();
-        let dim = self.manifest.embedding.dim as usize;
-        if raw.len() != dim {
-            return Err(ModelError::Run(format!("the embedding has {} values, expected {dim}", raw.len())));
+    /// Runs it on planes of f32; the outputs are then in the memory.
+    pub(super) fn run(&self, input: &[f32], memory: &mut Memory) -> Result<(), String> {
+        guarded(|| match &self.runner {
+            Runner::Fused(network) => {
+                let scratch = memory.scratch.get_or_insert_with(|| network.scratch());
+                network.run(&[input], scratch);
+                Ok(())
+            }
+            Runner::Hosted(plan, shape) => {
+                let tensor = Tensor::from_shape(shape, input).map_err(text)?;
+                let outputs = plan.run(tvec!(tensor.into())).map_err(text)?;
+                memory.outputs = outputs.iter().map(|output| values(output).map_err(text)).collect::<Result<_, _>>()?;
+                Ok(())
+            }
+        })
+    }
+
+    /// Runs it and calls `after` when each layer of the report was done.
+    pub(super) fn watch(&self, input: &[f32], memory: &mut Memory, after: impl FnMut(usize)) -> Result<(), String> {
+        match &self.runner {
+            Runner::Fused(network) => {
+                let scratch = memory.scratch.get_or_insert_with(|| network.scratch());
+                network.run_watched(&[input], scratch, after);
+                Ok(())
+            }
+            Runner::Hosted(..) => self.run(input, memory),
         }
-        let embedding = Embedding::new(&raw, self.manifest.model_id)
-            .ok_or_else(|| ModelError::Run("the embedding is zero or not finite".to_owned()))?;
-        let heads = self.manifest.heads.iter().zip(outputs);
-        let attributes = heads.map(|(head, logits)| heads::attribute(head, &logits)).collect::<Result<_, _>>()?;
-        Ok(Output { embedding, attributes: Attributes(attributes) })
+    }
+
+    /// Output `at` of the last run.
+    pub(super) fn output<'m>(&self, at: usize, memory: &'m Memory) -> &'m [f32] {
+        match (&self.runner, &memory.scratch) {
+            (Runner::Fused(network), Some(scratch)) => network.output(at, scratch),
+            _ => memory.outputs.get(at).map_or(&[], Vec::as_slice),
+        }
     }
 }
 
-impl std::fmt::Debug for Model {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("name", &self.manifest.name).field("id", &self.id()).finish_non_exhaustive()
+/// `[1, 3, height, width]`.
+fn input_shape(manifest: &Manifest) -> [usize; 4] {
+    [1, 3, manifest.input.height as usize, manifest.input.width as usize]
+}
+
+/// The embedding, then the heads.
+fn wanted(manifest: &Manifest) -> Vec<Wanted<'_>> {
+    let embedding = &manifest.embedding;
+    let embedding = Wanted { name: &embedding.output, values: embedding.dim as usize, unit: "" };
+    let heads = manifest.heads.iter();
+    let heads = heads.map(|head| Wanted { name: &head.output, values: head.labels.len(), unit: " labels" });
+    std::iter::once(embedding).chain(heads).collect()
+}
+
+fn check_input(manifest: &Manifest, proto: &ModelProto) -> Result<(), String> {
+    let graph = proto.graph.as_ref().ok_or("it has no graph")?;
+    let is_constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
+    let inputs = graph.input.iter().map(|input| input.name.as_str()).filter(|name| !is_constant(name));
+    let inputs: Vec<&str> = inputs.collect();
+    if inputs != [manifest.input.name.as_str()] {
+        let expected = &manifest.input.name;
+        return Err(format!("its inputs are {inputs:?}, the manifest has one called '{expected}'"));
+    }
+    Ok(())
+}
+
+/// The network on the project's own kernels; `None` where they know none of its layers.
+fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<Loaded>, String> {
+    let Fused { mut regions, rest, left } = fuse::fuse(proto);
+    let mut report = LoadReport {
+        isa: options.isa,
+        threads: options.threads.max(1),
+        fused: Vec::new(),
+        left,
+        refused: None,
+        scratch_bytes: 0,
+    };
+    let wanted = wanted(manifest);
+    if regions.is_empty() {
+        return Ok(None);
+    }
+    if let [region] = &mut regions[..]
+        && report.left.is_empty()
+        && region.inputs == [manifest.input.name.as_str()]
+    {
+        let network = whole(manifest, region, &wanted, options)?;
+        report.fused = network.layers().to_vec();
+        report.scratch_bytes = network.scratch_bytes();
+        return Ok(Some(Loaded { runner: Runner::Fused(Box::new(network)), report }));
+    }
+    let planned = Arc::new(Mutex::new(Vec::new()));
+    let mut hosts: Vec<Hosted> = regions
+        .into_iter()
+        .map(|region| Hosted {
+            region: Arc::new(region),
+            isa: options.isa,
+            threads: options.threads,
+            planned: planned.clone(),
+        })
+        .collect();
+    let plan = hosted(manifest, &rest, |model| {
+        for node in model.nodes.iter_mut().filter(|node| node.name.starts_with(REGION)) {
+            if let Some(at) = hosts.iter().position(|host| host.region.name == node.name) {
+                node.op = expand(hosts.swap_remove(at));
+            }
+        }
+        Ok(())
+    })?;
+    // tract asks more than once while it optimises: the last plan of each region counts.
+    let planned = planned.lock().unwrap_or_else(PoisonError::into_inner);
+    report.fused = planned.iter().flat_map(|network| network.layers().to_vec()).collect();
+    report.scratch_bytes = planned.iter().map(|network| network.scratch_bytes()).sum();
+    Ok(Some(Loaded { runner: Runner::Hosted(plan, input_shape(manifest)), report }))
+}
+
+/// A region that is the whole network, with its outputs in the order of the manifest.
+fn whole(
+    manifest: &Manifest,
+    region: &mut Region,
+    wanted: &[Wanted<'_>],
+    options: &LoadOptions,
+) -> Result<Network, String> {
+    let outputs = wanted.iter().map(|Wanted { name, .. }| {
+        let at = region.outputs.iter().position(|output| output == name);
+        at.map(|at| region.graph.outputs[at]).ok_or_else(|| format!("it has no output '{name}'"))
+    });
+    region.graph.outputs = outputs.collect::<Result<_, _>>()?;
+    let shape = Shape::of(&input_shape(manifest)).ok_or("its input is too large")?;
+    let network = Network::plan(&region.graph, &[shape], options.isa, options.threads)?;
+    for (wanted, shape) in wanted.iter().zip(network.outputs()) {
+        wanted.check(shape.tensor().iter().product())?;
+    }
+    Ok(network)
+}
+
+impl Wanted<'_> {
+    fn check(&self, found: usize) -> Result<(), String> {
+        let &Wanted { name, values, unit } = self;
+        if found == values {
+            return Ok(());
+        }
+        Err(format!("its output '{name}' has {found} values, expected {values}{unit}"))
     }
 }
 
-fn plan(manifest: &Manifest, network: &[u8]) -> Result<Arc<TypedRunnableModel>, String> {
-    let mut model = onnx().model_for_read(&mut &*network).map_err(text)?;
-    let recipe = &manifest.input;
-    let inputs: Vec<String> =
-        model.input_outlets().map_err(text)?.iter().map(|outlet| model.node(outlet.node).name.clone()).collect();
-    if inputs != [recipe.name.as_str()] {
-        return Err(format!("its inputs are {inputs:?}, the manifest has one called '{}'", recipe.name));
-    }
-    let shape = [1, 3, recipe.height as usize, recipe.width as usize];
-    model.set_input_fact(0, f32::fact(shape).into()).map_err(text)?;
+/// A plan of tract's; `change` may put operators into the graph before it is analysed.
+fn hosted(
+    manifest: &Manifest,
+    proto: &ModelProto,
+    change: impl FnOnce(&mut InferenceModel) -> Result<(), String>,
+) -> Result<Arc<TypedRunnableModel>, String> {
+    let mut model = onnx().model_for_proto_model(proto).map_err(text)?;
+    change(&mut model)?;
+    model.set_input_fact(0, f32::fact(input_shape(manifest)).into()).map_err(text)?;
     let found = model.output_outlets().map_err(text)?.to_vec();
-    let wanted = std::iter::once(&manifest.embedding.output).chain(manifest.heads.iter().map(|head| &head.output));
+    let wanted = wanted(manifest);
     let outlets = wanted
-        .map(|name| {
+        .iter()
+        .map(|Wanted { name, .. }| {
             let is_it = |o: &&OutletId| model.outlet_label(**o) == Some(name) || model.node(o.node).name == *name;
             found.iter().find(is_it).copied().ok_or_else(|| format!("it has no output '{name}'"))
         })
         .collect::<Result<Vec<_>, _>>()?;
     model.select_output_outlets(&outlets).map_err(text)?;
     let model = model.into_optimized().map_err(text)?;
-    let heads = manifest.heads.iter().map(|head| (&head.output, head.labels.len(), " labels"));
-    let expected = std::iter::once((&manifest.embedding.output, manifest.embedding.dim as usize, "")).chain(heads);
-    for (at, (name, expected, unit)) in expected.enumerate() {
+    for (at, wanted) in wanted.iter().enumerate() {
         // A size that only a run can tell is checked after the run.
         let shape = model.output_fact(at).map_err(text)?.shape.as_concrete();
-        let found = shape.map_or(expected, |shape| shape.iter().product());
-        if found != expected {
-            return Err(format!("its output '{name}' has {found} values, expected {expected}{unit}"));
-        }
+        wanted.check(shape.map_or(wanted.values, |shape| shape.iter().product()))?;
     }
     model.into_runnable().map_err(text)
 }

@@ -1,0 +1,484 @@
+//! Runs steps that were checked against the memory that they work on.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::super::graph::Scale;
+use super::super::weights::{Aligned, Depthwise, Matrix};
+use super::depthwise::Convolution;
+use super::matrix::Product;
+use super::{Job, Kernels, Requantise, Sink, Window};
+
+/// Bytes after each span that kernels may read without using them.
+pub(in super::super) const SLACK: usize = 64;
+
+/// Pixels whose patches are laid out together.
+const PATCHES: usize = 96;
+
+/// A part of the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Span {
+    pub(in super::super) start: usize,
+    /// Bytes, without the slack that follows.
+    pub(in super::super) length: usize,
+}
+
+impl Span {
+    fn range(self) -> Range<usize> {
+        self.start..self.start + self.length
+    }
+
+    fn overlaps(self, other: Span) -> bool {
+        self.start < other.start + other.length + SLACK && other.start < self.start + self.length + SLACK
+    }
+}
+
+/// One step of a network. `x`, `a` and `b` are read, `out` is written.
+pub(in super::super) enum Step {
+    /// An input's planes of f32 to pixels of bytes.
+    Quantise { input: usize, channels: usize, scale: f32, to: Requantise, out: Span },
+    /// Pixels of bytes to planes of f32.
+    Dequantise { x: Span, channels: usize, from: Scale, out: Span },
+    /// Convolution 1 x 1, or a fully connected layer.
+    Product { matrix: Matrix, x: Span, to: Requantise, out: Span },
+    /// A fully connected layer whose results stay f32.
+    Floats { matrix: Matrix, x: Span, out: Span },
+    /// Any other dense convolution: a product of patches. `padding` is a stored byte.
+    Dense {
+        matrix: Matrix,
+        window: Window,
+        channels: usize,
+        padding: u8,
+        x: Span,
+        patches: Span,
+        to: Requantise,
+        out: Span,
+    },
+    /// Depthwise convolution.
+    Depthwise { kernels: &'static Kernels, filters: Depthwise, window: Window, x: Span, to: Requantise, out: Span },
+    /// Sum of two values.
+    Add { a: Span, b: Span, from: [Scale; 2], to: Requantise, out: Span },
+    /// Product of two values; `b` may have one pixel only.
+    Multiply { a: Span, b: Span, zeros: [u8; 2], factor: f32, to: Requantise, out: Span },
+    /// Mean over all pixels. `sums` has room for an i32 a channel.
+    Average { x: Span, zero: u8, factor: f32, to: Requantise, sums: Span, out: Span },
+    /// Maximum over a window.
+    Largest { window: Window, channels: usize, x: Span, out: Span },
+    /// Each byte looked up.
+    Table { table: Box<[u8; 256]>, x: Span, out: Span },
+}
+
+impl Step {
+    /// What is read, and what is written.
+    fn spans(&self) -> (Vec<Span>, Vec<Span>) {
+        match *self {
+            Step::Quantise { out, .. } => (vec![], vec![out]),
+            Step::Dequantise { x, out, .. }
+            | Step::Product { x, out, .. }
+            | Step::Floats { x, out, .. }
+            | Step::Depthwise { x, out, .. }
+            | Step::Largest { x, out, .. }
+            | Step::Table { x, out, .. } => (vec![x], vec![out]),
+            Step::Dense { x, patches: scratch, out, .. } | Step::Average { x, sums: scratch, out, .. } => {
+                (vec![x], vec![scratch, out])
+            }
+            Step::Add { a, b, out, .. } | Step::Multiply { a, b, out, .. } => (vec![a, b], vec![out]),
+        }
+    }
+
+    /// Whether the sizes of its spans fit what it does with them.
+    fn fits(&self, inputs: &[usize], threads: usize) -> bool {
+        let pixels = |w: &Window| w.height * w.width;
+        let out_pixels = |w: &Window| w.out_height * w.out_width;
+        let is = |span: Span, a: usize, b: usize| a.checked_mul(b) == Some(span.length);
+        match self {
+            Step::Quantise { input, channels, out, .. } => {
+                inputs.get(*input) == Some(&out.length) && *channels > 0 && out.length.is_multiple_of(*channels)
+            }
+            Step::Dequantise { x, channels, out, .. } => {
+                *channels > 0
+                    && x.length.is_multiple_of(*channels)
+                    && is(*out, x.length, 4)
+                    && out.start.is_multiple_of(4)
+            }
+            Step::Product { matrix, x, out, .. } => {
+                let depth = x.length / (out.length / matrix.columns).max(1);
+                matrix.quads == depth.div_ceil(4)
+                    && out.length.is_multiple_of(matrix.columns)
+                    && is(*x, out.length / matrix.columns, depth)
+            }
+            Step::Floats { matrix, x, out } => {
+                matrix.quads == x.length.div_ceil(4) && is(*out, matrix.columns, 4) && out.start.is_multiple_of(4)
+            }
+            Step::Dense { matrix, window: w, channels, x, patches, out, .. } => {
+                let depth = w.kernel[0] * w.kernel[1] * channels;
+                matrix.quads == depth.div_ceil(4)
+                    && is(*x, pixels(w), *channels)
+                    && is(*out, out_pixels(w), matrix.columns)
+                    && patches.length >= threads * (PATCHES * matrix.quads * 4 + SLACK)
+                    && w.kernel.iter().all(|&k| k > 0)
+            }
+            Step::Depthwise { filters: f, window: w, x, out, .. } => {
+                is(*x, pixels(w), f.channels) && is(*out, out_pixels(w), f.channels) && f.fits(w.kernel)
+            }
+            Step::Add { a, b, out, .. } => a.length == b.length && a.length == out.length,
+            Step::Multiply { a, b, out, .. } => {
+                a.length == out.length && b.length > 0 && a.length.is_multiple_of(b.length)
+            }
+            Step::Average { x, sums, out, .. } => {
+                out.length > 0
+                    && x.length.is_multiple_of(out.length)
+                    && is(*sums, out.length, 4)
+                    && sums.start.is_multiple_of(4)
+            }
+            Step::Largest { window: w, channels, x, out } => {
+                is(*x, pixels(w), *channels) && is(*out, out_pixels(w), *channels)
+            }
+            Step::Table { x, out, .. } => x.length == out.length,
+        }
+    }
+}
+
+/// Bytes that the patches of a dense convolution take, for each thread.
+pub(in super::super) fn patch_bytes(quads: usize) -> usize {
+    PATCHES * quads * 4 + SLACK
+}
+
+/// Steps that fit their memory: running them is safe.
+pub(in super::super) struct Checked {
+    kernels: &'static Kernels,
+    steps: Vec<Step>,
+    /// Values of each input.
+    inputs: Vec<usize>,
+    bytes: usize,
+    threads: usize,
+}
+
+impl Checked {
+    /// `None` where a step does not fit: the planner is wrong.
+    pub(in super::super) fn new(
+        kernels: &'static Kernels,
+        steps: Vec<Step>,
+        inputs: Vec<usize>,
+        bytes: usize,
+        threads: usize,
+    ) -> Option<Checked> {
+        let good = steps.iter().all(|step| {
+            let (read, written) = step.spans();
+            let inside = |span: &Span| span.start.checked_add(span.length + SLACK).is_some_and(|end| end <= bytes);
+            let apart = |out: &Span| !read.iter().any(|x| x.overlaps(*out));
+            let both = !matches!(&written[..], [a, b] if a.overlaps(*b));
+            read.iter().chain(&written).all(inside) && written.iter().all(apart) && both && step.fits(&inputs, threads)
+        });
+        (good && threads > 0).then_some(Checked { kernels, steps, inputs, bytes, threads })
+    }
+
+    /// Bytes of memory that a run needs.
+    pub(in super::super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The kernels that run it.
+    pub(in super::super) fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// The steps, in order.
+    pub(in super::super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Runs all steps; `after` is called after each one by the calling thread.
+    ///
+    /// # Panics
+    /// Where memory or inputs are of other sizes than was said to [`Checked::new`].
+    pub(in super::super) fn run(&self, inputs: &[&[f32]], memory: &mut Aligned, after: &mut dyn FnMut(usize)) {
+        let sizes_match =
+            inputs.len() == self.inputs.len() && inputs.iter().zip(&self.inputs).all(|(x, n)| x.len() == *n);
+        assert!(sizes_match && memory.bytes().len() >= self.bytes, "inputs and memory are of the planned sizes");
+        let memory = Memory(memory.bytes_mut().as_mut_ptr());
+        if self.threads == 1 {
+            for (at, step) in self.steps.iter().enumerate() {
+                // SAFETY: `new` checked every step against `bytes`, and nobody else works on this memory.
+                unsafe { self.step(step, inputs, memory, Job { index: 0, of: 1 }) };
+                after(at);
+            }
+            return;
+        }
+        let barrier = Barrier::default();
+        let work = |index: usize, after: &mut dyn FnMut(usize)| {
+            for (at, step) in self.steps.iter().enumerate() {
+                // SAFETY: as above; the threads of one step write to different parts of its spans, and the barrier keeps
+                // them from running ahead of one another.
+                unsafe { self.step(step, inputs, memory, Job { index, of: self.threads }) };
+                barrier.wait(self.threads);
+                after(at);
+            }
+        };
+        std::thread::scope(|scope| {
+            for index in 1..self.threads {
+                let work = &work;
+                scope.spawn(move || work(index, &mut |_| ()));
+            }
+            work(0, after);
+        });
+    }
+
+    /// # Safety
+    /// `memory` is good for `self.bytes`, the step is one of `self.steps`, and each of `job.of` threads has an index of
+    /// its own.
+    unsafe fn step(&self, step: &Step, inputs: &[&[f32]], memory: Memory, job: Job) {
+        let k = self.kernels;
+        // SAFETY: `Kernels::of` found the instruction set on this CPU; spans lie within the memory, and what is written
+        // does not overlap what is read (`Checked::new`).
+        unsafe {
+            match step {
+                Step::Quantise { input, channels, scale, to, out } => {
+                    if job.index == 0 {
+                        (k.quantise)(inputs[*input], *channels, *scale, *to, memory.writable(*out));
+                    }
+                }
+                Step::Dequantise { x, channels, from, out } => {
+                    if job.index == 0 {
+                        (k.dequantise)(memory.readable(*x), *channels, *from, memory.writable_as(*out));
+                    }
+                }
+                Step::Product { matrix, x, to, out } => {
+                    let rows = out.length / matrix.columns;
+                    let step = x.length / rows.max(1);
+                    // Few rows: a thread takes some of the columns instead, so that weights are read once.
+                    let (part, job) = if rows >= 64 * job.of { (job.part(rows, 24), ALONE) } else { (0..rows, job) };
+                    let product = Product {
+                        matrix,
+                        x: memory.at(*x).add(part.start * step),
+                        x_step: step,
+                        out: Sink::Bytes(memory.at(*out).add(part.start * matrix.columns), *to),
+                        rows: part.len(),
+                    };
+                    (k.product)(&product, job);
+                }
+                Step::Floats { matrix, x, out } => {
+                    let out = Sink::Floats(memory.at(*out).cast());
+                    (k.product)(&Product { matrix, x: memory.at(*x), x_step: x.length, out, rows: 1 }, job);
+                }
+                Step::Dense { matrix, window, channels, padding, x, patches, to, out } => {
+                    let step = matrix.quads * 4;
+                    let patches = memory.at(*patches).add(job.index * (PATCHES * step + SLACK));
+                    let pixels = job.part(window.out_height * window.out_width, 24);
+                    for first in pixels.clone().step_by(PATCHES) {
+                        let rows = PATCHES.min(pixels.end - first);
+                        gather(window, *channels, *padding, memory.at(*x), patches, step, first..first + rows);
+                        let out = Sink::Bytes(memory.at(*out).add(first * matrix.columns), *to);
+                        (k.product)(&Product { matrix, x: patches, x_step: step, out, rows }, ALONE);
+                    }
+                }
+                Step::Depthwise { kernels, filters, window, x, to, out } => {
+                    let convolution =
+                        Convolution { filters, window: *window, x: memory.at(*x), out: memory.at(*out), to: *to };
+                    (kernels.convolve)(&convolution, job);
+                }
+                Step::Add { a, b, from, to, out } => {
+                    let part = job.part(out.length, 64);
+                    let (a, b) = (&memory.readable(*a)[part.clone()], &memory.readable(*b)[part.clone()]);
+                    (k.add)(a, b, *from, *to, memory.part(*out, part));
+                }
+                Step::Multiply { a, b, zeros, factor, to, out } => {
+                    let part = job.part(out.length, b.length);
+                    let a = &memory.readable(*a)[part.clone()];
+                    (k.multiply)(a, memory.readable(*b), *zeros, *factor, *to, memory.part(*out, part));
+                }
+                Step::Average { x, zero, factor, to, sums, out } => {
+                    if job.index == 0 {
+                        let sums = memory.writable_as(*sums);
+                        (k.average)(memory.readable(*x), *zero, *factor, *to, sums, memory.writable(*out));
+                    }
+                }
+                Step::Largest { window, channels, x, out } => {
+                    let row = window.out_width * channels;
+                    for y in job.part(window.out_height, 1) {
+                        let out = memory.part(*out, y * row..(y + 1) * row);
+                        largest(k, window, *channels, memory.readable(*x), y, out);
+                    }
+                }
+                Step::Table { table, x, out } => {
+                    let part = job.part(out.length, 64);
+                    let x = &memory.readable(*x)[part.clone()];
+                    for (out, &x) in memory.part(*out, part).iter_mut().zip(x) {
+                        *out = table[usize::from(x)];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A thread that does all of it.
+const ALONE: Job = Job { index: 0, of: 1 };
+
+/// The memory of a run, shared by its threads.
+#[derive(Clone, Copy)]
+struct Memory(*mut u8);
+
+// SAFETY: the threads that share it write to different places (`Checked::run`).
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+/// Every function: the span lies within the memory.
+impl Memory {
+    /// # Safety
+    /// See above.
+    unsafe fn at(self, span: Span) -> *mut u8 {
+        // SAFETY: as the caller promises.
+        unsafe { self.0.add(span.start) }
+    }
+
+    /// # Safety
+    /// See above; nobody writes to it meanwhile.
+    unsafe fn readable<'a>(self, span: Span) -> &'a [u8] {
+        // SAFETY: as the caller promises.
+        unsafe { std::slice::from_raw_parts(self.at(span), span.length) }
+    }
+
+    /// # Safety
+    /// See above; nobody else reads or writes it meanwhile.
+    unsafe fn writable<'a>(self, span: Span) -> &'a mut [u8] {
+        // SAFETY: as the caller promises.
+        unsafe { self.part(span, 0..span.length) }
+    }
+
+    /// # Safety
+    /// See above; nobody else reads or writes this part of it meanwhile.
+    unsafe fn part<'a>(self, span: Span, part: Range<usize>) -> &'a mut [u8] {
+        debug_assert!(part.end <= span.length && span.range().end >= span.start);
+        // SAFETY: as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.at(span).add(part.start), part.len()) }
+    }
+
+    /// # Safety
+    /// As `writable`; the span starts at a multiple of four.
+    unsafe fn writable_as<'a, T: bytemuck::Pod>(self, span: Span) -> &'a mut [T] {
+        // SAFETY: as the caller promises.
+        bytemuck::cast_slice_mut(unsafe { self.writable(span) })
+    }
+}
+
+/// Lays out the patches of some output pixels, `step` bytes each: the window's rows, one after the other.
+///
+/// # Safety
+/// `x` is good for the window's input and 64 bytes more (read, not used), `patches` for `pixels.len()` steps and 64
+/// bytes more (overwritten with anything).
+unsafe fn gather(
+    w: &Window,
+    channels: usize,
+    padding: u8,
+    x: *const u8,
+    patches: *mut u8,
+    step: usize,
+    pixels: Range<usize>,
+) {
+    let row = w.kernel[1] * channels;
+    let (mut oy, mut ox) = (pixels.start / w.out_width, pixels.start % w.out_width);
+    let mut patch = patches;
+    for _ in pixels {
+        let left = (ox * w.stride[1]) as isize - w.padding[1] as isize;
+        let top = (oy * w.stride[0]) as isize - w.padding[0] as isize;
+        let inside = left >= 0 && left as usize + w.kernel[1] <= w.width;
+        // SAFETY: the patch is one of the caller's. Rows of a patch are written in order, so that what is written beyond
+        // one is overwritten by the next; after the last one there is the slack. Sources are rows of the picture.
+        unsafe {
+            if inside && row <= 16 && top >= 0 && top as usize + w.kernel[0] <= w.height {
+                // The first layer of nearly all networks.
+                let from = x.add((top as usize * w.width + left as usize) * channels);
+                for ky in 0..w.kernel[0] {
+                    let bytes = from.add(ky * w.width * channels).cast::<[u8; 16]>().read_unaligned();
+                    patch.add(ky * row).cast::<[u8; 16]>().write_unaligned(bytes);
+                }
+            } else {
+                for ky in 0..w.kernel[0] {
+                    let (y, to) = (top + ky as isize, patch.add(ky * row));
+                    if y < 0 || y as usize >= w.height {
+                        to.write_bytes(padding, row);
+                        continue;
+                    }
+                    let line = x.add(y as usize * w.width * channels);
+                    if inside {
+                        let from = line.add(left as usize * channels);
+                        for at in (0..row).step_by(16) {
+                            let bytes = from.add(at).cast::<[u8; 16]>().read_unaligned();
+                            to.add(at).cast::<[u8; 16]>().write_unaligned(bytes);
+                        }
+                        continue;
+                    }
+                    for kx in 0..w.kernel[1] {
+                        let (at, to) = (left + kx as isize, to.add(kx * channels));
+                        if at < 0 || at as usize >= w.width {
+                            to.write_bytes(padding, channels);
+                        } else {
+                            std::ptr::copy_nonoverlapping(line.add(at as usize * channels), to, channels);
+                        }
+                    }
+                }
+            }
+            patch = patch.add(step);
+        }
+        ox += 1;
+        if ox == w.out_width {
+            (ox, oy) = (0, oy + 1);
+        }
+    }
+}
+
+/// One row of max pooling. Pixels outside of the picture do not count.
+///
+/// # Safety
+/// The CPU has the kernels' instruction set.
+unsafe fn largest(k: &Kernels, w: &Window, channels: usize, x: &[u8], oy: usize, out: &mut [u8]) {
+    for (ox, out) in out.chunks_exact_mut(channels).enumerate() {
+        let mut first = true;
+        for ky in 0..w.kernel[0] {
+            for kx in 0..w.kernel[1] {
+                let y = (oy * w.stride[0] + ky).wrapping_sub(w.padding[0]);
+                let at = (ox * w.stride[1] + kx).wrapping_sub(w.padding[1]);
+                if y < w.height && at < w.width {
+                    let pixel = &x[(y * w.width + at) * channels..][..channels];
+                    if first {
+                        out.copy_from_slice(pixel);
+                        first = false;
+                    } else {
+                        // SAFETY: as the caller promises.
+                        unsafe { (k.larger)(pixel, out) };
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Threads wait here for one another. They spin: a step takes some ten microseconds.
+#[derive(Default)]
+struct Barrier {
+    arrived: AtomicUsize,
+    round: AtomicUsize,
+}
+
+impl Barrier {
+    fn wait(&self, threads: usize) {
+        let round = self.round.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == threads {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.round.store(round + 1, Ordering::Release);
+            return;
+        }
+        let mut spins = 0u32;
+        while self.round.load(Ordering::Acquire) == round {
+            // Where another program has the core, spinning on would keep the last thread from arriving.
+            spins += 1;
+            if spins > 10_000 {
+                std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a kernel needs of an instruction set: one trait, so that each kernel is written once.
+
+/// How accumulators become stored bytes: `clamp(round(acc * scale[column]) + zero, low, high)`, rounded half to even.
+///
+/// All of it is in the stored form: where [`Lanes::SIGNED`], every byte is the u8 value minus 128.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Requantise {
+    /// Added after rounding.
+    pub(in super::super) zero: i16,
+    /// Least byte that is stored, in the bits of a byte.
+    pub(in super::super) low: u8,
+    /// Largest byte that is stored.
+    pub(in super::super) high: u8,
+}
+
+/// An instruction set as the kernels see it: vectors of `N` accumulators of 32 bits, each fed by dot products of four
+/// activations with four weights.
+///
+/// # Safety
+/// Every function here may be called only where the CPU has the instruction set. Pointers must be good for what the
+/// function says it reads or writes; none needs to be aligned.
+pub(super) trait Lanes {
+    /// Accumulators in a vector.
+    const N: usize;
+    /// Activations are stored as i8 (value minus 128), because the dot product takes signed bytes only.
+    const SIGNED: bool;
+    /// Two neighbouring products are added in 16 bits, so weights must have been split: see `weights::split`.
+    const SATURATES: bool;
+    /// `N` accumulators.
+    type Acc: Copy;
+    /// `N` groups of four activations.
+    type Quads: Copy;
+    /// `N` groups of four weights.
+    type Weights: Copy;
+
+    /// Reads `N` biases.
+    unsafe fn start(bias: *const i32) -> Self::Acc;
+    /// Reads four activations and repeats them.
+    unsafe fn splat(x: *const u8) -> Self::Quads;
+    /// Reads `4 * N` weights.
+    unsafe fn weights(w: *const i8) -> Self::Weights;
+    /// Adds each dot product to its accumulator.
+    unsafe fn dot(acc: Self::Acc, x: Self::Quads, w: Self::Weights) -> Self::Acc;
+    /// Reads `4 * N` channels of each row and gives each channel's bytes side by side, zeros for missing rows. Vector
+    /// `j`, lane `l` has channel [`column`]`(4, j, l)`. Of bytes from `left` on nothing is used, but they are read
+    /// unless the instruction set can leave them out.
+    unsafe fn interleave<const ROWS: usize>(rows: [*const u8; ROWS], left: usize) -> [Self::Quads; 4];
+    /// Requantises four vectors and writes `min(left, 4 * N)` bytes, in the order of columns; reads `4 * N` scales.
+    unsafe fn store_four(acc: [Self::Acc; 4], scale: *const f32, to: Requantise, out: *mut u8, left: usize);
+    /// As `store_four`, for two vectors and `2 * N` bytes.
+    unsafe fn store_two(acc: [Self::Acc; 2], scale: *const f32, to: Requantise, out: *mut u8, left: usize);
+    /// Requantises one vector and writes `min(left, N)` bytes; reads `N` scales.
+    unsafe fn store_one(acc: Self::Acc, scale: *const f32, to: Requantise, out: *mut u8, left: usize);
+    /// Writes `N` accumulators as they are.
+    unsafe fn spill(acc: Self::Acc, out: *mut i32);
+}
+
+/// The column that lane `lane` of vector `vector` stands for, in a panel of `vectors` vectors of `n` lanes.
+///
+/// In panels of two and four it is the order that packing instructions leave, so that storing needs no shuffle.
+pub(in super::super) fn column(n: usize, vectors: usize, vector: usize, lane: usize) -> usize {
+    if vectors == 2 || vectors == 4 { (lane / 4 * vectors + vector) * 4 + lane % 4 } else { vector * n + lane }
+}

@@ -1,0 +1,208 @@
+//! Matrix products: activations of many pixels times packed weights.
+
+use super::super::weights::{Matrix, Panel};
+use super::lanes::{Lanes, Requantise, column};
+use super::{Job, Sink};
+
+/// What one product works on.
+pub(super) struct Product<'a> {
+    pub(super) matrix: &'a Matrix,
+    /// First activation of the first row.
+    pub(super) x: *const u8,
+    /// Bytes from one row of activations to the next.
+    pub(super) x_step: usize,
+    /// Where column 0 of the first row goes: bytes or f32.
+    pub(super) out: Sink,
+    pub(super) rows: usize,
+}
+
+/// Activation bytes that are worked on together, so that they stay in the first-level cache for all panels.
+const CHUNK: usize = 24 << 10;
+
+/// Rows of a chunk: a multiple of every tile's height.
+const CHUNK_ROWS: usize = 24;
+
+/// Multiplies all rows by the panels of `job`.
+///
+/// # Safety
+/// The CPU has the instruction set, and the matrix was packed for it. `x` is good for `rows` rows of `depth` bytes and
+/// three bytes more (read, not used), `out` for `rows` rows of `columns` values.
+#[inline(always)]
+pub(super) unsafe fn product<L: Lanes>(p: &Product<'_>, job: Job) {
+    let chunk = (CHUNK / p.x_step.max(1)).max(CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
+    let panels = job.part(p.matrix.panels.len(), 1);
+    let mut row = 0;
+    while row < p.rows {
+        let rows = chunk.min(p.rows - row);
+        for panel in &p.matrix.panels[panels.clone()] {
+            // SAFETY: rows `row..row + rows` lie within those that the caller vouches for.
+            unsafe { columns::<L>(p, panel, row, rows) };
+        }
+        row += rows;
+    }
+}
+
+/// # Safety
+/// As [`product`], for these rows.
+#[inline(always)]
+unsafe fn columns<L: Lanes>(p: &Product<'_>, panel: &Panel, row: usize, rows: usize) {
+    // Accumulators, a vector of each weight and of each row's activations fit 32 registers (nearly 16 with AVX2): what
+    // does not fit is spilled in the innermost loop, which halves the speed.
+    let wide = L::N != 8;
+    // SAFETY: passed on.
+    unsafe {
+        match panel.vectors {
+            4 if wide => tiles::<L, 4, 4>(p, panel, row, rows),
+            4 => tiles::<L, 2, 4>(p, panel, row, rows),
+            3 if wide => tiles::<L, 6, 3>(p, panel, row, rows),
+            3 => tiles::<L, 3, 3>(p, panel, row, rows),
+            2 if wide => tiles::<L, 12, 2>(p, panel, row, rows),
+            2 => tiles::<L, 4, 2>(p, panel, row, rows),
+            _ if wide => tiles::<L, 12, 1>(p, panel, row, rows),
+            _ => tiles::<L, 8, 1>(p, panel, row, rows),
+        }
+    }
+}
+
+/// # Safety
+/// As [`product`], for these rows.
+#[inline(always)]
+unsafe fn tiles<L: Lanes, const ROWS: usize, const VECTORS: usize>(
+    p: &Product<'_>,
+    panel: &Panel,
+    row: usize,
+    rows: usize,
+) {
+    let end = row + rows;
+    let mut at = row;
+    // SAFETY: every tile lies within the caller's rows.
+    unsafe {
+        while at + ROWS <= end {
+            tile::<L, ROWS, VECTORS>(p, panel, at);
+            at += ROWS;
+        }
+        if at < end && rows >= ROWS && end - at > 1 {
+            // The last tile overlaps the one before: some rows are written twice, with the same values.
+            tile::<L, ROWS, VECTORS>(p, panel, end - ROWS);
+        } else {
+            while at < end {
+                tile::<L, 1, VECTORS>(p, panel, at);
+                at += 1;
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`product`], for rows `row..row + ROWS`.
+#[inline(always)]
+unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_>, panel: &Panel, row: usize) {
+    let m = p.matrix;
+    // SAFETY: `Matrix` checked when it was packed that its panels lie within its weights, biases and scales; rows and
+    // columns are those that the caller vouches for.
+    unsafe {
+        let x = p.x.add(row * p.x_step);
+        let bias = m.bias.as_ptr().add(panel.lanes);
+        let mut acc = [[L::start(bias); VECTORS]; ROWS];
+        for j in 1..VECTORS {
+            let start = L::start(bias.add(j * L::N));
+            for acc in &mut acc {
+                acc[j] = start;
+            }
+        }
+        let mut w = m.weights().as_ptr().add(panel.weights);
+        for quad in 0..m.quads {
+            let mut weights = [L::weights(w); VECTORS];
+            for j in 1..VECTORS {
+                weights[j] = L::weights(w.add(j * 4 * L::N));
+            }
+            for i in 0..ROWS {
+                let activations = L::splat(x.add(i * p.x_step + 4 * quad));
+                for j in 0..VECTORS {
+                    acc[i][j] = L::dot(acc[i][j], activations, weights[j]);
+                }
+            }
+            w = w.add(VECTORS * 4 * L::N);
+        }
+        if L::SATURATES {
+            for j in 0..VECTORS {
+                for rest in &m.rests[panel.rests[j].clone()] {
+                    let weights = L::weights(m.rest_weights().as_ptr().add(rest.weights));
+                    for i in 0..ROWS {
+                        let activations = L::splat(x.add(i * p.x_step + 4 * rest.quad));
+                        acc[i][j] = L::dot(acc[i][j], activations, weights);
+                    }
+                }
+            }
+        }
+        let scale = m.scale.as_ptr().add(panel.lanes);
+        match p.out {
+            Sink::Bytes(out, to) => {
+                for i in 0..ROWS {
+                    let out = out.add((row + i) * m.columns + panel.column);
+                    store::<L, VECTORS>(acc[i], scale, to, out, m.columns - panel.column);
+                }
+            }
+            Sink::Floats(out) => {
+                for i in 0..ROWS {
+                    let out = out.add((row + i) * m.columns + panel.column);
+                    floats::<L, VECTORS>(acc[i], scale, out, m.columns - panel.column);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Lanes::store_four`], for `VECTORS` vectors.
+#[inline(always)]
+unsafe fn store<L: Lanes, const VECTORS: usize>(
+    acc: [L::Acc; VECTORS],
+    scale: *const f32,
+    to: Requantise,
+    out: *mut u8,
+    left: usize,
+) {
+    // SAFETY: `VECTORS` vectors of scales; no more than `left` bytes.
+    unsafe {
+        if VECTORS == 4 {
+            L::store_four([acc[0], acc[1 % VECTORS], acc[2 % VECTORS], acc[3 % VECTORS]], scale, to, out, left);
+            return;
+        }
+        if VECTORS == 2 {
+            L::store_two([acc[0], acc[1 % VECTORS]], scale, to, out, left);
+            return;
+        }
+        for j in 0..VECTORS {
+            if left > j * L::N {
+                L::store_one(acc[j], scale.add(j * L::N), to, out.add(j * L::N), left - j * L::N);
+            }
+        }
+    }
+}
+
+/// Results that stay numbers: `acc * scale`.
+///
+/// # Safety
+/// `scale` is good for `VECTORS` vectors, `out` for `left` values.
+#[inline(always)]
+unsafe fn floats<L: Lanes, const VECTORS: usize>(
+    acc: [L::Acc; VECTORS],
+    scale: *const f32,
+    out: *mut f32,
+    left: usize,
+) {
+    let mut lanes = [0i32; 16];
+    for j in 0..VECTORS {
+        // SAFETY: a vector has at most 16 lanes; columns from `left` on are passed over.
+        unsafe {
+            L::spill(acc[j], lanes.as_mut_ptr());
+            for lane in 0..L::N {
+                let column = column(L::N, VECTORS, j, lane);
+                if column < left {
+                    *out.add(column) = lanes[lane] as f32 * *scale.add(j * L::N + lane);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Every instruction set that this machine has against plain loops, value by value.
+#![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A value as plain numbers: bytes of `[row][column][channel]`.
+#[derive(Debug, Clone, PartialEq)]
+struct Picture {
+    size: [usize; 3],
+    bytes: Vec<u8>,
+}
+
+impl Picture {
+    fn at(&self, y: isize, x: isize, c: usize) -> Option<i32> {
+        let [h, w, channels] = self.size;
+        let inside = y >= 0 && x >= 0 && (y as usize) < h && (x as usize) < w;
+        inside.then(|| i32::from(self.bytes[(y as usize * w + x as usize) * channels + c]))
+    }
+}
+
+/// A source of numbers that need not be good, only various.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        self.next() as usize % n
+    }
+
+    fn picture(&mut self, size: [usize; 3]) -> Picture {
+        // Many values at both ends, where sums saturate.
+        let bytes = (0..size.iter().product()).map(|_| match self.below(4) {
+            0 => 0,
+            1 => 255,
+            _ => self.next() as u8,
+        });
+        Picture { size, bytes: bytes.collect() }
+    }
+
+    fn filters(&mut self, outputs: usize, depth: usize) -> Filters {
+        let weights = (0..outputs * depth).map(|_| match self.below(5) {
+            0 => -128,
+            1 => 127,
+            _ => self.next() as i8,
+        });
+        let weights = weights.collect();
+        let bias = (0..outputs).map(|_| self.next() as i32 % 20_000 - 10_000).collect();
+        let factors = (0..outputs).map(|_| 0.001 + self.below(1000) as f32 * 1e-5).collect();
+        Filters { weights, bias, factors }
+    }
+
+    fn scale(&mut self) -> Scale {
+        Scale { factor: 0.01 + self.below(100) as f32 * 1e-3, zero: self.next() as u8 }
+    }
+
+    fn range(&mut self) -> [u8; 2] {
+        [[0, 255], [0, 200], [30, 255], [17, 18]][self.below(4)]
+    }
+}
+
+fn requantised(sum: i32, multiplier: f32, to: Scale, range: [u8; 2]) -> u8 {
+    let value = (sum as f32 * multiplier).round_ties_even() as i32 + i32::from(to.zero);
+    value.clamp(i32::from(range[0]), i32::from(range[1])) as u8
+}
+
+/// One layer as plain loops.
+fn expected(layer: &Layer, inputs: &[&Picture], scales: &[Scale]) -> Picture {
+    let (x, zero) = (inputs[0], i32::from(scales[0].zero));
+    let done = |size: [usize; 3], value: &mut dyn FnMut(usize, usize, usize) -> u8| {
+        let mut bytes = Vec::new();
+        for y in 0..size[0] {
+            for x in 0..size[1] {
+                bytes.extend((0..size[2]).map(|c| value(y, x, c)));
+            }
+        }
+        Picture { size, bytes }
+    };
+    let moved = |g: &Geometry| [0, 1].map(|i| (x.size[i] + g.before[i] + g.after[i] - g.kernel[i]) / g.stride[i] + 1);
+    let window = |g: &Geometry, oy: usize, ox: usize, each: &mut dyn FnMut(usize, isize, isize)| {
+        for ky in 0..g.kernel[0] {
+            for kx in 0..g.kernel[1] {
+                let y = (oy * g.stride[0] + ky) as isize - g.before[0] as isize;
+                let x = (ox * g.stride[1] + kx) as isize - g.before[1] as isize;
+                each(ky * g.kernel[1] + kx, y, x);
+            }
+        }
+    };
+    let multiplier = |f: &Filters, c: usize| scales[0].factor * f.factors[c] / layer.scale.factor;
+    match &layer.kind {
+        Kind::Convolution(f, g) => {
+            let ([h, w], depth, inputs) = (moved(g), f.weights.len() / f.bias.len(), x.size[2]);
+            done([h, w, f.bias.len()], &mut |oy, ox, c| {
+                let mut sum = f.bias[c];
+                window(g, oy, ox, &mut |tap, y, at| {
+                    for i in 0..inputs {
+                        let weight = i32::from(f.weights[c * depth + tap * inputs + i]);
+                        sum += x.at(y, at, i).map_or(0, |v| v - zero) * weight;
+                    }
+                });
+                requantised(sum, multiplier(f, c), layer.scale, layer.range)
+            })
+        }
+        Kind::Depthwise(f, g) => {
+            let ([h, w], taps) = (moved(g), g.kernel[0] * g.kernel[1]);
+            done([h, w, f.bias.len()], &mut |oy, ox, c| {
+                let mut sum = f.bias[c];
+                window(g, oy, ox, &mut |tap, y, at| {
+                    sum += x.at(y, at, c).map_or(0, |v| v - zero) * i32::from(f.weights[c * taps + tap]);
+                });
+                requantised(sum, multiplier(f, c), layer.scale, layer.range)
+            })
+        }
+        Kind::Add | Kind::Multiply => {
+            let (y, zero_y) = (inputs[1], i32::from(scales[1].zero));
+            let broadcast = y.bytes.len();
+            let mut bytes = Vec::new();
+            for (i, &a) in x.bytes.iter().enumerate() {
+                let (a, b) = (i32::from(a) - zero, i32::from(y.bytes[i % broadcast]) - zero_y);
+                let value = if matches!(layer.kind, Kind::Add) {
+                    let ratio = |scale: Scale| scale.factor / layer.scale.factor;
+                    a as f32 * ratio(scales[0]) + b as f32 * ratio(scales[1])
+                } else {
+                    (a * b) as f32 * (scales[0].factor * scales[1].factor / layer.scale.factor)
+                };
+                let value = value.round_ties_even() as i32 + i32::from(layer.scale.zero);
+                bytes.push(value.clamp(i32::from(layer.range[0]), i32::from(layer.range[1])) as u8);
+            }
+            Picture { size: x.size, bytes }
+        }
+        Kind::Average => done([1, 1, x.size[2]], &mut |_, _, c| {
+            let sum: i32 = x.bytes.chunks(x.size[2]).map(|pixel| i32::from(pixel[c]) - zero).sum();
+            let pixels = x.size[0] * x.size[1];
+            requantised(sum, scales[0].factor / layer.scale.factor / pixels as f32, layer.scale, layer.range)
+        }),
+        Kind::Largest(g) => {
+            let [h, w] = moved(g);
+            done([h, w, x.size[2]], &mut |oy, ox, c| {
+                let mut largest = 0;
+                window(g, oy, ox, &mut |_, y, at| largest = largest.max(x.at(y, at, c).unwrap_or(0)));
+                largest as u8
+            })
+        }
+        Kind::Table(table) => {
+            Picture { size: x.size, bytes: x.bytes.iter().map(|&byte| table[usize::from(byte)]).collect() }
+        }
+        other => panic!("no plain form of {}", other.name()),
+    }
+}
+
+/// Runs one layer with an instruction set. In and out it uses f32, where every byte stands for itself.
+fn run(layer: &dyn Fn() -> Layer, inputs: &[&Picture], scales: &[Scale], isa: Isa, threads: usize) -> Vec<u8> {
+    let plain = |scale: Scale| Scale { factor: 1.0, ..scale };
+    let mut graph = Graph::default();
+    for (i, scale) in scales.iter().enumerate() {
+        // Quantised with a factor of one; the layer then reads the bytes by the scale that it is tested with.
+        let identity = Box::new(std::array::from_fn(|byte| byte as u8));
+        let quantise = Kind::Quantise(i);
+        let name = format!("x{i}");
+        graph.layers.push(Layer { name, kind: quantise, from: vec![], scale: plain(*scale), range: [0, 255] });
+        let (name, from) = (format!("same{i}"), vec![graph.layers.len() - 1]);
+        graph.layers.push(Layer { name, kind: Kind::Table(identity), from, scale: *scale, range: [0, 255] });
+    }
+    let mut tested = layer();
+    tested.from = (0..inputs.len()).map(|i| 2 * i + 1).collect();
+    let to = tested.scale;
+    graph.layers.push(tested);
+    let identity = Box::new(std::array::from_fn(|byte| byte as u8));
+    let from = vec![graph.layers.len() - 1];
+    graph.layers.push(Layer {
+        name: "same".into(),
+        kind: Kind::Table(identity),
+        from,
+        scale: plain(to),
+        range: [0, 255],
+    });
+    let from = vec![graph.layers.len() - 1];
+    graph.layers.push(Layer { name: "out".into(), kind: Kind::Dequantise, from, scale: plain(to), range: [0, 255] });
+    graph.outputs = vec![graph.layers.len() - 1];
+    let shapes: Vec<Shape> = inputs.iter().map(|x| Shape { size: x.size, vector: false }).collect();
+    let network = Network::plan(&graph, &shapes, isa, threads).unwrap();
+    let planes: Vec<Vec<f32>> = inputs.iter().zip(scales).map(|(x, scale)| planes(x, scale.zero)).collect();
+    let planes: Vec<&[f32]> = planes.iter().map(Vec::as_slice).collect();
+    let mut scratch = network.scratch();
+    // A second run finds the memory as the first one left it.
+    network.run(&planes, &mut scratch);
+    network.run(&planes, &mut scratch);
+    let shape = network.outputs().next().unwrap();
+    let (pixels, channels) = (shape.size[0] * shape.size[1], shape.size[2]);
+    let out = network.output(0, &scratch);
+    let byte = |pixel: usize, c: usize| (out[c * pixels + pixel] + f32::from(to.zero)) as u8;
+    (0..pixels).flat_map(|pixel| (0..channels).map(move |c| (pixel, c))).map(|(pixel, c)| byte(pixel, c)).collect()
+}
+
+fn planes(x: &Picture, zero: u8) -> Vec<f32> {
+    let channels = x.size[2];
+    let plane = |c: usize| x.bytes.iter().skip(c).step_by(channels).map(|&byte| f32::from(byte) - f32::from(zero));
+    (0..channels).flat_map(plane).collect()
+}
+
+/// All instruction sets of this machine, alone and with two threads, give what plain loops give.
+fn check(layer: &dyn Fn() -> Layer, inputs: &[&Picture], scales: &[Scale]) {
+    let expected = expected(&layer(), inputs, scales);
+    for isa in Isa::available() {
+        for threads in [1, 2] {
+            let found = run(layer, inputs, scales, isa, threads);
+            if found != expected.bytes {
+                let at = found.iter().zip(&expected.bytes).position(|(a, b)| a != b);
+                let (layer, size) = (layer(), inputs[0].size);
+                panic!(
+                    "{isa}, {threads} threads: {} of {size:?} differs at {at:?}: {:?}",
+                    layer.kind.name(),
+                    layer.kind
+                );
+            }
+        }
+    }
+}
+
+fn layer(kind: Kind, scale: Scale, range: [u8; 2]) -> Layer {
+    Layer { name: "tested".into(), kind, from: vec![], scale, range }
+}
+
+fn copy(f: &Filters) -> Filters {
+    Filters { weights: f.weights.clone(), bias: f.bias.clone(), factors: f.factors.clone() }
+}
+
+const PLAIN: Geometry = Geometry { kernel: [1, 1], stride: [1, 1], before: [0, 0], after: [0, 0] };
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(target_arch = "x86_64") { 96 } else { 24 }))]
+
+    #[test]
+    fn pointwise(seed: u64, h in 1usize..9, w in 1usize..9, inputs in 1usize..70, outputs in 1usize..150) {
+        let n = &mut Numbers(seed);
+        let (x, f, from, to, range) = (n.picture([h, w, inputs]), n.filters(outputs, inputs), n.scale(), n.scale(), n.range());
+        check(&|| layer(Kind::Convolution(copy(&f), PLAIN), to, range), &[&x], &[from]);
+    }
+
+    #[test]
+    fn dense(
+        seed: u64, h in 1usize..9, w in 1usize..12, inputs in 1usize..20, outputs in 1usize..40,
+        kernel in prop::array::uniform2(1usize..5), stride in prop::array::uniform2(1usize..4),
+        before in prop::array::uniform2(0usize..4), after in prop::array::uniform2(0usize..4),
+    ) {
+        prop_assume!(h + before[0] + after[0] >= kernel[0] && w + before[1] + after[1] >= kernel[1]);
+        let n = &mut Numbers(seed);
+        let g = Geometry { kernel, stride, before, after };
+        let (x, f) = (n.picture([h, w, inputs]), n.filters(outputs, inputs * kernel[0] * kernel[1]));
+        let (from, to, range) = (n.scale(), n.scale(), n.range());
+        check(&|| layer(Kind::Convolution(copy(&f), g), to, range), &[&x], &[from]);
+    }
+
+    #[test]
+    fn depthwise_three(
+        seed: u64, h in 1usize..9, w in 1usize..9, channels in 1usize..150, stride in 1usize..3,
+        before in prop::array::uniform2(0usize..2), after in prop::array::uniform2(0usize..3),
+    ) {
+        prop_assume!(h + before[0] + after[0] >= 3 && w + before[1] + after[1] >= 3);
+        let n = &mut Numbers(seed);
+        let g = Geometry { kernel: [3, 3], stride: [stride; 2], before, after };
+        let (x, f) = (n.picture([h, w, channels]), n.filters(channels, 9));
+        let (from, to, range) = (n.scale(), n.scale(), n.range());
+        check(&|| layer(Kind::Depthwise(copy(&f), g), to, range), &[&x], &[from]);
+    }
+
+    #[test]
+    fn depthwise_any(
+        seed: u64, h in 1usize..9, w in 1usize..9, channels in 1usize..80,
+        kernel in prop::array::uniform2(1usize..8), stride in prop::array::uniform2(1usize..4),
+        before in prop::array::uniform2(0usize..4), after in prop::array::uniform2(0usize..4),
+    ) {
+        prop_assume!(h + before[0] + after[0] >= kernel[0] && w + before[1] + after[1] >= kernel[1]);
+        let n = &mut Numbers(seed);
+        let g = Geometry { kernel, stride, before, after };
+        let (x, f) = (n.picture([h, w, channels]), n.filters(channels, kernel[0] * kernel[1]));
+        let (from, to, range) = (n.scale(), n.scale(), n.range());
+        check(&|| layer(Kind::Depthwise(copy(&f), g), to, range), &[&x], &[from]);
+    }
+
+    #[test]
+    fn elementwise(seed: u64, h in 1usize..9, w in 1usize..9, channels in 1usize..80) {
+        let n = &mut Numbers(seed);
+        let (a, b) = (n.picture([h, w, channels]), n.picture([h, w, channels]));
+        let one = n.picture([1, 1, channels]);
+        let (scales, to, range) = ([n.scale(), n.scale()], n.scale(), n.range());
+        check(&|| layer(Kind::Add, to, range), &[&a, &b], &scales);
+        check(&|| layer(Kind::Multiply, to, range), &[&a, &b], &scales);
+        check(&|| layer(Kind::Multiply, to, range), &[&a, &one], &scales);
+        check(&|| layer(Kind::Average, to, range), &[&a], &scales[..1]);
+        let table: Box<[u8; 256]> = Box::new(std::array::from_fn(|_| n.next() as u8));
+        check(&|| layer(Kind::Table(table.clone()), to, [0, 255]), &[&a], &scales[..1]);
+    }
+
+    #[test]
+    fn max_pool(
+        seed: u64, h in 1usize..9, w in 1usize..9, channels in 1usize..40, kernel in 1usize..4, stride in 1usize..4,
+    ) {
+        let n = &mut Numbers(seed);
+        let border = [kernel / 2; 2];
+        let g = Geometry { kernel: [kernel; 2], stride: [stride; 2], before: border, after: border };
+        let (x, from) = (n.picture([h, w, channels]), n.scale());
+        check(&|| layer(Kind::Largest(g), from, [0, 255]), &[&x], &[from]);
+    }
+}
+
+/// The widest layer of a network that a phone runs: sums at both ends of their range.
+#[test]
+fn sums_at_both_ends() {
+    let depth = 1280;
+    for (byte, weight) in [(255, 127), (255, -128), (0, 127), (0, -128)] {
+        for zero in [0, 128, 255] {
+            let x = Picture { size: [1, 7, depth], bytes: vec![byte; 7 * depth] };
+            let f = || Filters { weights: vec![weight; 70 * depth], bias: vec![7; 70], factors: vec![1e-3; 70] };
+            let (from, to) = (Scale { factor: 0.05, zero }, Scale { factor: 20.0, zero: 100 });
+            check(&|| layer(Kind::Convolution(f(), PLAIN), to, [0, 255]), &[&x], &[from]);
+        }
+    }
+}
+
+#[test]
+fn what_could_leave_its_range_is_refused() {
+    let plan = |from: f32, factor: f32, to: f32, bias: i32, weights: usize| {
+        let scale = |factor| Scale { factor, zero: 3 };
+        let filters = Filters { weights: vec![100; weights], bias: vec![bias], factors: vec![factor] };
+        let layers = [
+            (Kind::Quantise(0), vec![], scale(from)),
+            (Kind::Convolution(filters, PLAIN), vec![0], scale(to)),
+            (Kind::Dequantise, vec![1], scale(to)),
+        ];
+        let layers = layers.into_iter().map(|(kind, from, scale)| Layer { from, ..layer(kind, scale, [0, 255]) });
+        let graph = Graph { layers: layers.collect(), outputs: vec![2] };
+        Network::plan(&graph, &[Shape { size: [1, 1, weights], vector: false }], Isa::Scalar, 1).map(|_| ())
+    };
+    assert_eq!(plan(0.1, 0.1, 0.1, 5, 8), Ok(()));
+    for (from, factor, to) in [(0.0, 0.1, 0.1), (0.1, -0.1, 0.1), (0.1, 0.1, f32::NAN), (0.1, f32::INFINITY, 0.1)] {
+        assert!(plan(from, factor, to, 5, 8).is_err_and(|e| e.contains("a scale is")), "{from} {factor} {to}");
+    }
+    assert!(plan(1000.0, 1000.0, 1e-4, 5, 8).is_err_and(|e| e.contains("32 bits")));
+    assert!(plan(0.1, 0.1, 0.1, i32::MIN, 8).is_err_and(|e| e.contains("32 bits")));
+    assert!(plan(0.1, 0.1, 0.1, 5, 50_000).is_err_and(|e| e.contains("32 bits")));
+}

@@ -1,0 +1,305 @@
+//! Weights in the order in which the kernels read them.
+
+use std::ops::Range;
+
+use super::simd::{Layout, column};
+
+/// Bytes that start at a multiple of 64.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Aligned(Vec<Line>);
+
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+impl Aligned {
+    /// At least `bytes` zeros.
+    pub(super) fn zeros(bytes: usize) -> Aligned {
+        Aligned(vec![Line([0; 64]); bytes.div_ceil(64)])
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+
+    fn signed(&self) -> &[i8] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    fn signed_mut(&mut self) -> &mut [i8] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+/// Filters of a convolution as it is in the network: weights of `[output][row][column][input]`, or of
+/// `[channel][row][column]` where it is depthwise.
+#[derive(Debug, Clone)]
+pub(super) struct Filters<'a> {
+    pub(super) weights: &'a [i8],
+    pub(super) bias: &'a [i32],
+    /// From accumulator to output step, one a channel.
+    pub(super) scale: &'a [f32],
+    /// The zero point of the activations.
+    pub(super) zero: u8,
+}
+
+impl Filters<'_> {
+    /// The bias with the activations' zero point folded in: `sum((x - zero) * w) + bias` from the stored `x`.
+    fn folded(&self, layout: Layout, channel: usize, sum: i32) -> i32 {
+        let zero = i32::from(self.zero) - if layout.signed { 128 } else { 0 };
+        self.bias[channel] - zero * sum
+    }
+}
+
+/// A matrix of `depth` x `columns` weights, cut into panels of up to four vectors of columns. In a panel, four weights
+/// of a column stand side by side, then the other columns of the vector, the other vectors, the next four rows.
+#[derive(Debug)]
+pub(super) struct Matrix {
+    pub(super) columns: usize,
+    /// Rows, in fours.
+    pub(super) quads: usize,
+    pub(super) panels: Vec<Panel>,
+    /// In the order of lanes, with zeros for lanes that have no column.
+    pub(super) bias: Vec<i32>,
+    /// As `bias`.
+    pub(super) scale: Vec<f32>,
+    pub(super) rests: Vec<Rest>,
+    weights: Aligned,
+    rest_weights: Aligned,
+}
+
+#[derive(Debug)]
+pub(super) struct Panel {
+    pub(super) vectors: usize,
+    /// The first column.
+    pub(super) column: usize,
+    /// Where its weights start.
+    pub(super) weights: usize,
+    /// Where its biases and scales start.
+    pub(super) lanes: usize,
+    /// For each vector, what `split` left over.
+    pub(super) rests: [Range<usize>; 4],
+}
+
+/// Weights of one vector that were too large for one pass.
+#[derive(Debug)]
+pub(super) struct Rest {
+    /// Which four rows.
+    pub(super) quad: usize,
+    /// Where the weights start.
+    pub(super) weights: usize,
+}
+
+impl Matrix {
+    /// Packs `bias.len()` filters of `depth` weights each.
+    pub(super) fn pack(filters: &Filters<'_>, depth: usize, layout: Layout) -> Matrix {
+        let n = layout.lanes;
+        let (columns, quads) = (filters.bias.len(), depth.div_ceil(4));
+        let vectors = columns.div_ceil(n);
+        let mut matrix = Matrix {
+            columns,
+            quads,
+            panels: Vec::new(),
+            bias: vec![0; vectors * n],
+            scale: vec![0.0; vectors * n],
+            rests: Vec::new(),
+            weights: Aligned::zeros(vectors * n * quads * 4),
+            rest_weights: Aligned::default(),
+        };
+        let mut rest_weights: Vec<i8> = Vec::new();
+        for first in (0..vectors).step_by(4) {
+            let count = 4.min(vectors - first);
+            let mut panel = Panel {
+                vectors: count,
+                column: first * n,
+                weights: first * n * quads * 4,
+                lanes: first * n,
+                rests: [0..0, 0..0, 0..0, 0..0],
+            };
+            for vector in 0..count {
+                let rests = matrix.rests.len();
+                for lane in 0..n {
+                    let at = panel.column + column(n, count, vector, lane);
+                    if at < columns {
+                        let filter = &filters.weights[at * depth..][..depth];
+                        let sum = filter.iter().map(|&w| i32::from(w)).sum();
+                        matrix.bias[panel.lanes + vector * n + lane] = filters.folded(layout, at, sum);
+                        matrix.scale[panel.lanes + vector * n + lane] = filters.scale[at];
+                    }
+                }
+                // For each lane, its filter; for lanes without a column, none.
+                let filters: Vec<&[i8]> = (0..n)
+                    .map(|lane| panel.column + column(n, count, vector, lane))
+                    .map(|at| if at < columns { &filters.weights[at * depth..][..depth] } else { &[] })
+                    .collect();
+                let packed = &mut matrix.weights.signed_mut()[panel.weights + vector * n * 4..];
+                for quad in 0..quads {
+                    let mut rest = [0i8; 64];
+                    let packed = &mut packed[quad * count * n * 4..][..4 * n];
+                    for ((filter, packed), rest) in
+                        filters.iter().zip(packed.as_chunks_mut::<4>().0).zip(rest.as_chunks_mut::<4>().0)
+                    {
+                        if let Some(four) = filter.get(4 * quad..4 * quad + 4) {
+                            packed.copy_from_slice(four);
+                        } else if let Some(last) = filter.get(4 * quad..) {
+                            packed[..last.len()].copy_from_slice(last);
+                        }
+                        if layout.saturates {
+                            *rest = split(packed);
+                        }
+                    }
+                    if layout.saturates && rest != [0; 64] {
+                        matrix.rests.push(Rest { quad, weights: rest_weights.len() });
+                        rest_weights.extend_from_slice(&rest[..4 * n]);
+                    }
+                }
+                panel.rests[vector] = rests..matrix.rests.len();
+            }
+            matrix.panels.push(panel);
+        }
+        matrix.rest_weights = Aligned::zeros(rest_weights.len());
+        matrix.rest_weights.signed_mut()[..rest_weights.len()].copy_from_slice(&rest_weights);
+        matrix
+    }
+
+    pub(super) fn weights(&self) -> &[i8] {
+        self.weights.signed()
+    }
+
+    pub(super) fn rest_weights(&self) -> &[i8] {
+        self.rest_weights.signed()
+    }
+}
+
+/// Filters of a depthwise convolution, in groups of four vectors of channels. In a group the window's rows stand in
+/// fours side by side for each channel, then the other channels, the other columns, the next four rows.
+#[derive(Debug)]
+pub(super) struct Depthwise {
+    pub(super) channels: usize,
+    kernel: [usize; 2],
+    /// Weights of a group, with what `split` left over.
+    pub(super) group_weights: usize,
+    /// In the order of lanes.
+    pub(super) bias: Vec<i32>,
+    /// As `bias`.
+    pub(super) scale: Vec<f32>,
+    /// Where a group's rest starts, from its weights; 0 where it has none.
+    rests: Vec<usize>,
+    weights: Aligned,
+    padding: Aligned,
+}
+
+impl Depthwise {
+    /// Packs `bias.len()` filters of `kernel[0]` rows and `kernel[1]` columns each.
+    pub(super) fn pack(filters: &Filters<'_>, kernel: [usize; 2], layout: Layout) -> Depthwise {
+        let n = layout.lanes;
+        let (channels, size) = (filters.bias.len(), kernel[0] * kernel[1]);
+        let groups = channels.div_ceil(4 * n);
+        let block = kernel[0].div_ceil(4) * kernel[1] * 16 * n;
+        let group_weights = if layout.saturates { 2 * block } else { block };
+        let mut padding = Aligned::zeros(channels + 64);
+        padding.bytes_mut().fill(if layout.signed { filters.zero ^ 128 } else { filters.zero });
+        let mut packed = Depthwise {
+            channels,
+            kernel,
+            group_weights,
+            bias: vec![0; groups * 4 * n],
+            scale: vec![0.0; groups * 4 * n],
+            rests: vec![0; groups],
+            weights: Aligned::zeros(groups * group_weights),
+            padding,
+        };
+        for vector in 0..groups * 4 {
+            for lane in 0..n {
+                let channel = vector / 4 * 4 * n + column(n, 4, vector % 4, lane);
+                if channel >= channels {
+                    continue;
+                }
+                let filter = &filters.weights[channel * size..][..size];
+                let sum = filter.iter().map(|&w| i32::from(w)).sum();
+                packed.bias[vector * n + lane] = filters.folded(layout, channel, sum);
+                packed.scale[vector * n + lane] = filters.scale[channel];
+                for (four, x) in (0..kernel[0].div_ceil(4)).flat_map(|four| (0..kernel[1]).map(move |x| (four, x))) {
+                    let mut weights = [0i8; 4];
+                    for (weight, y) in weights.iter_mut().zip(4 * four..kernel[0]) {
+                        *weight = filter[y * kernel[1] + x];
+                    }
+                    let group = vector / 4;
+                    let column = (four * kernel[1] + x) * 16 * n;
+                    let to = group * group_weights + column + (vector % 4) * 4 * n + lane * 4;
+                    if layout.saturates {
+                        let rest = split(&mut weights);
+                        if rest != [0; 4] {
+                            packed.rests[group] = block;
+                        }
+                        packed.weights.signed_mut()[to + block..][..4].copy_from_slice(&rest);
+                    }
+                    packed.weights.signed_mut()[to..][..4].copy_from_slice(&weights);
+                }
+            }
+        }
+        packed
+    }
+
+    pub(super) fn weights(&self) -> &[i8] {
+        self.weights.signed()
+    }
+
+    /// Whether they were packed for windows of this size.
+    pub(super) fn fits(&self, kernel: [usize; 2]) -> bool {
+        self.kernel == kernel
+    }
+
+    /// Where the group's rest starts, from its weights; 0 where it has none.
+    pub(super) fn rest(&self, group: usize) -> usize {
+        self.rests[group]
+    }
+
+    /// A pixel of the zero point, and 64 bytes more.
+    pub(super) fn padding(&self) -> &[u8] {
+        self.padding.bytes()
+    }
+}
+
+/// Makes four weights small enough for an instruction that adds two products with a byte up to 255 in 16 bits, and
+/// returns what is to be added in a second pass. Both passes are exact.
+fn split(weights: &mut [i8; 4]) -> [i8; 4] {
+    let mut rest = [0; 4];
+    for pair in [0..2, 2..4] {
+        let sum = |sign: i32| weights[pair.clone()].iter().map(|&w| (sign * i32::from(w)).max(0)).sum::<i32>();
+        if sum(1).max(sum(-1)) * 255 > i32::from(i16::MAX) {
+            for i in pair {
+                let half = weights[i] / 2;
+                rest[i] = weights[i] - half;
+                weights[i] = half;
+            }
+        }
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn split_weights_cannot_saturate_and_add_up() {
+        for a in i8::MIN..=i8::MAX {
+            for b in i8::MIN..=i8::MAX {
+                let mut weights = [a, b, b, a];
+                let rest = split(&mut weights);
+                for part in [weights, rest] {
+                    for pair in part.chunks(2) {
+                        let sum = |sign: i32| pair.iter().map(|&w| 255 * (sign * i32::from(w)).max(0)).sum::<i32>();
+                        assert!(sum(1) <= i32::from(i16::MAX) && sum(-1) <= -i32::from(i16::MIN), "{a} {b}");
+                    }
+                }
+                assert_eq!([0, 1, 2, 3].map(|i| weights[i] + rest[i]), [a, b, b, a]);
+            }
+        }
+    }
+}

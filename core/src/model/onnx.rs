@@ -1,0 +1,153 @@
+//! An ONNX file's graph, read with the care that a file from elsewhere needs.
+
+use std::collections::HashMap;
+
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+use tract_onnx::prelude::Framework;
+
+/// Reads the file.
+pub(super) fn read(bytes: &[u8]) -> Result<ModelProto, String> {
+    tract_onnx::onnx().proto_model_for_read(&mut &*bytes).map_err(|e| format!("{e:#}"))
+}
+
+/// Tensors and nodes of a graph by name.
+pub(super) struct Index<'a> {
+    pub(super) graph: &'a GraphProto,
+    constants: HashMap<&'a str, &'a TensorProto>,
+    producers: HashMap<&'a str, usize>,
+    consumers: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Index<'a> {
+    pub(super) fn of(graph: &'a GraphProto) -> Index<'a> {
+        let constants = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        let mut index = Index { graph, constants, producers: HashMap::new(), consumers: HashMap::new() };
+        for (at, node) in graph.node.iter().enumerate() {
+            for name in node.output.iter().filter(|name| !name.is_empty()) {
+                index.producers.insert(name, at);
+            }
+            for name in node.input.iter().filter(|name| !name.is_empty()) {
+                index.consumers.entry(name).or_default().push(at);
+            }
+            if let ("Constant", [output]) = (node.op_type.as_str(), &node.output[..])
+                && let Some(tensor) = attribute(node, "value").and_then(|attribute| attribute.t.as_ref())
+            {
+                index.constants.insert(output, tensor);
+            }
+        }
+        index
+    }
+
+    /// The node that makes a tensor.
+    pub(super) fn producer(&self, name: &str) -> Option<usize> {
+        self.producers.get(name).copied()
+    }
+
+    /// The nodes that read a tensor.
+    pub(super) fn consumers(&self, name: &str) -> &[usize] {
+        self.consumers.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the graph gives this tensor.
+    pub(super) fn is_output(&self, name: &str) -> bool {
+        self.graph.output.iter().any(|output| output.name == name)
+    }
+
+    pub(super) fn constant(&self, name: &str) -> Option<&'a TensorProto> {
+        self.constants.get(name).copied()
+    }
+
+    /// The values of a constant of f32.
+    pub(super) fn floats(&self, name: &str) -> Option<Vec<f32>> {
+        let tensor = self.constant(name)?;
+        let values = match kind(tensor)? {
+            DataType::Float if tensor.raw_data.is_empty() => tensor.float_data.clone(),
+            DataType::Float => raw(tensor, f32::from_le_bytes)?,
+            _ => return None,
+        };
+        fits(tensor, values)
+    }
+
+    /// The value of a constant of one f32.
+    pub(super) fn float(&self, name: &str) -> Option<f32> {
+        match self.floats(name)?[..] {
+            [value] => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The values of a constant of whole numbers.
+    pub(super) fn integers(&self, name: &str) -> Option<Vec<i64>> {
+        let tensor = self.constant(name)?;
+        let kind = kind(tensor)?;
+        let values = match kind {
+            DataType::Int64 if tensor.raw_data.is_empty() => tensor.int64_data.clone(),
+            DataType::Int64 => raw(tensor, i64::from_le_bytes)?,
+            DataType::Int8 | DataType::Uint8 | DataType::Int32 if tensor.raw_data.is_empty() => {
+                tensor.int32_data.iter().map(|&value| i64::from(value)).collect()
+            }
+            DataType::Int32 => raw(tensor, |bytes| i64::from(i32::from_le_bytes(bytes)))?,
+            DataType::Int8 => tensor.raw_data.iter().map(|&byte| i64::from(byte as i8)).collect(),
+            DataType::Uint8 => tensor.raw_data.iter().map(|&byte| i64::from(byte)).collect(),
+            _ => return None,
+        };
+        fits(tensor, values)
+    }
+
+    /// The type of a constant.
+    pub(super) fn kind(&self, name: &str) -> Option<DataType> {
+        kind(self.constant(name)?)
+    }
+}
+
+/// The sizes of a tensor.
+pub(super) fn sizes(tensor: &TensorProto) -> Option<Vec<usize>> {
+    tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect()
+}
+
+fn kind(tensor: &TensorProto) -> Option<DataType> {
+    // Data in another file is not read.
+    let inside = tensor.external_data.is_empty() && tensor.data_location.unwrap_or(0) == 0;
+    DataType::try_from(tensor.data_type).ok().filter(|_| inside)
+}
+
+fn raw<T, const N: usize>(tensor: &TensorProto, read: impl Fn([u8; N]) -> T) -> Option<Vec<T>> {
+    let (values, rest) = tensor.raw_data.as_chunks::<N>();
+    rest.is_empty().then(|| values.iter().map(|bytes| read(*bytes)).collect())
+}
+
+/// The values, where there are as many as the sizes say.
+fn fits<T>(tensor: &TensorProto, values: Vec<T>) -> Option<Vec<T>> {
+    let expected = sizes(tensor)?.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    (expected == Some(values.len())).then_some(values)
+}
+
+fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a tract_onnx::pb::AttributeProto> {
+    node.attribute.iter().find(|attribute| attribute.name == name)
+}
+
+/// A whole number of a node.
+pub(super) fn integer(node: &NodeProto, name: &str, default: i64) -> i64 {
+    attribute(node, name).map_or(default, |attribute| attribute.i)
+}
+
+/// A number of a node.
+pub(super) fn number(node: &NodeProto, name: &str, default: f32) -> f32 {
+    attribute(node, name).map_or(default, |attribute| attribute.f)
+}
+
+/// A list of whole numbers of a node.
+pub(super) fn integers<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
+    attribute(node, name).map(|attribute| attribute.ints.as_slice())
+}
+
+/// A word of a node.
+pub(super) fn word<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [u8]> {
+    attribute(node, name).map(|attribute| attribute.s.as_slice())
+}
+
+/// The name of a node's input; inputs that are left out have none.
+pub(super) fn input(node: &NodeProto, at: usize) -> Option<&str> {
+    node.input.get(at).map(String::as_str).filter(|name| !name.is_empty())
+}
