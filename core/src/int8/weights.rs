@@ -111,8 +111,8 @@ impl Matrix {
             rest_weights: Aligned::default(),
         };
         let mut rest_weights: Vec<i8> = Vec::new();
-        for first in (0..vectors).step_by(4) {
-            let count = 4.min(vectors - first);
+        for first in (0..vectors).step_by(layout.panel) {
+            let count = layout.panel.min(vectors - first);
             let mut panel = Panel {
                 vectors: count,
                 column: first * n,
@@ -175,8 +175,12 @@ impl Matrix {
     }
 }
 
+/// The order of a window's rows in a group of four: the two in the middle of a filter, which tend to be its largest, are
+/// not neighbours, so that fewer weights have to be split.
+pub(super) const ROW_ORDER: [usize; 4] = [0, 2, 1, 3];
+
 /// Filters of a depthwise convolution, in groups of four vectors of channels. In a group the window's rows stand in
-/// fours side by side for each channel, then the other channels, the other columns, the next four rows.
+/// fours side by side for each channel (in [`ROW_ORDER`]), then the other channels, the other columns, the next four rows.
 #[derive(Debug)]
 pub(super) struct Depthwise {
     pub(super) channels: usize,
@@ -187,8 +191,10 @@ pub(super) struct Depthwise {
     pub(super) bias: Vec<i32>,
     /// As `bias`.
     pub(super) scale: Vec<f32>,
-    /// Where a group's rest starts, from its weights; 0 where it has none.
+    /// For each column of each group, where its rest starts, from its weights; 0 where it has none.
     rests: Vec<usize>,
+    /// Columns of a group.
+    steps: usize,
     weights: Aligned,
     padding: Aligned,
 }
@@ -199,7 +205,8 @@ impl Depthwise {
         let n = layout.lanes;
         let (channels, size) = (filters.bias.len(), kernel[0] * kernel[1]);
         let groups = channels.div_ceil(4 * n);
-        let block = kernel[0].div_ceil(4) * kernel[1] * 16 * n;
+        let steps = kernel[0].div_ceil(4) * kernel[1];
+        let block = steps * 16 * n;
         let group_weights = if layout.saturates { 2 * block } else { block };
         let mut padding = Aligned::zeros(channels + 64);
         padding.bytes_mut().fill(if layout.signed { filters.zero ^ 128 } else { filters.zero });
@@ -209,7 +216,8 @@ impl Depthwise {
             group_weights,
             bias: vec![0; groups * 4 * n],
             scale: vec![0.0; groups * 4 * n],
-            rests: vec![0; groups],
+            rests: vec![0; groups * steps],
+            steps,
             weights: Aligned::zeros(groups * group_weights),
             padding,
         };
@@ -225,16 +233,16 @@ impl Depthwise {
                 packed.scale[vector * n + lane] = filters.scale[channel];
                 for (four, x) in (0..kernel[0].div_ceil(4)).flat_map(|four| (0..kernel[1]).map(move |x| (four, x))) {
                     let mut weights = [0i8; 4];
-                    for (weight, y) in weights.iter_mut().zip(4 * four..kernel[0]) {
-                        *weight = filter[y * kernel[1] + x];
+                    for (weight, row) in weights.iter_mut().zip(ROW_ORDER) {
+                        let y = 4 * four + row;
+                        *weight = if y < kernel[0] { filter[y * kernel[1] + x] } else { 0 };
                     }
-                    let group = vector / 4;
-                    let column = (four * kernel[1] + x) * 16 * n;
-                    let to = group * group_weights + column + (vector % 4) * 4 * n + lane * 4;
+                    let (group, step) = (vector / 4, four * kernel[1] + x);
+                    let to = group * group_weights + step * 16 * n + (vector % 4) * 4 * n + lane * 4;
                     if layout.saturates {
                         let rest = split(&mut weights);
                         if rest != [0; 4] {
-                            packed.rests[group] = block;
+                            packed.rests[group * steps + step] = block;
                         }
                         packed.weights.signed_mut()[to + block..][..4].copy_from_slice(&rest);
                     }
@@ -254,9 +262,9 @@ impl Depthwise {
         self.kernel == kernel
     }
 
-    /// Where the group's rest starts, from its weights; 0 where it has none.
-    pub(super) fn rest(&self, group: usize) -> usize {
-        self.rests[group]
+    /// For each column of a group, where its rest starts, from its weights; 0 where it has none.
+    pub(super) fn rests(&self, group: usize) -> &[usize] {
+        &self.rests[group * self.steps..][..self.steps]
     }
 
     /// A pixel of the zero point, and 64 bytes more.

@@ -1,6 +1,6 @@
 //! Depthwise convolution: each channel has a filter of its own.
 
-use super::super::weights::Depthwise;
+use super::super::weights::{Depthwise, ROW_ORDER};
 use super::lanes::{Lanes, Requantise};
 use super::{Job, Window};
 
@@ -48,7 +48,7 @@ unsafe fn rows<const ROWS: usize>(c: &Convolution<'_>, first: isize, channel: us
     let outside = unsafe { padding.add(channel) };
     let mut rows = Rows { start: [outside; ROWS], step: [0; ROWS] };
     for i in 0..ROWS {
-        let y = first + i as isize;
+        let y = first + ROW_ORDER[i] as isize;
         if y >= 0 && (y as usize) < c.window.height {
             let channels = c.filters.channels;
             // SAFETY: row `y` lies within the picture.
@@ -119,7 +119,7 @@ unsafe fn three<L: Lanes, const STRIDE: usize>(c: &Convolution<'_>, job: Job) {
             for (group, channel) in (0..f.channels).step_by(4 * L::N).enumerate() {
                 let rows = rows::<3>(c, (oy * window.stride[0]) as isize - window.padding[0] as isize, channel);
                 let w = f.weights().as_ptr().add(group * f.group_weights);
-                let rest = f.rest(group);
+                let [r0, r1, r2] = *f.rests(group) else { return };
                 let (bias, scale) = (f.bias.as_ptr().add(channel), f.scale.as_ptr().add(channel));
                 let mut out = c.out.add(oy * window.out_width * f.channels + channel);
                 let mut x = -(window.padding[1] as isize);
@@ -131,9 +131,9 @@ unsafe fn three<L: Lanes, const STRIDE: usize>(c: &Convolution<'_>, job: Job) {
                     }
                     let third = quads::<L, 3>(c, &rows, x + 2, channel);
                     let mut acc = start::<L>(bias);
-                    add::<L>(&mut acc, first, w, rest);
-                    add::<L>(&mut acc, second, w.add(column), rest);
-                    add::<L>(&mut acc, third, w.add(2 * column), rest);
+                    add::<L>(&mut acc, first, w, r0);
+                    add::<L>(&mut acc, second, w.add(column), r1);
+                    add::<L>(&mut acc, third, w.add(2 * column), r2);
                     L::store_four(acc, scale, c.to, out, f.channels - channel);
                     (first, second) = if STRIDE == 1 { (second, third) } else { (third, second) };
                     out = out.add(f.channels);
@@ -158,7 +158,7 @@ unsafe fn any<L: Lanes>(c: &Convolution<'_>, job: Job) {
         for oy in job.part(window.out_height, 1) {
             let top = (oy * window.stride[0]) as isize - window.padding[0] as isize;
             for (group, channel) in (0..f.channels).step_by(4 * L::N).enumerate() {
-                let rest = f.rest(group);
+                let rests = f.rests(group);
                 let (bias, scale) = (f.bias.as_ptr().add(channel), f.scale.as_ptr().add(channel));
                 let mut out = c.out.add(oy * window.out_width * f.channels + channel);
                 for ox in 0..window.out_width {
@@ -169,6 +169,7 @@ unsafe fn any<L: Lanes>(c: &Convolution<'_>, job: Job) {
                         let rows = rows::<4>(c, top + 4 * four as isize, channel);
                         for kx in 0..window.kernel[1] {
                             let x = (ox * window.stride[1] + kx) as isize - window.padding[1] as isize;
+                            let rest = rests[four * window.kernel[1] + kx];
                             add::<L>(&mut acc, quads::<L, 4>(c, &rows, x, channel), w, rest);
                             w = w.add(column);
                         }

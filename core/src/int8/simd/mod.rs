@@ -39,11 +39,15 @@ pub(super) struct Layout {
     pub(super) signed: bool,
     /// Weights are split so that two products fit 16 bits.
     pub(super) saturates: bool,
+    /// Vectors of a panel, at most.
+    pub(super) panel: usize,
 }
 
 impl Layout {
     const fn of<L: Lanes>() -> Layout {
-        Layout { lanes: L::N, signed: L::SIGNED, saturates: L::SATURATES }
+        // A dot product in two instructions needs registers in between: fewer are left for a panel.
+        let panel = if L::SATURATES { 2 } else { 4 };
+        Layout { lanes: L::N, signed: L::SIGNED, saturates: L::SATURATES, panel }
     }
 }
 
