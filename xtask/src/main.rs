@@ -1,5 +1,8 @@
 //! The project's tasks: `cargo xtask check`, `cargo xtask test` and so on, the same on a desk and in CI.
 
+mod arm;
+mod peers;
+
 use std::env;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -18,10 +21,18 @@ enum Task {
     Check,
     /// All tests: Rust's, and the training package's where its Python environment is set up
     Test,
+    /// The core's tests on ARM, so that NEON code is run; installs what is missing for it
+    Arm {
+        /// Only the core's unit tests whose names contain this
+        filter: Option<String>,
+    },
     /// Compile and run the benches once, as a test that they work
     BenchSmoke,
     /// Measure: prints the benches' tables
     Bench,
+    /// Measure beside what else there is: sets the peers up, prints a table, ends with the ratios
+    #[command(subcommand)]
+    Peers(peers::Peers),
     /// Licences, sources and duplicates of dependencies; installs cargo-deny where it is missing
     Deny,
     /// Format all code
@@ -36,11 +47,13 @@ fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Check => check(),
         Task::Test => test(),
+        Task::Arm { filter } => arm::arm(filter.as_deref()),
         Task::BenchSmoke => bench(&["--smoke"]),
         Task::Bench => bench(&[]),
+        Task::Peers(bench) => peers::peers(bench),
         Task::Deny => deny(),
         Task::Fmt => cargo(["fmt", "--all"]),
-        Task::Ci => check().and_then(|()| test()),
+        Task::Ci => check().and_then(|()| test()).and_then(|()| arm::arm(None)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,191 @@
+//! Magpie's side of `cargo xtask peers inference`: runs one network as often as it is told and says how long each run
+//! took. `--plain` runs an ONNX file with tract alone, `--profile` times layers, `--peak` says what the CPU could do.
+//!
+//! A pack's folder has `input.f32` beside its manifest: photos as the network takes them, little-endian f32. The first
+//! line that is printed is a JSON array with the output vector of each photo. After that each line of input, a number,
+//! is answered by a line with as many triples `[thread CPU time, process CPU time, wall time]` in milliseconds, of runs
+//! on the first photo.
+
+use std::error::Error;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use magpie_core::cpu::Isa;
+use magpie_core::model::{LoadOptions, Manifest, Model, Pack, Session};
+use magpie_core::recipe::InputTensor;
+use rustix::time::{ClockId, clock_gettime};
+use tract_onnx::prelude::*;
+
+/// Magpie's side of the inference peer bench
+#[derive(Parser)]
+struct Options {
+    /// The pack's folder
+    #[arg(required_unless_present = "peak")]
+    pack: Option<PathBuf>,
+    /// The instruction set to use instead of the CPU's best
+    #[arg(long)]
+    isa: Option<Isa>,
+    /// Threads of one run
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Run this ONNX file with tract alone, on the pack's photos
+    #[arg(long, conflicts_with_all = ["isa", "threads"])]
+    plain: Option<PathBuf>,
+    /// Print `[kind, multiplications, median milliseconds]` of each layer on Magpie's own kernels, and end; 0
+    /// milliseconds where the layer is not timed
+    #[arg(long, conflicts_with = "plain")]
+    profile: bool,
+    /// Print the CPU's int8 peak, in GMAC/s of one core, and end
+    #[arg(long)]
+    peak: bool,
+}
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+/// From an input to the embedding output, as the network gives it.
+type Network = Box<dyn FnMut(&InputTensor) -> Outcome<Vec<f32>>>;
+
+/// Runs of a profile.
+const PROFILED: usize = 61;
+
+fn main() -> Outcome<()> {
+    let options = Options::parse();
+    let Some(folder) = &options.pack else {
+        println!("{:.1}", peak::gmac_per_second()?);
+        return Ok(());
+    };
+    let pack = Pack::open(folder)?;
+    let inputs = inputs(folder, pack.manifest())?;
+    let mut network = match &options.plain {
+        Some(file) => plain(file, pack.manifest())?,
+        None => {
+            let mut load = LoadOptions::default();
+            load.isa = options.isa.unwrap_or(load.isa);
+            load.threads = options.threads;
+            let model = Model::load_with(&pack, &load)?;
+            if options.profile {
+                return profile(&model, &inputs[0]);
+            }
+            magpie(model.session())
+        }
+    };
+    let outputs = inputs.iter().map(&mut network).collect::<Outcome<Vec<_>>>()?;
+    println!("{outputs:?}");
+    for line in std::io::stdin().lock().lines() {
+        let runs: usize = line?.trim().parse()?;
+        let times = (0..runs).map(|_| time(|| network(&inputs[0]))).collect::<Outcome<Vec<_>>>()?;
+        println!("{times:?}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn inputs(folder: &Path, manifest: &Manifest) -> Outcome<Vec<InputTensor>> {
+    let bytes = std::fs::read(folder.join("input.f32"))?;
+    let (width, height) = (manifest.input.width, manifest.input.height);
+    let photos = bytes.chunks_exact(4 * 3 * width as usize * height as usize);
+    let values = |photo: &[u8]| photo.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect();
+    Ok(photos.map(|photo| InputTensor { width, height, data: values(photo) }).collect())
+}
+
+fn magpie(mut session: Session) -> Network {
+    Box::new(move |input| {
+        session.run_raw(input)?;
+        Ok(session.raw(0).to_vec())
+    })
+}
+
+fn profile(model: &Model, input: &InputTensor) -> Outcome<()> {
+    let layers = &model.report().fused;
+    let mut times = vec![Vec::with_capacity(PROFILED); layers.len()];
+    let mut session = model.session();
+    for _ in 0..PROFILED {
+        for (layer, time) in session.profile(input)? {
+            times[layer].push(time.as_secs_f64() * 1e3);
+        }
+    }
+    let medians = times.iter_mut().map(|times| {
+        times.sort_by(f64::total_cmp);
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    });
+    let rows = layers.iter().zip(medians).map(|(layer, ms)| (layer.kind, layer.products, ms));
+    println!("{}", serde_json::to_string(&rows.collect::<Vec<_>>())?);
+    Ok(())
+}
+
+fn plain(file: &Path, manifest: &Manifest) -> Outcome<Network> {
+    let shape = [1, 3, manifest.input.height as usize, manifest.input.width as usize];
+    let model = onnx().model_for_path(file)?.with_input_fact(0, f32::fact(shape).into())?;
+    let model = model.into_optimized()?.into_runnable()?;
+    Ok(Box::new(move |input| {
+        let outputs = model.run(tvec!(Tensor::from_shape(&shape, &input.data)?.into()))?;
+        Ok(outputs[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+    }))
+}
+
+/// Thread CPU time, process CPU time and wall time of a run.
+fn time<T>(run: impl FnOnce() -> Outcome<T>) -> Outcome<[f64; 3]> {
+    let now = || {
+        [ClockId::ThreadCPUTime, ClockId::ProcessCPUTime, ClockId::Monotonic].map(|clock| {
+            let time = clock_gettime(clock);
+            time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
+        })
+    };
+    let before = now();
+    std::hint::black_box(run()?);
+    let after = now();
+    Ok(std::array::from_fn(|clock| after[clock] - before[clock]))
+}
+
+#[cfg(target_arch = "x86_64")]
+mod peak {
+    //! Dot products of registers with registers: no load, no store, nothing to wait for.
+    #![allow(unsafe_code)] // a target feature that was asked for at run time
+
+    use std::arch::x86_64::{__m512i, _mm512_dpbusd_epi32, _mm512_reduce_add_epi32, _mm512_set1_epi8};
+    use std::hint::black_box;
+
+    use magpie_core::cpu::Isa;
+
+    /// More than two units with a latency of five cycles can keep in flight.
+    const SUMS: usize = 24;
+    const ROUNDS: u32 = 4_000_000;
+    /// Bytes, and so products, in a register.
+    const LANES: f64 = 64.0;
+
+    /// The best of a few tries: only disturbance makes one slower.
+    pub(crate) fn gmac_per_second() -> super::Outcome<f64> {
+        if !Isa::Avx512Vnni.is_available() {
+            return Err("this CPU has no AVX512-VNNI".into());
+        }
+        let macs = LANES * SUMS as f64 * f64::from(ROUNDS);
+        let mut best = f64::INFINITY;
+        for _ in 0..5 {
+            // SAFETY: the CPU has AVX512-VNNI, asked above.
+            let [cpu_ms, ..] = super::time(|| Ok(unsafe { dot_products() }))?;
+            best = best.min(cpu_ms);
+        }
+        Ok(macs / best / 1e6)
+    }
+
+    /// # Safety
+    /// The CPU has AVX512-VNNI.
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn dot_products() -> i32 {
+        let (a, b) = (_mm512_set1_epi8(black_box(1)), _mm512_set1_epi8(black_box(2)));
+        let mut sums: [__m512i; SUMS] = [_mm512_set1_epi8(black_box(0)); SUMS];
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, a, b);
+            }
+        }
+        sums.iter().fold(0, |total, &sum| total.wrapping_add(_mm512_reduce_add_epi32(sum)))
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod peak {
+    pub(crate) fn gmac_per_second() -> super::Outcome<f64> {
+        Err("the peak is measured for AVX512-VNNI only".into())
+    }
+}

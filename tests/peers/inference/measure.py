@@ -1,0 +1,142 @@
+"""Systems in processes of their own, taking turns on one net."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from packs import Net, cosines
+
+HERE = Path(__file__).resolve().parent
+# A process that has waited finds cold caches: the first run of each turn is not counted.
+WARM = 1
+
+
+@dataclass(frozen=True)
+class System:
+    """A runner with all its arguments, the net among them."""
+
+    name: str
+    command: list[str]
+    threads: int = 1
+
+
+@dataclass
+class Measured:
+    """What one system did on one net. Milliseconds."""
+
+    system: System
+    net: Net
+    outputs: np.ndarray
+    thread_cpu: list[float] = field(default_factory=list)
+    process_cpu: list[float] = field(default_factory=list)
+    wall: list[float] = field(default_factory=list)
+
+    @property
+    def median_ms(self) -> float:
+        """Thread CPU time; wall time where other threads work as well."""
+        return median(self.thread_cpu) if self.system.threads == 1 else self.wall_ms
+
+    @property
+    def wall_ms(self) -> float:
+        return median(self.wall)
+
+    @property
+    def cosine(self) -> float:
+        """To ONNX Runtime's output, the worst photo."""
+        return float(cosines(self.outputs, self.net.expected).min())
+
+    @property
+    def equal(self) -> bool:
+        """Whether all outputs are ONNX Runtime's, to the last bit."""
+        return np.array_equal(self.outputs, self.net.expected)
+
+    @property
+    def hidden_work(self) -> float:
+        """Share of CPU time that other threads of a single-threaded system used."""
+        return 1 - sum(self.thread_cpu) / sum(self.process_cpu)
+
+
+def peer(name: str, system: str, net: Net, threads: int = 1) -> System:
+    return System(name, [sys.executable, str(HERE / "workers.py"), system, str(net.folder), str(threads)], threads)
+
+
+class Process:
+    def __init__(self, system: System, net: Net):
+        quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        self.process = subprocess.Popen(
+            system.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet
+        )
+        self.measured = Measured(system, net, np.array(self.answer(), np.float32))
+
+    def answer(self) -> list:
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended with status {self.process.wait()}")
+        return json.loads(line)
+
+    def turn(self, runs: int) -> None:
+        self.process.stdin.write(f"{WARM + runs}\n")
+        self.process.stdin.flush()
+        for thread_cpu, process_cpu, wall in self.answer()[WARM:]:
+            self.measured.thread_cpu.append(thread_cpu)
+            self.measured.process_cpu.append(process_cpu)
+            self.measured.wall.append(wall)
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def take_turns(systems: list[System], net: Net, rounds: int, runs: int) -> list[Measured]:
+    """`rounds` turns of `runs` runs for each system, in another order each round."""
+    processes = []
+    try:
+        for system in systems:
+            processes.append(Process(system, net))
+        order = list(processes)
+        shuffle = random.Random(7).shuffle
+        for _ in range(rounds):
+            shuffle(order)
+            for process in order:
+                process.turn(runs)
+    finally:
+        for process in processes:
+            process.close()
+    return [process.measured for process in processes]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Magpie's layers of one kind, together."""
+
+    kind: str
+    count: int
+    macs: int
+    ms: float
+
+    @property
+    def gmac_per_second(self) -> float:
+        return self.macs / self.ms / 1e6
+
+
+def profile(runner: Path, net: Net) -> list[Layers]:
+    """The kinds of Magpie's own layers, the one that takes longest first; none that tract hosts."""
+    found = subprocess.run([runner, net.folder, "--profile"], capture_output=True, text=True, check=True)
+    rows = json.loads(found.stdout)
+    timed = [row for row in rows if row[2] > 0]
+    kinds = {kind: [(macs, ms) for other, macs, ms in timed if other == kind] for kind, _, _ in timed}
+    sums = [Layers(kind, len(of), sum(m for m, _ in of), sum(ms for _, ms in of)) for kind, of in kinds.items()]
+    return sorted(sums, key=lambda layers: -layers.ms)
+
+
+def peak(runner: Path) -> float | None:
+    """Int8 GMAC/s of one core without memory, where the runner can tell."""
+    found = subprocess.run([runner, "--peak"], capture_output=True, text=True)
+    return float(found.stdout) if found.returncode == 0 else None

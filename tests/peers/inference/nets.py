@@ -1,0 +1,66 @@
+"""Makes the nets to compare; each is made once and kept under `packs.CACHE`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+
+import packs
+import photos
+import to_litert
+import translate
+from packs import Net, ROOT
+from magpie_models.pack import read_manifest
+
+TESTED = 8
+MOBILENET_V2, DEFAULT = "mobilenet_v2", "default"
+PREFIX = "torchvision_"
+ZOO = [f"{PREFIX}{name}" for name in ("mobilenet_v2", "resnet18", "mobilenet_v3_small", "efficientnet_b0")]
+RESNET = f"{PREFIX}resnet18"
+MOBILENET_V2_FILE = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+# A pixel is then exactly one of the file's levels. With 0.5 every pixel would lie half-way between two.
+MOBILENET_V2_MEAN = 127 / 255
+
+
+def mobilenet_v2(weights: Path) -> Net:
+    """MobileNetV2 1.0 @224, trained on ImageNet and quantised per channel by Google: LiteRT's own file."""
+    if (packs.CACHE / MOBILENET_V2).exists():
+        return Net(packs.CACHE / MOBILENET_V2)
+    tflite = translate.without_softmax(weights / MOBILENET_V2_FILE)
+    int8, f32 = translate.translate(tflite)
+    inputs = photos.inputs(224, MOBILENET_V2_MEAN, 0, TESTED)
+    extra = {"model.tflite": tflite, "f32.onnx": f32.SerializeToString()}
+    return packs.write(MOBILENET_V2, int8, inputs, MOBILENET_V2_MEAN, extra)
+
+
+def default_pack() -> Net:
+    """The network of the pack that ships, as it is; made again where the pack has changed."""
+    source = ROOT / "models/packs/default"
+    described = read_manifest(source)
+    net = Net(packs.CACHE / DEFAULT)
+    if net.folder.exists() and net.onnx.read_bytes() == (source / described["network"]["file"]).read_bytes():
+        return net
+    mean = described["input"]["mean"][0]
+    inputs = photos.inputs(described["input"]["width"], mean, 0, TESTED)
+    network = onnx.load(source / described["network"]["file"])
+    heads = {head["name"]: head["labels"] for head in described["heads"]}
+    runtime = packs.session(source / described["network"]["file"])
+    names = [output.name for output in runtime.get_outputs()]
+    outputs = [dict(zip(names, runtime.run(names, {packs.INPUT: photo}))) for photo in inputs]
+    reach = {name: max(float(abs(found[name]).max()) for found in outputs) for name in names}
+    tflite = to_litert.to_litert(network, inputs.shape[-1], reach)
+    return packs.write(DEFAULT, network, inputs, mean, {"model.tflite": tflite}, heads)
+
+
+def zoo() -> list[Net]:
+    """torchvision's nets. torch is needed only to make them: it is installed here, when the first is missing."""
+    missing = [name for name in ZOO if not (packs.CACHE / name).exists()]
+    if missing:
+        requirements = Path(__file__).with_name("requirements-zoo.txt")
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+        import zoo as torchvision_nets
+
+        for name in missing:
+            torchvision_nets.make(name, name.removeprefix(PREFIX))
+    return [Net(packs.CACHE / name) for name in ZOO]

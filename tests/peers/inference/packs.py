@@ -1,0 +1,112 @@
+"""A net to compare: a model pack for Magpie, with inputs and ONNX Runtime's outputs beside it.
+
+    packs/<net>/manifest.json   the pack: every runner reads the input's name and size here
+    packs/<net>/model.onnx      QDQ int8, for ONNX Runtime and Magpie
+    packs/<net>/model.tflite    the same weights for LiteRT, where there is such a file
+    packs/<net>/f32.onnx        the same network without quantisation, where there is one: tract's row
+    packs/<net>/input.f32       photos in NCHW, little-endian f32, normalised
+    packs/<net>/expected.f32    ONNX Runtime's embedding output for each, not normalised
+"""
+
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.append(str(ROOT / "models"))
+from magpie_models.pack import manifest, model_id, read_manifest  # noqa: E402  (one owner for the model id)
+
+CACHE = ROOT / "target/peers/inference/packs"
+INPUT, OUTPUT = "image", "embedding"
+
+
+@dataclass(frozen=True)
+class Net:
+    """A pack folder of this layout."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def onnx(self) -> Path:
+        return self.folder / "model.onnx"
+
+    @property
+    def f32(self) -> Path:
+        return self.folder / "f32.onnx"
+
+    @property
+    def tflite(self) -> Path:
+        return self.folder / "model.tflite"
+
+    @property
+    def side(self) -> int:
+        return read_manifest(self.folder)["input"]["width"]
+
+    @property
+    def inputs(self) -> np.ndarray:
+        side = self.side
+        return np.fromfile(self.folder / "input.f32", "<f4").reshape(-1, 1, 3, side, side)
+
+    @property
+    def expected(self) -> np.ndarray:
+        return np.fromfile(self.folder / "expected.f32", "<f4").reshape(len(self.inputs), -1)
+
+
+def session(model: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+
+
+def write(
+    name: str,
+    network: onnx.ModelProto,
+    inputs: np.ndarray,
+    mean: float,
+    extra: dict[str, bytes],
+    heads: dict[str, list[str]] | None = None,
+) -> Net:
+    """Makes the pack of a network whose input is `image` and whose first output is `embedding`; atomic.
+
+    `mean` is the recipe's, for all channels, in 0 to 1; the standard deviation is the manifest's default. `heads` are
+    further outputs with their labels; a head that is not named is not run by Magpie.
+    """
+    part, folder = CACHE / f"{name}.part", CACHE / name
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    net = Net(part)
+    onnx.checker.check_model(network, full_check=True)
+    onnx.save(network, net.onnx)
+    for file, content in extra.items():
+        (part / file).write_bytes(content)
+    runtime = session(net.onnx)
+    expected = np.concatenate([runtime.run([OUTPUT], {INPUT: x})[0] for x in inputs])
+    described = manifest(name, net.onnx, inputs.shape[-1], expected.shape[-1], heads or {})
+    described["input"]["mean"] = [mean] * 3
+    described["model_id"] = model_id(described)
+    (part / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
+    inputs.astype("<f4").tofile(part / "input.f32")
+    expected.astype("<f4").tofile(part / "expected.f32")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    return Net(folder)
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Row by row."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)

@@ -1,0 +1,145 @@
+"""The table, the ratios that the project has set itself, and the two files."""
+
+import json
+import platform
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import nets
+from measure import Layers, Measured
+
+LITERT, ORT, TRACT = "LiteRT int8", "ONNX Runtime int8", "tract f32"
+MAGPIE, AVX2, TWO = "Magpie int8", "Magpie int8, AVX2 forced", "Magpie int8, 2 threads"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """`of` in relation to `to` on one net: a time that must not exceed a share of another, or a speed-up to reach."""
+
+    net: str
+    of: str
+    to: str
+    must: float
+    aim: float | None
+    speed_up: bool = False
+
+
+BARS = (
+    Bar(nets.MOBILENET_V2, MAGPIE, LITERT, 0.62, 0.45),
+    Bar(nets.DEFAULT, MAGPIE, ORT, 0.55, 0.40),
+    Bar(nets.MOBILENET_V2, AVX2, TRACT, 0.35, 0.20),
+    Bar(nets.MOBILENET_V2, TWO, MAGPIE, 1.6, None, speed_up=True),
+    Bar(nets.RESNET, TWO, MAGPIE, 1.6, None, speed_up=True),
+)
+# Worst cosine to ONNX Runtime's output on the same file.
+AGREEMENT = {nets.MOBILENET_V2: 0.999, nets.DEFAULT: 0.999}
+ZOO_AGREEMENT = 0.99
+# Beyond this, thread CPU time does not tell what a run costs.
+MOST_HIDDEN_WORK = 0.05
+
+
+def cpu() -> str:
+    """The CPU's name and what it has for int8."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    values = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
+    flags = values.get("flags", values.get("Features", "")).split()
+    known = [flag for flag in ("avx2", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm") if flag in flags]
+    return f"{values.get('model name', platform.machine())} ({', '.join(known)})"
+
+
+def table(results: list[Measured]) -> list[str]:
+    lines = ["| net | system | threads | median ms | clock | cosine to ONNX Runtime |", "|---|---|---|---|---|---|"]
+    for m in results:
+        clock = "thread CPU" if m.system.threads == 1 else "wall"
+        lines.append(
+            f"| {m.net.name} | {m.system.name} | {m.system.threads} | {m.median_ms:.3f} | {clock} | {m.cosine:.6f} |"
+        )
+    return lines
+
+
+def ratios(results: list[Measured]) -> list[str]:
+    found = {(m.net.name, m.system.name): m for m in results}
+    lines = ["| what | found | must | aim | reached |", "|---|---|---|---|---|"]
+
+    def row(what: str, value: str, must: float, aim: float | str | None, reached: bool) -> None:
+        lines.append(f"| {what} | {value} | {must} | {'' if aim is None else aim} | {'yes' if reached else 'NO'} |")
+
+    for bar in BARS:
+        of, to = found.get((bar.net, bar.of)), found.get((bar.net, bar.to))
+        if of is None or to is None:
+            continue
+        if bar.speed_up:
+            value = to.wall_ms / of.wall_ms
+            row(f"{bar.net}: {bar.of}, times as fast (wall)", f"{value:.2f}", bar.must, bar.aim, value >= bar.must)
+        else:
+            value = of.median_ms / to.median_ms
+            row(f"{bar.net}: {bar.of} / {bar.to}", f"{value:.3f}", bar.must, bar.aim, value <= bar.must)
+    for m in results:
+        if m.system.name.startswith(MAGPIE):
+            must = AGREEMENT.get(m.net.name, ZOO_AGREEMENT)
+            what = f"{m.net.name}: {m.system.name}, cosine to ONNX Runtime"
+            row(what, f"{m.cosine:.6f}{', every bit' * m.equal}", must, "equal", m.cosine >= must)
+    return lines
+
+
+def doubts(results: list[Measured]) -> list[str]:
+    """What a reader must know before believing the table."""
+    return [
+        f"{m.net.name}, {m.system.name}: {m.hidden_work:.0%} of its CPU time is in other threads and not counted."
+        for m in results
+        if m.system.threads == 1 and m.hidden_work > MOST_HIDDEN_WORK
+    ]
+
+
+def json_text(results: list[Measured]) -> str:
+    rows = [
+        {
+            "system": m.system.name,
+            "net": m.net.name,
+            "threads": m.system.threads,
+            "median_ms": round(m.median_ms, 4),
+        }
+        for m in results
+    ]
+    return json.dumps(rows, indent=1) + "\n"
+
+
+def profile_table(profiles: dict[str, list[Layers]], peak: float | None) -> list[str]:
+    lines = ["| net | layers | number | ms | GMAC/s | share of the peak |", "|---|---|---|---|---|---|"]
+    for net, kinds in profiles.items():
+        for of in kinds:
+            speed = f"{of.gmac_per_second:.0f}" if of.macs else ""
+            share = f"{of.gmac_per_second / peak:.0%}" if of.macs and peak else ""
+            lines.append(f"| {net} | {of.kind} | {of.count} | {of.ms:.3f} | {speed} | {share} |")
+    return lines
+
+
+def markdown(
+    results: list[Measured],
+    profiles: dict[str, list[Layers]],
+    peak: float | None,
+    versions: str,
+    runs: int,
+) -> str:
+    setting = (
+        f"`cargo xtask peers inference`. {cpu()}, {platform.system()}. {versions}. Each system in a process of its "
+        f"own, taking turns; medians of {runs} runs; the cosine is that of the worst of {nets.TESTED} photos. What is "
+        "compared and why it is fair: `tests/peers/inference/README.md`."
+    )
+    layers = "Magpie's own layers, one thread"
+    if peak is not None:
+        layers += f"; the int8 peak of a core is {peak:.0f} GMAC/s (AVX512-VNNI, registers only)"
+    parts = [
+        f"# Inference beside its peers, {date.today()}",
+        setting,
+        "\n".join(table(results)),
+        *doubts(results),
+        f"{layers}:",
+        "\n".join(profile_table(profiles, peak)),
+        "\n".join(ratios(results)),
+    ]
+    return "\n\n".join(parts) + "\n"

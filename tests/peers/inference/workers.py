@@ -1,0 +1,80 @@
+"""LiteRT and ONNX Runtime as `tests/examples/inference_peer.rs` is for Magpie: `workers.py SYSTEM FOLDER THREADS`.
+
+The first line that is printed is a JSON array with the output vector of each photo. After that each line of input, a
+number, is answered by a line with as many `[thread CPU time, process CPU time, wall time]` in milliseconds, of runs on
+the first photo.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from packs import INPUT, OUTPUT, Net, session
+
+# One photo: `set` it, then `run`, which is what is timed, then `get` the embedding.
+Runner = tuple[Callable[[np.ndarray], None], Callable[[], None], Callable[[], np.ndarray]]
+
+
+def onnx_runtime(net: Net, threads: int) -> Runner:
+    runtime = session(net.onnx, threads)
+    names = [output.name for output in runtime.get_outputs()]
+    feed: dict[str, np.ndarray] = {}
+    results: dict[str, np.ndarray] = {}
+    return (
+        lambda photo: feed.update({INPUT: photo}),
+        lambda: results.update(zip(names, runtime.run(names, feed))),
+        lambda: results[OUTPUT],
+    )
+
+
+def litert(net: Net, threads: int) -> Runner:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(net.tflite), num_threads=threads)
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+
+    def set_photo(photo: np.ndarray) -> None:
+        scale, zero = source["quantization"]
+        limits = np.iinfo(source["dtype"])
+        levels = np.clip(np.rint(photo / np.float32(scale) + zero), limits.min, limits.max)
+        interpreter.set_tensor(source["index"], levels.transpose(0, 2, 3, 1).astype(source["dtype"]))
+
+    def get() -> np.ndarray:
+        scale, zero = target["quantization"]
+        return (interpreter.get_tensor(target["index"]).astype(np.float32) - zero) * np.float32(scale)
+
+    return set_photo, interpreter.invoke, get
+
+
+SYSTEMS = {"onnxruntime": onnx_runtime, "litert": litert}
+
+
+def milliseconds(run: Callable[[], None]) -> list[float]:
+    before = time.thread_time_ns(), time.process_time_ns(), time.perf_counter_ns()
+    run()
+    after = time.thread_time_ns(), time.process_time_ns(), time.perf_counter_ns()
+    return [(b - a) / 1e6 for a, b in zip(before, after)]
+
+
+def main() -> None:
+    name, folder, threads = sys.argv[1:]
+    net = Net(Path(folder))
+    set_photo, run, get = SYSTEMS[name](net, int(threads))
+    outputs = []
+    for photo in net.inputs:
+        set_photo(photo)
+        run()
+        outputs.append(get()[0].tolist())
+    print(json.dumps(outputs), flush=True)
+    set_photo(net.inputs[0])
+    for line in sys.stdin:
+        print(json.dumps([milliseconds(run) for _ in range(int(line))]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+//! The tests on ARM: built with a cross compiler and run under QEMU, so that the NEON kernels are executed.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{Outcome, cargo_command, root, run};
+
+const TARGET: &str = "aarch64-unknown-linux-gnu";
+
+const GCC: &str = "aarch64-linux-gnu-gcc";
+
+/// Where Debian's cross packages put ARM's C library; QEMU takes the dynamic loader from there.
+const LIBRARIES: &str = "/usr/aarch64-linux-gnu";
+
+/// The packages that hold [`GCC`], [`LIBRARIES`] and QEMU.
+const PACKAGES: [&str; 3] = ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"];
+
+/// NEON with dot products, as in phones since 2018. On QEMU's `max` tract chooses kernels that take eight times as long
+/// to emulate.
+const DOT: &str = "cortex-a76";
+
+/// NEON and nothing beyond it, as in many phones that are still in use.
+const PLAIN: &str = "cortex-a53";
+
+/// Seconds after which a test program counts as hung, on a busy machine too.
+const HUNG: u32 = 900;
+
+/// Built together whatever is run, so that one set of features, and so one build, serves all runs.
+const BUILT: [&str; 5] = ["--package", "magpie-core", "--package", "magpie-tests", "--lib"];
+
+/// The tests that run kernels on real packs and shards. The others try damaged files, which no kernel sees.
+const PROMISES: [&str; 5] = ["parity", "search_promises", "photo_search", "every_photo", "compat"];
+
+/// Inside Debian's `/usr`, what its rustc is linked with.
+const HOST_LIBRARIES: &str = "lib/x86_64-linux-gnu";
+
+const NEEDS_RUST: &str = "needed is Rust's standard library for aarch64-unknown-linux-gnu, from `rustup target add` or \
+                          from Debian's packages rustc-web and libstd-rust-web-dev:arm64";
+
+/// Runs the tests on both kinds of ARM CPU, or only the core's unit tests whose names contain `filter`.
+pub(crate) fn arm(filter: Option<&str>) -> Outcome {
+    if cfg!(target_arch = "aarch64") {
+        println!("this is an ARM machine: `cargo xtask test` runs everything on it");
+        return Ok(());
+    }
+    if !has_tools() {
+        install(&PACKAGES)?;
+    }
+    let rust = if has_standard_library() { None } else { Some(debians_rust()?) };
+    let test = |cpu: &str, tests: &[&str]| {
+        let mut command = cargo_command(["test", "--locked", "--target", TARGET]);
+        command.args(BUILT).args(tests.iter().flat_map(|test| ["--test", test])).args(filter);
+        let runner = format!("timeout --foreground --kill-after=5 {HUNG} qemu-aarch64 -L {LIBRARIES} -cpu {cpu}");
+        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
+        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", GCC);
+        command.env("CC_aarch64_unknown_linux_gnu", GCC);
+        if let Some(rust) = &rust {
+            command.env("RUSTC", rust.join("bin/rustc")).env("LD_LIBRARY_PATH", rust.join(HOST_LIBRARIES));
+        }
+        println!("on ARM, CPU {cpu}:");
+        run(&mut command)
+    };
+    test(DOT, if filter.is_none() { &PROMISES } else { &[] })?;
+    test(PLAIN, &[])
+}
+
+/// Whether the Rust that everything else is built with can build for ARM: `rustup target add` makes it so.
+fn has_standard_library() -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let printed = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
+    printed.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+}
+
+fn has_tools() -> bool {
+    let runs = |program| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
+    runs(GCC) && runs("qemu-aarch64") && Path::new(LIBRARIES).join("lib/libc.so.6").exists()
+}
+
+/// Debian's Rust and its standard library for ARM, which come from one source: a `/usr` under `target`, so that the
+/// machine's own Rust stays the one that is found.
+fn debians_rust() -> Result<PathBuf, String> {
+    let folder = root().join("target/arm");
+    let rust = folder.join("rust/usr");
+    let started =
+        Command::new(rust.join("bin/rustc")).arg("-V").env("LD_LIBRARY_PATH", rust.join(HOST_LIBRARIES)).output();
+    if started.is_ok_and(|output| output.status.success()) {
+        return Ok(rust);
+    }
+    println!("Rust has no standard library for {TARGET} (`rustup target add {TARGET}`): unpacking Debian's Rust");
+    let failed = |e: io::Error| format!("{}: {e}", folder.display());
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(failed)?;
+    }
+    // Moved out of here when it is complete. apt does not make its folders.
+    let unfinished = folder.join("unfinished");
+    let packages = unfinished.join("packages");
+    for part in [&packages, &unfinished.join("lists/partial"), &unfinished.join("cache/archives/partial")] {
+        fs::create_dir_all(part).map_err(failed)?;
+    }
+
+    // Package lists of our own, because the machine's have none of ARM's packages.
+    let apt = |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(["-o", "APT::Architectures::=amd64", "-o", "APT::Architectures::=arm64"]);
+        command.arg("-o").arg(format!("Dir::State::Lists={}", unfinished.join("lists").display()));
+        command.arg("-o").arg(format!("Dir::Cache={}", unfinished.join("cache").display()));
+        command.args(["-o", "APT::Sandbox::User="]).args(args).current_dir(&packages);
+        command
+    };
+    run(&mut apt("apt-get", &["update", "--quiet=2"])).map_err(|e| format!("{e}; {NEEDS_RUST}"))?;
+    // Both packages have their version in the name.
+    let dependency = |of: &str, prefix: &str| {
+        let output = apt("apt-cache", &["depends", of]).output().map_err(|e| format!("apt-cache: {e}"))?;
+        let names = String::from_utf8_lossy(&output.stdout);
+        let mut names = names.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        let found = names.find(|name| name.starts_with(prefix)).map(str::to_owned);
+        found.ok_or_else(|| format!("package {of} depends on no {prefix}; {NEEDS_RUST}"))
+    };
+    let library = dependency("libstd-rust-web-dev", "libstd-rust-web-")?;
+    let llvm = dependency(&library, "libllvm")?;
+    install(&[&llvm])?;
+    let wanted = ["rustc-web", &library, "libstd-rust-web-dev", "libstd-rust-web-dev:arm64"];
+    run(apt("apt-get", &["download", "--quiet=2"]).args(wanted))?;
+    for package in fs::read_dir(&packages).map_err(failed)?.flatten() {
+        run(Command::new("dpkg").arg("--extract").arg(package.path()).arg(unfinished.join("rust")))?;
+    }
+    fs::rename(unfinished.join("rust"), folder.join("rust")).map_err(failed)?;
+    fs::remove_dir_all(unfinished).map_err(failed)?;
+    Ok(rust)
+}
+
+/// Installs Debian's packages; says what to do where it can't.
+fn install(packages: &[&str]) -> Outcome {
+    let names = packages.join(" ");
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    if !is_root || !Path::new("/usr/bin/apt-get").exists() {
+        return Err(format!(
+            "needed are Debian's packages {names}, or what holds the same on another Linux: install them as root"
+        ));
+    }
+    println!("installing Debian's packages {names}");
+    run(Command::new("apt-get").args(["update", "--quiet=2"]))?;
+    run(Command::new("apt-get")
+        .args(["install", "--yes", "--quiet=2", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+}
