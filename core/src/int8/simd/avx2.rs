@@ -26,15 +26,26 @@ unsafe fn rounded(acc: __m256i, scale: *const f32) -> __m256i {
 /// # Safety
 /// AVX2, and `out` is good for `min(left, 32)` bytes.
 #[inline(always)]
-unsafe fn store_some(bytes: __m256i, out: *mut u8, left: usize) {
-    // SAFETY: as the caller promises.
+unsafe fn store_some(bytes: __m256i, mut out: *mut u8, mut left: usize) {
+    // SAFETY: as the caller promises: what was written moves `out` on and is taken off `left`.
     unsafe {
         if left >= 32 {
             _mm256_storeu_si256(out.cast(), bytes);
-        } else {
-            let mut buffer = [0u8; 32];
-            _mm256_storeu_si256(buffer.as_mut_ptr().cast(), bytes);
-            std::ptr::copy_nonoverlapping(buffer.as_ptr(), out, left);
+            return;
+        }
+        // In halves: a copy of a length that is not known costs more than the layer's arithmetic.
+        let mut rest = _mm256_castsi256_si128(bytes);
+        if left >= 16 {
+            _mm_storeu_si128(out.cast(), rest);
+            (out, left, rest) = (out.add(16), left - 16, _mm256_extracti128_si256::<1>(bytes));
+        }
+        if left >= 8 {
+            _mm_storel_epi64(out.cast(), rest);
+            (out, left, rest) = (out.add(8), left - 8, _mm_unpackhi_epi64(rest, rest));
+        }
+        for byte in _mm_cvtsi128_si64(rest).to_le_bytes().into_iter().take(left) {
+            out.write(byte);
+            out = out.add(1);
         }
     }
 }

@@ -107,7 +107,11 @@ impl Lanes for Avx512Vnni {
             let value = _mm512_add_epi32(rounded(acc, scale), _mm512_set1_epi32(i32::from(to.zero)));
             let value = _mm512_max_epi32(value, _mm512_set1_epi32(i32::from(to.low)));
             let value = _mm512_min_epi32(value, _mm512_set1_epi32(i32::from(to.high)));
-            _mm_mask_storeu_epi8(out.cast(), mask(left, 16) as u16, _mm512_cvtepi32_epi8(value));
+            if left >= 16 {
+                _mm_storeu_si128(out.cast(), _mm512_cvtepi32_epi8(value));
+            } else {
+                _mm_mask_storeu_epi8(out.cast(), mask(left, 16) as u16, _mm512_cvtepi32_epi8(value));
+            }
         }
     }
 

@@ -472,9 +472,9 @@ impl Barrier {
         }
         let mut spins = 0u32;
         while self.round.load(Ordering::Acquire) == round {
-            // Where another program has the core, spinning on would keep the last thread from arriving.
+            // Where the last thread waits for this core, spinning on would keep it from arriving.
             spins += 1;
-            if spins > 10_000 {
+            if spins > 100 {
                 std::thread::yield_now();
             } else {
                 std::hint::spin_loop();
