@@ -1,6 +1,10 @@
 //! What the promises in `tests/` share: real packs, small real shards, pictures, and tools to damage them.
 
 pub mod compat;
+pub mod memory;
+pub mod mutation;
+pub mod net_kinds;
+pub mod onnx_nets;
 pub mod pictures;
 pub mod shards;
 

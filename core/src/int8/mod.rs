@@ -19,7 +19,7 @@ mod weights;
 use crate::cpu::Isa;
 pub(crate) use graph::{Filters, Geometry, Graph, Kind, Layer, Scale, Value, is_sound};
 use plan::Plan;
-pub(crate) use plan::Shape;
+pub(crate) use plan::{Shape, TOO_LARGE};
 use simd::Kernels;
 use weights::Aligned;
 

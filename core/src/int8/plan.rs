@@ -45,6 +45,12 @@ impl Shape {
     }
 }
 
+/// Most bytes that the values of one run may take: some twenty times what a large network of a phone needs.
+const MAX_BYTES: usize = 256 << 20;
+
+/// How the message begins where they would take more.
+pub(crate) const TOO_LARGE: &str = "the values of a run take too much memory";
+
 /// A planned network.
 pub(super) struct Plan {
     pub(super) checked: Checked,
@@ -157,6 +163,9 @@ pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, t
         if let Some(step) = step {
             planned.steps.push(step);
             planned.layers.push(at);
+        }
+        if memory.bytes > MAX_BYTES {
+            return Err(format!("{TOO_LARGE}: over {} MB at layer '{}'", MAX_BYTES >> 20, layer.name));
         }
     }
     let outputs = graph.outputs.iter().map(|&value| (spans[value], shapes[value])).collect();

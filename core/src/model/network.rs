@@ -10,9 +10,9 @@ use tract_onnx::tract_hir::internal::{Framework, expand};
 use super::fuse::{self, Fused, REGION, Region};
 use super::host::Hosted;
 use super::manifest::Manifest;
-use super::onnx::read;
+use super::onnx::{check_scales, check_windows, read};
 use crate::cpu::Isa;
-use crate::int8::{LayerReport, Network, Scratch, Shape};
+use crate::int8::{LayerReport, Network, Scratch, Shape, TOO_LARGE};
 
 /// How a network is to be run.
 #[derive(Debug, Clone)]
@@ -94,6 +94,8 @@ impl Loaded {
                 match guarded(|| fused(manifest, proto, options)) {
                     Ok(Some(loaded)) => return Ok(loaded),
                     Ok(None) => {}
+                    // tract would take four times as much.
+                    Err(reason) if reason.starts_with(TOO_LARGE) => return Err(reason),
                     Err(reason) => refused = Some(reason),
                 }
                 proto = read(network)?;
@@ -164,6 +166,8 @@ fn check_input(manifest: &Manifest, proto: &ModelProto) -> Result<(), String> {
     let is_constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
     let inputs = graph.input.iter().map(|input| input.name.as_str()).filter(|name| !is_constant(name));
     let inputs: Vec<&str> = inputs.collect();
+    check_windows(graph)?;
+    check_scales(graph)?;
     if inputs != [manifest.input.name.as_str()] {
         let expected = &manifest.input.name;
         return Err(format!("its inputs are {inputs:?}, the manifest has one called '{expected}'"));

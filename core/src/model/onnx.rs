@@ -11,6 +11,41 @@ pub(super) fn read(bytes: &[u8]) -> Result<ModelProto, String> {
     tract_onnx::onnx().proto_model_for_read(&mut &*bytes).map_err(|e| format!("{e:#}"))
 }
 
+/// Refuses windows that no network has: tract counts their places one by one, and would not come back.
+pub(super) fn check_windows(graph: &GraphProto) -> Result<(), String> {
+    const NAMES: [&str; 6] = ["kernel_shape", "strides", "pads", "dilations", "output_padding", "output_shape"];
+    for node in &graph.node {
+        for name in NAMES {
+            let sizes = integers(node, name).unwrap_or_default();
+            if sizes.iter().any(|size| size.unsigned_abs() > 1 << 12) || sizes.len() > 16 {
+                return Err(format!("node '{}' has {name} of {sizes:?}", node.name));
+            }
+        }
+        if integer(node, "group", 1).unsigned_abs() > 1 << 16 {
+            return Err(format!("node '{}' has {} groups", node.name, integer(node, "group", 1)));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses scales that are no scales: what comes of them is nothing that anybody wanted.
+pub(super) fn check_scales(graph: &GraphProto) -> Result<(), String> {
+    let index = Index::of(graph);
+    for node in &graph.node {
+        let quantises = node.op_type == "QuantizeLinear";
+        if !quantises && node.op_type != "DequantizeLinear" {
+            continue;
+        }
+        let scales = input(node, 1).and_then(|name| index.floats(name)).unwrap_or_default();
+        // A channel of zeros may have a scale of zero where it is read.
+        let wrong = |scale: &f32| !scale.is_finite() || *scale < 0.0 || (quantises && *scale == 0.0);
+        if let Some(scale) = scales.into_iter().find(wrong) {
+            return Err(format!("node '{}' has a scale of {scale}", node.name));
+        }
+    }
+    Ok(())
+}
+
 /// Tensors and nodes of a graph by name.
 pub(super) struct Index<'a> {
     pub(super) graph: &'a GraphProto,
