@@ -286,6 +286,8 @@ impl<'a> Recogniser<'a> {
     }
 
     fn convolution(&self, node: &NodeProto, from: Scale) -> Option<Kind> {
+        // What more inputs would mean is not said anywhere.
+        (node.input.len() <= 3).then_some(())?;
         let name = onnx::input(node, 1)?;
         let outputs = self.outputs(name, 0)?;
         let (values, factors) = self.constant(name, 0, outputs)?;
@@ -306,7 +308,8 @@ impl<'a> Recogniser<'a> {
     }
 
     fn linear(&self, node: &NodeProto, from: Scale) -> Option<Filters> {
-        let is_plain = onnx::number(node, "alpha", 1.0) == 1.0
+        let is_plain = node.input.len() <= 3
+            && onnx::number(node, "alpha", 1.0) == 1.0
             && onnx::number(node, "beta", 1.0) == 1.0
             && onnx::integer(node, "transA", 0) == 0;
         is_plain.then_some(())?;
