@@ -9,6 +9,7 @@ mod npy;
 mod output;
 mod scores;
 mod shard_build;
+mod thumbnail;
 
 use std::process::ExitCode;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use magpie_core::build::{BuildReport, Field, Identity, ShardBuilder};
+use magpie_core::build::{BuildReport, Field, Identity, ShardBuilder, Step};
 use magpie_core::engine;
 use magpie_core::image::Limits;
 use magpie_core::model::Model;
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use crate::catalog::{Broken, Catalog, Row};
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::thumbnail::thumbnail;
 
 /// Photos that are embedded before their results are collected: bounds what is held in memory.
 pub(crate) const BATCH: usize = 512;
@@ -23,6 +24,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) filters: &'a [String],
     /// Whether a row that cannot be used stops the build.
     pub(crate) strict: bool,
+    /// Longer side of the thumbnails in pixels; none where `None`.
+    pub(crate) thumbnails: Option<u32>,
     /// Whether to leave out the progress bar.
     pub(crate) quiet: bool,
 }
@@ -59,8 +62,13 @@ pub(crate) fn build(
 
     let limits = Limits::default();
     let embed = |row: &Row| {
-        let output = photo(&row.photo).and_then(|bytes| Ok(engine::embed(model, &bytes, None, &limits)?));
-        output.map(|output| output.embedding).map_err(|e| format!("{}: {}", row.photo, e.message))
+        let made = photo(&row.photo).and_then(|bytes| {
+            let embedding = engine::embed(model, &bytes, None, &limits)?.embedding;
+            let recipe = &model.manifest().input;
+            let small = plan.thumbnails.map(|size| thumbnail(&bytes, size, recipe, &limits)).transpose()?;
+            Ok((embedding, small.unwrap_or_default()))
+        });
+        made.map_err(|e| format!("{}: {}", row.photo, e.message))
     };
     let bar = output::progress(rows.len(), "embedding", plan.quiet);
     let mut used = 0;
@@ -68,8 +76,8 @@ pub(crate) fn build(
         let embeddings: Vec<_> = batch.par_iter().map(embed).inspect(|_| bar.inc(1)).collect();
         for (row, embedding) in batch.iter().zip(embeddings) {
             match embedding {
-                Ok(embedding) => {
-                    builder.add(&row.listing_id, &row.photo, &row.values, &embedding)?;
+                Ok((embedding, small)) => {
+                    builder.add_with_thumbnail(&row.listing_id, &row.photo, &row.values, &embedding, &small)?;
                     used += 1;
                 }
                 Err(reason) => broken.push(Broken { line: row.line, reason }),
@@ -83,5 +91,20 @@ pub(crate) fn build(
         let count = broken.len();
         return Err(Failure::new(format!("none of the {count} rows can be used; line {line}: {reason}")));
     }
-    Ok((builder.write(out).map_err(|e| Failure::of(out, e))?, broken))
+    let bar = output::progress(100, "indexing", plan.quiet);
+    let written = builder.write_with(out, &|step, share| bar.set_position(percent(step, share)));
+    bar.finish_and_clear();
+    Ok((written.map_err(|e| Failure::of(out, e))?, broken))
+}
+
+/// About how far a build is, by the time that a large one takes.
+fn percent(step: Step, share: f32) -> u64 {
+    let (from, to) = match step {
+        Step::Clustering => (0.0, 40.0),
+        Step::Assigning => (40.0, 80.0),
+        Step::Coding => (80.0, 85.0),
+        Step::Writing => (85.0, 95.0),
+        _ => (95.0, 100.0),
+    };
+    (from + (to - from) * share) as u64
 }

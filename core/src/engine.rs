@@ -1,5 +1,6 @@
 //! The facade: a model and a shard, a photo in, listings out.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
@@ -10,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::image::{self, Limits, Region};
 use crate::listing::{self, Found};
 use crate::model::{Model, Output};
-use crate::search::{self, Filter};
+use crate::search::{Filter, Scratch, SearchParams, Searcher};
 use crate::shard::Shard;
 
 /// A model and a shard that was built with it. Shared by any number of threads.
@@ -18,26 +19,22 @@ use crate::shard::Shard;
 pub struct Engine {
     model: Model,
     shard: Shard,
+    /// Memory of searches that are done, for the next ones: as many as ran at once.
+    scratch: Mutex<Vec<Scratch>>,
 }
 
 /// What to search for beside the photo.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct SearchOptions {
-    /// Listings wanted, at most [`MAX_K`](search::MAX_K).
-    pub k: usize,
+    /// How many listings, and what else they must be.
+    pub search: SearchParams,
     /// The part of the photo that shows the thing; all of it by default.
     pub region: Option<Region>,
     /// Which listings count; all by default.
     pub filter: Option<Filter>,
     /// What the photo may cost.
     pub limits: Limits,
-}
-
-impl Default for SearchOptions {
-    fn default() -> Self {
-        SearchOptions { k: 10, region: None, filter: None, limits: Limits::default() }
-    }
 }
 
 /// Wall-clock time of each stage of a search.
@@ -103,7 +100,7 @@ impl Engine {
         if model.id() != shard.header().model_id {
             return Err(Error::ModelMismatch { model: model.id(), shard: shard.header().model_id });
         }
-        Ok(Engine { model, shard })
+        Ok(Engine { model, shard, scratch: Mutex::default() })
     }
 
     /// The model.
@@ -136,9 +133,33 @@ impl Engine {
         self.find(embedding, options, &mut Stages::default())
     }
 
-    fn find(&self, embedding: &Embedding, options: &SearchOptions, stages: &mut Stages) -> Result<Vec<Found>> {
+    /// Finds the listings most like a listing of the shard, by its id; the listing itself is not among them.
+    /// The options' region and limits do not matter.
+    ///
+    /// # Errors
+    /// [`Error::UnknownListing`] where the shard has no such listing; else as [`Engine::search_photo`].
+    pub fn more_like(&self, listing_id: &str, options: &SearchOptions) -> Result<Vec<Found>> {
+        let listing = self.shard.find_listing(listing_id)?;
+        let listing = listing.ok_or_else(|| Error::UnknownListing { id: listing_id.to_owned() })?;
         let candidates =
-            timed(&mut stages.search, || search::search(&self.shard, embedding, options.filter.as_ref(), options.k))?;
+            self.with_searcher(|searcher| searcher.more_like(listing, options.filter.as_ref(), &options.search))?;
+        listing::fetch(&self.shard, &candidates)
+    }
+
+    fn with_searcher<T>(&self, work: impl FnOnce(&mut Searcher<'_>) -> T) -> T {
+        // A thread that panicked leaves memory that can be used all the same.
+        let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let scratch = pool().pop().unwrap_or_default();
+        let mut searcher = Searcher::with_scratch(&self.shard, scratch);
+        let result = work(&mut searcher);
+        pool().push(searcher.into_scratch());
+        result
+    }
+
+    fn find(&self, embedding: &Embedding, options: &SearchOptions, stages: &mut Stages) -> Result<Vec<Found>> {
+        let candidates = timed(&mut stages.search, || {
+            self.with_searcher(|searcher| searcher.search(embedding, options.filter.as_ref(), &options.search))
+        })?;
         timed(&mut stages.listings, || listing::fetch(&self.shard, &candidates))
     }
 }

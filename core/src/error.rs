@@ -32,6 +32,12 @@ pub enum Error {
         /// The model that the shard was built with.
         shard: ModelId,
     },
+    /// The shard has no listing with this id: search with another one.
+    #[error("the shard has no listing '{}'", id.escape_debug())]
+    UnknownListing {
+        /// The id asked for.
+        id: String,
+    },
     /// The file system said no.
     #[error("{path}: {source}")]
     Io {
@@ -245,4 +251,13 @@ pub enum FilterError {
         /// What it holds and what was asked.
         detail: String,
     },
+}
+
+impl FilterError {
+    /// The error for a column that is none of the shard's.
+    pub(crate) fn unknown_column<'a>(column: &str, known: impl Iterator<Item = &'a str>) -> FilterError {
+        let known: Vec<&str> = known.collect();
+        let known = if known.is_empty() { "no column".to_owned() } else { known.join(", ") };
+        FilterError::UnknownColumn { column: column.to_owned(), known }
+    }
 }

@@ -1,10 +1,12 @@
 //! Small shards built by the real builder, and tools to damage one and mend its checksums afterwards.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
-use magpie_core::build::{BuildReport, Field, Identity, ShardBuilder};
+use magpie_core::build::{BuildOptions, BuildReport, Field, Identity, ShardBuilder};
+use magpie_core::search::{Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
-use magpie_core::{Embedding, ModelId, Result, ShardError};
+use magpie_core::{Embedding, ListingRow, ModelId, PhotoRow, Result, ShardError, listing};
 
 /// The model that the small shards say they were built with.
 pub const MODEL: ModelId = ModelId([0x4d; 32]);
@@ -14,13 +16,21 @@ pub mod kind {
     #![allow(missing_docs)] // The names say it.
     pub const SCHEMA: u32 = 1;
     pub const CODES: u32 = 2;
-    pub const FACTORS: u32 = 3;
     pub const PHOTO_LISTINGS: u32 = 4;
     pub const PHOTO_ORDINALS: u32 = 5;
     pub const COLUMN_VALUES: u32 = 6;
     pub const COLUMN_WORDS: u32 = 7;
     pub const METADATA_INDEX: u32 = 9;
     pub const METADATA_BLOCKS: u32 = 10;
+    pub const INDEX: u32 = 11;
+    pub const LIST_STARTS: u32 = 12;
+    pub const LIST_BIASES: u32 = 13;
+    pub const CENTROIDS: u32 = 14;
+    pub const CENTROID_GRAPH: u32 = 15;
+    pub const SCAN_BLOCKS: u32 = 16;
+    pub const CODE_SCALES: u32 = 17;
+    pub const THUMBNAIL_ENDS: u32 = 18;
+    pub const THUMBNAILS: u32 = 19;
 }
 
 /// One photo of a listing.
@@ -59,16 +69,24 @@ pub fn filters(names: &[&str]) -> Vec<Field> {
     names.iter().map(|&name| Field { name: name.to_owned(), filter: true }).collect()
 }
 
+/// A builder with these photos in it.
+///
+/// # Errors
+/// What the builder refuses.
+pub fn builder(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<ShardBuilder> {
+    let mut builder = ShardBuilder::new(identity(), dim, fields);
+    for photo in photos {
+        builder.add(&photo.listing, &photo.name, &photo.values, &embedding(&photo.vector))?;
+    }
+    Ok(builder)
+}
+
 /// Writes a shard of these photos.
 ///
 /// # Errors
 /// What the builder refuses.
 pub fn write(path: &Path, dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<BuildReport> {
-    let mut builder = ShardBuilder::new(identity(), dim, fields);
-    for photo in photos {
-        builder.add(&photo.listing, &photo.name, &photo.values, &embedding(&photo.vector))?;
-    }
-    builder.write(path)
+    builder(dim, fields, photos)?.write(path)
 }
 
 /// The bytes of a shard of these photos.
@@ -76,9 +94,27 @@ pub fn write(path: &Path, dim: usize, fields: Vec<Field>, photos: &[Photo]) -> R
 /// # Errors
 /// What the builder refuses.
 pub fn build(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Vec<u8>> {
+    bytes(builder(dim, fields, photos)?)
+}
+
+/// The bytes of a shard of these photos, in so many inverted lists.
+///
+/// # Errors
+/// What the builder refuses.
+pub fn build_lists(dim: usize, fields: Vec<Field>, photos: &[Photo], lists: u32) -> Result<Vec<u8>> {
+    let mut options = BuildOptions::default();
+    options.lists = Some(lists);
+    bytes(builder(dim, fields, photos)?.with_options(options))
+}
+
+/// The bytes of the file that a builder writes.
+///
+/// # Errors
+/// What the builder refuses.
+pub fn bytes(builder: ShardBuilder) -> Result<Vec<u8>> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("test.magpie");
-    write(&path, dim, fields, photos)?;
+    builder.write(&path)?;
     Ok(std::fs::read(&path).expect("the builder wrote it"))
 }
 
@@ -100,11 +136,32 @@ pub fn shop() -> Vec<Photo> {
     (0..90).map(photo).collect()
 }
 
-/// The bytes of [`shop`]'s shard.
+/// The bytes of [`shop`]'s shard: one list, and a thumbnail for each photo.
 pub fn shop_bytes() -> Vec<u8> {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| shop_in_lists(1)).clone()
+}
+
+/// The bytes of [`shop`]'s shard with five lists.
+pub fn listed_shop_bytes() -> Vec<u8> {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| shop_in_lists(5)).clone()
+}
+
+fn shop_in_lists(lists: u32) -> Vec<u8> {
     let mut fields = filters(&["title", "colour", "price"]);
     fields[0].filter = false;
-    build(8, fields, &shop()).expect("the shop fits a shard")
+    let mut options = BuildOptions::default();
+    options.lists = Some(lists);
+    let mut builder = ShardBuilder::new(identity(), 8, fields).with_options(options);
+    for (at, photo) in shop().iter().enumerate() {
+        let thumbnail = format!("picture {at}");
+        let vector = embedding(&photo.vector);
+        let added =
+            builder.add_with_thumbnail(&photo.listing, &photo.name, &photo.values, &vector, thumbnail.as_bytes());
+        added.expect("the shop fits a shard");
+    }
+    bytes(builder).expect("the shop fits a shard")
 }
 
 const TABLE: usize = 128;
@@ -186,15 +243,30 @@ pub fn use_in_every_way(bytes: &[u8]) -> bool {
     let (model, dim) = (shard.header().model_id, shard.header().dim as usize);
     let query: Vec<f32> = (0..dim).map(|d| (d as f32 * 0.7).sin() + 0.1).collect();
     let query = Embedding::new(&query, model).expect("finite and not zero");
-    for text in ["colour=red and price<50", "not colour in (green, blue)", "price>=0 or title='x'"] {
-        let filter = magpie_core::search::Filter::parse(text).expect("a filter");
-        let _ = magpie_core::search::search(&shard, &query, Some(&filter), 5);
+    let mut searcher = Searcher::new(&shard);
+    // By estimates from the lists, by all codes, and by what the shard says that it takes.
+    for (recall, probes) in [(0.9, Some(3)), (1.0, None), (0.9, None)] {
+        let mut params = SearchParams::default();
+        (params.k, params.recall, params.probes) = (5, recall, probes);
+        for text in ["colour=red and price<50", "not colour in (green, blue)", "price>=0 or title='x'"] {
+            let filter = Filter::parse(text).expect("a filter");
+            let _ = searcher.search(&query, Some(&filter), &params);
+        }
+        params.near_duplicates = Some(0.9);
+        params.per = Some(Per { column: "colour".to_owned(), most: 2 });
+        let _ = searcher.search(&query, None, &params);
+        let _ = searcher.more_like(ListingRow(3), None, &params);
+        params.k = 10_000;
+        if let Ok(found) = searcher.search(&query, None, &params) {
+            let _ = listing::fetch(&shard, &found);
+        }
     }
-    if let Ok(found) = magpie_core::search::search(&shard, &query, None, 10_000) {
-        let _ = magpie_core::listing::fetch(&shard, &found);
+    let rows = [0, 1, 59, 60, u32::MAX].map(ListingRow);
+    rows.iter().for_each(|&row| drop((shard.records(&[row]), shard.photos_of(row))));
+    for row in [0, 1, 89, 90, u32::MAX] {
+        let _ = (shard.thumbnail(PhotoRow(row)), shard.list(row), shard.graph().layer(row as usize % 40).of(row));
     }
-    let rows = [0, 1, 59, 60, u32::MAX].map(magpie_core::ListingRow);
-    rows.iter().for_each(|&row| drop(shard.records(&[row])));
+    let _ = (shard.find_listing("mug-003"), shard.find_listing(""));
     let _ = (shard.sections(), format!("{shard:?}"), shard.columns().count());
     true
 }

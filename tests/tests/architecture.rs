@@ -10,7 +10,7 @@ use magpie_tests::repository;
 /// `embedding`, `recipe`) know no stage; `image`, `model`, `vector` and `shard` do not know each other.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("attributes", &[]),
-    ("build", &["embedding", "error", "ids", "shard", "vector"]),
+    ("build", &["embedding", "error", "ids", "search", "shard", "vector"]),
     ("cpu", &[]),
     ("embedding", &["ids"]),
     ("engine", &["attributes", "embedding", "error", "ids", "image", "listing", "model", "search", "shard"]),

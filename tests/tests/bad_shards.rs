@@ -123,16 +123,18 @@ fn a_newer_shard_asks_for_an_update_of_the_app_and_an_older_one_for_a_rebuild() 
         put(bytes, 12, &4u32.to_le_bytes());
         mend_header(bytes);
     });
-    assert_eq!(error, ShardError::TooNew { found: 5, needs: 4, known: 1 });
-    let error = refusal(|bytes| {
-        put(bytes, 8, &0u32.to_le_bytes());
-        mend_header(bytes);
-    });
-    assert_eq!(error, ShardError::TooOld { found: 0, oldest: 1 });
+    assert_eq!(error, ShardError::TooNew { found: 5, needs: 4, known: 2 });
+    for found in [0, 1] {
+        let error = refusal(|bytes| {
+            put(bytes, 8, &u32::to_le_bytes(found));
+            mend_header(bytes);
+        });
+        assert_eq!(error, ShardError::TooOld { found, oldest: 2 });
+    }
 
     // Newer, but its writer says that this reader may read it.
     let mut bytes = shop_bytes();
-    put(&mut bytes, 8, &2u32.to_le_bytes());
+    put(&mut bytes, 8, &3u32.to_le_bytes());
     mend_header(&mut bytes);
     open(&bytes).unwrap().verify().unwrap();
 }

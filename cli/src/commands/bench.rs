@@ -59,7 +59,7 @@ struct Row {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut options = SearchOptions::default();
-    options.k = args.k;
+    options.search.k = args.k;
     options.filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(magpie_core::Error::from)?;
 
     let pack = assets::pack(args.model.as_deref())?;

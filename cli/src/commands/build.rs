@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Fail at the first row that cannot be used, instead of leaving it out
     #[arg(long)]
     strict: bool,
+    /// Keep a thumbnail of each photo whose longer side has so many pixels: some 2 kB each for 128
+    #[arg(long, value_name = "SIZE", value_parser = clap::value_parser!(u32).range(16..=1024))]
+    thumbnails: Option<u32>,
     /// Threads to use [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
@@ -62,6 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         sequence: args.sequence,
         filters: &filters,
         strict: args.strict,
+        thumbnails: args.thumbnails,
         quiet: args.json,
     };
     let model = assets::model(args.model.as_ref())?;

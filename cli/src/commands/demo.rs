@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let name = model.manifest().name.clone();
     let engine = Engine::new(model, Shard::open(&path).map_err(|e| Failure::of(&path, e))?)?;
     let mut options = SearchOptions::default();
-    options.k = 5;
+    options.search.k = 5;
     let mut answers = Vec::new();
     for query in queries()? {
         let results = engine.search_photo(query.bytes, &options)?;
@@ -102,7 +102,7 @@ pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf
     let path = folder.join("demo.magpie");
     let catalog = Catalog::from_csv(assets::DEMO_CATALOG.as_bytes()).map_err(Failure::new)?;
     let filters = catalog.default_filters(MAX_COLUMNS);
-    let plan = Plan { name: "demo", sequence: 1, filters: &filters, strict: true, quiet };
+    let plan = Plan { name: "demo", sequence: 1, filters: &filters, strict: true, thumbnails: None, quiet };
     let photo = |name: &str| {
         let bytes = assets::demo_picture(&format!("photos/{name}"));
         bytes.map(<[u8]>::to_vec).ok_or_else(|| Failure::new("the demo has no such picture"))

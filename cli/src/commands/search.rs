@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use magpie_core::engine::{Engine, SearchOptions, SearchResults, Stages};
+use magpie_core::engine::{Engine, SearchOptions, Stages};
 use magpie_core::image::Region;
-use magpie_core::search::{Filter, MAX_K};
+use magpie_core::listing::Found;
+use magpie_core::search::{Filter, MAX_K, Per, SearchParams};
 use magpie_core::shard::Shard;
 
 use crate::failure::{Failure, Result};
@@ -21,8 +22,11 @@ pub(crate) struct Args {
     #[arg(long)]
     shard: PathBuf,
     /// The photo: JPEG, PNG or WebP
-    #[arg(long)]
-    photo: PathBuf,
+    #[arg(long, required_unless_present = "more_like")]
+    photo: Option<PathBuf>,
+    /// Find what is like this listing of the shard, by its id, instead of a photo
+    #[arg(long, value_name = "ID", conflicts_with_all = ["photo", "crop"])]
+    more_like: Option<String>,
     /// The part of the photo that shows the thing, in pixels of the upright photo
     #[arg(long, value_name = "X,Y,W,H")]
     crop: Option<Region>,
@@ -32,6 +36,18 @@ pub(crate) struct Args {
     /// Which listings count
     #[arg(long = "where", value_name = "FILTER")]
     filter: Option<String>,
+    /// At most so many listings for each value of a column
+    #[arg(long, value_name = "COLUMN=N", value_parser = per)]
+    per: Option<Per>,
+    /// Leave out listings that score less
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    min_score: Option<f32>,
+    /// Leave out listings whose photo repeats a better one's, by a cosine of at least this
+    #[arg(long, value_name = "COSINE", num_args = 0..=1, default_missing_value = "0.97")]
+    near_duplicates: Option<f32>,
+    /// Share of the nearest photos that the search should find; 1 looks at every photo
+    #[arg(long, default_value_t = SearchParams::default().recall, value_parser = share)]
+    recall: f32,
     /// Folder of the model pack [default: the pack inside this program]
     #[arg(long)]
     model: Option<PathBuf>,
@@ -40,13 +56,29 @@ pub(crate) struct Args {
     json: bool,
 }
 
+fn per(text: &str) -> Result<Per, String> {
+    let expected = || format!("expected a column, = and a number, found '{text}'");
+    let (column, most) = text.rsplit_once('=').ok_or_else(expected)?;
+    Ok(Per { column: column.trim().to_owned(), most: most.trim().parse().map_err(|_| expected())? })
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     // The cheap checks first: loading the model takes the longest.
     let mut options = SearchOptions::default();
-    options.k = args.k as usize;
+    options.search.k = args.k as usize;
+    options.search.recall = args.recall;
+    options.search.min_score = args.min_score;
+    options.search.near_duplicates = args.near_duplicates;
+    options.search.per.clone_from(&args.per);
     options.region = args.crop;
     options.filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(magpie_core::Error::from)?;
-    let photo = std::fs::read(&args.photo).map_err(|e| Failure::io(&args.photo, e))?;
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Failure::io(path, e));
+    let photo = args.photo.as_ref().map(read).transpose()?;
     let opening = Instant::now();
     let shard = Shard::open(&args.shard).map_err(|e| Failure::of(&args.shard, e))?;
     let open = opening.elapsed();
@@ -55,18 +87,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let load = loading.elapsed();
 
     let engine = Engine::new(model, shard).map_err(|e| Failure::of(&args.shard, e))?;
-    let results = engine.search_photo(&photo, &options).map_err(|e| match e {
-        magpie_core::Error::Photo(_) => Failure::of(&args.photo, e),
-        magpie_core::Error::Shard(_) => Failure::of(&args.shard, e),
-        other => other.into(),
-    })?;
+    let failure = |e| match (e, &args.photo) {
+        (e @ magpie_core::Error::Photo(_), Some(photo)) => Failure::of(photo, e),
+        (e @ magpie_core::Error::Shard(_), _) => Failure::of(&args.shard, e),
+        (other, _) => other.into(),
+    };
+    let Some(photo) = photo else {
+        let id = args.more_like.as_deref().unwrap_or_default();
+        let listings = engine.more_like(id, &options).map_err(failure)?;
+        if args.json {
+            return output::json(&serde_json::json!({ "listings": listings }));
+        }
+        print!("{}", listings_table(&listings));
+        return Ok(());
+    };
+    let results = engine.search_photo(&photo, &options).map_err(failure)?;
     if args.json {
         let mut value = serde_json::to_value(&results).map_err(|e| Failure::new(e.to_string()))?;
         value["open_ms"] = (open.as_secs_f64() * 1e3).into();
         value["load_model_ms"] = (load.as_secs_f64() * 1e3).into();
         return output::json(&value);
     }
-    print!("{}", listings_table(&results));
+    print!("{}", listings_table(&results.listings));
     println!("\nthe photo: {}", output::attributes(results.attributes.0.iter()));
     println!(
         "{}; shard opened in {}, model loaded in {}",
@@ -78,11 +120,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Rank, score, id, title and price of each listing.
-fn listings_table(results: &SearchResults) -> String {
-    if results.listings.is_empty() {
-        return "no listing passes the filter\n".to_owned();
+fn listings_table(listings: &[Found]) -> String {
+    if listings.is_empty() {
+        return "no listing passes\n".to_owned();
     }
-    let rows: Vec<Vec<String>> = (results.listings.iter().enumerate())
+    let rows: Vec<Vec<String>> = (listings.iter().enumerate())
         .map(|(at, found)| {
             vec![
                 (at + 1).to_string(),

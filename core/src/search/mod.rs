@@ -1,11 +1,23 @@
 //! Nearest listings in a shard.
 //!
-//! Every photo's int8 code is scored against the query's; the best photo of a listing stands for it. The order is score,
-//! then listing id, so the same query gives the same answer everywhere.
+//! `plan` decides how far to look; `coarse` finds the lists near the query; `scan` estimates products from sign codes,
+//! or scores all photos that pass a filter, and scores the best again by their int8 codes; `results` lets the best
+//! photo of a listing stand for it and applies what the caller asked for. The order is score, then listing id, then
+//! photo, so the same query gives the same answer everywhere.
 
+mod coarse;
 mod filter;
+mod params;
+mod plan;
+mod pool;
 mod predicate;
+mod results;
 mod scan;
+mod searcher;
 
 pub use filter::{Comparison, Filter, MAX_FILTER_LEN};
-pub use scan::{Candidate, MAX_K, search};
+pub use params::{MAX_K, Per, SearchParams};
+pub use results::Candidate;
+#[cfg(feature = "build")]
+pub(crate) use searcher::stored;
+pub use searcher::{Scratch, Searcher, search};

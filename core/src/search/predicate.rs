@@ -2,15 +2,15 @@
 
 use super::filter::{Comparison, Filter};
 use crate::error::FilterError;
-use crate::shard::{Column, Shard};
+use crate::shard::{Column, Shard, WordCodes};
 
-/// A filter whose columns and values were looked up: asks one photo row at a time.
+/// A filter whose columns and values were looked up: asks the rows of a scan block at a time.
 pub(super) enum Predicate<'a> {
     And(Vec<Predicate<'a>>),
     Or(Vec<Predicate<'a>>),
     Not(Box<Predicate<'a>>),
     /// The row's word is one of these (sorted); a word that the shard does not have is none of them.
-    Word(&'a [u32], Vec<u32>),
+    Word(WordCodes<'a>, Vec<u32>),
     /// The row's number compares so.
     Number(&'a [f64], Comparison, f64),
 }
@@ -32,24 +32,58 @@ impl<'a> Predicate<'a> {
         }
     }
 
-    pub(super) fn holds(&self, row: usize) -> bool {
+    /// Which of the rows from `first` on pass, at most 32: a bit each, the lowest for the first.
+    pub(super) fn mask(&self, first: usize, count: usize) -> u32 {
         match self {
-            Predicate::And(parts) => parts.iter().all(|part| part.holds(row)),
-            Predicate::Or(parts) => parts.iter().any(|part| part.holds(row)),
-            Predicate::Not(part) => !part.holds(row),
-            Predicate::Word(values, wanted) => wanted.binary_search(&values[row]).is_ok(),
+            Predicate::And(parts) => parts.iter().fold(bits(count), |mask, part| match mask {
+                0 => 0,
+                mask => mask & part.mask(first, count),
+            }),
+            Predicate::Or(parts) => parts.iter().fold(0, |mask, part| mask | part.mask(first, count)),
+            Predicate::Not(part) => bits(count) & !part.mask(first, count),
+            Predicate::Word(values, wanted) => match values {
+                WordCodes::One(values) => words(rows(values, first, count), wanted),
+                WordCodes::Two(values) => words(rows(values, first, count), wanted),
+                WordCodes::Four(values) => words(rows(values, first, count), wanted),
+            },
             Predicate::Number(values, comparison, wanted) => {
-                let value = values[row];
+                let values = rows(values, first, count);
                 match comparison {
-                    Comparison::Equal => value == *wanted,
-                    Comparison::NotEqual => value != *wanted,
-                    Comparison::Less => value < *wanted,
-                    Comparison::LessOrEqual => value <= *wanted,
-                    Comparison::Greater => value > *wanted,
-                    Comparison::GreaterOrEqual => value >= *wanted,
+                    Comparison::Equal => marks(values, |value| value == *wanted),
+                    Comparison::NotEqual => marks(values, |value| value != *wanted),
+                    Comparison::Less => marks(values, |value| value < *wanted),
+                    Comparison::LessOrEqual => marks(values, |value| value <= *wanted),
+                    Comparison::Greater => marks(values, |value| value > *wanted),
+                    Comparison::GreaterOrEqual => marks(values, |value| value >= *wanted),
                 }
             }
         }
+    }
+}
+
+/// So many ones.
+fn bits(count: usize) -> u32 {
+    u32::MAX.checked_shr(32 - count.min(32) as u32).unwrap_or(0)
+}
+
+fn rows<T>(values: &[T], first: usize, count: usize) -> &[T] {
+    values.get(first..first + count).unwrap_or_default()
+}
+
+fn marks<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> u32 {
+    // Compilers make vector instructions of the first loop, and the product brings eight flags into one byte.
+    let mut flags = [0u8; 32];
+    flags.iter_mut().zip(values).for_each(|(flag, &value)| *flag = u8::from(holds(value)));
+    let byte = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    flags.as_chunks().0.iter().rev().fold(0, |mask, eight| mask << 8 | byte(eight) as u32)
+}
+
+/// The rows whose word is one of `wanted`, which is sorted.
+fn words<T: Copy + Into<u32> + TryFrom<u32> + PartialEq>(values: &[T], wanted: &[u32]) -> u32 {
+    match wanted {
+        [] => 0,
+        [one] => T::try_from(*one).map_or(0, |one| marks(values, |value| value == one)),
+        many => marks(values, |value| many.binary_search(&value.into()).is_ok()),
     }
 }
 
@@ -74,11 +108,7 @@ fn compare<'a>(
 ) -> Result<Predicate<'a>, FilterError> {
     let wrong = |detail: String| FilterError::WrongType { column: name.to_owned(), detail };
     match shard.column(name) {
-        None => {
-            let known: Vec<&str> = shard.columns().map(|(name, _)| name).collect();
-            let known = if known.is_empty() { "no column".to_owned() } else { known.join(", ") };
-            Err(FilterError::UnknownColumn { column: name.to_owned(), known })
-        }
+        None => Err(FilterError::unknown_column(name, shard.columns().map(|(name, _)| name))),
         Some(Column::Number { values }) => {
             let number = value.parse().ok().filter(|number: &f64| number.is_finite());
             let number = number.ok_or_else(|| wrong(format!("holds numbers, '{}' is none", value.escape_debug())))?;

@@ -1,124 +1,245 @@
-//! The flat scan: every photo that passes the filter is scored.
+//! Looking at photos: estimates for the lists near the query, or products with every photo that passes the filter.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashSet};
+use std::ops::Range;
 
-use super::filter::Filter;
+use super::coarse::Coarse;
+use super::plan::Plan;
+use super::pool::Pool;
 use super::predicate::Predicate;
-use crate::embedding::Embedding;
-use crate::error::{Error, Result, ShardError};
-use crate::ids::{ListingRow, PhotoRow};
+use crate::error::ShardError;
 use crate::shard::Shard;
-use crate::vector;
+use crate::vector::code::Query;
+use crate::vector::sign::{self, BLOCK, Table};
+use crate::vector::{Kernels, Scan};
 
-/// Most listings that one search returns.
-pub const MAX_K: usize = 10_000;
+/// Blocks that are looked at in one go.
+const BLOCKS: usize = 64;
 
-/// A photo that stands for its listing, with its score.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Candidate {
-    /// Cosine to the query, -1 to 1.
-    pub score: f32,
-    /// The listing.
-    pub listing: ListingRow,
-    /// Its photo that is most like the query.
-    pub photo: PhotoRow,
+/// The best photos of one search, and whether there are others.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    table: Table,
+    coarse: Coarse,
+    /// The best by their estimates.
+    likely: Pool,
+    /// The best by their codes.
+    pub(super) best: Pool,
+    wanted: Vec<u32>,
+    above: Vec<u32>,
+    estimates: Vec<f32>,
+    picked: Vec<u32>,
+    /// For each picked photo the product of the query and the centre of its list.
+    bases: Vec<f32>,
+    signs: Vec<u32>,
+    products: Vec<i32>,
 }
 
-impl Candidate {
-    /// Best first: score, then listing id (rows are in the order of ids), then photo.
-    fn rank(&self, other: &Self) -> Ordering {
-        let by_score = other.score.total_cmp(&self.score);
-        by_score.then(self.listing.cmp(&other.listing)).then(self.photo.cmp(&other.photo))
+/// What is searched, with what.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) shard: &'a Shard,
+    pub(super) kernels: Kernels,
+    /// The turned query.
+    pub(super) turned: &'a [f32],
+    pub(super) query: &'a Query,
+    pub(super) predicate: Option<&'a Predicate<'a>>,
+}
+
+impl Target<'_> {
+    /// What a step of a code's scale, times a product, is worth.
+    fn gain(&self) -> f32 {
+        self.shard.index().scale_unit * self.query.unit()
     }
 }
 
-/// For the heap of the best found so far: the worst of them is on top.
-struct Worst(Candidate);
-
-impl Ord for Worst {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.rank(&other.0)
+impl Scanner {
+    /// Fills `best` with the best `plan.take` photos. Says whether every photo that passes the filter is among them.
+    pub(super) fn run(&mut self, target: &Target<'_>, plan: &Plan) -> Result<bool, ShardError> {
+        self.best.reset(plan.take);
+        let photos = if plan.direct { self.score_all(target)? } else { self.scan_lists(target, plan)? };
+        Ok(photos.is_some_and(|photos| photos <= plan.take))
     }
-}
 
-impl PartialOrd for Worst {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Worst {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Worst {}
-
-/// The `k` listings most like the query, best first; fewer only where fewer listings pass the filter.
-///
-/// `k` above [`MAX_K`] is taken as [`MAX_K`].
-///
-/// # Errors
-/// [`Error::ModelMismatch`] where the embedding is of another model than the shard's, [`Error::Filter`] where the shard
-/// has no such column, [`Error::Shard`] where the shard is damaged.
-pub fn search(shard: &Shard, query: &Embedding, filter: Option<&Filter>, k: usize) -> Result<Vec<Candidate>> {
-    let header = shard.header();
-    if query.model() != header.model_id {
-        return Err(Error::ModelMismatch { model: query.model(), shard: header.model_id });
-    }
-    if query.dim() != header.dim as usize {
-        let detail = format!("dimension {}, but the embeddings of its model have {}", header.dim, query.dim());
-        return Err(ShardError::Invalid { part: "header".to_owned(), detail }.into());
-    }
-    let predicate = filter.map(|filter| Predicate::bind(filter, shard)).transpose()?;
-    let query = vector::encode(query.values());
-    let k = k.min(MAX_K);
-    let photos = header.photo_count as usize;
-
-    // A listing may have many photos, and which of the best photos share one is known only afterwards. The best
-    // `take` photos are in the final order, so their listings are the best ones; too few of them means: look further.
-    let mut take = (4 * k + 32).min(photos);
-    loop {
-        let best = best_photos(shard, &query, predicate.as_ref(), take)?;
-        let exhausted = best.len() < take || take == photos;
-        let mut seen = HashSet::new();
-        let mut listings: Vec<Candidate> = best.into_iter().filter(|photo| seen.insert(photo.listing)).collect();
-        if listings.len() >= k || exhausted {
-            listings.truncate(k);
-            return Ok(listings);
+    /// Scores every photo that passes the filter; returns how many there are.
+    fn score_all(&mut self, target: &Target<'_>) -> Result<Option<usize>, ShardError> {
+        let shard = target.shard;
+        self.coarse.compare_all(shard, target.query, target.kernels);
+        self.picked.clear();
+        self.bases.clear();
+        let mut passing = 0;
+        // Photos lie in the order of their lists. Where few pass, those of many lists are scored together, so that
+        // fetching one overlaps with the work on others.
+        let (mut next, mut rows, mut base) = (0, 0..0, 0.0);
+        for piece in pieces(0..target.photos() as u32) {
+            if self.mark(target, &piece) == 0 {
+                continue;
+            }
+            let first = piece.start / BLOCK * BLOCK;
+            for (block, &wanted) in self.wanted.iter().enumerate() {
+                each(wanted, |at| self.picked.push((first + block * BLOCK + at) as u32));
+            }
+            for &row in &self.picked[self.bases.len()..] {
+                while row >= rows.end {
+                    rows = shard.list(next)?;
+                    base = self.coarse.product(shard, target.query, next);
+                    next += 1;
+                }
+                self.bases.push(base);
+            }
+            if self.picked.len() >= BLOCKS * BLOCK {
+                passing += self.score_bases(target);
+            }
         }
-        take = take.saturating_mul(4).min(photos);
+        passing += self.score_bases(target);
+        Ok(Some(passing))
+    }
+
+    /// Scores the picked photos with their bases and forgets them; returns how many there were.
+    fn score_bases(&mut self, target: &Target<'_>) -> usize {
+        let bases = std::mem::take(&mut self.bases);
+        self.score_picked(target, |at| bases[at]);
+        self.bases = bases;
+        self.bases.clear();
+        let scored = self.picked.len();
+        self.picked.clear();
+        scored
+    }
+
+    /// Scans the lists near the query and scores the likely ones again; returns how many photos passed the filter if
+    /// none can have been missed.
+    fn scan_lists(&mut self, target: &Target<'_>, plan: &Plan) -> Result<Option<usize>, ShardError> {
+        let Target { shard, kernels, query, .. } = *target;
+        let lists = shard.index().lists as usize;
+        self.likely.reset(plan.rerank);
+        self.table.set(target.turned);
+        // With a filter it shows only on the way how many lists it takes.
+        let ranked = if target.predicate.is_some() { usize::MAX } else { plan.probes };
+        self.coarse.rank(shard, query, kernels, ranked);
+        let (mut done, mut passing) = (0, 0);
+        let mut quota = plan.quota;
+        while done < self.coarse.len() && (done < plan.probes || passing < quota) {
+            let to = if done < plan.probes { plan.probes } else { done + done / 2 + 1 };
+            for probe in self.coarse.probes(shard, query, kernels, done, to) {
+                passing += self.scan_list(target, shard.list(probe.list)?, probe.product);
+            }
+            if done == 0 {
+                quota = plan.quota_after(passing);
+            }
+            done = to.min(self.coarse.len());
+        }
+        let all = done >= lists && passing <= plan.rerank;
+        self.rerank(target);
+        Ok(all.then_some(passing))
+    }
+
+    /// Estimates the photos of a list; returns how many pass the filter.
+    fn scan_list(&mut self, target: &Target<'_>, list: Range<u32>, product: f32) -> usize {
+        let (shard, index) = (target.shard, target.shard.index());
+        let block_len = shard.block_len();
+        let mut passing = 0;
+        for rows in pieces(list) {
+            passing += self.mark(target, &rows);
+            let blocks = rows.start / BLOCK..rows.end.div_ceil(BLOCK);
+            let Some(bytes) = shard.scan_blocks().get(blocks.start * block_len..blocks.end * block_len) else {
+                continue;
+            };
+            self.estimates.resize(blocks.len() * BLOCK, 0.0);
+            self.above.resize(blocks.len(), 0);
+            let scan = Scan {
+                table: self.table.bytes(),
+                gain: index.slope_unit * self.table.unit(),
+                shift: index.slope_unit * self.table.base(),
+                offset_unit: index.offset_unit,
+                base: product + index.offset_origin,
+                threshold: self.likely.threshold(),
+            };
+            target.kernels.scan(bytes, &self.wanted, &scan, &mut self.estimates, &mut self.above);
+            let first = blocks.start * BLOCK;
+            for (block, &above) in self.above.iter().enumerate() {
+                each(above, |at| {
+                    let at = block * BLOCK + at;
+                    self.likely.push(self.estimates[at], (first + at) as u32, product);
+                });
+            }
+        }
+        passing
+    }
+
+    /// Scores the likely photos by their codes.
+    fn rerank(&mut self, target: &Target<'_>) {
+        let mut likely = std::mem::take(&mut self.likely);
+        let items = likely.best();
+        self.picked.clear();
+        self.picked.extend(items.iter().map(|item| item.row()));
+        self.score_picked(target, |at| items[at].base);
+        self.likely = likely;
+    }
+
+    /// Scores the picked photos, given the products of the query and their lists' centres.
+    fn score_picked(&mut self, target: &Target<'_>, base: impl Fn(usize) -> f32) {
+        let (codes, scales) = (target.shard.codes(), target.shard.code_scales());
+        let (blocks, block_len) = (target.shard.scan_blocks(), target.shard.block_len());
+        let words = target.query.values().len() / 32;
+        let signs_len = sign::signs_len(target.turned.len());
+        self.signs.resize(self.picked.len() * words, 0);
+        for (&row, into) in self.picked.iter().zip(self.signs.chunks_exact_mut(words)) {
+            let block = blocks.get(row as usize / BLOCK * block_len..).unwrap_or_default();
+            let signs = block.get(..signs_len).unwrap_or_default();
+            sign::take(signs, row as usize % BLOCK, into);
+        }
+        self.products.resize(self.picked.len(), 0);
+        let query = target.query.values();
+        target.kernels.dot_signed(codes, &self.signs, query, &self.picked, &mut self.products);
+        let gain = target.gain();
+        for (at, (&row, &product)) in self.picked.iter().zip(&self.products).enumerate() {
+            let scale = scales.get(row as usize).copied().unwrap_or(0);
+            let score = base(at) + product as f32 * (f32::from(scale) * gain);
+            self.best.push(score.min(1.0), row, 0.0);
+        }
+    }
+
+    /// Marks which photos of the blocks around `rows` are among them and pass the filter; returns their number.
+    fn mark(&mut self, target: &Target<'_>, rows: &Range<usize>) -> usize {
+        self.wanted.clear();
+        let mut passing = 0;
+        for block in rows.start / BLOCK..rows.end.div_ceil(BLOCK) {
+            let first = block * BLOCK;
+            let (from, to) = (rows.start.max(first) - first, rows.end.min(first + BLOCK) - first);
+            let inside = u32::MAX << from & u32::MAX >> (BLOCK - to);
+            let wanted = match target.predicate {
+                None => inside,
+                Some(predicate) => inside & predicate.mask(first, (target.photos() - first).min(BLOCK)),
+            };
+            passing += wanted.count_ones() as usize;
+            self.wanted.push(wanted);
+        }
+        passing
     }
 }
 
-/// The `take` best photos that pass the filter, best first.
-fn best_photos(
-    shard: &Shard,
-    query: &vector::Code,
-    predicate: Option<&Predicate<'_>>,
-    take: usize,
-) -> Result<Vec<Candidate>, ShardError> {
-    let dim = query.values.len();
-    let mut best: BinaryHeap<Worst> = BinaryHeap::with_capacity(take + 1);
-    if take == 0 {
-        return Ok(Vec::new());
+impl Target<'_> {
+    fn photos(&self) -> usize {
+        self.shard.header().photo_count as usize
     }
-    for (row, (code, &factor)) in shard.codes().chunks_exact(dim).zip(shard.factors()).enumerate() {
-        if predicate.is_some_and(|predicate| !predicate.holds(row)) {
-            continue;
-        }
-        let score = vector::cosine(vector::dot(&query.values, code), query.factor, factor);
-        // A damaged factor may be anything; what is not a number has no place in an order.
-        if !score.is_finite() || (best.len() == take && best.peek().is_some_and(|worst| score < worst.0.score)) {
-            continue;
-        }
-        let photo = PhotoRow(row as u32);
-        best.push(Worst(Candidate { score, listing: shard.listing_of(photo)?, photo }));
-        if best.len() > take {
-            best.pop();
-        }
+}
+
+/// A list's rows in pieces of at most 64 blocks.
+fn pieces(list: Range<u32>) -> impl Iterator<Item = Range<usize>> {
+    let (start, end) = (list.start as usize, list.end as usize);
+    let mut from = start;
+    std::iter::from_fn(move || {
+        let to = ((from / BLOCK + BLOCKS) * BLOCK).min(end);
+        let piece = from..to;
+        from = to;
+        (piece.start < piece.end).then_some(piece)
+    })
+}
+
+/// Calls `of` with the place of each one in a mask.
+#[inline]
+fn each(mut mask: u32, mut of: impl FnMut(usize)) {
+    while mask != 0 {
+        of(mask.trailing_zeros() as usize);
+        mask &= mask - 1;
     }
-    Ok(best.into_sorted_vec().into_iter().map(|worst| worst.0).collect())
 }

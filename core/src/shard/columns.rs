@@ -19,7 +19,7 @@ pub enum Column<'a> {
     /// `values[row]` is 0 for a photo without a value, else 1 + the position in `words`.
     Word {
         /// One code a photo.
-        values: &'a [u32],
+        values: WordCodes<'a>,
         /// The words, sorted by their bytes.
         words: Words<'a>,
     },
@@ -28,6 +28,51 @@ pub enum Column<'a> {
         /// One number a photo.
         values: &'a [f64],
     },
+}
+
+/// The word of each photo, as narrow as the number of words allows.
+#[derive(Debug, Clone, Copy)]
+pub enum WordCodes<'a> {
+    /// At most 255 words.
+    One(&'a [u8]),
+    /// At most 65,535 words.
+    Two(&'a [u16]),
+    /// More.
+    Four(&'a [u32]),
+}
+
+impl<'a> WordCodes<'a> {
+    /// Bytes of a code in a column of so many words.
+    pub(super) fn width(words: usize) -> usize {
+        match words {
+            0..=0xff => 1,
+            0x100..=0xffff => 2,
+            _ => 4,
+        }
+    }
+
+    pub(super) fn read(section: &'a [u8], words: usize) -> Result<Self, String> {
+        match WordCodes::width(words) {
+            1 => Ok(WordCodes::One(section)),
+            2 => bytemuck::try_cast_slice(section).map(WordCodes::Two).map_err(|e| e.to_string()),
+            _ => bytemuck::try_cast_slice(section).map(WordCodes::Four).map_err(|e| e.to_string()),
+        }
+    }
+
+    #[cfg(feature = "build")]
+    pub(super) fn write(codes: &[u32], words: usize) -> Vec<u8> {
+        let width = WordCodes::width(words);
+        codes.iter().flat_map(|code| code.to_le_bytes().into_iter().take(width)).collect()
+    }
+
+    /// The code of a photo; 0 beyond the end.
+    pub fn get(&self, row: usize) -> u32 {
+        match self {
+            WordCodes::One(codes) => codes.get(row).map_or(0, |&code| code.into()),
+            WordCodes::Two(codes) => codes.get(row).map_or(0, |&code| code.into()),
+            WordCodes::Four(codes) => codes.get(row).copied().unwrap_or(0),
+        }
+    }
 }
 
 /// The sorted words of a column: `count` as `u32`, `count + 1` offsets as `u32`, then the UTF-8 bytes.

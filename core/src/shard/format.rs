@@ -7,12 +7,12 @@ use crate::error::ShardError;
 use crate::ids::{CatalogId, ModelId};
 
 /// The format version that is written.
-pub const FORMAT_WRITTEN: u32 = 1;
+pub const FORMAT_WRITTEN: u32 = 2;
 /// The oldest reader, by the format version that it knows, that may read what is written.
 #[cfg(feature = "build")]
-pub(super) const OLDEST_READER: u32 = 1;
+pub(super) const OLDEST_READER: u32 = 2;
 /// The oldest format version that is still read.
-pub const FORMAT_OLDEST_READ: u32 = 1;
+pub const FORMAT_OLDEST_READ: u32 = 2;
 
 pub(super) const MAGIC: [u8; 8] = *b"MAGPIE\x1a\n";
 /// Header and section table together: one page.
@@ -28,15 +28,16 @@ pub(super) const ALIGN: u64 = 64;
 pub(super) const PAGE_ALIGN: u64 = 16 << 10;
 /// Most filter columns; leaves room in the table for the sections of later versions.
 pub const MAX_COLUMNS: usize = 16;
+/// Kinds of sections.
+const KINDS: usize = 18;
 /// Largest schema, in bytes.
 pub(super) const MAX_SCHEMA: u64 = 1 << 20;
 
-/// What a section holds. The numbers are part of the format.
+/// What a section holds. The numbers are part of the format; 3 was the factors of format 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Schema = 1,
     Codes = 2,
-    Factors = 3,
     PhotoListings = 4,
     PhotoOrdinals = 5,
     ColumnValues = 6,
@@ -44,45 +45,51 @@ pub(super) enum Kind {
     MetadataDictionary = 8,
     MetadataIndex = 9,
     MetadataBlocks = 10,
+    Index = 11,
+    ListStarts = 12,
+    ListBiases = 13,
+    Centroids = 14,
+    CentroidGraph = 15,
+    ScanBlocks = 16,
+    CodeScales = 17,
+    ThumbnailEnds = 18,
+    Thumbnails = 19,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 10] = [
-        Kind::Schema,
-        Kind::Codes,
-        Kind::Factors,
-        Kind::PhotoListings,
-        Kind::PhotoOrdinals,
-        Kind::ColumnValues,
-        Kind::ColumnWords,
-        Kind::MetadataDictionary,
-        Kind::MetadataIndex,
-        Kind::MetadataBlocks,
+    const NAMES: [(Kind, &'static str); KINDS] = [
+        (Kind::Schema, "schema"),
+        (Kind::Codes, "codes"),
+        (Kind::PhotoListings, "photo listings"),
+        (Kind::PhotoOrdinals, "photo ordinals"),
+        (Kind::ColumnValues, "column values"),
+        (Kind::ColumnWords, "column words"),
+        (Kind::MetadataDictionary, "metadata dictionary"),
+        (Kind::MetadataIndex, "metadata index"),
+        (Kind::MetadataBlocks, "metadata blocks"),
+        (Kind::Index, "index"),
+        (Kind::ListStarts, "list starts"),
+        (Kind::ListBiases, "list biases"),
+        (Kind::Centroids, "centroids"),
+        (Kind::CentroidGraph, "centroid graph"),
+        (Kind::ScanBlocks, "scan blocks"),
+        (Kind::CodeScales, "code scales"),
+        (Kind::ThumbnailEnds, "thumbnail ends"),
+        (Kind::Thumbnails, "thumbnails"),
     ];
 
     pub(super) fn from_number(number: u32) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|&kind| kind as u32 == number)
+        Kind::NAMES.into_iter().map(|(kind, _)| kind).find(|&kind| kind as u32 == number)
     }
 
     pub(super) fn name(self) -> &'static str {
-        match self {
-            Kind::Schema => "schema",
-            Kind::Codes => "codes",
-            Kind::Factors => "factors",
-            Kind::PhotoListings => "photo listings",
-            Kind::PhotoOrdinals => "photo ordinals",
-            Kind::ColumnValues => "column values",
-            Kind::ColumnWords => "column words",
-            Kind::MetadataDictionary => "metadata dictionary",
-            Kind::MetadataIndex => "metadata index",
-            Kind::MetadataBlocks => "metadata blocks",
-        }
+        Kind::NAMES.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
-    /// Where the section may start.
+    /// Where the section may start: what starts a part with a use of its own starts a page.
     pub(super) fn align(self) -> u64 {
         match self {
-            Kind::Codes | Kind::MetadataBlocks => PAGE_ALIGN,
+            Kind::Index | Kind::Codes | Kind::MetadataBlocks | Kind::Thumbnails => PAGE_ALIGN,
             _ => ALIGN,
         }
     }
@@ -168,8 +175,8 @@ pub(super) struct ColumnSpec {
     pub(super) kind: super::columns::ColumnKind,
 }
 
-// The eight sections of every shard and two a column: a writer cannot run out of room.
-const _: () = assert!(8 + 2 * MAX_COLUMNS <= MAX_SECTIONS);
+// All other sections once and two a column: a writer cannot run out of room.
+const _: () = assert!(KINDS - 2 + 2 * MAX_COLUMNS <= MAX_SECTIONS);
 
 /// Writes header and table into their page.
 #[cfg(feature = "build")]

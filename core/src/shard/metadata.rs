@@ -43,26 +43,6 @@ pub struct Record {
 }
 
 impl Record {
-    #[cfg(feature = "build")]
-    pub(super) fn encode(&self) -> Option<Vec<u8>> {
-        use super::format::put_varint;
-        let mut bytes = Vec::new();
-        let text = |bytes: &mut Vec<u8>, text: &str| {
-            put_varint(bytes, u32::try_from(text.len()).ok()?);
-            bytes.extend(text.as_bytes());
-            Some(())
-        };
-        text(&mut bytes, &self.id)?;
-        put_varint(&mut bytes, u32::try_from(self.photos.len()).ok()?);
-        for value in self.photos.iter().chain(&self.values) {
-            text(&mut bytes, value)?;
-        }
-        let mut record = Vec::with_capacity(bytes.len() + 3);
-        put_varint(&mut record, u32::try_from(bytes.len()).ok()?);
-        record.extend(bytes);
-        (record.len() <= RECORD_LIMIT).then_some(record)
-    }
-
     fn decode(mut bytes: &[u8], fields: usize) -> Option<Record> {
         // Short texts take far more memory than bytes: without the two limits a small file could ask for much.
         if bytes.len() > RECORD_LIMIT {
@@ -74,6 +54,38 @@ impl Record {
         let values = (0..fields).map(|_| take_text(&mut bytes)).collect::<Option<Vec<_>>>()?;
         bytes.is_empty().then_some(Record { id, photos, values })
     }
+}
+
+/// The record of a listing whose values are [`texts`] already; `None` where a length does not fit.
+#[cfg(feature = "build")]
+pub(super) fn encode(id: &str, photos: &[String], values: &[u8]) -> Option<Vec<u8>> {
+    use super::format::put_varint;
+    let mut body = texts([id].into_iter())?;
+    put_varint(&mut body, u32::try_from(photos.len()).ok()?);
+    body.extend(texts(photos.iter().map(String::as_str))?);
+    body.extend(values);
+    let mut record = Vec::with_capacity(body.len() + 3);
+    put_varint(&mut record, u32::try_from(body.len()).ok()?);
+    record.extend(body);
+    Some(record)
+}
+
+/// Texts with their lengths, one behind the other; `None` where a length does not fit.
+#[cfg(feature = "build")]
+pub(crate) fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for text in texts {
+        super::format::put_varint(&mut bytes, u32::try_from(text.len()).ok()?);
+        bytes.extend(text.as_bytes());
+    }
+    Some(bytes)
+}
+
+/// The text at a place among [`texts`].
+#[cfg(feature = "build")]
+pub(crate) fn text_at(mut texts: &[u8], at: usize) -> &str {
+    let found = (0..=at).map_while(|_| take(&mut texts)).nth(at);
+    found.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
 }
 
 fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {

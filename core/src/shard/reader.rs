@@ -1,13 +1,15 @@
 //! Opening a shard and the views of its sections.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use zstd::bulk::Decompressor;
 use zstd::dict::DecoderDictionary;
 
-use super::columns::{Column, ColumnKind, Words};
+use super::columns::{Column, ColumnKind, WordCodes, Words};
 use super::format::{Entry, Header, Kind, MAX_COLUMNS, MAX_SCHEMA, Schema, SectionInfo, decode_header};
+use super::index::{self, BLOCK, Graph, Index};
 use super::metadata::{BlockReader, IndexEntry, Record};
 use super::source::Source;
 use crate::error::{Result, ShardError};
@@ -22,6 +24,9 @@ pub struct Shard {
     header: Header,
     pub(super) entries: Vec<Entry>,
     schema: Schema,
+    index: Index,
+    /// Where the sections lie that are there once, by their kinds.
+    places: [Option<(usize, usize)>; 32],
     dictionary: OnceLock<Result<Option<DecoderDictionary<'static>>, ShardError>>,
 }
 
@@ -35,6 +40,15 @@ impl Shard {
         Ok(Shard::new(Source::map(path.as_ref())?)?)
     }
 
+    /// Reads the file into memory instead of mapping it: for files that others may shorten or overwrite while they are
+    /// used, which would end a process that maps them.
+    ///
+    /// # Errors
+    /// As [`Shard::open`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Shard> {
+        Ok(Shard::new(Source::read(path.as_ref())?)?)
+    }
+
     /// A shard in memory; the bytes are copied.
     ///
     /// # Errors
@@ -45,9 +59,18 @@ impl Shard {
 
     fn new(source: Source) -> Result<Shard, ShardError> {
         let (header, entries) = decode_header(source.bytes())?;
-        let mut shard = Shard { source, header, entries, schema: Schema::default(), dictionary: OnceLock::new() };
+        let (schema, index) = (Schema::default(), bytemuck::Zeroable::zeroed());
+        let mut shard =
+            Shard { source, header, entries, schema, index, places: [None; 32], dictionary: OnceLock::new() };
+        for entry in shard.entries.iter().filter(|entry| entry.ordinal == 0) {
+            if let Some(place) = shard.places.get_mut(entry.kind as usize) {
+                *place = Some((entry.offset as usize, (entry.offset + entry.len) as usize));
+            }
+        }
         shard.schema = shard.read_schema()?;
+        shard.index = shard.read_index()?;
         shard.check_lengths()?;
+        shard.advise();
         Ok(shard)
     }
 
@@ -88,14 +111,80 @@ impl Shard {
         self.column_at(at).ok()
     }
 
-    /// Int8 codes: `dim` bytes a photo, in the order of rows.
-    pub fn codes(&self) -> &[i8] {
+    /// What the numbers in the lists stand for.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The photos of an inverted list; each list starts where the one before ends.
+    ///
+    /// # Errors
+    /// [`ShardError::Invalid`] where there is no such list or the file is damaged.
+    pub fn list(&self, list: u32) -> Result<Range<u32>, ShardError> {
+        let starts = self.view(Kind::ListStarts);
+        index::list(starts, list, self.header.photo_count)
+            .ok_or_else(|| invalid(Kind::ListStarts, format!("list {list} does not lie among the photos")))
+    }
+
+    /// Where each list starts, and a last entry where all end. Not checked: see [`Shard::list`].
+    pub fn list_starts(&self) -> &[u32] {
+        self.view(Kind::ListStarts)
+    }
+
+    /// For each list what is added to the product of query and centroid to rank it.
+    pub fn list_biases(&self) -> &[f32] {
+        self.view(Kind::ListBiases)
+    }
+
+    /// The centres of the lists: [`Shard::stride`] bytes each.
+    pub fn centroids(&self) -> &[i8] {
+        self.view(Kind::Centroids)
+    }
+
+    /// The graph over the centroids.
+    pub fn graph(&self) -> Graph<'_> {
+        // Its counts were checked on opening.
+        Graph::read(self.view(Kind::CentroidGraph), self.index.lists).unwrap_or_default()
+    }
+
+    /// Sign codes of 32 photos each, of [`Shard::block_len`] bytes, in the order of rows.
+    pub fn scan_blocks(&self) -> &[u8] {
+        self.view(Kind::ScanBlocks)
+    }
+
+    /// Bytes of a scan block.
+    pub fn block_len(&self) -> usize {
+        index::block_len(self.header.dim)
+    }
+
+    /// Sizes of the residuals' coordinates: [`Shard::stride`] bytes a photo, in the order of rows. Their signs are in
+    /// the scan blocks.
+    pub fn codes(&self) -> &[u8] {
         self.view(Kind::Codes)
     }
 
-    /// The factor of each photo's code, see [`vector`](crate::vector).
-    pub fn factors(&self) -> &[f32] {
-        self.view(Kind::Factors)
+    /// Bytes of an int8 code: the dimension and padding.
+    pub fn stride(&self) -> usize {
+        index::stride(self.header.dim)
+    }
+
+    /// The scale of each photo's code, in steps of [`Index::scale_unit`].
+    pub fn code_scales(&self) -> &[u16] {
+        self.view(Kind::CodeScales)
+    }
+
+    /// The thumbnail of a photo: JPEG bytes. `None` where it has none, or the file is damaged.
+    pub fn thumbnail(&self, photo: PhotoRow) -> Option<&[u8]> {
+        let ends = self.thumbnail_ends();
+        let end = *ends.get(photo.0 as usize)?;
+        let start = photo.0.checked_sub(1).map_or(Some(0), |before| ends.get(before as usize).copied())?;
+        let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
+        self.view::<u8>(Kind::Thumbnails).get(range).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Whether the shard has thumbnails.
+    pub fn has_thumbnails(&self) -> bool {
+        self.places[Kind::ThumbnailEnds as usize].is_some()
     }
 
     /// The listing of a photo.
@@ -115,6 +204,40 @@ impl Shard {
         self.photo_ordinals().get(photo.0 as usize).copied().unwrap_or(0)
     }
 
+    /// The photos of a listing, in the order of its record. Looks through all photos: for a listing that someone chose.
+    ///
+    /// # Errors
+    /// [`ShardError::Invalid`] where there is no such listing.
+    pub fn photos_of(&self, listing: ListingRow) -> Result<Vec<PhotoRow>, ShardError> {
+        if listing.0 >= self.header.listing_count {
+            let detail = format!("listing {} of {}", listing.0, self.header.listing_count);
+            return Err(invalid(Kind::PhotoListings, detail));
+        }
+        let rows = (0..).zip(self.photo_listings()).filter(|(_, row)| **row == listing.0);
+        let mut photos: Vec<PhotoRow> = rows.map(|(photo, _)| PhotoRow(photo)).collect();
+        photos.sort_by_key(|&photo| (self.ordinal_of(photo), photo));
+        Ok(photos)
+    }
+
+    /// The listing with an id; `None` where the shard has none.
+    ///
+    /// # Errors
+    /// [`ShardError::Invalid`] where the file is damaged.
+    pub fn find_listing(&self, id: &str) -> Result<Option<ListingRow>, ShardError> {
+        let mut reader = self.block_reader()?;
+        let (mut low, mut high) = (0, self.header.listing_count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let record = reader.record(middle).map_err(|e| invalid(Kind::MetadataBlocks, e))?;
+            match record.id.as_str().cmp(id) {
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+                std::cmp::Ordering::Equal => return Ok(Some(ListingRow(middle))),
+            }
+        }
+        Ok(None)
+    }
+
     /// Decompresses the metadata of listings, in the order asked.
     ///
     /// # Errors
@@ -124,8 +247,13 @@ impl Shard {
         rows.iter().map(|row| reader.record(row.0).map_err(|e| invalid(Kind::MetadataBlocks, e))).collect()
     }
 
-    pub(super) fn photo_listings(&self) -> &[u32] {
+    /// The listing row of each photo. Not checked: see [`Shard::listing_of`].
+    pub fn photo_listings(&self) -> &[u32] {
         self.view(Kind::PhotoListings)
+    }
+
+    pub(super) fn thumbnail_ends(&self) -> &[u64] {
+        self.view(Kind::ThumbnailEnds)
     }
 
     pub(super) fn photo_ordinals(&self) -> &[u16] {
@@ -145,7 +273,8 @@ impl Shard {
             ColumnKind::Word => {
                 let words = Words::read(self.section(Kind::ColumnWords, ordinal)?);
                 let words = words.map_err(|e| invalid(Kind::ColumnWords, e))?;
-                Column::Word { values: bytemuck::try_cast_slice(values).map_err(cast)?, words }
+                let values = WordCodes::read(values, words.len()).map_err(|e| invalid(Kind::ColumnValues, e))?;
+                Column::Word { values, words }
             }
         })
     }
@@ -190,26 +319,54 @@ impl Shard {
         Ok(schema)
     }
 
+    fn read_index(&self) -> Result<Index, ShardError> {
+        let bytes = self.section(Kind::Index, 0)?;
+        let index: Index = bytemuck::try_pod_read_unaligned(bytes)
+            .map_err(|_| invalid(Kind::Index, format!("{} bytes, expected {}", bytes.len(), size_of::<Index>())))?;
+        index.check(self.header.photo_count, self.header.dim).map_err(|e| invalid(Kind::Index, e))?;
+        Ok(index)
+    }
+
     /// After this every view has the length that its users count on.
     fn check_lengths(&self) -> Result<(), ShardError> {
         let photos = u64::from(self.header.photo_count);
+        let lists = u64::from(self.index.lists);
         let expect = |kind: Kind, ordinal: u32, expected: u64| {
             let found = self.section(kind, ordinal)?.len() as u64;
             if found == expected {
                 return Ok(());
             }
-            Err(invalid(kind, format!("{found} bytes, expected {expected} for {photos} photos")))
+            Err(invalid(kind, format!("{found} bytes, expected {expected} for {photos} photos in {lists} lists")))
         };
-        expect(Kind::Codes, 0, photos * u64::from(self.header.dim))?;
-        expect(Kind::Factors, 0, photos * 4)?;
+        let stride = self.stride() as u64;
+        expect(Kind::ListStarts, 0, (lists + 1) * 4)?;
+        expect(Kind::ListBiases, 0, lists * 4)?;
+        expect(Kind::Centroids, 0, lists * stride)?;
+        expect(Kind::ScanBlocks, 0, photos.div_ceil(BLOCK as u64) * self.block_len() as u64)?;
+        expect(Kind::CodeScales, 0, photos * 2)?;
+        expect(Kind::Codes, 0, photos * stride)?;
         expect(Kind::PhotoListings, 0, photos * 4)?;
         expect(Kind::PhotoOrdinals, 0, photos * 2)?;
+        let graph = self.section(Kind::CentroidGraph, 0)?;
+        let graph = bytemuck::try_cast_slice(graph).map_err(|e| invalid(Kind::CentroidGraph, e.to_string()))?;
+        Graph::read(graph, self.index.lists).map_err(|e| invalid(Kind::CentroidGraph, e))?;
+        if self.has_thumbnails() || self.places[Kind::Thumbnails as usize].is_some() {
+            expect(Kind::ThumbnailEnds, 0, photos * 8)?;
+            let (end, bytes) = (self.thumbnail_ends().last(), self.section(Kind::Thumbnails, 0)?.len() as u64);
+            if end.copied().unwrap_or(0) != bytes {
+                return Err(invalid(Kind::ThumbnailEnds, format!("they end at {end:?} of {bytes} bytes")));
+            }
+        }
         for (at, column) in self.schema.columns.iter().enumerate() {
+            let ordinal = at as u32;
             let width = match column.kind {
-                ColumnKind::Word => 4,
                 ColumnKind::Number => 8,
+                ColumnKind::Word => {
+                    let words = Words::read(self.section(Kind::ColumnWords, ordinal)?);
+                    WordCodes::width(words.map_err(|e| invalid(Kind::ColumnWords, e))?.len()) as u64
+                }
             };
-            expect(Kind::ColumnValues, at as u32, photos * width)?;
+            expect(Kind::ColumnValues, ordinal, photos * width)?;
             self.column_at(at)?;
         }
         self.section(Kind::MetadataDictionary, 0)?;
@@ -236,7 +393,25 @@ impl Shard {
 
     /// A section as numbers; empty where it is missing or cut off, which `check_lengths` has ruled out.
     fn view<T: bytemuck::Pod>(&self, kind: Kind) -> &[T] {
-        self.section(kind, 0).ok().and_then(|bytes| bytemuck::try_cast_slice(bytes).ok()).unwrap_or_default()
+        let bytes = self.places[kind as usize].and_then(|(from, to)| self.bytes().get(from..to));
+        bytes.and_then(|bytes| bytemuck::try_cast_slice(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Tells the system how the mapped sections will be used: what every search reads, and what it reads here and
+    /// there.
+    fn advise(&self) {
+        for entry in &self.entries {
+            let range = entry.offset as usize..(entry.offset + entry.len) as usize;
+            match Kind::from_number(entry.kind) {
+                Some(Kind::Codes | Kind::MetadataBlocks | Kind::Thumbnails) => self.source.will_pick(range),
+                Some(
+                    Kind::ListStarts | Kind::ListBiases | Kind::Centroids | Kind::CentroidGraph | Kind::ScanBlocks,
+                ) => {
+                    self.source.will_need(range);
+                }
+                _ => {}
+            }
+        }
     }
 
     fn read_dictionary(&self) -> Result<Option<DecoderDictionary<'static>>, ShardError> {

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 use memmap2::Mmap;
@@ -32,6 +34,34 @@ impl Source {
         // renaming it over the old name, which leaves the mapped one as it was (SHARD_FORMAT.md, "Changing a shard").
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
         Ok(Source::Mapped(map))
+    }
+
+    /// Reads a file into memory. A file that changes meanwhile gives some mixture, which the checks that follow judge.
+    pub(super) fn read(path: &Path) -> Result<Source> {
+        let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let len = file.metadata().map_err(|e| Error::io(path, e))?.len();
+        let too_long = |e: std::num::TryFromIntError| Error::io(path, std::io::Error::other(e));
+        let len = usize::try_from(len).map_err(too_long)?;
+        let mut units = vec![Unit([0; 64]); len.div_ceil(64)];
+        let bytes: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut units)[..len];
+        file.read_exact(bytes).map_err(|e| Error::io(path, e))?;
+        Ok(Source::Owned(len, units))
+    }
+
+    /// Says that a range will be read soon: a hint.
+    pub(super) fn will_need(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Source::Mapped(map) = self {
+            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
+        }
+    }
+
+    /// Says that a range will be read here and there, so that reading ahead is of no use: a hint.
+    pub(super) fn will_pick(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Source::Mapped(map) = self {
+            let _ = map.advise_range(memmap2::Advice::Random, range.start, range.len());
+        }
     }
 
     /// Copies bytes that came from elsewhere, e.g. an app's compressed asset.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::columns::Column;
 use super::format::{HEADER_LEN, Kind};
+use super::index::{BLOCK, sign, signs_len};
 use super::reader::{Shard, invalid};
 use crate::error::ShardError;
 
@@ -27,6 +28,7 @@ impl Shard {
     /// The first thing that is wrong, with the section's name.
     pub fn verify(&self) -> Result<VerifyReport, ShardError> {
         self.verify_bytes()?;
+        self.verify_index()?;
         self.verify_photos()?;
         self.verify_columns()?;
         self.verify_listings()?;
@@ -59,21 +61,50 @@ impl Shard {
         zero(end, self.bytes().len(), "the end of the file")
     }
 
+    fn verify_index(&self) -> Result<(), ShardError> {
+        let index = self.index();
+        let (starts, photos) = (self.list_starts(), self.header().photo_count);
+        if starts.first() != Some(&0) || !starts.is_sorted() || starts.last() != Some(&photos) {
+            return Err(invalid(Kind::ListStarts, format!("they do not rise from 0 to {photos}")));
+        }
+        if let Some(list) = self.list_biases().iter().position(|bias| !bias.is_finite()) {
+            return Err(invalid(Kind::ListBiases, format!("list {list} has {}", self.list_biases()[list])));
+        }
+        if self.centroids().contains(&i8::MIN) {
+            return Err(invalid(Kind::Centroids, "-128, expected -127 to 127".to_owned()));
+        }
+        self.graph().check().map_err(|e| invalid(Kind::CentroidGraph, e))?;
+        match index.budgets.iter().find(|budget| budget.probes > index.lists || budget.rerank > photos) {
+            Some(budget) => Err(invalid(Kind::Index, format!("a budget of {budget:?} lists and photos"))),
+            None => Ok(()),
+        }
+    }
+
+    /// What stands for no coordinate and no photo is zero; listings and thumbnails are there.
     fn verify_photos(&self) -> Result<(), ShardError> {
-        let dim = self.header().dim as usize;
-        let codes = self.codes().chunks_exact(dim).zip(self.factors());
-        for (row, (code, &factor)) in codes.enumerate() {
-            if code.contains(&i8::MIN) {
-                return Err(invalid(Kind::Codes, format!("photo {row} has -128, expected -127 to 127")));
+        let (dim, photos) = (self.header().dim as usize, self.header().photo_count as usize);
+        for (row, code) in self.codes().chunks_exact(self.stride()).enumerate() {
+            if code.iter().skip(dim).any(|&c| c != 0) {
+                return Err(invalid(Kind::Codes, format!("photo {row} has more than {dim} coordinates")));
             }
-            let square: i64 = code.iter().map(|&c| i64::from(c) * i64::from(c)).sum();
-            let expected = (1.0 / (square as f64).sqrt()) as f32;
-            if factor.to_bits() != expected.to_bits() || !factor.is_finite() {
-                return Err(invalid(Kind::Factors, format!("photo {row} has {factor}, its code gives {expected}")));
+        }
+        let coordinates = signs_len(self.header().dim) / 4;
+        for (block, bytes) in self.scan_blocks().chunks_exact(self.block_len()).enumerate() {
+            let padding = (0..BLOCK).filter_map(|at| match block * BLOCK + at < photos {
+                true => (dim..coordinates).find(|&c| sign(bytes, at, c)),
+                false => (0..coordinates).find(|&c| sign(bytes, at, c)),
+            });
+            if let Some(coordinate) = padding.into_iter().next() {
+                let detail = format!("block {block} has signs for coordinate {coordinate} of what is not there");
+                return Err(invalid(Kind::ScanBlocks, detail));
             }
         }
         for row in 0..self.header().photo_count {
             self.listing_of(crate::ids::PhotoRow(row))?;
+        }
+        let ends = self.thumbnail_ends();
+        if !ends.is_sorted() {
+            return Err(invalid(Kind::ThumbnailEnds, "they do not rise".to_owned()));
         }
         Ok(())
     }
@@ -91,8 +122,9 @@ impl Shard {
                 },
             };
             words.check().map_err(|e| invalid(Kind::ColumnWords, format!("{name}: {e}")))?;
-            if let Some(row) = values.iter().position(|&code| code as usize > words.len()) {
-                let detail = format!("{name}: photo {row} has word {} of {}", values[row], words.len());
+            let photos = self.header().photo_count as usize;
+            if let Some(row) = (0..photos).find(|&row| values.get(row) as usize > words.len()) {
+                let detail = format!("{name}: photo {row} has word {} of {}", values.get(row), words.len());
                 return Err(invalid(Kind::ColumnValues, detail));
             }
         }

@@ -4,12 +4,16 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::columns::{ColumnKind, Words};
+use rayon::prelude::*;
+
+use super::columns::{ColumnKind, WordCodes, Words};
 use super::format::{
     ALIGN, ColumnSpec, Entry, FORMAT_WRITTEN, HEADER_LEN, Header, Kind, MAX_COLUMNS, MAX_SCHEMA, OLDEST_READER, Schema,
     encode_header,
 };
-use super::metadata::{BLOCK_LIMIT, BLOCK_TARGET, IndexEntry, Record};
+use super::index::{Budget, Graph, Index, RECALLS};
+use super::metadata::{BLOCK_LIMIT, BLOCK_TARGET, IndexEntry, RECORD_LIMIT, encode};
+use super::reader::Shard;
 use crate::error::{Error, Result, ShardError};
 use crate::ids::{CatalogId, ModelId};
 
@@ -47,27 +51,58 @@ pub(crate) enum ColumnData {
 pub(crate) struct Contents {
     /// Coordinates of an embedding.
     pub(crate) dim: u32,
-    /// `dim` bytes a photo.
-    pub(crate) codes: Vec<i8>,
+    /// What the numbers of the lists stand for.
+    pub(crate) index: Index,
+    /// Where each list starts, and the number of photos.
+    pub(crate) list_starts: Vec<u32>,
+    /// One a list.
+    pub(crate) list_biases: Vec<f32>,
+    /// A code a list.
+    pub(crate) centroids: Vec<i8>,
+    /// For each layer from the top, the links of each node; no layer where there is no graph.
+    pub(crate) graph: Vec<Vec<Vec<u32>>>,
+    /// One for 32 photos.
+    pub(crate) scan_blocks: Vec<u8>,
+    /// A code a photo.
+    pub(crate) codes: Vec<u8>,
     /// One a photo.
-    pub(crate) factors: Vec<f32>,
+    pub(crate) code_scales: Vec<u16>,
     /// Listing row of each photo.
     pub(crate) photo_listings: Vec<u32>,
     /// Place of each photo among its listing's.
     pub(crate) photo_ordinals: Vec<u16>,
+    /// JPEG bytes of each photo, empty for none; no entries where there are no thumbnails at all.
+    pub(crate) thumbnails: Vec<Box<[u8]>>,
     /// Names of a listing's fields.
     pub(crate) fields: Vec<String>,
     /// Filter columns with their names.
     pub(crate) columns: Vec<(String, ColumnData)>,
     /// One a listing, in ascending order of ids.
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<RecordData>,
+}
+
+/// The metadata of a listing, as it will be compressed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RecordData {
+    /// The catalogue's id.
+    pub(crate) id: String,
+    /// Names of its photos.
+    pub(crate) photos: Vec<String>,
+    /// Its values, one behind the other as [`texts`](super::metadata::texts) makes them.
+    pub(crate) values: Box<[u8]>,
 }
 
 /// Writes a shard to `path`: to a temporary name first, synced, then renamed, so that no one ever maps half a file.
+/// `measure` gets the shard once its sections are there, and gives the budgets that its index lacks.
 ///
 /// # Errors
 /// [`Error::Io`], or [`ShardError::Build`] where the contents do not fit the format.
-pub(crate) fn write(path: &Path, identity: &Identity, contents: &Contents) -> Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    identity: &Identity,
+    contents: Contents,
+    measure: impl FnOnce(&Shard) -> Result<[Budget; RECALLS.len()]>,
+) -> Result<()> {
     let build = |detail: String| Error::Shard(ShardError::Build(detail));
     if contents.columns.len() > MAX_COLUMNS {
         let count = contents.columns.len();
@@ -80,21 +115,21 @@ pub(crate) fn write(path: &Path, identity: &Identity, contents: &Contents) -> Re
         format: FORMAT_WRITTEN,
         oldest_reader: OLDEST_READER,
         dim: contents.dim,
-        photo_count: count(contents.factors.len(), "photos")?,
+        photo_count: count(contents.photo_listings.len(), "photos")?,
         listing_count: count(contents.records.len(), "listings")?,
         model_id: identity.model_id,
         catalog_id: CatalogId::of(&identity.catalog),
         sequence: identity.sequence,
         file_len: 0,
     };
-    let schema = serde_json::to_vec(&schema(identity, contents)).map_err(|e| build(e.to_string()))?;
+    let schema = serde_json::to_vec(&schema(identity, &contents)).map_err(|e| build(e.to_string()))?;
     if schema.len() as u64 > MAX_SCHEMA {
         return Err(build(format!("the names of the columns take {} bytes, {MAX_SCHEMA} fit", schema.len())));
     }
     let metadata = Metadata::new(&contents.records).map_err(build)?;
 
     let part = path.with_added_extension("part");
-    let written = write_sections(&part, &mut header, &schema, &metadata, contents)
+    let written = write_sections(&part, &mut header, &schema, metadata, contents, measure)
         .and_then(|()| std::fs::rename(&part, path).map_err(|e| Error::io(path, e)));
     if written.is_err() {
         // Best effort: what matters to the caller is why it failed.
@@ -113,14 +148,23 @@ fn write_sections(
     path: &Path,
     header: &mut Header,
     schema: &[u8],
-    metadata: &Metadata,
-    contents: &Contents,
+    metadata: Metadata,
+    contents: Contents,
+    measure: impl FnOnce(&Shard) -> Result<[Budget; RECALLS.len()]>,
 ) -> Result<()> {
     let build = |detail: String| Error::Shard(ShardError::Build(detail));
     let io = |e| Error::io(path, e);
     let mut out = Sections::create(path).map_err(io)?;
     out.add(Kind::Schema, 0, schema).map_err(io)?;
-    out.add(Kind::Factors, 0, bytemuck::cast_slice(&contents.factors)).map_err(io)?;
+    // What every search reads, then what it reads of those it picked, then the rest.
+    out.add(Kind::Index, 0, bytemuck::bytes_of(&contents.index)).map_err(io)?;
+    out.add(Kind::ListStarts, 0, bytemuck::cast_slice(&contents.list_starts)).map_err(io)?;
+    out.add(Kind::ListBiases, 0, bytemuck::cast_slice(&contents.list_biases)).map_err(io)?;
+    out.add(Kind::Centroids, 0, bytemuck::cast_slice(&contents.centroids)).map_err(io)?;
+    out.add(Kind::CentroidGraph, 0, bytemuck::cast_slice(&Graph::write(&contents.graph))).map_err(io)?;
+    out.add(Kind::ScanBlocks, 0, &contents.scan_blocks).map_err(io)?;
+    out.add(Kind::Codes, 0, &contents.codes).map_err(io)?;
+    out.add(Kind::CodeScales, 0, bytemuck::cast_slice(&contents.code_scales)).map_err(io)?;
     out.add(Kind::PhotoListings, 0, bytemuck::cast_slice(&contents.photo_listings)).map_err(io)?;
     out.add(Kind::PhotoOrdinals, 0, bytemuck::cast_slice(&contents.photo_ordinals)).map_err(io)?;
     for (ordinal, (name, column)) in contents.columns.iter().enumerate() {
@@ -130,17 +174,30 @@ fn write_sections(
                 out.add(Kind::ColumnValues, ordinal, bytemuck::cast_slice(values)).map_err(io)?;
             }
             ColumnData::Word(words, values) => {
+                out.add(Kind::ColumnValues, ordinal, &WordCodes::write(values, words.len())).map_err(io)?;
                 let words = Words::write(words).ok_or_else(|| build(format!("column '{name}': more than 4 GiB")))?;
-                out.add(Kind::ColumnValues, ordinal, bytemuck::cast_slice(values)).map_err(io)?;
                 out.add(Kind::ColumnWords, ordinal, &words).map_err(io)?;
             }
         }
     }
     out.add(Kind::MetadataDictionary, 0, &metadata.dictionary).map_err(io)?;
     out.add(Kind::MetadataIndex, 0, bytemuck::cast_slice(&metadata.index)).map_err(io)?;
-    out.add(Kind::Codes, 0, bytemuck::cast_slice(&contents.codes)).map_err(io)?;
     out.add(Kind::MetadataBlocks, 0, &metadata.blocks).map_err(io)?;
-    out.finish(header).and_then(|file| file.sync_all()).map_err(io)
+    if !contents.thumbnails.is_empty() {
+        let ends = contents.thumbnails.iter().scan(0, |end, bytes| {
+            *end += bytes.len() as u64;
+            Some(*end)
+        });
+        out.add(Kind::ThumbnailEnds, 0, bytemuck::cast_slice(&ends.collect::<Vec<u64>>())).map_err(io)?;
+        out.add_parts(Kind::Thumbnails, 0, contents.thumbnails.iter().map(AsRef::as_ref)).map_err(io)?;
+    }
+    let index = contents.index;
+    // The codes of a large catalogue need not be in memory twice while they are searched.
+    drop((metadata, contents));
+    let budgets = measure(&Shard::open(out.complete(header).map(|()| path).map_err(io)?)?)?;
+    out.replace(Kind::Index, bytemuck::bytes_of(&Index { budgets, ..index })).map_err(io)?;
+    out.complete(header).map_err(io)?;
+    out.file.get_ref().sync_all().map_err(io)
 }
 
 fn schema(identity: &Identity, contents: &Contents) -> Schema {
@@ -179,20 +236,45 @@ impl Sections {
     }
 
     fn add(&mut self, kind: Kind, ordinal: u32, bytes: &[u8]) -> std::io::Result<()> {
+        self.add_parts(kind, ordinal, [bytes].into_iter())
+    }
+
+    fn add_parts<'a>(
+        &mut self,
+        kind: Kind,
+        ordinal: u32,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> std::io::Result<()> {
         self.pad(kind.align())?;
-        let (offset, len, checksum) = (self.end, bytes.len() as u64, *blake3::hash(bytes).as_bytes());
-        self.file.write_all(bytes)?;
-        self.end += len;
+        let (offset, mut hasher) = (self.end, blake3::Hasher::new());
+        for part in parts {
+            hasher.update(part);
+            self.file.write_all(part)?;
+            self.end += part.len() as u64;
+        }
+        let (len, checksum) = (self.end - offset, *hasher.finalize().as_bytes());
         self.entries.push(Entry { kind: kind as u32, ordinal, offset, len, checksum });
         Ok(())
     }
 
-    fn finish(mut self, header: &mut Header) -> std::io::Result<File> {
+    /// Writes other bytes of the same length in place of a section's.
+    fn replace(&mut self, kind: Kind, bytes: &[u8]) -> std::io::Result<()> {
+        for entry in self.entries.iter_mut().filter(|entry| entry.kind == kind as u32) {
+            self.file.seek(SeekFrom::Start(entry.offset))?;
+            self.file.write_all(bytes)?;
+            entry.checksum = *blake3::hash(bytes).as_bytes();
+        }
+        Ok(())
+    }
+
+    /// Pads the file, and writes the header over what is at its start.
+    fn complete(&mut self, header: &mut Header) -> std::io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.end))?;
         self.pad(ALIGN)?;
         header.file_len = self.end;
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&encode_header(header, &self.entries))?;
-        self.file.into_inner().map_err(|e| e.into_error())
+        self.file.flush()
     }
 }
 
@@ -204,44 +286,57 @@ struct Metadata {
 }
 
 impl Metadata {
-    fn new(records: &[Record]) -> Result<Self, String> {
-        let encoded = records
-            .iter()
-            .map(|record| record.encode().ok_or_else(|| format!("listing '{}': its texts are too long", record.id)))
-            .collect::<Result<Vec<_>, _>>()?;
-        let dictionary = train(&encoded);
-        let mut compressor =
-            zstd::bulk::Compressor::with_dictionary(ZSTD_LEVEL, &dictionary).map_err(|e| e.to_string())?;
-        compressor.include_checksum(false).map_err(|e| e.to_string())?;
+    /// Blocks are compressed on all threads; where they are cut depends on the records alone.
+    fn new(records: &[RecordData]) -> Result<Self, String> {
+        let encode = |record: &RecordData| {
+            let bytes = encode(&record.id, &record.photos, &record.values).filter(|bytes| bytes.len() <= RECORD_LIMIT);
+            bytes.ok_or_else(|| format!("listing '{}': its texts are too long", record.id))
+        };
+        let lengths = records.par_iter().map(|record| Ok(encode(record)?.len())).collect::<Result<Vec<_>, String>>()?;
+        let dictionary = train(&lengths, |row| encode(&records[row]).unwrap_or_default());
 
-        let (mut index, mut blocks) = (Vec::new(), Vec::new());
-        let mut first = 0;
-        let mut raw: Vec<u8> = Vec::new();
-        for (row, record) in encoded.iter().enumerate() {
-            raw.extend(record);
-            let next = encoded.get(row + 1).map_or(0, Vec::len);
-            let full = raw.len() >= BLOCK_TARGET || raw.len() + next > BLOCK_LIMIT as usize;
-            if full || row + 1 == encoded.len() {
-                index.push(IndexEntry { offset: blocks.len() as u64, first, raw_len: raw.len() as u32 });
-                blocks.extend(compressor.compress(&raw).map_err(|e| e.to_string())?);
-                raw.clear();
-                first = row as u32 + 1;
+        let mut ranges = Vec::new();
+        let (mut first, mut len) = (0, 0);
+        for (row, &this) in lengths.iter().enumerate() {
+            len += this;
+            let next = lengths.get(row + 1).copied().unwrap_or(0);
+            if len >= BLOCK_TARGET || len + next > BLOCK_LIMIT as usize || row + 1 == lengths.len() {
+                ranges.push((first..row + 1, len as u32));
+                (first, len) = (row + 1, 0);
             }
         }
-        index.push(IndexEntry { offset: blocks.len() as u64, first, raw_len: 0 });
-        Ok(Metadata { dictionary, index, blocks })
+        let compressor = || {
+            let mut compressor = zstd::bulk::Compressor::with_dictionary(ZSTD_LEVEL, &dictionary)?;
+            compressor.include_checksum(false)?;
+            Ok::<_, std::io::Error>(compressor)
+        };
+        let compress = |compressor: &mut std::io::Result<zstd::bulk::Compressor<'_>>, rows: &std::ops::Range<usize>| {
+            let raw = records[rows.clone()].iter().map(encode).collect::<Result<Vec<_>, String>>()?.concat();
+            let compressor = compressor.as_mut().map_err(|e| e.to_string())?;
+            compressor.compress(&raw).map_err(|e| e.to_string())
+        };
+        let compressed = ranges.par_iter().map_init(compressor, |compressor, (rows, _)| compress(compressor, rows));
+        let compressed = compressed.collect::<Result<Vec<_>, String>>()?;
+
+        let (mut index, mut end) = (Vec::new(), 0);
+        for ((rows, raw_len), block) in ranges.iter().zip(&compressed) {
+            index.push(IndexEntry { offset: end, first: rows.start as u32, raw_len: *raw_len });
+            end += block.len() as u64;
+        }
+        index.push(IndexEntry { offset: end, first: records.len() as u32, raw_len: 0 });
+        Ok(Metadata { dictionary, index, blocks: compressed.concat() })
     }
 }
 
-/// A dictionary trained on the records; empty where they are too few or too small to pay for one.
-fn train(records: &[Vec<u8>]) -> Vec<u8> {
-    let total: usize = records.iter().map(Vec::len).sum();
+/// A dictionary trained on records of these lengths; empty where they are too few or too small to pay for one.
+fn train(lengths: &[usize], record: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    let total: usize = lengths.iter().sum();
     let limit = (total / 16).min(DICTIONARY_LIMIT);
     if limit < 1024 {
         return Vec::new();
     }
-    let step = records.len().div_ceil(DICTIONARY_SAMPLES).max(1);
-    let samples: Vec<&[u8]> = records.iter().step_by(step).map(Vec::as_slice).collect();
+    let step = lengths.len().div_ceil(DICTIONARY_SAMPLES).max(1);
+    let samples: Vec<Vec<u8>> = (0..lengths.len()).step_by(step).map(record).collect();
     zstd::dict::from_samples(&samples, limit).unwrap_or_else(|error| {
         log::info!("metadata is compressed without a dictionary: {error}");
         Vec::new()

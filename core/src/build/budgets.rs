@@ -1,0 +1,95 @@
+//! How many lists a search has to probe, and how many photos to score again, for a recall: measured on the shard.
+
+use std::collections::HashSet;
+
+use crate::error::Result;
+use crate::ids::PhotoRow;
+use crate::search::{SearchParams, Searcher, stored};
+use crate::shard::{Budget, RECALLS, Shard};
+
+/// Searches that are measured.
+const QUERIES: usize = 200;
+/// Nearest photos that a search should find.
+const K: usize = 10;
+/// Photos to score again that are tried.
+const RERANKS: [u32; 4] = [64, 100, 200, 400];
+/// Cosine of a query and the photo that it is made of. Queries with 0.87 took as many lists as photos kept out of the
+/// catalogue, at 100 thousand photos and at a million; the photos themselves took a third of them.
+const COSINE: f32 = 0.87;
+/// What scoring a photo again costs, in photos whose estimate is looked at.
+const RERANK_COST: u64 = 20;
+
+/// Measures the budgets of a new shard. The queries are photos moved some way towards others, which may be anything:
+/// near the catalogue, and not in it.
+pub(super) fn measure(shard: &Shard, progress: &dyn Fn(f32)) -> Result<[Budget; RECALLS.len()]> {
+    let (photos, lists) = (shard.header().photo_count, shard.index().lists);
+    if lists <= 1 {
+        return Ok([Budget::default(); RECALLS.len()]);
+    }
+    let mut searcher = Searcher::new(shard);
+    let mut cases = Vec::new();
+    for at in 0..QUERIES {
+        progress(at as f32 / QUERIES as f32);
+        let Some(query) = query(shard, at) else { continue };
+        let truth: HashSet<u32> = searcher.nearest_photos(&query, &params(lists, 0))?.into_iter().collect();
+        cases.push((query, truth));
+    }
+    let mut measured = Vec::new();
+    let mut probes = 4.min(lists);
+    loop {
+        let mut recall = 0.0;
+        for rerank in RERANKS {
+            let (mut found, mut all) = (0, 0);
+            for (query, truth) in &cases {
+                let nearest = searcher.nearest_photos(query, &params(probes, rerank))?;
+                found += nearest.iter().filter(|row| truth.contains(row)).count();
+                all += truth.len();
+            }
+            recall = found as f32 / all.max(1) as f32;
+            let cost = u64::from(probes) * u64::from(photos / lists) + u64::from(rerank) * RERANK_COST;
+            measured.push((cost, recall, Budget { probes, rerank: rerank.min(photos) }));
+        }
+        if probes == lists || RECALLS.last().is_some_and(|&most| recall >= most) {
+            break;
+        }
+        probes = (probes + (probes / 3).max(1)).min(lists);
+    }
+    measured.sort_by_key(|(cost, ..)| *cost);
+    let cheapest = |target: f32| measured.iter().find(|(_, recall, _)| *recall >= target);
+    Ok(RECALLS.map(|target| cheapest(target).map_or(Budget::default(), |(_, _, budget)| *budget)))
+}
+
+/// A turned query of unit length: a photo moved towards another one by the angle of [`COSINE`].
+fn query(shard: &Shard, at: usize) -> Option<Vec<f32>> {
+    let photos = u64::from(shard.header().photo_count);
+    let one = at as u64 * photos / QUERIES as u64;
+    // Steps of the golden ratio lead to all parts of the catalogue.
+    let other = (one + at as u64 * (photos as f64 * 0.618) as u64 + photos / 3) % photos;
+    let [mut query, mut away] = [one, other].map(|row| stored(shard, PhotoRow(row as u32)));
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
+    normalise(&mut query)?;
+    let along = product(&query, &away);
+    away.iter_mut().zip(&query).for_each(|(a, q)| *a -= along * q);
+    // Where the two are the same photo there is nowhere to move it.
+    if normalise(&mut away).is_some() {
+        let sine = (1.0 - COSINE * COSINE).sqrt();
+        query.iter_mut().zip(&away).for_each(|(q, a)| *q = COSINE * *q + sine * a);
+    }
+    Some(query)
+}
+
+/// Scales to unit length; `None` where that is impossible.
+fn normalise(vector: &mut [f32]) -> Option<()> {
+    let length = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+    (length > 1e-6).then(|| vector.iter_mut().for_each(|v| *v /= length))
+}
+
+fn params(probes: u32, rerank: u32) -> SearchParams {
+    SearchParams {
+        k: K,
+        recall: if rerank == 0 { 1.0 } else { 0.9 },
+        probes: Some(probes as usize),
+        rerank: Some(rerank as usize),
+        ..SearchParams::default()
+    }
+}

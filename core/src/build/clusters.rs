@@ -1,0 +1,211 @@
+//! The centres of the inverted lists: k-means over a sample (Lloyd 1982), with int8 centres.
+//!
+//! Centres are what the shard stores, int8 codes with one unit, and vectors are compared with them through exact
+//! integer products: the result depends neither on the number of threads nor on the CPU.
+
+use rayon::prelude::*;
+
+use super::encode::Photo;
+use super::vectors::Vectors;
+use crate::vector::code::Query;
+use crate::vector::{Kernels, stride};
+
+/// Catalogues up to this many photos have one list: scanning them all is quick.
+const ONE_LIST: usize = 4096;
+/// Photos of the sample for each list.
+const SAMPLE: usize = 40;
+const ROUNDS: usize = 10;
+/// Most lists.
+const MAX_LISTS: usize = 1 << 16;
+
+/// How many lists a catalogue gets.
+pub(super) fn count(photos: usize) -> usize {
+    if photos <= ONE_LIST {
+        return 1;
+    }
+    ((photos as f64).sqrt() * 4.0) as usize / 64 * 64
+}
+
+/// Centres of lists in the turned space.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Centres {
+    /// A code of [`stride`] bytes each.
+    pub(super) codes: Vec<i8>,
+    /// What a step of the codes is worth.
+    pub(super) unit: f32,
+    /// For each what is added to a product to find the nearest: minus half the squared length.
+    pub(super) biases: Vec<f32>,
+}
+
+impl Centres {
+    /// Codes centres that lie one behind the other.
+    fn new(centres: &[f32], dim: usize) -> Centres {
+        let stride = stride(dim);
+        let largest = centres.iter().fold(0f32, |max, v| max.max(v.abs()));
+        let unit = if largest > 0.0 { largest / 127.0 } else { 0.0 };
+        let mut codes = vec![0i8; centres.len() / dim * stride];
+        for (code, centre) in codes.chunks_exact_mut(stride).zip(centres.chunks_exact(dim)) {
+            for (code, value) in code.iter_mut().zip(centre).filter(|_| unit > 0.0) {
+                *code = (value / unit).round_ties_even().clamp(-127.0, 127.0) as i8;
+            }
+        }
+        Centres { biases: codes.chunks_exact(stride).map(|code| bias(code, unit)).collect(), codes, unit }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.biases.len()
+    }
+
+    /// The coordinates of a centre, as a search will see them.
+    pub(super) fn get(&self, at: usize, into: &mut [f32]) {
+        let stride = stride(into.len());
+        for (value, &code) in into.iter_mut().zip(&self.codes[at * stride..]) {
+            *value = f32::from(code) * self.unit;
+        }
+    }
+
+    /// The nearest centre of a vector.
+    fn nearest(&self, vector: &[f32], kernels: Kernels, scratch: &mut (Query, Vec<i32>)) -> u32 {
+        let (query, products) = scratch;
+        query.set(vector, stride(vector.len()));
+        products.resize(self.len(), 0);
+        kernels.dot_rows(&self.codes, query.values(), products);
+        let unit = query.unit() * self.unit;
+        let score = |(product, bias): (&i32, &f32)| *product as f32 * unit + bias;
+        let best = products.iter().zip(&self.biases).map(score).enumerate();
+        best.fold((0, f32::MIN), |best, (at, score)| if score > best.1 { (at as u32, score) } else { best }).0
+    }
+
+    /// The nearest centres of photos, on all threads.
+    pub(super) fn assign(
+        &self,
+        vectors: &Vectors,
+        photos: &[Photo],
+        kernels: Kernels,
+        progress: &(dyn Fn(f32) + Sync),
+    ) -> Vec<u32> {
+        if self.len() <= 1 {
+            return vec![0; photos.len()];
+        }
+        let piece = 1 << 16;
+        let mut assigned = Vec::with_capacity(photos.len());
+        for photos_of_piece in photos.chunks(piece) {
+            progress(assigned.len() as f32 / photos.len() as f32);
+            let nearest = photos_of_piece
+                .par_iter()
+                .map_init(Default::default, |scratch, photo| self.nearest(vectors.get(photo.vector), kernels, scratch));
+            assigned.extend(nearest.collect::<Vec<u32>>());
+        }
+        assigned
+    }
+}
+
+fn bias(code: &[i8], unit: f32) -> f32 {
+    let square: i64 = code.iter().map(|&c| i64::from(c) * i64::from(c)).sum();
+    -0.5 * square as f32 * unit * unit
+}
+
+/// Finds the centres of `lists` lists. A single list has the origin as its centre.
+pub(super) fn find(
+    vectors: &Vectors,
+    photos: &[Photo],
+    lists: usize,
+    kernels: Kernels,
+    progress: &(dyn Fn(f32) + Sync),
+) -> Centres {
+    let dim = vectors.dim();
+    let lists = lists.min(MAX_LISTS);
+    if lists <= 1 {
+        return Centres::new(&vec![0.0; dim], dim);
+    }
+    let sample = spread(photos.len(), (lists * SAMPLE).min(photos.len()));
+    let sample: Vec<Photo> = sample.map(|at| photos[at]).collect();
+    let first = spread(sample.len(), lists);
+    let mut centres: Vec<f32> = first.flat_map(|at| vectors.get(sample[at].vector).to_vec()).collect();
+    for round in 0..ROUNDS {
+        progress(round as f32 / ROUNDS as f32);
+        let assigned = Centres::new(&centres, dim).assign(vectors, &sample, kernels, &|_| {});
+        let mut counts = vec![0u32; lists];
+        centres.fill(0.0);
+        for (photo, &list) in sample.iter().zip(&assigned) {
+            counts[list as usize] += 1;
+            let centre = &mut centres[list as usize * dim..][..dim];
+            centre.iter_mut().zip(vectors.get(photo.vector)).for_each(|(sum, v)| *sum += v);
+        }
+        for (centre, &count) in centres.chunks_exact_mut(dim).zip(&counts).filter(|(_, count)| **count > 0) {
+            centre.iter_mut().for_each(|sum| *sum /= count as f32);
+        }
+        refill(&mut centres, &mut counts, dim);
+    }
+    Centres::new(&centres, dim)
+}
+
+/// Places spread over `0..len`, each once, in an order that looks random: steps of the golden ratio.
+fn spread(len: usize, count: usize) -> impl Iterator<Item = usize> {
+    let mut step = ((len as f64 * 0.618_033_988_749_895) as usize).max(1);
+    while gcd(step, len) != 1 {
+        step += 1;
+    }
+    (0..count).map(move |at| ((at as u128 * step as u128) % len.max(1) as u128) as usize)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Gives lists that lost all their photos a half of the largest list: its centre, moved a little either way.
+fn refill(centres: &mut [f32], counts: &mut [u32], dim: usize) {
+    for empty in 0..counts.len() {
+        if counts[empty] > 0 {
+            continue;
+        }
+        let largest = counts.iter().enumerate().max_by_key(|(at, count)| (**count, usize::MAX - at));
+        let Some(largest) = largest.map(|(at, _)| at) else { return };
+        for d in 0..dim {
+            let value = centres[largest * dim + d];
+            let step = if d % 2 == 0 { 0.02 } else { -0.02 } * value;
+            centres[empty * dim + d] = value + step;
+            centres[largest * dim + d] = value - step;
+        }
+        counts[empty] = counts[largest] / 2;
+        counts[largest] -= counts[empty];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_spread_and_none_comes_twice() {
+        for len in [1usize, 2, 7, 64, 1000] {
+            let mut places: Vec<usize> = spread(len, len).collect();
+            places.sort_unstable();
+            assert!(places.into_iter().eq(0..len), "{len}");
+        }
+    }
+
+    #[test]
+    fn small_catalogues_have_one_list_and_large_ones_thousands() {
+        assert_eq!((count(1), count(4096)), (1, 1));
+        assert!((512..2048).contains(&count(100_000)) && (2048..16384).contains(&count(1_000_000)));
+    }
+
+    #[test]
+    fn separate_heaps_of_vectors_get_a_centre_each() {
+        let mut vectors = Vectors::new(8);
+        let photo = |i: usize| Photo { vector: i, listing: i as u32, ordinal: 0 };
+        for i in 0..400 {
+            let mut vector = [0.01 * (i % 7) as f32; 8];
+            vector[i % 4] = 1.0;
+            vectors.push(&vector);
+        }
+        let photos: Vec<Photo> = (0..400).map(photo).collect();
+        let centres = find(&vectors, &photos, 4, Kernels::best(), &|_| {});
+        let assigned = centres.assign(&vectors, &photos, Kernels::best(), &|_| {});
+        assert!((4..400).all(|i| assigned[i] == assigned[i % 4]), "{assigned:?}");
+        let mut used = assigned[..4].to_vec();
+        used.sort_unstable();
+        assert_eq!(used, [0, 1, 2, 3]);
+    }
+}

@@ -1,0 +1,257 @@
+//! From photos with their embeddings to the contents of a shard.
+//!
+//! `clusters` finds the centres of the inverted lists, `graph` links them, `encode` puts photos into lists and codes
+//! them, `columns` makes filter columns, `budgets` measures how many lists a search has to probe. Everything that is
+//! random has a fixed seed, and work is cut into pieces that do not depend on the number of threads: the same input
+//! gives the same bytes.
+
+mod budgets;
+mod clusters;
+mod columns;
+mod encode;
+mod graph;
+mod vectors;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::embedding::{Embedding, MAX_DIM};
+use crate::error::{Error, Result, ShardError};
+use crate::shard::writer::{self, Contents, RecordData};
+use crate::shard::{MAX_LISTING_PHOTOS, texts};
+use crate::vector::{Kernels, Rotation};
+
+pub use crate::shard::writer::Identity;
+use encode::{Coded, Photo};
+use vectors::Vectors;
+
+/// Seed of the rotation in new shards: any number would do.
+const ROTATION_SEED: u64 = 0x6d61_6770_6965;
+
+/// What one column of the catalogue is used for beside being metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Name of the column.
+    pub name: String,
+    /// Whether searches can filter by it.
+    pub filter: bool,
+}
+
+/// How to build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BuildOptions {
+    /// Inverted lists; chosen by the number of photos where `None`.
+    pub lists: Option<u32>,
+}
+
+/// What the builder is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Finding the centres of the lists.
+    Clustering,
+    /// Putting photos into lists.
+    Assigning,
+    /// Coding photos.
+    Coding,
+    /// Compressing texts and writing the file.
+    Writing,
+    /// Measuring how many lists a search has to probe.
+    Measuring,
+}
+
+/// Takes a step and how far it is, 0 to 1.
+pub type Progress<'a> = &'a (dyn Fn(Step, f32) + Sync);
+
+/// What the builder noticed; none of it stops the build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BuildReport {
+    /// Photos in the shard.
+    pub photos: usize,
+    /// Listings in the shard.
+    pub listings: usize,
+    /// Inverted lists in the shard.
+    pub lists: usize,
+    /// Listings whose photos came with different values; those of the first photo were kept.
+    pub conflicting: Vec<String>,
+}
+
+/// A photo that was added: its name, where its vector is, and its thumbnail.
+struct Added {
+    name: String,
+    vector: usize,
+    thumbnail: Box<[u8]>,
+}
+
+struct Listing {
+    values: Box<[u8]>,
+    photos: Vec<Added>,
+    conflicting: bool,
+}
+
+/// Collects photos in any order and writes a shard.
+///
+/// Listings are ordered by id, and a listing's photos as they were added, so that the same photos give the same file
+/// whatever the order of the listings. Photos come one at a time; what is kept of each is its vector in `f32`, its
+/// texts and its thumbnail, about 1 kB for 128 coordinates and short texts.
+pub struct ShardBuilder {
+    identity: Identity,
+    fields: Vec<Field>,
+    options: BuildOptions,
+    rotation: Rotation,
+    vectors: Vectors,
+    listings: BTreeMap<String, Listing>,
+}
+
+impl ShardBuilder {
+    /// A builder for embeddings of `dim` coordinates; each listing has one value a field.
+    pub fn new(identity: Identity, dim: usize, fields: Vec<Field>) -> Self {
+        // A dimension that no shard can have is refused when writing; no memory is taken for it here.
+        let rotation = Rotation::new(if dim <= MAX_DIM as usize { dim } else { 0 }, ROTATION_SEED);
+        let (options, listings) = (BuildOptions::default(), BTreeMap::new());
+        ShardBuilder { identity, fields, options, rotation, vectors: Vectors::new(dim), listings }
+    }
+
+    /// Says how to build.
+    #[must_use]
+    pub fn with_options(mut self, options: BuildOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Adds a photo of a listing; `values` are in the order of the fields, empty where there is none.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] where the embedding is of another model, [`ShardError::Build`] where sizes differ.
+    pub fn add(&mut self, listing: &str, photo: &str, values: &[String], embedding: &Embedding) -> Result<()> {
+        self.add_with_thumbnail(listing, photo, values, embedding, &[])
+    }
+
+    /// As [`ShardBuilder::add`], with a thumbnail in JPEG; empty bytes are none.
+    ///
+    /// # Errors
+    /// As [`ShardBuilder::add`].
+    pub fn add_with_thumbnail(
+        &mut self,
+        listing: &str,
+        photo: &str,
+        values: &[String],
+        embedding: &Embedding,
+        thumbnail: &[u8],
+    ) -> Result<()> {
+        if embedding.model() != self.identity.model_id {
+            return Err(Error::ModelMismatch { model: embedding.model(), shard: self.identity.model_id });
+        }
+        let differ = |what: &str, found: usize, expected: usize| {
+            Err(ShardError::Build(format!("listing '{listing}': {found} {what}, expected {expected}")).into())
+        };
+        if embedding.dim() != self.vectors.dim() {
+            return differ("coordinates", embedding.dim(), self.vectors.dim());
+        }
+        if values.len() != self.fields.len() {
+            return differ("values", values.len(), self.fields.len());
+        }
+        let values = texts(values.iter().map(String::as_str));
+        let values = values.ok_or_else(|| ShardError::Build(format!("listing '{listing}': its texts are too long")))?;
+        let new = || Listing { values: values.clone().into(), photos: Vec::new(), conflicting: false };
+        let entry = self.listings.entry(listing.to_owned()).or_insert_with(new);
+        if entry.photos.len() as u32 == MAX_LISTING_PHOTOS {
+            let count = MAX_LISTING_PHOTOS + 1;
+            let detail = format!("listing '{listing}': {count} photos, at most {MAX_LISTING_PHOTOS} fit");
+            return Err(ShardError::Build(detail).into());
+        }
+        entry.conflicting |= *entry.values != *values;
+        let vector = self.vectors.push(embedding.values());
+        if self.rotation.dim() == self.vectors.dim() {
+            self.rotation.turn(self.vectors.get_mut(vector));
+        }
+        entry.photos.push(Added { name: photo.to_owned(), vector, thumbnail: thumbnail.into() });
+        Ok(())
+    }
+
+    /// Writes the shard.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`ShardError::Build`] where there is nothing to write or too much for the format.
+    pub fn write(self, path: &Path) -> Result<BuildReport> {
+        self.write_with(path, &|_, _| {})
+    }
+
+    /// As [`ShardBuilder::write`]; says on the way how far it is.
+    ///
+    /// # Errors
+    /// As [`ShardBuilder::write`].
+    pub fn write_with(self, path: &Path, progress: Progress<'_>) -> Result<BuildReport> {
+        if self.listings.is_empty() {
+            return Err(ShardError::Build("there are no photos".to_owned()).into());
+        }
+        let dim = self.vectors.dim();
+        let dim = u32::try_from(dim)
+            .ok()
+            .filter(|dim| (1..=MAX_DIM).contains(dim))
+            .ok_or_else(|| ShardError::Build(format!("embeddings of {dim} coordinates, expected 1 to {MAX_DIM}")))?;
+        let mut report = BuildReport::default();
+        let (mut photos, mut records, mut thumbnails) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, (id, listing)) in self.listings.into_iter().enumerate() {
+            if listing.conflicting {
+                report.conflicting.push(id.clone());
+            }
+            let mut names = Vec::with_capacity(listing.photos.len());
+            for (ordinal, photo) in listing.photos.into_iter().enumerate() {
+                photos.push(Photo { vector: photo.vector, listing: row as u32, ordinal: ordinal as u16 });
+                names.push(photo.name);
+                thumbnails.push(photo.thumbnail);
+            }
+            records.push(RecordData { id, photos: names, values: listing.values });
+        }
+
+        let kernels = Kernels::best();
+        let lists = self.options.lists.map_or_else(|| clusters::count(photos.len()), |lists| lists as usize);
+        let lists = lists.clamp(1, photos.len());
+        let vectors = &self.vectors;
+        let centres = clusters::find(vectors, &photos, lists, kernels, &|share| progress(Step::Clustering, share));
+        let (centres, graph) = graph::link(centres)?;
+        let assigned = centres.assign(vectors, &photos, kernels, &|share| progress(Step::Assigning, share));
+        progress(Step::Coding, 0.0);
+        let Coded { index, list_starts, scan_blocks, codes, code_scales, order } =
+            encode::code(vectors, &photos, &centres, &assigned);
+        drop(self.vectors);
+
+        let in_order = |row: &u32| &photos[*row as usize];
+        let photo_listings: Vec<u32> = order.iter().map(|row| in_order(row).listing).collect();
+        let columns = (self.fields.iter().enumerate())
+            .filter(|(_, field)| field.filter)
+            .map(|(at, field)| (field.name.clone(), columns::column(&records, at, &photo_listings)))
+            .collect();
+        let has_thumbnails = thumbnails.iter().any(|bytes| !bytes.is_empty());
+        let pictured = order.iter().filter(|_| has_thumbnails);
+        let thumbnails = pictured.map(|&row| std::mem::take(&mut thumbnails[row as usize])).collect();
+        let contents = Contents {
+            dim,
+            index: crate::shard::Index { dim, rotation_seed: ROTATION_SEED, ..index },
+            list_starts,
+            list_biases: centres.biases,
+            centroids: centres.codes,
+            graph,
+            scan_blocks,
+            codes,
+            code_scales,
+            photo_ordinals: order.iter().map(|row| in_order(row).ordinal).collect(),
+            photo_listings,
+            thumbnails,
+            fields: self.fields.iter().map(|field| field.name.clone()).collect(),
+            columns,
+            records,
+        };
+        report.photos = photos.len();
+        report.listings = contents.records.len();
+        report.lists = lists;
+        progress(Step::Writing, 0.0);
+        writer::write(path, &self.identity, contents, |shard| {
+            budgets::measure(shard, &|share| progress(Step::Measuring, share))
+        })?;
+        Ok(report)
+    }
+}

@@ -1,0 +1,165 @@
+//! The lists whose centres are nearest to a query: all centres for few lists, the graph for many.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::pool::key;
+use crate::shard::Shard;
+use crate::vector::Kernels;
+use crate::vector::code::Query;
+
+/// Walking the graph pays up to this share of the lists.
+const GRAPH_SHARE: usize = 8;
+
+/// A list to look into.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probe {
+    pub(super) list: u32,
+    /// Product of the query and the list's centre.
+    pub(super) product: f32,
+}
+
+/// Lists in the order of their distance, as far as was asked.
+#[derive(Debug, Default)]
+pub(super) struct Coarse {
+    /// Small for a near list; the lower half is the list.
+    keys: Vec<u64>,
+    /// So many of them are in order.
+    sorted: usize,
+    products: Vec<i32>,
+    picked: Vec<u32>,
+    seen: Vec<u64>,
+    nearest: BinaryHeap<u64>,
+    open: BinaryHeap<Reverse<u64>>,
+}
+
+impl Coarse {
+    /// Ranks the lists: at least the `count` nearest, all of them where `count` is large.
+    pub(super) fn rank(&mut self, shard: &Shard, query: &Query, kernels: Kernels, count: usize) {
+        let lists = shard.index().lists as usize;
+        let graph = shard.graph();
+        self.sorted = 0;
+        self.keys.clear();
+        if graph.layers() > 0 && count <= lists / GRAPH_SHARE {
+            self.walk(shard, query, kernels, count);
+            // A damaged graph may lead nowhere.
+            if self.keys.len() >= count {
+                return;
+            }
+            self.keys.clear();
+        }
+        self.compare_all(shard, query, kernels);
+        let unit = query.unit() * shard.index().centroid_unit;
+        let (limit, mut worst) = (count.saturating_mul(2).saturating_add(64), u64::MAX);
+        for ((&product, bias), list) in self.products.iter().zip(shard.list_biases()).zip(0..) {
+            let key = key(product as f32 * unit + bias, list);
+            if key > worst {
+                continue;
+            }
+            self.keys.push(key);
+            // Only the nearest are kept: putting all lists in order would take as long as comparing them.
+            if self.keys.len() == limit && count > 0 {
+                worst = *self.keys.select_nth_unstable(count - 1).1;
+                self.keys.truncate(count);
+            }
+        }
+    }
+
+    /// Compares the query with the centres of all lists, for [`Coarse::product`].
+    pub(super) fn compare_all(&mut self, shard: &Shard, query: &Query, kernels: Kernels) {
+        self.products.resize(shard.index().lists as usize, 0);
+        kernels.dot_rows(shard.centroids(), query.values(), &mut self.products);
+    }
+
+    /// The product of the query and a list's centre, after [`Coarse::compare_all`].
+    pub(super) fn product(&self, shard: &Shard, query: &Query, list: u32) -> f32 {
+        let product = self.products.get(list as usize).copied().unwrap_or(0);
+        product as f32 * (query.unit() * shard.index().centroid_unit)
+    }
+
+    /// Lists that were ranked.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The lists at the places `from..to` of the order, as far as they were ranked.
+    pub(super) fn probes(
+        &mut self,
+        shard: &Shard,
+        query: &Query,
+        kernels: Kernels,
+        from: usize,
+        to: usize,
+    ) -> Vec<Probe> {
+        let to = to.min(self.keys.len());
+        if to > self.sorted {
+            let rest = &mut self.keys[self.sorted..];
+            let count = to - self.sorted;
+            if count < rest.len() {
+                rest.select_nth_unstable(count - 1);
+            }
+            rest[..count].sort_unstable();
+            self.sorted = to;
+        }
+        let keys = self.keys.get(from..to).unwrap_or_default();
+        self.picked.clear();
+        self.picked.extend(keys.iter().map(|&key| key as u32));
+        self.products.resize(self.products.len().max(self.picked.len()), 0);
+        let products = &mut self.products[..self.picked.len()];
+        kernels.dot_picked(shard.centroids(), query.values(), &self.picked, products);
+        let unit = query.unit() * shard.index().centroid_unit;
+        let probe = |(&list, &product): (&u32, &i32)| Probe { list, product: product as f32 * unit };
+        self.picked.iter().zip(&*products).map(probe).collect()
+    }
+
+    /// Best-first search on each layer, from the top: one node leads down, on the last layer `count` are kept.
+    fn walk(&mut self, shard: &Shard, query: &Query, kernels: Kernels, count: usize) {
+        let (graph, lists) = (shard.graph(), shard.index().lists);
+        let unit = query.unit() * shard.index().centroid_unit;
+        let (centroids, biases) = (shard.centroids(), shard.list_biases());
+        let mut start = 0;
+        for layer in 0..graph.layers() {
+            let last = layer + 1 == graph.layers();
+            let keep = if last { count + count / 4 + 8 } else { 1 };
+            let links = graph.layer(layer);
+            self.seen.clear();
+            self.seen.resize(lists.div_ceil(64) as usize, 0);
+            self.nearest.clear();
+            self.open.clear();
+            self.picked.clear();
+            self.picked.push(start);
+            self.seen[start as usize / 64] |= 1 << (start % 64);
+            loop {
+                self.products.resize(self.products.len().max(self.picked.len()), 0);
+                let products = &mut self.products[..self.picked.len()];
+                kernels.dot_picked(centroids, query.values(), &self.picked, products);
+                for (&node, &product) in self.picked.iter().zip(&*products) {
+                    let bias = biases.get(node as usize).copied().unwrap_or(f32::MIN);
+                    let key = key(product as f32 * unit + bias, node);
+                    if self.nearest.len() < keep || self.nearest.peek().is_some_and(|&worst| key < worst) {
+                        self.open.push(Reverse(key));
+                        self.nearest.push(key);
+                        if self.nearest.len() > keep {
+                            self.nearest.pop();
+                        }
+                    }
+                }
+                let Some(Reverse(next)) = self.open.pop() else { break };
+                if self.nearest.len() >= keep && self.nearest.peek().is_some_and(|&worst| next > worst) {
+                    break;
+                }
+                self.picked.clear();
+                for &link in links.of(next as u32) {
+                    // A damaged link leads nowhere.
+                    let Some(seen) = self.seen.get_mut(link as usize / 64).filter(|_| link < lists) else { continue };
+                    if *seen & (1 << (link % 64)) == 0 {
+                        *seen |= 1 << (link % 64);
+                        self.picked.push(link);
+                    }
+                }
+            }
+            start = self.nearest.iter().min().map_or(0, |&key| key as u32);
+        }
+        self.keys.extend(self.nearest.iter());
+    }
+}

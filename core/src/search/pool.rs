@@ -1,0 +1,103 @@
+//! The best of a stream of scored photos, in memory of a bounded size.
+
+/// A photo with its score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Scored {
+    /// Small for a high score, then for a low row.
+    key: u64,
+    /// Carried along: the product of the query and the centre of the photo's list.
+    pub(super) base: f32,
+}
+
+impl Scored {
+    pub(super) fn row(self) -> u32 {
+        self.key as u32
+    }
+
+    pub(super) fn score(self) -> f32 {
+        let bits = !((self.key >> 32) as u32);
+        f32::from_bits(if bits >> 31 == 1 { bits ^ 0x8000_0000 } else { !bits })
+    }
+}
+
+/// A key that is small for a high score (not NaN), then for a low number.
+pub(super) fn key(score: f32, number: u32) -> u64 {
+    let bits = score.to_bits();
+    let ordered = if bits >> 31 == 1 { !bits } else { bits | 0x8000_0000 };
+    u64::from(!ordered) << 32 | u64::from(number)
+}
+
+/// Keeps the best `keep`.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    keep: usize,
+    items: Vec<Scored>,
+    threshold: f32,
+}
+
+impl Pool {
+    /// Empties the pool.
+    pub(super) fn reset(&mut self, keep: usize) {
+        self.keep = keep;
+        self.items.clear();
+        self.threshold = if keep == 0 { f32::INFINITY } else { f32::NEG_INFINITY };
+    }
+
+    /// Only scores above this matter still.
+    pub(super) fn threshold(&self) -> f32 {
+        self.threshold
+    }
+
+    /// Takes a photo; not those whose score is no number.
+    #[inline]
+    pub(super) fn push(&mut self, score: f32, row: u32, base: f32) {
+        if score > self.threshold {
+            self.items.push(Scored { key: key(score, row), base });
+            // Cutting back seldom is cheaper, and the threshold rises sooner the more often it is done.
+            if self.items.len() >= self.keep.saturating_mul(2).saturating_add(64) {
+                self.cut();
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.items.len() > self.keep {
+            let (_, last, _) = self.items.select_nth_unstable_by_key(self.keep - 1, |item| item.key);
+            self.threshold = last.score();
+            self.items.truncate(self.keep);
+        }
+    }
+
+    /// The best `keep`, in no order.
+    pub(super) fn best(&mut self) -> &[Scored] {
+        if self.keep > 0 {
+            self.cut();
+        }
+        &self.items
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_best_are_kept_and_scores_come_back(scores in prop::collection::vec(-2f32..2.0, 0..600), keep in 0usize..50) {
+            let mut pool = Pool::default();
+            pool.reset(keep);
+            for (row, &score) in (0..).zip(&scores) {
+                pool.push(score, row, 0.0);
+            }
+            pool.push(f32::NAN, 9999, 0.0);
+            let mut found: Vec<(f32, u32)> = pool.best().iter().map(|item| (item.score(), item.row())).collect();
+            let mut expected: Vec<(f32, u32)> = scores.into_iter().zip(0..).collect();
+            let best_first = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+            found.sort_by(best_first);
+            expected.sort_by(best_first);
+            expected.truncate(keep);
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

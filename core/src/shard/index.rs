@@ -1,0 +1,239 @@
+//! The inverted lists and what leads to them: the layouts of the sections that a search starts with.
+
+use std::ops::Range;
+
+/// Coordinates of an int8 code are padded to a multiple of this.
+const STRIDE_UNIT: usize = 32;
+/// Coordinates of a sign code are padded to a multiple of this.
+const SIGN_UNIT: usize = 16;
+/// Photos in a scan block.
+pub(super) const BLOCK: usize = 32;
+/// Most layers of the centroid graph: each is a third of the one below or less.
+const MAX_LAYERS: usize = 32;
+
+/// Bytes of an int8 code.
+pub(super) fn stride(dim: u32) -> usize {
+    (dim as usize).next_multiple_of(STRIDE_UNIT)
+}
+
+/// Bytes of the signs in a scan block.
+pub(super) fn signs_len(dim: u32) -> usize {
+    (dim as usize).next_multiple_of(SIGN_UNIT) / 4 * 16
+}
+
+/// Bytes of a scan block: signs, then a slope and an offset of 16 bits for each photo.
+pub(super) fn block_len(dim: u32) -> usize {
+    signs_len(dim) + BLOCK * 4
+}
+
+/// What the numbers in the other sections stand for.
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Index {
+    /// Inverted lists; at least 1 where there are photos.
+    pub lists: u32,
+    /// Coordinates of an embedding, once more: the codes are made for it.
+    pub dim: u32,
+    /// Seed of the rotation that all vectors were turned by.
+    pub rotation_seed: u64,
+    /// What a step of a centroid's coordinates is worth.
+    pub centroid_unit: f32,
+    /// What a step of a code's scale is worth.
+    pub scale_unit: f32,
+    /// What a step of a slope is worth.
+    pub slope_unit: f32,
+    /// What a step of an offset is worth.
+    pub offset_unit: f32,
+    /// The offset of a packed 0.
+    pub offset_origin: f32,
+    pub(crate) reserved: [u32; 7],
+    /// What the builder measured: lists to probe and photos to score again for each of [`RECALLS`]. 0 where the
+    /// target was not reached, or not measured.
+    pub budgets: [Budget; RECALLS.len()],
+}
+
+/// Lists to probe and photos to score again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Budget {
+    /// Lists to probe.
+    pub probes: u32,
+    /// Photos to score by their int8 codes.
+    pub rerank: u32,
+}
+
+/// The recalls, of the 10 nearest photos, that [`Index::budgets`] belong to.
+pub const RECALLS: [f32; 8] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
+
+impl Index {
+    pub(super) fn check(&self, photos: u32, dim: u32) -> Result<(), String> {
+        if self.dim != dim {
+            return Err(format!("codes of {} coordinates, expected {dim}", self.dim));
+        }
+        if self.lists > photos || (self.lists == 0) != (photos == 0) {
+            return Err(format!("{} lists, expected 1 to {photos}, the number of photos", self.lists));
+        }
+        let units = [self.centroid_unit, self.scale_unit, self.slope_unit, self.offset_unit];
+        let sound = |unit: f32| (0.0..1e6).contains(&unit);
+        if !units.into_iter().all(sound) || !(-1e6..1e6).contains(&self.offset_origin) {
+            return Err(format!("units {units:?} with origin {}, expected small numbers", self.offset_origin));
+        }
+        Ok(())
+    }
+}
+
+/// The graph that leads to the nearest centroids: HNSW (Malkov and Yashunin 2018). Layers come from the top; the nodes
+/// of a layer are the first ones of all centroids, and the last layer has them all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Graph<'a> {
+    /// Nodes of each layer.
+    counts: &'a [u32],
+    /// For each layer one more than its nodes: where their links start.
+    starts: &'a [u32],
+    links: &'a [u32],
+}
+
+impl<'a> Graph<'a> {
+    /// Checks the counts; starts and links are checked where they are used.
+    pub(super) fn read(words: &'a [u32], lists: u32) -> Result<Self, String> {
+        let short = || format!("{} words are too few for its layers", words.len());
+        let (&layers, rest) = words.split_first().ok_or_else(short)?;
+        if layers == 0 && rest.is_empty() {
+            return Ok(Graph::default());
+        }
+        let layers = usize::try_from(layers).ok().filter(|layers| (1..=MAX_LAYERS).contains(layers));
+        let layers = layers.ok_or_else(|| format!("{} layers, expected at most {MAX_LAYERS}", words[0]))?;
+        let (counts, rest) = rest.split_at_checked(layers).ok_or_else(short)?;
+        if counts[0] == 0 || counts.last() != Some(&lists) || !counts.is_sorted() {
+            return Err(format!("layers of {counts:?} nodes for {lists} lists"));
+        }
+        let starts = counts.iter().map(|&count| count as usize + 1).sum();
+        let (starts, links) = rest.split_at_checked(starts).ok_or_else(short)?;
+        if starts.last().map(|&end| end as usize) != Some(links.len()) {
+            return Err(format!("links end at {:?}, there are {}", starts.last(), links.len()));
+        }
+        Ok(Graph { counts, starts, links })
+    }
+
+    /// The words of a section: for each layer from the top, the links of each node.
+    #[cfg(feature = "build")]
+    pub(crate) fn write(layers: &[Vec<Vec<u32>>]) -> Vec<u32> {
+        let mut words = vec![layers.len() as u32];
+        words.extend(layers.iter().map(|layer| layer.len() as u32));
+        let mut end = 0;
+        for layer in layers {
+            words.push(end);
+            for links in layer {
+                end += links.len() as u32;
+                words.push(end);
+            }
+        }
+        words.extend(layers.iter().flatten().flatten());
+        words
+    }
+
+    /// The number of layers; 0 where lists are so few that there is no graph.
+    pub fn layers(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// The nodes of a layer, counted from the top.
+    pub fn nodes(&self, layer: usize) -> u32 {
+        self.counts.get(layer).copied().unwrap_or(0)
+    }
+
+    /// The links of a layer, for looking up one node after the other.
+    pub fn layer(&self, layer: usize) -> Links<'a> {
+        let skip: usize = self.counts.iter().take(layer).map(|&count| count as usize + 1).sum();
+        let len = self.counts.get(layer).map_or(0, |&count| count as usize + 1);
+        Links { starts: self.starts.get(skip..skip + len).unwrap_or_default(), links: self.links }
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut end = 0;
+        for layer in 0..self.layers() {
+            let links = self.layer(layer);
+            if links.starts.first() != Some(&end) || !links.starts.is_sorted() {
+                return Err(format!("the links of layer {layer} do not follow those before"));
+            }
+            end = links.starts.last().copied().unwrap_or(0);
+            for node in 0..self.nodes(layer) {
+                if let Some(wrong) = links.of(node).iter().find(|&&link| link >= self.nodes(layer) || link == node) {
+                    return Err(format!("node {node} of layer {layer} links to {wrong} of {}", self.nodes(layer)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The links of one layer of the graph.
+#[derive(Debug, Clone, Copy)]
+pub struct Links<'a> {
+    starts: &'a [u32],
+    links: &'a [u32],
+}
+
+impl<'a> Links<'a> {
+    /// The nodes that a node links to; none where the file is damaged. They may lie beyond the layer's end if it is.
+    pub fn of(&self, node: u32) -> &'a [u32] {
+        let range = match self.starts.get(node as usize..) {
+            Some([start, end, ..]) => *start as usize..*end as usize,
+            _ => return &[],
+        };
+        self.links.get(range).unwrap_or_default()
+    }
+}
+
+/// Whether the sign of a coordinate is set for a photo of a block.
+pub(super) fn sign(block: &[u8], photo: usize, coordinate: usize) -> bool {
+    block[16 * (coordinate / 4) + photo % 16] >> (photo / 16 * 4 + coordinate % 4) & 1 == 1
+}
+
+/// The photos of a list; `None` where the starts are damaged.
+pub(super) fn list(starts: &[u32], list: u32, photos: u32) -> Option<Range<u32>> {
+    let range = match starts.get(list as usize..)? {
+        [start, end, ..] => *start..*end,
+        _ => return None,
+    };
+    (range.start <= range.end && range.end <= photos).then_some(range)
+}
+
+#[cfg(all(test, feature = "build"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graph_is_read_as_it_was_written_and_damage_is_noticed() {
+        let layers = vec![vec![vec![1], vec![0]], vec![vec![1, 2], vec![0], vec![]]];
+        let words = Graph::write(&layers);
+        let graph = Graph::read(&words, 3).expect("just written");
+        assert_eq!((graph.layers(), graph.nodes(0), graph.nodes(1)), (2, 2, 3));
+        assert_eq!(
+            (graph.layer(1).of(0), graph.layer(0).of(1), graph.layer(1).of(3)),
+            (&[1, 2][..], &[0][..], &[][..])
+        );
+        assert_eq!(graph.check(), Ok(()));
+        assert!(Graph::read(&words, 4).is_err());
+        for cut in 0..words.len() {
+            assert!(Graph::read(&words[..cut], 3).is_err(), "{cut}");
+        }
+        for at in 0..words.len() {
+            for wrong in [0, 3, 1 << 31, u32::MAX] {
+                let mut damaged = words.clone();
+                damaged[at] = wrong;
+                let Ok(graph) = Graph::read(&damaged, 3) else { continue };
+                let all = || (0..5).flat_map(|layer| (0..5).map(move |node| graph.layer(layer).of(node).len()));
+                assert!(damaged == words || graph.check().is_err() || all().sum::<usize>() > 0);
+            }
+        }
+        assert!(Graph::read(&[0], 7).is_ok_and(|graph| graph.layers() == 0));
+    }
+
+    #[test]
+    fn lists_with_damaged_starts_are_not_there() {
+        assert_eq!(list(&[0, 3, 9], 1, 9), Some(3..9));
+        assert_eq!(list(&[0, 3, 9], 2, 9), None);
+        assert_eq!((list(&[5, 3], 0, 9), list(&[0, 10], 0, 9), list(&[], 0, 9)), (None, None, None));
+    }
+}
