@@ -13,6 +13,9 @@ use clap::Parser;
 /// Version of cargo-deny that is installed where there is none.
 const CARGO_DENY: &str = "0.20.2";
 
+/// A workspace of its own: what is measured is the core without the network.
+const SEARCH_RUNNER: &str = "tests/peers/search/runner/Cargo.toml";
+
 /// The project's tasks
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
         Task::Bench => bench(&[]),
         Task::Peers(bench) => peers::peers(bench),
         Task::Deny => deny(),
-        Task::Fmt => cargo(["fmt", "--all"]),
+        Task::Fmt => cargo(["fmt", "--all"]).and_then(|()| cargo(["fmt", "--manifest-path", SEARCH_RUNNER])),
         Task::Ci => check().and_then(|()| test()).and_then(|()| arm::arm(None)),
     };
     match outcome {
@@ -72,6 +75,10 @@ fn check() -> Outcome {
         let args = ["clippy", "--package", "magpie-core", "--locked"].iter().chain(features);
         cargo(args.chain(&["--", "--deny", "warnings"]))?;
     }
+    // Outside the workspace: the core as a server has it.
+    cargo(["fmt", "--check", "--manifest-path", SEARCH_RUNNER])?;
+    let lints = ["clippy", "--locked", "--target-dir", "target/lean", "--manifest-path", SEARCH_RUNNER];
+    cargo(lints.iter().chain(&["--", "--deny", "warnings"]))?;
     run(cargo_command(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
     deny()
 }
@@ -87,7 +94,17 @@ fn bench(args: &[&str]) -> Outcome {
     let smoke = args.contains(&"--smoke");
     let profile = if smoke { "dev" } else { "dist" };
     // The whole workspace, so that dependencies are built with the same features as for the tests, once.
-    let base = ["bench", "--workspace", "--bench", "stages", "--features", "magpie-core/build", "--locked"];
+    let base = [
+        "bench",
+        "--workspace",
+        "--bench",
+        "stages",
+        "--bench",
+        "search",
+        "--features",
+        "magpie-core/build",
+        "--locked",
+    ];
     cargo(base.iter().chain(&["--profile", profile, "--"]).chain(args))
 }
 

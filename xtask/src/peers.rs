@@ -15,24 +15,40 @@ pub(crate) enum Peers {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
+    /// faiss, hnswlib, usearch, qdrant-edge and Magpie on the same vectors (-- --help for its options)
+    Search {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        options: Vec<OsString>,
+    },
 }
 
 pub(crate) fn peers(bench: Peers) -> Outcome {
     match bench {
-        Peers::Inference { options } => measure("inference", "inference_peer", &options),
+        Peers::Inference { options } => {
+            let mut script = script("inference")?;
+            run(script.arg("--runner").arg(example("inference_peer")?).args(options))
+        }
+        // Builds Magpie's side itself: a workspace of its own, without the network.
+        Peers::Search { options } => run(script("search")?.args(options)),
     }
 }
 
-/// Runs a bench in a Python environment of its own. Magpie's side is an example of the tests' package.
-fn measure(bench: &str, example: &str, options: &[OsString]) -> Outcome {
+/// A bench's program, in a Python environment of its own.
+fn script(bench: &str) -> Result<Command, String> {
     let folder = root().join("tests/peers").join(bench);
     let python = environment(bench, &folder.join("requirements.txt"))?;
+    let mut command = Command::new(python);
+    command.arg(folder.join("run.py"));
+    Ok(command)
+}
+
+/// An example of the tests' package, compiled as what ships is.
+fn example(name: &str) -> Result<PathBuf, String> {
     // The whole workspace, so that dependencies are built with the same features as for the benches, once.
     let target = root().join("target");
-    let build = ["build", "--workspace", "--example", example, "--profile", "dist", "--locked", "--target-dir"];
+    let build = ["build", "--workspace", "--example", name, "--profile", "dist", "--locked", "--target-dir"];
     run(cargo_command(build).arg(&target))?;
-    let runner = target.join("dist/examples").join(example);
-    run(Command::new(python).arg(folder.join("run.py")).arg("--runner").arg(runner).args(options))
+    Ok(target.join("dist/examples").join(name))
 }
 
 /// The Python of `target/peers/<bench>/venv`, with the packages that are required now.

@@ -1,0 +1,152 @@
+"""The vectors of the bench, made once and cached: two catalogues, tuning queries, reported queries, exact truth."""
+
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+
+SIZES = {"100k": 100_000, "1m": 1_000_000}
+SEED = 20261122
+NEIGHBOURS = 10
+
+
+def make(cache: Path, data: Path, size: str, processes: int) -> tuple[Path, Path, Path]:
+    """Paths of the catalogue, the tuning queries and the reported queries."""
+    cache.mkdir(parents=True, exist_ok=True)
+    base, tune, test = cache / f"base_{size}.npy", cache / "queries_tune.npy", cache / "queries_test.npy"
+    if not all(path.exists() for path in (base, tune, test)):
+        views, photo, kind = _real(cache, data, processes)
+        rng = np.random.default_rng(SEED)
+        count = SIZES[size]
+        vectors = views[rng.permutation(len(views))[:count]]
+        if count > len(views):
+            made = enlarge(views, photo, kind, count - len(views), rng)
+            vectors = np.concatenate([views, made])[rng.permutation(count)]
+        _save(base, vectors)
+    return base, tune, test
+
+
+def given(cache: Path, base: Path, queries: Path) -> tuple[Path, Path, Path]:
+    """The same for vectors that someone brought; every other query tunes."""
+    cache.mkdir(parents=True, exist_ok=True)
+    catalogue, asked = np.load(base), np.load(queries)
+    digest = hashlib.sha256(catalogue.tobytes() + asked.tobytes()).hexdigest()[:16]
+    paths = [cache / f"{name}_{digest}.npy" for name in ("base", "queries_tune", "queries_test")]
+    for path, rows in zip(paths, (catalogue, asked[::2], asked[1::2])):
+        if not path.exists():
+            _save(path, rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    return paths[0], paths[1], paths[2]
+
+
+def _real(cache: Path, data: Path, processes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings of all catalogue views, the photo that each is of, and the kind of thing on it."""
+    real = cache / "real.npz"
+    if not real.exists():
+        import views
+
+        found = views.photos(data)
+        started = time.monotonic()
+        embeddings = []
+        for count, embedded in enumerate(views.embed_views(found, processes), start=1):
+            embeddings.append(embedded)
+            if count % 1000 == 0:
+                print(f"{count} of {len(found)} photos, {time.monotonic() - started:.0f} s", flush=True)
+        kinds = sorted({photo.kind for photo in found})
+        catalogue = [at for at, photo in enumerate(found) if not photo.query]
+        _save_queries(cache, [embeddings[at] for at, photo in enumerate(found) if photo.query])
+        np.savez(
+            real,
+            views=np.concatenate([embeddings[at] for at in catalogue]),
+            photo=np.concatenate([np.full(len(embeddings[at]), at) for at in catalogue]),
+            kind=np.concatenate([np.full(len(embeddings[at]), kinds.index(found[at].kind)) for at in catalogue]),
+        )
+    with np.load(real) as stored:
+        return stored["views"], stored["photo"], stored["kind"]
+
+
+def _save_queries(cache: Path, of_photos: list[np.ndarray]) -> None:
+    """All views of one photo go to the same half."""
+    order = np.random.default_rng(SEED).permutation(len(of_photos))
+    half = len(order) // 2
+    _save(cache / "queries_tune.npy", np.concatenate([of_photos[at] for at in order[:half]]))
+    _save(cache / "queries_test.npy", np.concatenate([of_photos[at] for at in order[half:]]))
+
+
+def enlarge(
+    views: np.ndarray, photo: np.ndarray, kind: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """New vectors between near neighbours of one kind, spread as widely as the real ones are.
+
+    Let a be a view and b one of the nearest views of the same kind but of another photo. Were both drawn from a local
+    distribution of covariance S, (1 - t) a + t b would have ((1 - t)^2 + t^2) S: too narrow by 2 t (1 - t) S. The
+    differences b - a are measured for each kind and have 2 S, so noise of t (1 - t) cov(b - a) restores the spread,
+    direction by direction. The result is scaled to unit length.
+    """
+    made = []
+    kinds, sizes = np.unique(kind, return_counts=True)
+    shares = np.floor(np.cumsum(sizes) / len(views) * count).astype(int)
+    for which, share in zip(kinds, np.diff(shares, prepend=0)):
+        rows = np.flatnonzero(kind == which)
+        near = _neighbours(views[rows], photo[rows])
+        known = near[:, 0] >= 0
+        if not known.any():  # A kind with one photo only: nothing to go towards.
+            rows_of_all = rng.integers(len(views), size=share)
+            made.append(views[rows_of_all])
+            continue
+        a = np.flatnonzero(known)[rng.integers(known.sum(), size=share)]
+        column = rng.integers(np.maximum((near[a] >= 0).sum(axis=1), 1))
+        b = near[a, column]
+        everyone = np.flatnonzero(known)
+        first = views[rows[near[everyone, rng.integers((near[everyone] >= 0).sum(axis=1))]]]
+        differences = first - views[rows[everyone]]
+        values, directions = np.linalg.eigh(differences.T @ differences / len(differences))
+        t = rng.uniform(0.1, 0.9, (share, 1)).astype(np.float32)
+        spread = (directions * np.sqrt(np.maximum(values, 0))).astype(np.float32)
+        noise = rng.standard_normal((share, views.shape[1]), np.float32) @ spread.T
+        made.append((1 - t) * views[rows[a]] + t * views[rows[b]] + np.sqrt(t * (1 - t)) * noise)
+    vectors = np.concatenate(made)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _neighbours(vectors: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """Rows of the nearest views of other photos, [n, NEIGHBOURS]; -1 where there are fewer."""
+    near = np.full((len(vectors), NEIGHBOURS), -1)
+    others = len(vectors) - np.unique(photo, return_counts=True)[1].max()
+    take = min(NEIGHBOURS, others)
+    if take == 0:
+        return near
+    for start in range(0, len(vectors), 1024):
+        part = slice(start, start + 1024)
+        scores = vectors[part] @ vectors.T
+        scores[photo[part, None] == photo[None, :]] = -2
+        near[part, :take] = np.argpartition(-scores, take - 1, axis=1)[:, :take]
+    return near
+
+
+def exact(base: Path, queries: Path, allowed: np.ndarray | None, name: str, k: int = 10) -> np.ndarray:
+    """Rows of the k nearest by exact f32, cached beside the queries; `allowed` says which rows count."""
+    cached = queries.with_name(f"truth_{queries.stem}_{base.stem}_{name}.npy")
+    if cached.exists() and cached.stat().st_mtime > base.stat().st_mtime:
+        return np.load(cached)
+    vectors, asked = np.load(base, mmap_mode="r"), np.load(queries)
+    scores = np.full((len(asked), 0), 0, np.float32)
+    rows = np.zeros((len(asked), 0), np.int64)
+    for start in range(0, len(vectors), 50_000):
+        part = asked @ np.ascontiguousarray(vectors[start : start + 50_000]).T
+        if allowed is not None:
+            part[:, ~allowed[start : start + 50_000]] = -np.inf
+        best = np.argpartition(-part, k, axis=1)[:, :k]
+        scores = np.concatenate([scores, np.take_along_axis(part, best, axis=1)], axis=1)
+        rows = np.concatenate([rows, best + start], axis=1)
+        keep = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        scores, rows = np.take_along_axis(scores, keep, axis=1), np.take_along_axis(rows, keep, axis=1)
+    np.save(cached, rows)
+    return rows
+
+
+def _save(path: Path, vectors: np.ndarray) -> None:
+    # Renamed when complete: whoever waits for the file never sees half of it.
+    partial = path.with_name(f"partial_{path.name}")
+    np.save(partial, np.ascontiguousarray(vectors, np.float32))
+    partial.rename(path)

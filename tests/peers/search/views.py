@@ -1,0 +1,108 @@
+"""Real embeddings: views (crops, flips, light) of the photos in ../shared/data, by the shipped pack.
+
+Photos of the split `test` become queries and nothing else; all other photos become the catalogue.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import Pool
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "models"))
+
+from magpie_models import preprocess  # noqa: E402  (the training package: the same preprocessing as the core's)
+
+PACK = ROOT / "models/packs/default"
+CATALOGUE_VIEWS = 24
+QUERY_VIEWS = 2
+
+
+@dataclass(frozen=True)
+class Photo:
+    path: Path
+    kind: str  # what enlargement stays within: the product, the garment or the material
+    query: bool
+
+
+@dataclass(frozen=True)
+class Views:
+    """How far views of a photo differ from it."""
+
+    smallest_crop: float
+    light: float
+    flip: bool
+
+
+# A shopper frames the thing and does not mirror it; the catalogue has it in all ways.
+CATALOGUE = Views(smallest_crop=0.35, light=0.3, flip=True)
+QUERY = Views(smallest_crop=0.6, light=0.2, flip=False)
+
+
+def photos(data: Path) -> list[Photo]:
+    found = []
+    for name in ("products", "trashnet"):
+        with open(data / name / "manifest.csv", newline="") as manifest:
+            for row in csv.DictReader(manifest):
+                path = data / name / row["path"]
+                path = path if path.exists() else data / row["path"]
+                kind = row.get("class_id") or row["coarse"] or row["material"]
+                found.append(Photo(path, f"{row['set']} {kind}", row["split"] == "test"))
+    return found
+
+
+def embed_views(all_photos: list[Photo], processes: int) -> Iterator[np.ndarray]:
+    """[views, 128] of each photo, in order."""
+    with Pool(processes, initializer=_start) as pool:
+        yield from pool.imap(_embed, enumerate(all_photos), chunksize=16)
+
+
+def _start() -> None:
+    global _session, _input
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    _session = onnxruntime.InferenceSession(PACK / "model.onnx", options, providers=["CPUExecutionProvider"])
+    _input = json.loads((PACK / "manifest.json").read_text())["input"]
+
+
+def _embed(numbered: tuple[int, Photo]) -> np.ndarray:
+    number, photo = numbered
+    rng = np.random.default_rng([20261122, number])
+    picture = preprocess.open_upright(photo.path)
+    count, how = (QUERY_VIEWS, QUERY) if photo.query else (CATALOGUE_VIEWS, CATALOGUE)
+    embeddings = []
+    for view in range(count):
+        # The first view in the catalogue is the photo as it is.
+        as_it_is = view == 0 and not photo.query
+        pixels = _pixels(picture) if as_it_is else _altered(picture, how, rng)
+        (embedding,) = _session.run(["embedding"], {"image": preprocess.normalise(pixels[None])})
+        embeddings.append(embedding[0] / np.linalg.norm(embedding[0]))
+    return np.asarray(embeddings, np.float32)
+
+
+def _pixels(picture: Image.Image, crop: preprocess.Box | None = None) -> np.ndarray:
+    return preprocess.squash(picture, _input["width"], _input["height"], crop)
+
+
+def _altered(picture: Image.Image, how: Views, rng: np.random.Generator) -> np.ndarray:
+    area = rng.uniform(how.smallest_crop, 1.0)
+    aspect = np.exp(rng.uniform(-0.25, 0.25))
+    w = min(picture.width, max(16, int(picture.width * np.sqrt(area * aspect))))
+    h = min(picture.height, max(16, int(picture.height * np.sqrt(area / aspect))))
+    x, y = int(rng.integers(picture.width - w + 1)), int(rng.integers(picture.height - h + 1))
+    pixels = _pixels(picture, (x, y, w, h)).astype(np.float32)
+    if how.flip and rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    brightness, contrast, saturation = rng.uniform(1 - how.light, 1 + how.light, 3)
+    white_balance = rng.uniform(1 - how.light / 3, 1 + how.light / 3, 3)
+    grey = pixels.mean(axis=2, keepdims=True)
+    pixels = grey + (pixels - grey) * saturation
+    pixels = (pixels - pixels.mean()) * contrast + pixels.mean() * brightness
+    return np.clip(pixels * white_balance, 0, 255).astype(np.uint8)
