@@ -92,6 +92,9 @@ pub(crate) struct RecordData {
     pub(crate) values: Box<[u8]>,
 }
 
+/// Bytes that are written in one call.
+const PIECE: usize = 1 << 16;
+
 /// Writes a shard to `path`: to a temporary name first, synced, then renamed, so that no one ever maps half a file.
 /// `measure` gets the shard once its sections are there, and gives the budgets that its index lacks.
 ///
@@ -249,7 +252,8 @@ impl Sections {
         let (offset, mut hasher) = (self.end, blake3::Hasher::new());
         for part in parts {
             hasher.update(part);
-            self.file.write_all(part)?;
+            // In pieces: what one call wrote, Linux keeps together, and then maps as a whole where one photo is read.
+            part.chunks(PIECE).try_for_each(|piece| self.file.write_all(piece))?;
             self.end += part.len() as u64;
         }
         let (len, checksum) = (self.end - offset, *hasher.finalize().as_bytes());

@@ -113,7 +113,8 @@ def promises(found: list[Row]) -> str:
                 f"filter {row['filter_percent']} %: recall@10 {row['recall_at_10']}, {row['p50_us']} us, "
                 f"k results for {row['all_k_found']:.2%} of the queries"
             )
-    opened = min(ours, key=lambda row: row["open_ms"])
+    # By the recall that apps get where they ask for none.
+    opened = next((row for row in ours if row["config"].endswith("recall 0.98")), ours[0])
     lines.append(
         f"open {opened['open_ms']} ms; resident after 10 queries {opened['rss_process_mb']} MB, the whole process"
     )
