@@ -7,6 +7,7 @@ pub mod net_kinds;
 pub mod onnx_nets;
 pub mod pictures;
 pub mod shards;
+pub mod treatment;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -164,6 +164,14 @@ fn shop_in_lists(lists: u32) -> Vec<u8> {
     bytes(builder).expect("the shop fits a shard")
 }
 
+/// The bytes of a shard with so many lists that a graph leads to them.
+pub fn graph_bytes() -> Vec<u8> {
+    let vector = |i: usize| -> Vec<f32> { (0..4).map(|d| ((i * 31 + d * 17) as f32 * 0.61).sin()).collect() };
+    let photo = |i: usize| Photo::new(&format!("item-{i:04}"), "", &[["red", "blue"][i % 2]], &vector(i));
+    let photos: Vec<Photo> = (0..2100).map(photo).collect();
+    build_lists(4, filters(&["colour"]), &photos, 2048).expect("it fits a shard")
+}
+
 const TABLE: usize = 128;
 const ENTRY: usize = 64;
 const HEADER: usize = 4096;

@@ -1,67 +1,15 @@
-//! A quantised network that is damaged, absurd or hostile is a clear error or is run as tract would run it. It does not
-//! take the app down, not its memory and not its time.
+//! A quantised network that is damaged is a clear error or is run as tract would run it.
 #![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
-
-use magpie_core::model::{LoadOptions, Model, Pack};
-use magpie_core::recipe::InputTensor;
-use magpie_tests::memory::{Counting, measured};
+use magpie_tests::memory::Counting;
 use magpie_tests::net_kinds;
-use magpie_tests::onnx_nets::{DIM, Net, Small, int, ints, pack, window};
-use prost::Message;
+use magpie_tests::onnx_nets::{Small, int, ints};
+use magpie_tests::treatment::check_all;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Most that loading and running a small file may take, however it was damaged.
-const PEAK: usize = 512 << 20;
-const TIME: Duration = Duration::from_secs(20);
-
-/// What comes of a pack: an embedding as the network gives it, or a text.
-fn outcome(pack: &Pack, fuse: bool) -> Result<Vec<f32>, String> {
-    let mut options = LoadOptions::default();
-    options.fuse = fuse;
-    let model = Model::load_with(pack, &options).map_err(|e| e.to_string())?;
-    let (width, height) = (pack.manifest().input.width, pack.manifest().input.height);
-    let data = (0..3 * width * height).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
-    let mut session = model.session();
-    session.run(&InputTensor { width, height, data }).map_err(|e| e.to_string())?;
-    Ok(session.raw(0).to_vec())
-}
-
-/// Loads and runs it with and without the project's own kernels, within bounds, and compares.
-fn check(what: &str, net: &Small) -> Result<(), String> {
-    let started = Instant::now();
-    let pack = net.pack();
-    let ((own, tract), used) = measured(|| (outcome(&pack, true), outcome(&pack, false)));
-    let shown = |outcome: &Result<Vec<f32>, String>| match outcome {
-        Ok(_) => "runs".to_owned(),
-        Err(text) => text.lines().next().unwrap_or_default().chars().take(90).collect(),
-    };
-    println!("{what}: {} | tract: {} | {} KB", shown(&own), shown(&tract), used.peak / 1000);
-    if used.peak > PEAK || started.elapsed() > TIME {
-        return Err(format!("{what}: {} MB, {:?}", used.peak >> 20, started.elapsed()));
-    }
-    match (own, tract) {
-        (Err(text), _) if text.is_empty() => Err(format!("{what}: an error without a text")),
-        (Err(text), Ok(_)) => Err(format!("{what}: tract runs it, we do not: {text}")),
-        (Ok(own), Ok(tract)) => {
-            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 0.05 * b.abs().max(1.0);
-            let same = own.len() == tract.len() && own.iter().zip(&tract).all(near);
-            if same { Ok(()) } else { Err(format!("{what}: {own:?}, tract says {tract:?}")) }
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_all(nets: impl IntoIterator<Item = (String, Small)>) {
-    let wrong: Vec<String> = nets.into_iter().filter_map(|(what, net)| check(&what, &net).err()).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
 
 /// The networks that are damaged, each in many places.
 fn victims() -> Vec<(&'static str, Small)> {
@@ -83,9 +31,11 @@ fn each(
     let mut damaged = Vec::new();
     for (name, net) in victims() {
         for at in 0..parts(net.proto.graph.as_ref().unwrap()) {
-            let mut net = net.clone();
-            damage(graph(&mut net), at);
-            damaged.push((format!("{name}, {what} {at}"), net));
+            let mut other = net.clone();
+            damage(graph(&mut other), at);
+            if other.proto != net.proto {
+                damaged.push((format!("{name}, {what} {at}"), other));
+            }
         }
     }
     damaged
@@ -201,7 +151,7 @@ fn attributes_of_absurd_values() {
     };
     let windows = |graph: &GraphProto| graph.node.len();
     let is_window = |node: &NodeProto| matches!(node.op_type.as_str(), "Conv" | "MaxPool");
-    for value in [-1, 0, 3, 100, 1 << 31, i64::MAX, i64::MIN] {
+    for value in [-1, 0, 3, 100, 1 << 20, 1 << 31, i64::MAX, i64::MIN] {
         for name in ["strides", "pads", "kernel_shape", "dilations"] {
             let count = if name == "pads" { 4 } else { 2 };
             check_all(each(&format!("{name} of {value},"), windows, |graph, at| {
@@ -253,133 +203,11 @@ fn zero_points_that_are_wrong() {
     }));
 }
 
-/// Runs a test in a process of its own, since it may end the process: a stack that is full, or no memory, is no panic.
-fn apart(test: &str, work: impl FnOnce()) {
-    if std::env::var("MAGPIE_APART").is_ok_and(|name| name == test) {
-        return work();
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env("MAGPIE_APART", test);
-    let output = command.output().unwrap();
-    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    println!("{said}");
-    assert!(output.status.success(), "{test}: {}", output.status);
-}
-
+/// tract takes an input too many for something else than the bias, and so must we, or leave the layer to it.
 #[test]
-fn a_network_of_a_hundred_thousand_layers_is_no_danger_to_the_stack() {
-    apart("a_network_of_a_hundred_thousand_layers_is_no_danger_to_the_stack", || {
-        let (mut net, image) = Net::new([4, 4], false);
-        let mut x = net.mean(&image);
-        x = net.both_signs(&x);
-        for _ in 0..100_000 {
-            x = net.op("Tanh", &[&x], vec![]);
-            x = net.both_signs(&x);
-        }
-        // Whether this is a vector of one pixel is asked of all layers before it.
-        x = net.op("Flatten", &[&x], vec![]);
-        let pack = net.finish(&x).pack();
-        println!("{} KB", pack.network().len() / 1000);
-        let started = Instant::now();
-        let (own, used) = measured(|| outcome(&pack, true));
-        println!("{own:?}, {:?}, {} MB", started.elapsed(), used.peak >> 20);
-        assert!(started.elapsed() < 6 * TIME);
-    });
-}
-
-/// A chain of layers, each of which asks about all before it, takes time in proportion to its length.
-#[test]
-fn a_long_network_loads_in_time() {
-    let (mut net, image) = Net::new([4, 4], false);
-    let mut x = net.mean(&image);
-    x = net.both_signs(&x);
-    for _ in 0..3000 {
-        let y = net.op("Sigmoid", &[&x], vec![]);
-        let y = net.both_signs(&y);
-        let product = net.op("Mul", &[&x, &y], vec![]);
-        x = net.quantised(&product, 4.1 / 255.0, 120);
-    }
-    let x = net.op("Flatten", &[&x], vec![]);
-    let pack = net.finish(&x).pack();
-    let started = Instant::now();
-    outcome(&pack, true).unwrap();
-    println!("{:?} for {} KB", started.elapsed(), pack.network().len() / 1000);
-    assert!(started.elapsed() < TIME);
-}
-
-#[test]
-fn a_small_file_cannot_ask_for_gigabytes() {
-    apart("a_small_file_cannot_ask_for_gigabytes", || {
-        // Each layer's result is the largest that is allowed, and all of them are kept for the sums at the end.
-        let (mut net, image) = Net::new([8, 8], false);
-        let wide = magpie_tests::onnx_nets::Window { kernel: 1, stride: 1, pads: [2000; 4] };
-        let x = net.conv(&image, 4, wide);
-        let x = net.both_signs(&x);
-        let mut all = vec![x];
-        for at in 1..60 {
-            let x = net.op("Tanh", &[&all[at - 1]], vec![]);
-            let x = net.both_signs(&x);
-            all.push(x);
-        }
-        let mut x = all[0].clone();
-        for other in &all[1..] {
-            x = net.op("Add", &[&x, other], vec![]);
-            x = net.both_signs(&x);
-        }
-        let few = magpie_tests::onnx_nets::Window { kernel: 1, stride: 1000, pads: [0; 4] };
-        let x = net.conv(&x, 4, few);
-        let x = net.both_signs(&x);
-        let pack = net.finish_pooled(&x).pack();
-        println!("{} KB", pack.network().len() / 1000);
-        let (own, used) = measured(|| outcome(&pack, true));
-        println!("{:?}, {} MB", own.map(|_| ()), used.peak >> 20);
-        assert!(used.peak <= PEAK, "{} MB for a file of {} KB", used.peak >> 20, pack.network().len() / 1000);
-    });
-}
-
-#[test]
-fn sizes_of_terabytes_are_no_danger() {
-    let shapes: [&[i64]; 3] = [&[1 << 40], &[1 << 20, 1 << 20], &[i64::MAX, 1]];
-    for (at, shape) in shapes.iter().enumerate() {
-        let test = "sizes_of_terabytes_are_no_danger";
-        if std::env::var("MAGPIE_SHAPE").is_ok_and(|name| name != at.to_string()) {
-            continue;
-        }
-        apart(test, || {
-            let (mut net, image) = Net::new([8, 8], false);
-            let sizes = shape.iter().flat_map(|size| size.to_le_bytes()).collect();
-            let sizes = net.constant(DataType::Int64, &[shape.len()], sizes);
-            let x = net.conv(&image, 8, window(3, 1));
-            let mut net = net.finish_pooled(&x);
-            let mut node = NodeProto { input: vec![sizes], output: vec!["embedding".to_owned()], ..Default::default() };
-            "ConstantOfShape".clone_into(&mut node.op_type);
-            graph(&mut net).node.pop();
-            graph(&mut net).node.push(node);
-            println!("{:?}", check("filled", &net));
-        });
-    }
-}
-
-#[test]
-fn a_file_of_any_bytes_is_no_network() {
-    for network in [&b""[..], &[0; 1], &[0xff; 64], b"\x3a\x00", b"\x08\x08\x3a\x02\x0a\x00"] {
-        let error = outcome(&pack(network.to_vec(), [8, 8], DIM), true).unwrap_err();
-        assert!(!error.is_empty());
-    }
-    // A graph in a graph in a graph: the parser's stack.
-    let mut nested = Vec::new();
-    for _ in 0..5000 {
-        let attribute = AttributeProto { name: "body".to_owned(), ..Default::default() };
-        let mut bytes = attribute.encode_to_vec();
-        // Field 6, a graph, of field 1, a node, of field 5, an attribute.
-        for tag in [5u64, 1, 6] {
-            let mut field = Vec::new();
-            prost::encoding::encode_varint(tag << 3 | 2, &mut field);
-            prost::encoding::encode_varint(nested.len() as u64, &mut field);
-            field.extend(&nested);
-            nested = field;
-        }
-        nested.append(&mut bytes);
-    }
-    assert!(outcome(&pack(nested, [8, 8], DIM), true).is_err());
+fn inputs_too_many() {
+    check_all(each("one more input of", nodes, |graph, at| {
+        let first = graph.node[at].input[0].clone();
+        graph.node[at].input.push(first);
+    }));
 }

@@ -7,6 +7,7 @@ use magpie_core::search::{Candidate, Filter, SearchParams, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::vector::Kernels;
 use magpie_core::{PhotoRow, cpu::Isa};
+use magpie_tests::repository;
 use magpie_tests::shards::{self, Photo, build_lists, embedding, filters};
 use proptest::prelude::*;
 
@@ -195,6 +196,39 @@ fn thumbnails_come_back_with_their_photos() {
         assert_eq!(shard.thumbnail(PhotoRow(90)), None);
     }
     assert!(!shard(40, 1).has_thumbnails());
+}
+
+/// Titles of the demo catalogue's words, with a category, a price, an address and a shop.
+#[test]
+fn texts_take_a_third_of_their_json() {
+    let demo = std::fs::read_to_string(repository().join("cli/demo/catalog.csv")).unwrap();
+    let titles: Vec<String> =
+        csv::Reader::from_reader(demo.as_bytes()).records().map(|row| row.unwrap()[2].to_owned()).collect();
+    let words: Vec<&str> = titles.iter().flat_map(|title| title.split(' ')).collect();
+    let mut chance = noise(3);
+    let mut number = |below: usize| ((chance() + 1.0) / 2.0 * below as f32) as usize % below;
+    let names = ["title", "category", "price", "url", "shop"];
+    let (mut photos, mut json) = (Vec::new(), 0);
+    for at in 0..6000 {
+        let title: Vec<&str> = (0..4 + number(5)).map(|_| words[number(words.len())]).collect();
+        let title = title.join(" ");
+        let id = format!("{}", 100_000_000 + at * 37_991 + number(30_000));
+        let category = format!("Home > {}", words[number(40)]);
+        let price = format!("{}.{:02}", 3 + number(200), number(100));
+        let url = format!("https://example.com/listing/{id}/{}", title.to_lowercase().replace(' ', "-"));
+        let shop = format!("{} & {}", words[number(300)], words[number(300)]);
+        let values = [&title[..], &category, &price, &url, &shop];
+        let record: serde_json::Map<_, _> = names.iter().zip(values).map(|(n, v)| ((*n).into(), v.into())).collect();
+        json += serde_json::to_string(&record).unwrap().len() + format!(",\"listing_id\":\"{id}\"").len();
+        photos.push(Photo::new(&id, "", &values, &vector(at, 1)));
+    }
+    let mut fields = filters(&names);
+    fields.iter_mut().for_each(|field| field.filter = false);
+    let shard = Shard::from_bytes(&shards::build(DIM, fields, &photos).unwrap()).unwrap();
+    let metadata: u64 = shard.sections().iter().filter(|s| s.name.starts_with("metadata")).map(|s| s.bytes).sum();
+    let share = metadata as f64 / json as f64;
+    println!("{} bytes a listing, of JSON {}: {share:.3}", metadata / 6000, json / 6000);
+    assert!(share < 0.35, "{share}");
 }
 
 proptest! {

@@ -95,7 +95,7 @@ impl Loaded {
                     Ok(Some(loaded)) => return Ok(loaded),
                     Ok(None) => {}
                     // tract would take four times as much.
-                    Err(reason) if reason.starts_with(TOO_LARGE) => return Err(reason),
+                    Err(reason) if reason.contains(TOO_LARGE) => return Err(reason),
                     Err(reason) => refused = Some(reason),
                 }
                 proto = read(network)?;
