@@ -44,7 +44,15 @@ impl Numbers {
     }
 
     fn filters(&mut self, outputs: usize, depth: usize) -> Filters {
-        let weights = (0..outputs * depth).map(|_| match self.below(5) {
+        // Fours of some vectors are small, so that each kind of them comes beside each other kind.
+        let small = self.next();
+        let is_small = |at: usize| {
+            let (output, four) = (at / depth, at % depth / 4);
+            let number = (output / 16 * 7 + output / 4 % 2 + four * 2) as u32;
+            (number.wrapping_mul(0x9e37_79b9) ^ small).count_ones() % 2 == 0
+        };
+        let weights = (0..outputs * depth).map(|at| match self.below(5) {
+            _ if is_small(at) => self.next() as i8 % 64,
             0 => -128,
             1 => 127,
             _ => self.next() as i8,
@@ -320,6 +328,17 @@ fn sums_at_both_ends() {
             let (from, to) = (Scale { factor: 0.05, zero }, Scale { factor: 20.0, zero: 100 });
             check(&|| layer(Kind::Convolution(f(), PLAIN), to, [0, 255]), &[&x], &[from]);
         }
+    }
+}
+
+/// Longer than what AVX2 keeps in 16 bits, and just as long.
+#[test]
+fn rows_of_many_inputs() {
+    for depth in [weights::MAX_WIDE, weights::MAX_WIDE + 1] {
+        let n = &mut Numbers(depth as u64);
+        let (x, f, from) = (n.picture([1, 3, depth]), n.filters(20, depth), Scale { factor: 0.05, zero: 128 });
+        let to = Scale { factor: 20.0, zero: 100 };
+        check(&|| layer(Kind::Convolution(copy(&f), PLAIN), to, [0, 255]), &[&x], &[from]);
     }
 }
 

@@ -57,6 +57,10 @@ impl Filters<'_> {
 
 /// A matrix of `depth` x `columns` weights, cut into panels of up to four vectors of columns. In a panel, four weights
 /// of a column stand side by side, then the other columns of the vector, the other vectors, the next four rows.
+///
+/// Where the instruction set adds two products in 16 bits, vectors with weights too large for that are *wide*: 16 bits a
+/// weight, the first two of all columns before the other two. The panel then has its fours in another order, so that
+/// those with the same wide vectors follow one another.
 #[derive(Debug)]
 pub(super) struct Matrix {
     pub(super) columns: usize,
@@ -67,9 +71,11 @@ pub(super) struct Matrix {
     pub(super) bias: Vec<i32>,
     /// As `bias`.
     pub(super) scale: Vec<f32>,
-    pub(super) rests: Vec<Rest>,
+    /// Which four rows, for each four of a panel, where they have an order of their own.
+    pub(super) order: Vec<u32>,
+    /// Whether there are wide vectors.
+    pub(super) wide: bool,
     weights: Aligned,
-    rest_weights: Aligned,
 }
 
 #[derive(Debug)]
@@ -81,18 +87,13 @@ pub(super) struct Panel {
     pub(super) weights: usize,
     /// Where its biases and scales start.
     pub(super) lanes: usize,
-    /// For each vector, what `split` left over.
-    pub(super) rests: [Range<usize>; 4],
+    /// Where its fours stand in `Matrix::order`: those without wide vectors, those where the first vector is wide, the
+    /// second, both. Panels have at most two vectors where there are any.
+    pub(super) order: [Range<usize>; 4],
 }
 
-/// Weights of one vector that were too large for one pass.
-#[derive(Debug)]
-pub(super) struct Rest {
-    /// Which four rows.
-    pub(super) quad: usize,
-    /// Where the weights start.
-    pub(super) weights: usize,
-}
+/// Activations of a row that kernels keep in 16 bits at most; matrices with more rows have no wide vectors.
+pub(super) const MAX_WIDE: usize = 12 << 10;
 
 impl Matrix {
     /// Packs `bias.len()` filters of `depth` weights each.
@@ -106,73 +107,97 @@ impl Matrix {
             panels: Vec::new(),
             bias: vec![0; vectors * n],
             scale: vec![0.0; vectors * n],
-            rests: Vec::new(),
-            weights: Aligned::zeros(vectors * n * quads * 4),
-            rest_weights: Aligned::default(),
+            order: Vec::new(),
+            wide: false,
+            weights: Aligned::default(),
         };
-        let mut rest_weights: Vec<i8> = Vec::new();
+        let mut packed = Vec::with_capacity(vectors * n * quads * 4);
         for first in (0..vectors).step_by(layout.panel) {
             let count = layout.panel.min(vectors - first);
+            // For each lane, its filter; for lanes without a column, none.
+            let lanes: Vec<&[i8]> = (0..count * n)
+                .map(|lane| first * n + column(n, count, lane / n, lane % n))
+                .map(|at| if at < columns { &filters.weights[at * depth..][..depth] } else { &[] })
+                .collect();
+            for lane in 0..count * n {
+                let at = first * n + column(n, count, lane / n, lane % n);
+                if at < columns {
+                    let sum = lanes[lane].iter().map(|&w| i32::from(w)).sum();
+                    matrix.bias[first * n + lane] = filters.folded(layout, at, sum);
+                    matrix.scale[first * n + lane] = filters.scale[at];
+                }
+            }
             let mut panel = Panel {
                 vectors: count,
                 column: first * n,
-                weights: first * n * quads * 4,
+                weights: packed.len(),
                 lanes: first * n,
-                rests: [0..0, 0..0, 0..0, 0..0],
+                order: [0..0, 0..0, 0..0, 0..0],
             };
-            for vector in 0..count {
-                let rests = matrix.rests.len();
-                for lane in 0..n {
-                    let at = panel.column + column(n, count, vector, lane);
-                    if at < columns {
-                        let filter = &filters.weights[at * depth..][..depth];
-                        let sum = filter.iter().map(|&w| i32::from(w)).sum();
-                        matrix.bias[panel.lanes + vector * n + lane] = filters.folded(layout, at, sum);
-                        matrix.scale[panel.lanes + vector * n + lane] = filters.scale[at];
-                    }
-                }
-                // For each lane, its filter; for lanes without a column, none.
-                let filters: Vec<&[i8]> = (0..n)
-                    .map(|lane| panel.column + column(n, count, vector, lane))
-                    .map(|at| if at < columns { &filters.weights[at * depth..][..depth] } else { &[] })
-                    .collect();
-                let packed = &mut matrix.weights.signed_mut()[panel.weights + vector * n * 4..];
-                for quad in 0..quads {
-                    let mut rest = [0i8; 64];
-                    let packed = &mut packed[quad * count * n * 4..][..4 * n];
-                    for ((filter, packed), rest) in
-                        filters.iter().zip(packed.as_chunks_mut::<4>().0).zip(rest.as_chunks_mut::<4>().0)
-                    {
-                        if let Some(four) = filter.get(4 * quad..4 * quad + 4) {
-                            packed.copy_from_slice(four);
-                        } else if let Some(last) = filter.get(4 * quad..) {
-                            packed[..last.len()].copy_from_slice(last);
-                        }
-                        if layout.saturates {
-                            *rest = split(packed);
-                        }
-                    }
-                    if layout.saturates && rest != [0; 64] {
-                        matrix.rests.push(Rest { quad, weights: rest_weights.len() });
-                        rest_weights.extend_from_slice(&rest[..4 * n]);
-                    }
-                }
-                panel.rests[vector] = rests..matrix.rests.len();
+            if layout.saturates {
+                matrix.pack_wide(&mut panel, &lanes, n, &mut packed, depth <= MAX_WIDE);
+            } else {
+                (0..quads).for_each(|quad| lanes.iter().for_each(|lane| packed.extend(four(lane, quad))));
             }
             matrix.panels.push(panel);
         }
-        matrix.rest_weights = Aligned::zeros(rest_weights.len());
-        matrix.rest_weights.signed_mut()[..rest_weights.len()].copy_from_slice(&rest_weights);
+        matrix.weights = Aligned::zeros(packed.len());
+        matrix.weights.signed_mut()[..packed.len()].copy_from_slice(&packed);
         matrix
+    }
+
+    /// Packs a panel for an instruction set that adds two products in 16 bits.
+    fn pack_wide(&mut self, panel: &mut Panel, lanes: &[&[i8]], n: usize, packed: &mut Vec<i8>, allowed: bool) {
+        let is_wide = |quad: usize, lanes: &[&[i8]]| lanes.iter().any(|lane| split(&mut four(lane, quad)) != [0; 4]);
+        let kind = |quad: usize| {
+            let wide = lanes.chunks(n).enumerate().map(|(j, lanes)| usize::from(is_wide(quad, lanes)) << j);
+            wide.sum::<usize>()
+        };
+        let kinds: Vec<usize> = (0..self.quads).map(kind).collect();
+        for wanted in 0..4 {
+            let start = self.order.len();
+            for quad in 0..self.quads {
+                if allowed && kinds[quad] == wanted {
+                    self.order.push(quad as u32);
+                    for (j, lanes) in lanes.chunks(n).enumerate() {
+                        if wanted >> j & 1 == 0 {
+                            lanes.iter().for_each(|lane| packed.extend(four(lane, quad)));
+                            continue;
+                        }
+                        self.wide = true;
+                        for (lane, first) in [0, 2].into_iter().flat_map(|first| lanes.iter().map(move |l| (l, first)))
+                        {
+                            let pair = &four(lane, quad)[first..first + 2];
+                            packed.extend(pair.iter().flat_map(|&w| i16::from(w).to_le_bytes()).map(|byte| byte as i8));
+                        }
+                    }
+                } else if !allowed && wanted == 0 {
+                    // In two passes where one is not enough.
+                    let mut rests = Vec::new();
+                    for lane in lanes {
+                        let mut weights = four(lane, quad);
+                        rests.extend(split(&mut weights));
+                        packed.extend(weights);
+                    }
+                    self.order.push(quad as u32);
+                    if kinds[quad] > 0 {
+                        packed.extend(rests);
+                        self.order.push(quad as u32);
+                    }
+                }
+            }
+            panel.order[wanted] = start..self.order.len();
+        }
     }
 
     pub(super) fn weights(&self) -> &[i8] {
         self.weights.signed()
     }
+}
 
-    pub(super) fn rest_weights(&self) -> &[i8] {
-        self.rest_weights.signed()
-    }
+/// Four weights of a filter; zeros behind its end.
+fn four(filter: &[i8], quad: usize) -> [i8; 4] {
+    std::array::from_fn(|at| filter.get(4 * quad + at).copied().unwrap_or(0))
 }
 
 /// The order of a window's rows in a group of four: the two in the middle of a filter, which tend to be its largest, are

@@ -84,6 +84,14 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            unsafe fn dot_wide(acc: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
+                unsafe {
+                    let acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x[0], w[0]));
+                    _mm256_add_epi32(acc, _mm256_madd_epi16(x[1], w[1]))
+                }
+            }
+
+            #[inline(always)]
             unsafe fn interleave<const ROWS: usize>(rows: [*const u8; ROWS], _left: usize) -> [__m256i; 4] {
                 unsafe {
                     let mut row = [_mm256_setzero_si256(); 4];

@@ -24,7 +24,7 @@ pub(super) trait Lanes {
     const N: usize;
     /// Activations are stored as i8 (value minus 128), because the dot product takes signed bytes only.
     const SIGNED: bool;
-    /// Two neighbouring products are added in 16 bits, so weights must have been split: see `weights::split`.
+    /// Two neighbouring products are added in 16 bits, so large weights have to be wide or split: see `weights`.
     const SATURATES: bool;
     /// `N` accumulators.
     type Acc: Copy;
@@ -41,6 +41,11 @@ pub(super) trait Lanes {
     unsafe fn weights(w: *const i8) -> Self::Weights;
     /// Adds each dot product to its accumulator.
     unsafe fn dot(acc: Self::Acc, x: Self::Quads, w: Self::Weights) -> Self::Acc;
+    /// As `dot`, for weights of 16 bits: the first two of each lane, then the other two, and activations likewise. Only
+    /// where [`Lanes::SATURATES`].
+    unsafe fn dot_wide(acc: Self::Acc, _x: [Self::Quads; 2], _w: [Self::Weights; 2]) -> Self::Acc {
+        acc
+    }
     /// Reads `4 * N` channels of each row and gives each channel's bytes side by side, zeros for missing rows. Vector
     /// `j`, lane `l` has channel [`column`]`(4, j, l)`. Of bytes from `left` on nothing is used, but they are read
     /// unless the instruction set can leave them out.

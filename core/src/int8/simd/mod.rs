@@ -37,7 +37,7 @@ pub(super) struct Layout {
     pub(super) lanes: usize,
     /// Activations are stored as i8: the u8 value minus 128.
     pub(super) signed: bool,
-    /// Weights are split so that two products fit 16 bits.
+    /// Two products are added in 16 bits: large weights are wide or split.
     pub(super) saturates: bool,
     /// Vectors of a panel, at most.
     pub(super) panel: usize,
