@@ -49,7 +49,7 @@ impl Numbers {
         let is_small = |at: usize| {
             let (output, four) = (at / depth, at % depth / 4);
             let number = (output / 16 * 7 + output / 4 % 2 + four * 2) as u32;
-            (number.wrapping_mul(0x9e37_79b9) ^ small).count_ones() % 2 == 0
+            (number.wrapping_mul(0x9e37_79b9) ^ small).count_ones().is_multiple_of(2)
         };
         let weights = (0..outputs * depth).map(|at| match self.below(5) {
             _ if is_small(at) => self.next() as i8 % 64,

@@ -119,10 +119,10 @@ impl Matrix {
                 .map(|lane| first * n + column(n, count, lane / n, lane % n))
                 .map(|at| if at < columns { &filters.weights[at * depth..][..depth] } else { &[] })
                 .collect();
-            for lane in 0..count * n {
+            for (lane, filter) in lanes.iter().enumerate() {
                 let at = first * n + column(n, count, lane / n, lane % n);
                 if at < columns {
-                    let sum = lanes[lane].iter().map(|&w| i32::from(w)).sum();
+                    let sum = filter.iter().map(|&w| i32::from(w)).sum();
                     matrix.bias[first * n + lane] = filters.folded(layout, at, sum);
                     matrix.scale[first * n + lane] = filters.scale[at];
                 }
@@ -156,8 +156,8 @@ impl Matrix {
         let kinds: Vec<usize> = (0..self.quads).map(kind).collect();
         for wanted in 0..4 {
             let start = self.order.len();
-            for quad in 0..self.quads {
-                if allowed && kinds[quad] == wanted {
+            for (quad, &kind) in kinds.iter().enumerate() {
+                if allowed && kind == wanted {
                     self.order.push(quad as u32);
                     for (j, lanes) in lanes.chunks(n).enumerate() {
                         if wanted >> j & 1 == 0 {
@@ -180,7 +180,7 @@ impl Matrix {
                         packed.extend(weights);
                     }
                     self.order.push(quad as u32);
-                    if kinds[quad] > 0 {
+                    if kind > 0 {
                         packed.extend(rests);
                         self.order.push(quad as u32);
                     }

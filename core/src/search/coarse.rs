@@ -10,6 +10,8 @@ use crate::vector::code::Query;
 
 /// Walking the graph pays up to this share of the lists.
 const GRAPH_SHARE: usize = 8;
+/// Lists whose scores are compared in one go.
+const PIECE: usize = 16;
 
 /// A list to look into.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +29,8 @@ pub(super) struct Coarse {
     /// So many of them are in order.
     sorted: usize,
     products: Vec<i32>,
+    scores: Vec<f32>,
+    columns: Vec<f32>,
     picked: Vec<u32>,
     seen: Vec<u64>,
     nearest: BinaryHeap<u64>,
@@ -50,17 +54,15 @@ impl Coarse {
         }
         self.compare_all(shard, query, kernels);
         let unit = query.unit() * shard.index().centroid_unit;
-        let (limit, mut worst) = (count.saturating_mul(2).saturating_add(64), u64::MAX);
-        for ((&product, bias), list) in self.products.iter().zip(shard.list_biases()).zip(0..) {
-            let key = key(product as f32 * unit + bias, list);
-            if key > worst {
-                continue;
-            }
-            self.keys.push(key);
-            // Only the nearest are kept: putting all lists in order would take as long as comparing them.
-            if self.keys.len() == limit && count > 0 {
-                worst = *self.keys.select_nth_unstable(count - 1).1;
-                self.keys.truncate(count);
+        let pairs = self.products.iter().zip(shard.list_biases());
+        self.scores.clear();
+        // A damaged bias may be NaN: its list is the last, but it is one of all.
+        self.scores.extend(pairs.map(|(&product, bias)| (product as f32 * unit + bias).max(f32::NEG_INFINITY)));
+        let least = least(&self.scores, count, &mut self.columns);
+        for (scores, first) in self.scores.chunks(PIECE).zip((0..).step_by(PIECE)) {
+            if scores.iter().fold(false, |any, &score| any | (score >= least)) {
+                let near = scores.iter().zip(first..).filter(|(score, _)| **score >= least);
+                self.keys.extend(near.map(|(&score, list)| key(score, list)));
             }
         }
     }
@@ -161,5 +163,40 @@ impl Coarse {
             start = self.nearest.iter().min().map_or(0, |&key| key as u32);
         }
         self.keys.extend(self.nearest.iter());
+    }
+}
+
+/// A score that at least `count` of the scores reach, and not many more: putting all in order would take as long as
+/// computing them. Written in rows, the scores have a highest one in each column, and the `count`-th of these is
+/// reached by as many.
+fn least(scores: &[f32], count: usize, columns: &mut Vec<f32>) -> f32 {
+    let width = count.min(scores.len()).next_multiple_of(PIECE) * 4;
+    if count == 0 || width > scores.len() / 2 {
+        return f32::NEG_INFINITY;
+    }
+    columns.clear();
+    columns.resize(width, f32::NEG_INFINITY);
+    for row in scores.chunks(width) {
+        columns
+            .iter_mut()
+            .zip(row)
+            .for_each(|(highest, &score)| *highest = if score > *highest { score } else { *highest });
+    }
+    *columns.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a)).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn enough_scores_reach_the_least_one(scores in prop::collection::vec(-2f32..2.0, 0..900), count in prop_oneof![0usize..200, Just(usize::MAX)],
+        ) {
+            let least = least(&scores, count, &mut Vec::new());
+            let reach = scores.iter().filter(|&&score| score >= least).count();
+            prop_assert!(reach >= count.min(scores.len()));
+        }
     }
 }

@@ -67,6 +67,12 @@ impl Plan {
         (self.quota as f64 * scarce.max(1.0).sqrt()) as usize
     }
 
+    /// Whether there is nothing farther to look at.
+    pub(super) fn is_everything(&self, shard: &Shard) -> bool {
+        let photos = shard.header().photo_count as usize;
+        self.probes >= shard.index().lists as usize && self.rerank >= photos && self.take >= photos
+    }
+
     /// Looks farther, where too few listings were found.
     pub(super) fn wider(self) -> Plan {
         let more = |count: usize| count.saturating_mul(4);

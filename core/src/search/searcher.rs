@@ -169,7 +169,8 @@ impl<'a> Searcher<'a> {
             // Which of the best photos share a listing is known only now. The best `take` are in the final order, so
             // their listings are the best ones; too few of them means: look further.
             let (listings, more) = rules.apply(photos);
-            if complete || !more {
+            // The last is for damaged shards, which may have fewer photos in their lists than they say.
+            if complete || !more || plan.is_everything(shard) {
                 return Ok(listings);
             }
             plan = plan.wider();
