@@ -78,12 +78,19 @@ pub(super) fn larger<const SIGNED: bool>(x: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Planes of f32 to pixels of bytes: `round(x / scale) + zero`, as ONNX's QuantizeLinear; NaN becomes the least byte.
+/// Planes of f32 to the pixels from `first` on that fill `out`, as bytes: `round(x / scale) + zero`, as ONNX's QuantizeLinear; NaN becomes the least byte.
 #[inline(always)]
 #[allow(clippy::manual_clamp)] // `clamp` keeps NaN.
-pub(super) fn quantise<const SIGNED: bool>(x: &[f32], channels: usize, scale: f32, to: Requantise, out: &mut [u8]) {
+pub(super) fn quantise<const SIGNED: bool>(
+    x: &[f32],
+    channels: usize,
+    first: usize,
+    scale: f32,
+    to: Requantise,
+    out: &mut [u8],
+) {
     const BLOCK: usize = 256;
-    let pixels = x.len() / channels;
+    let (plane, pixels) = (x.len() / channels, out.len() / channels);
     // `max` and `min` make a number of everything, and keep it in the range of `to_byte`.
     let byte = |x: f32| to_byte((x / scale).max(-1024.0).min(1024.0), to, SIGNED);
     let mut blocks = [[0u8; BLOCK]; 3];
@@ -91,10 +98,10 @@ pub(super) fn quantise<const SIGNED: bool>(x: &[f32], channels: usize, scale: f3
         let length = BLOCK.min(pixels - start);
         let out = &mut out[start * channels..(start + length) * channels];
         // Three planes at a time: the usual picture is interleaved at once.
-        for first in (0..channels).step_by(3) {
-            let together = 3.min(channels - first);
-            for (channel, block) in (first..first + together).zip(&mut blocks) {
-                for (byte_out, &x) in block.iter_mut().zip(&x[channel * pixels + start..][..length]) {
+        for low in (0..channels).step_by(3) {
+            let together = 3.min(channels - low);
+            for (channel, block) in (low..low + together).zip(&mut blocks) {
+                for (byte_out, &x) in block.iter_mut().zip(&x[channel * plane + first + start..][..length]) {
                     *byte_out = byte(x);
                 }
             }
@@ -105,7 +112,7 @@ pub(super) fn quantise<const SIGNED: bool>(x: &[f32], channels: usize, scale: f3
                 }
             } else {
                 for (at, pixel) in out.chunks_exact_mut(channels).enumerate() {
-                    for (out, block) in pixel[first..first + together].iter_mut().zip(&blocks) {
+                    for (out, block) in pixel[low..low + together].iter_mut().zip(&blocks) {
                         *out = block[at];
                     }
                 }

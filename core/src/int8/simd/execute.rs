@@ -1,19 +1,20 @@
 //! Runs steps that were checked against the memory that they work on.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::graph::Scale;
 use super::super::weights::{Aligned, Depthwise, Matrix};
 use super::depthwise::Convolution;
 use super::matrix::Product;
+use super::share::{share, shares};
+use super::windows::{gather, largest};
 use super::{Job, Kernels, Requantise, Sink, Window};
 
 /// Bytes after each span that kernels may read without using them.
 pub(in super::super) const SLACK: usize = 64;
 
 /// Pixels whose patches are laid out together.
-const PATCHES: usize = 96;
+pub(super) const PATCHES: usize = 96;
 
 /// A part of the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,58 +201,49 @@ impl Checked {
         if self.threads == 1 {
             for (at, step) in self.steps.iter().enumerate() {
                 // SAFETY: `new` checked every step against `bytes`, and nobody else works on this memory.
-                unsafe { self.step(step, inputs, memory, Job { index: 0, of: 1 }) };
+                unsafe { self.step(step, inputs, memory, ALONE, 0) };
                 after(at);
             }
             return;
         }
-        let barrier = Barrier::default();
-        let work = |index: usize, after: &mut dyn FnMut(usize)| {
-            for (at, step) in self.steps.iter().enumerate() {
-                // SAFETY: as above; the threads of one step write to different parts of its spans, and the barrier keeps
-                // them from running ahead of one another.
-                unsafe { self.step(step, inputs, memory, Job { index, of: self.threads }) };
-                barrier.wait(self.threads);
-                after(at);
-            }
+        let steps: Vec<usize> =
+            self.steps.iter().map(|step| shares(step, self.threads).into_iter().product()).collect();
+        let work = |at: usize, job: Job, worker: usize| {
+            // SAFETY: as above; the shares of one step write to different parts of its spans, each is done once, and a
+            // step is begun when all shares of the one before are done.
+            unsafe { self.step(&self.steps[at], inputs, memory, job, worker) };
         };
-        std::thread::scope(|scope| {
-            for index in 1..self.threads {
-                let work = &work;
-                scope.spawn(move || work(index, &mut |_| ()));
-            }
-            work(0, after);
-        });
+        share(self.threads, &steps, &work, after);
     }
 
     /// # Safety
-    /// `memory` is good for `self.bytes`, the step is one of `self.steps`, and each of `job.of` threads has an index of
-    /// its own.
-    unsafe fn step(&self, step: &Step, inputs: &[&[f32]], memory: Memory, job: Job) {
+    /// `memory` is good for `self.bytes`, the step is one of `self.steps`, `job` is one of as many as [`shares`] says (or
+    /// all of it), and each thread has a number of its own.
+    unsafe fn step(&self, step: &Step, inputs: &[&[f32]], memory: Memory, job: Job, worker: usize) {
         let k = self.kernels;
         // SAFETY: `Kernels::of` found the instruction set on this CPU; spans lie within the memory, and what is written
         // does not overlap what is read (`Checked::new`).
         unsafe {
             match step {
                 Step::Quantise { input, channels, scale, to, out } => {
-                    if job.index == 0 {
-                        (k.quantise)(inputs[*input], *channels, *scale, *to, memory.writable(*out));
-                    }
+                    let pixels = job.part(out.length / channels, 256);
+                    let out = memory.part(*out, pixels.start * channels..pixels.end * channels);
+                    (k.quantise)(inputs[*input], *channels, pixels.start, *scale, *to, out);
                 }
                 Step::Dequantise { x, channels, from, out } => {
-                    if job.index == 0 {
-                        (k.dequantise)(memory.readable(*x), *channels, *from, memory.writable_as(*out));
-                    }
+                    (k.dequantise)(memory.readable(*x), *channels, *from, memory.writable_as(*out));
                 }
                 Step::Product { matrix, x, to, out } => {
                     let rows = out.length / matrix.columns;
-                    let step = x.length / rows.max(1);
-                    // Few rows: a thread takes some of the columns instead, so that weights are read once.
-                    let (part, job) = if rows >= 64 * job.of { (job.part(rows, 24), ALONE) } else { (0..rows, job) };
+                    let depth = x.length / rows.max(1);
+                    // Each share has some rows and some columns.
+                    let columns = if job.of == 1 { 1 } else { shares(step, self.threads)[1] };
+                    let part = Job { index: job.index / columns, of: job.of / columns }.part(rows, 12);
+                    let job = Job { index: job.index % columns, of: columns };
                     let product = Product {
                         matrix,
-                        x: memory.at(*x).add(part.start * step),
-                        x_step: step,
+                        x: memory.at(*x).add(part.start * depth),
+                        x_step: depth,
                         out: Sink::Bytes(memory.at(*out).add(part.start * matrix.columns), *to),
                         rows: part.len(),
                     };
@@ -263,7 +255,7 @@ impl Checked {
                 }
                 Step::Dense { matrix, window, channels, padding, x, patches, to, out } => {
                     let step = matrix.quads * 4;
-                    let patches = memory.at(*patches).add(job.index * (PATCHES * step + SLACK));
+                    let patches = memory.at(*patches).add(worker * (PATCHES * step + SLACK));
                     let pixels = job.part(window.out_height * window.out_width, 24);
                     for first in pixels.clone().step_by(PATCHES) {
                         let rows = PATCHES.min(pixels.end - first);
@@ -288,10 +280,8 @@ impl Checked {
                     (k.multiply)(a, memory.readable(*b), *zeros, *factor, *to, memory.part(*out, part));
                 }
                 Step::Average { x, zero, factor, to, sums, out } => {
-                    if job.index == 0 {
-                        let sums = memory.writable_as(*sums);
-                        (k.average)(memory.readable(*x), *zero, *factor, *to, sums, memory.writable(*out));
-                    }
+                    let sums = memory.writable_as(*sums);
+                    (k.average)(memory.readable(*x), *zero, *factor, *to, sums, memory.writable(*out));
                 }
                 Step::Largest { window, channels, x, out } => {
                     let row = window.out_width * channels;
@@ -360,125 +350,5 @@ impl Memory {
     unsafe fn writable_as<'a, T: bytemuck::Pod>(self, span: Span) -> &'a mut [T] {
         // SAFETY: as the caller promises.
         bytemuck::cast_slice_mut(unsafe { self.writable(span) })
-    }
-}
-
-/// Lays out the patches of some output pixels, `step` bytes each: the window's rows, one after the other.
-///
-/// # Safety
-/// `x` is good for the window's input and 64 bytes more (read, not used), `patches` for `pixels.len()` steps and 64
-/// bytes more (overwritten with anything).
-unsafe fn gather(
-    w: &Window,
-    channels: usize,
-    padding: u8,
-    x: *const u8,
-    patches: *mut u8,
-    step: usize,
-    pixels: Range<usize>,
-) {
-    let row = w.kernel[1] * channels;
-    let (mut oy, mut ox) = (pixels.start / w.out_width, pixels.start % w.out_width);
-    let mut patch = patches;
-    for _ in pixels {
-        let left = (ox * w.stride[1]) as isize - w.padding[1] as isize;
-        let top = (oy * w.stride[0]) as isize - w.padding[0] as isize;
-        let inside = left >= 0 && left as usize + w.kernel[1] <= w.width;
-        // SAFETY: the patch is one of the caller's. Rows of a patch are written in order, so that what is written beyond
-        // one is overwritten by the next; after the last one there is the slack. Sources are rows of the picture.
-        unsafe {
-            if inside && row <= 16 && top >= 0 && top as usize + w.kernel[0] <= w.height {
-                // The first layer of nearly all networks.
-                let from = x.add((top as usize * w.width + left as usize) * channels);
-                for ky in 0..w.kernel[0] {
-                    let bytes = from.add(ky * w.width * channels).cast::<[u8; 16]>().read_unaligned();
-                    patch.add(ky * row).cast::<[u8; 16]>().write_unaligned(bytes);
-                }
-            } else {
-                for ky in 0..w.kernel[0] {
-                    let (y, to) = (top + ky as isize, patch.add(ky * row));
-                    if y < 0 || y as usize >= w.height {
-                        to.write_bytes(padding, row);
-                        continue;
-                    }
-                    let line = x.add(y as usize * w.width * channels);
-                    if inside {
-                        let from = line.add(left as usize * channels);
-                        for at in (0..row).step_by(16) {
-                            let bytes = from.add(at).cast::<[u8; 16]>().read_unaligned();
-                            to.add(at).cast::<[u8; 16]>().write_unaligned(bytes);
-                        }
-                        continue;
-                    }
-                    for kx in 0..w.kernel[1] {
-                        let (at, to) = (left + kx as isize, to.add(kx * channels));
-                        if at < 0 || at as usize >= w.width {
-                            to.write_bytes(padding, channels);
-                        } else {
-                            std::ptr::copy_nonoverlapping(line.add(at as usize * channels), to, channels);
-                        }
-                    }
-                }
-            }
-            patch = patch.add(step);
-        }
-        ox += 1;
-        if ox == w.out_width {
-            (ox, oy) = (0, oy + 1);
-        }
-    }
-}
-
-/// One row of max pooling. Pixels outside of the picture do not count.
-///
-/// # Safety
-/// The CPU has the kernels' instruction set.
-unsafe fn largest(k: &Kernels, w: &Window, channels: usize, x: &[u8], oy: usize, out: &mut [u8]) {
-    for (ox, out) in out.chunks_exact_mut(channels).enumerate() {
-        let mut first = true;
-        for ky in 0..w.kernel[0] {
-            for kx in 0..w.kernel[1] {
-                let y = (oy * w.stride[0] + ky).wrapping_sub(w.padding[0]);
-                let at = (ox * w.stride[1] + kx).wrapping_sub(w.padding[1]);
-                if y < w.height && at < w.width {
-                    let pixel = &x[(y * w.width + at) * channels..][..channels];
-                    if first {
-                        out.copy_from_slice(pixel);
-                        first = false;
-                    } else {
-                        // SAFETY: as the caller promises.
-                        unsafe { (k.larger)(pixel, out) };
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Threads wait here for one another. They spin: a step takes some ten microseconds.
-#[derive(Default)]
-struct Barrier {
-    arrived: AtomicUsize,
-    round: AtomicUsize,
-}
-
-impl Barrier {
-    fn wait(&self, threads: usize) {
-        let round = self.round.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == threads {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.round.store(round + 1, Ordering::Release);
-            return;
-        }
-        let mut spins = 0u32;
-        while self.round.load(Ordering::Acquire) == round {
-            // Where the last thread waits for this core, spinning on would keep it from arriving.
-            spins += 1;
-            if spins > 100 {
-                std::thread::yield_now();
-            } else {
-                std::hint::spin_loop();
-            }
-        }
     }
 }

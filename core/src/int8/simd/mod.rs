@@ -18,6 +18,8 @@ mod matrix;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
+mod share;
+mod windows;
 
 use std::ops::Range;
 
@@ -102,7 +104,7 @@ pub(super) struct Kernels {
     multiply: unsafe fn(&[u8], &[u8], [u8; 2], f32, Requantise, &mut [u8]),
     average: unsafe fn(&[u8], u8, f32, Requantise, &mut [i32], &mut [u8]),
     larger: unsafe fn(&[u8], &mut [u8]),
-    quantise: unsafe fn(&[f32], usize, f32, Requantise, &mut [u8]),
+    quantise: unsafe fn(&[f32], usize, usize, f32, Requantise, &mut [u8]),
     dequantise: unsafe fn(&[u8], usize, Scale, &mut [f32]),
 }
 
@@ -141,8 +143,8 @@ macro_rules! kernels {
                 elementwise::larger::<{ <$lanes>::SIGNED }>(x, out);
             }
             $(#[target_feature(enable = $features)])?
-            fn quantise(x: &[f32], channels: usize, scale: f32, to: Requantise, out: &mut [u8]) {
-                elementwise::quantise::<{ <$lanes>::SIGNED }>(x, channels, scale, to, out);
+            fn quantise(x: &[f32], channels: usize, first: usize, scale: f32, to: Requantise, out: &mut [u8]) {
+                elementwise::quantise::<{ <$lanes>::SIGNED }>(x, channels, first, scale, to, out);
             }
             $(#[target_feature(enable = $features)])?
             fn dequantise(x: &[u8], channels: usize, from: Scale, out: &mut [f32]) {
