@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use magpie_core::{Error, ModelError, PhotoError, ShardError};
+use magpie_core::{Error, FilterError, ModelError, PhotoError, ShardError};
 
 pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
@@ -56,6 +56,8 @@ impl From<Error> for Failure {
                 (5, Some("copy or build the file again"))
             }
             Error::Shard(_) => (5, None),
+            // It names the columns that there are.
+            Error::Filter(FilterError::UnknownColumn { .. }) => (2, None),
             Error::Filter(_) => (2, Some("write --where like 'category=Mugs and price<50'")),
             _ => (1, None),
         };

@@ -19,7 +19,7 @@ MARKERS = "osv^DPX<>"
 
 
 def draw(found: list[dict[str, Any]], title: str, path: Path) -> None:
-    """`path` gets an .svg and a .png."""
+    """`path` gets a .png."""
     figure, axes = plt.subplots(figsize=(10, 6.5), layout="constrained")
     systems = sorted({row["system"] for row in found}, key=lambda name: (name != MAGPIE, name))
     colours = plt.get_cmap("tab10")
@@ -56,8 +56,7 @@ def draw(found: list[dict[str, Any]], title: str, path: Path) -> None:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=5, fontsize=9)
-    for ending in (".svg", ".png"):
-        figure.savefig(path.with_suffix(ending), dpi=110)
+    figure.savefig(path.with_suffix(".png"), dpi=110)
 
 
 def _annotate(axes: Axes, ends: list[tuple[str, float, float, Any]]) -> None:
