@@ -171,7 +171,7 @@ impl Coarse {
 /// reached by as many.
 fn least(scores: &[f32], count: usize, columns: &mut Vec<f32>) -> f32 {
     let width = count.min(scores.len()).next_multiple_of(PIECE) * 4;
-    if count == 0 || width > scores.len() / 2 {
+    if width == 0 || width > scores.len() / 2 {
         return f32::NEG_INFINITY;
     }
     columns.clear();

@@ -14,7 +14,7 @@ use super::{Job, Kernels, Requantise, Sink, Window};
 pub(in super::super) const SLACK: usize = 64;
 
 /// Pixels whose patches are laid out together.
-pub(super) const PATCHES: usize = 96;
+const PATCHES: usize = 96;
 
 /// A part of the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,6 +216,12 @@ impl Checked {
         share(self.threads, &steps, &work, after);
     }
 
+    /// A share of a product as one of its rows and one of its columns.
+    fn cut(&self, step: &Step, job: Job) -> (Job, Job) {
+        let [rows, columns] = if job.of == 1 { [1, 1] } else { shares(step, self.threads) };
+        (Job { index: job.index / columns, of: rows }, Job { index: job.index % columns, of: columns })
+    }
+
     /// # Safety
     /// `memory` is good for `self.bytes`, the step is one of `self.steps`, `job` is one of as many as [`shares`] says (or
     /// all of it), and each thread has a number of its own.
@@ -237,9 +243,8 @@ impl Checked {
                     let rows = out.length / matrix.columns;
                     let depth = x.length / rows.max(1);
                     // Each share has some rows and some columns.
-                    let columns = if job.of == 1 { 1 } else { shares(step, self.threads)[1] };
-                    let part = Job { index: job.index / columns, of: job.of / columns }.part(rows, 12);
-                    let job = Job { index: job.index % columns, of: columns };
+                    let (rows_of, job) = self.cut(step, job);
+                    let part = rows_of.part(rows, 12);
                     let product = Product {
                         matrix,
                         x: memory.at(*x).add(part.start * depth),
@@ -254,14 +259,15 @@ impl Checked {
                     (k.product)(&Product { matrix, x: memory.at(*x), x_step: x.length, out, rows: 1 }, job);
                 }
                 Step::Dense { matrix, window, channels, padding, x, patches, to, out } => {
-                    let step = matrix.quads * 4;
-                    let patches = memory.at(*patches).add(worker * (PATCHES * step + SLACK));
-                    let pixels = job.part(window.out_height * window.out_width, 24);
+                    let depth = matrix.quads * 4;
+                    let patches = memory.at(*patches).add(worker * (PATCHES * depth + SLACK));
+                    let (rows_of, job) = self.cut(step, job);
+                    let pixels = rows_of.part(window.out_height * window.out_width, 12);
                     for first in pixels.clone().step_by(PATCHES) {
                         let rows = PATCHES.min(pixels.end - first);
-                        gather(window, *channels, *padding, memory.at(*x), patches, step, first..first + rows);
+                        gather(window, *channels, *padding, memory.at(*x), patches, depth, first..first + rows);
                         let out = Sink::Bytes(memory.at(*out).add(first * matrix.columns), *to);
-                        (k.product)(&Product { matrix, x: patches, x_step: step, out, rows }, ALONE);
+                        (k.product)(&Product { matrix, x: patches, x_step: depth, out, rows }, job);
                     }
                 }
                 Step::Depthwise { kernels, filters, window, x, to, out } => {

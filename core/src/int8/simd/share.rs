@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Job;
-use super::execute::{PATCHES, Step};
+use super::execute::Step;
 
 /// Multiplications that are worth a share: some microseconds.
-const WORTH: usize = 400_000;
+const WORTH: usize = 200_000;
 /// Bytes of results that are worth a share, where little is computed for each.
 const WORTH_BYTES: usize = 8 << 10;
+/// Rows of a matrix product that are worth a share.
+const ROWS: usize = 48;
 
 /// Into how many shares a step is cut: by rows (of whatever it works on) and by columns.
 ///
@@ -21,19 +23,26 @@ pub(super) fn shares(step: &Step, threads: usize) -> [usize; 2] {
         Step::Product { matrix, out, .. } => {
             let (rows, panels) = (out.length / matrix.columns, matrix.panels.len());
             let wanted = (out.length * matrix.quads * 4 / WORTH).clamp(1, most);
-            if rows >= 48 * wanted.min(threads) {
-                return [wanted.min(rows / 48), 1];
+            if rows >= ROWS * wanted.min(threads) {
+                return [wanted.min(rows / ROWS), 1];
             }
             // Few rows: shares of columns, so that weights are read once; and of rows, where columns are few as well.
             let columns = wanted.min(panels);
-            [if columns < wanted && columns < most / 2 && rows >= 24 { 2 } else { 1 }, columns]
+            [if columns < wanted && columns < most / 2 && rows >= ROWS / 2 { 2 } else { 1 }, columns]
+        }
+        Step::Dense { matrix, out, .. } => {
+            let (rows, panels) = (out.length / matrix.columns, matrix.panels.len());
+            let wanted = (out.length * matrix.quads * 4 / WORTH).clamp(1, most);
+            // As above; but each share of columns lays out all patches once more.
+            if rows >= ROWS * wanted.min(threads) {
+                [wanted.min(rows / ROWS), 1]
+            } else {
+                [1, wanted.min(threads).min(panels)]
+            }
         }
         Step::Floats { matrix, .. } => {
             let wanted = matrix.quads * 4 * matrix.columns / WORTH;
             [1, wanted.clamp(1, most).min(matrix.panels.len())]
-        }
-        Step::Dense { matrix, window, out, .. } => {
-            of(out.length * matrix.quads * 4, WORTH, window.out_height * window.out_width / PATCHES)
         }
         Step::Depthwise { window, out, .. } => of(out.length, WORTH_BYTES, window.out_height),
         Step::Largest { window, out, .. } => of(out.length, WORTH_BYTES, window.out_height),
@@ -44,12 +53,17 @@ pub(super) fn shares(step: &Step, threads: usize) -> [usize; 2] {
     }
 }
 
-/// The shares of one step.
+/// The shares of one step, in a cache line of their own.
 #[derive(Default)]
+#[repr(align(64))]
 struct Progress {
-    taken: AtomicUsize,
     done: AtomicUsize,
 }
+
+/// How many of a thread's own shares of one step were taken.
+#[derive(Default)]
+#[repr(align(64))]
+struct Taken(AtomicUsize);
 
 /// Counts a share as done, also where it panicked: the others would wait for ever.
 struct Done<'a>(&'a AtomicUsize);
@@ -63,7 +77,8 @@ impl Drop for Done<'_> {
 /// Does all shares of step 0, then of step 1 and so on, on this thread and on others that end before it returns. Each
 /// share is given to `work` once, with the number of the thread. `after` is called when a step is done.
 ///
-/// A thread takes the next share when it has done one: nobody waits for a thread that has not started yet.
+/// Each thread has shares of its own, which lie where its shares of the step before lay: what it reads it has written
+/// itself, mostly. When it has done them it helps the others: nobody waits for a thread that has not started yet.
 pub(super) fn share(
     threads: usize,
     steps: &[usize],
@@ -71,15 +86,16 @@ pub(super) fn share(
     after: &mut dyn FnMut(usize),
 ) {
     let progress: Vec<Progress> = steps.iter().map(|_| Progress::default()).collect();
+    let taken: Vec<Taken> = (0..steps.len() * threads).map(|_| Taken::default()).collect();
     let run = |worker: usize, after: &mut dyn FnMut(usize)| {
         for (at, (progress, &of)) in progress.iter().zip(steps).enumerate() {
-            loop {
-                let index = progress.taken.fetch_add(1, Ordering::Relaxed);
-                if index >= of {
-                    break;
+            for owner in (worker..threads).chain(0..worker) {
+                let own = Job { index: owner, of: threads }.part(of, 1);
+                let next = || own.start + taken[at * threads + owner].0.fetch_add(1, Ordering::Relaxed);
+                for index in std::iter::repeat_with(next).take_while(|&index| index < own.end) {
+                    let _done = Done(&progress.done);
+                    work(at, Job { index, of }, worker);
                 }
-                let _done = Done(&progress.done);
-                work(at, Job { index, of }, worker);
             }
             wait(|| progress.done.load(Ordering::Acquire) >= of);
             after(at);
