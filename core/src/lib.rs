@@ -44,6 +44,7 @@ pub mod listing;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod recipe;
+pub mod remote;
 pub mod search;
 pub mod shard;
 pub mod vector;

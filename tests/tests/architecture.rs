@@ -21,6 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("listing", &["error", "ids", "search", "shard"]),
     ("model", &["attributes", "cpu", "embedding", "error", "ids", "int8", "recipe"]),
     ("recipe", &[]),
+    ("remote", &["embedding", "error", "ids", "listing", "search"]),
     ("search", &["cpu", "embedding", "error", "ids", "shard", "vector"]),
     ("shard", &["embedding", "error", "ids"]),
     ("vector", &["cpu"]),
@@ -135,6 +136,13 @@ fn modules_name_only_those_that_the_arrows_allow() {
         );
     }
     none(wrong, "an arrow that the design does not have");
+}
+
+#[test]
+fn remote_has_no_clock_no_sockets_and_no_threads() {
+    let remote = sources().into_iter().filter(|source| source.module() == "remote");
+    let words = ["Instant", "SystemTime", "net", "thread", "io", "Mutex"];
+    none(remote.flat_map(|source| words.map(|word| source.naming(word)).concat()).collect(), "the host has them");
 }
 
 #[test]

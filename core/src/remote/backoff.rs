@@ -1,0 +1,57 @@
+//! How long to wait before a retry.
+
+use std::time::Duration;
+
+/// Bound of the first wait; the next one's is twice as long.
+const BASE: Duration = Duration::from_millis(50);
+/// Bound of any wait.
+const CAP: Duration = Duration::from_secs(2);
+
+/// Numbers that differ from device to device, so that retries do not come all at once. Not for secrets.
+#[derive(Debug, Clone)]
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// SplitMix64.
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// 0 to 1, without 1.
+    fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// The wait before retry number `retry`, from 0: anything up to the bound ("full jitter").
+    pub(super) fn wait(&mut self, retry: u32) -> Duration {
+        bound(retry).mul_f64(self.share())
+    }
+}
+
+fn bound(retry: u32) -> Duration {
+    BASE.saturating_mul(1u32.checked_shl(retry).unwrap_or(u32::MAX)).min(CAP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_fill_the_whole_range_below_a_bound_that_doubles() {
+        let mut random = Random::new(1);
+        for (retry, bound) in [(0, 50), (1, 100), (2, 200), (9, 2000), (60, 2000)] {
+            let waits: Vec<u128> = (0..1000).map(|_| random.wait(retry).as_millis()).collect();
+            assert!(waits.iter().all(|&wait| wait < bound), "{retry}");
+            let (low, high) = (waits.iter().min(), waits.iter().max());
+            assert!(low < Some(&(bound / 10)) && high > Some(&(bound * 9 / 10)), "{retry}: {low:?} to {high:?}");
+        }
+    }
+}
