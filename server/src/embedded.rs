@@ -1,0 +1,210 @@
+//! The engine inside the server: mapped shards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use magpie_core::listing::{self, Found, Listing};
+use magpie_core::remote::{Parsed, merge};
+use magpie_core::search::{Scratch, Searcher};
+use magpie_core::shard::Shard;
+use magpie_core::{Error, ListingRow};
+
+use crate::engine::{Answering, Engine, EngineError, Status};
+use crate::pool::Pool;
+
+/// Searches shards of one catalogue.
+pub struct Embedded {
+    paths: Vec<PathBuf>,
+    verify: bool,
+    current: RwLock<Arc<Catalog>>,
+    /// The files that were opened last, or that could not be.
+    tried: Mutex<Vec<Mark>>,
+    pool: Pool,
+}
+
+/// The shards at one time. Searches hold it until they are done, so that a change does not reach them.
+struct Catalog {
+    shards: Vec<Shard>,
+    status: Status,
+}
+
+/// What tells a file from the one that was there before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mark {
+    len: u64,
+    changed: Option<SystemTime>,
+    /// The number of the file, where the system has one: a new file under the old name has another.
+    number: u64,
+}
+
+impl Mark {
+    fn of(path: &Path) -> Option<Mark> {
+        let data = fs::metadata(path).ok()?;
+        #[cfg(unix)]
+        let number = std::os::unix::fs::MetadataExt::ino(&data);
+        #[cfg(not(unix))]
+        let number = 0;
+        Some(Mark { len: data.len(), changed: data.modified().ok(), number })
+    }
+
+    /// `None` where a file is missing: it is about to be replaced.
+    fn all(paths: &[PathBuf]) -> Option<Vec<Mark>> {
+        paths.iter().map(|path| Mark::of(path)).collect()
+    }
+}
+
+impl Embedded {
+    /// Opens the shards, and starts the threads that search them.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub fn open(paths: Vec<PathBuf>, verify: bool, threads: usize, longest_wait: Duration) -> Result<Embedded, String> {
+        // Before opening: a file that is replaced meanwhile then counts as changed.
+        let tried = Mutex::new(Mark::all(&paths).unwrap_or_default());
+        let current = RwLock::new(Arc::new(Catalog::open(&paths, verify)?));
+        let pool = Pool::new(threads, longest_wait).map_err(|e| format!("no threads to search on: {e}"))?;
+        Ok(Embedded { paths, verify, current, tried, pool })
+    }
+
+    fn current(&self) -> Arc<Catalog> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Searches that wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
+    }
+}
+
+impl Engine for Embedded {
+    fn search(&self, query: Parsed, deadline: Instant) -> Answering<'_, Vec<Found>> {
+        let catalog = self.current();
+        if query.embedding.model() != catalog.status.model_id {
+            let wrong = EngineError::WrongModel { catalog: catalog.status.model_id };
+            return Box::pin(async { Err(wrong) });
+        }
+        Box::pin(self.pool.run(deadline, move |scratch| catalog.search(&query, scratch, deadline)))
+    }
+
+    fn listing(&self, id: String, deadline: Instant) -> Answering<'_, Option<Listing>> {
+        let catalog = self.current();
+        Box::pin(self.pool.run(deadline, move |_| catalog.listing(&id)))
+    }
+
+    fn status(&self) -> Option<Status> {
+        Some(self.current().status.clone())
+    }
+
+    fn reload(&self) -> Result<Status, String> {
+        // One that cannot be used is not opened again and again: only once it has changed once more.
+        let marks = Mark::all(&self.paths).unwrap_or_default();
+        *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = marks;
+        let catalog = Arc::new(Catalog::open(&self.paths, self.verify)?);
+        let status = catalog.status.clone();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = catalog;
+        Ok(status)
+    }
+
+    fn is_outdated(&self) -> bool {
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        Mark::all(&self.paths).is_some_and(|marks| marks != *tried)
+    }
+}
+
+impl Catalog {
+    fn open(paths: &[PathBuf], verify: bool) -> Result<Catalog, String> {
+        let mut shards = Vec::new();
+        for path in paths {
+            let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+            let shard = Shard::open(path).map_err(|e| match e {
+                named @ Error::Io { .. } => named.to_string(),
+                other => fault(&other),
+            })?;
+            if verify {
+                shard.verify().map_err(|e| fault(&e))?;
+            }
+            shards.push(shard);
+        }
+        let first = shards.first().ok_or_else(|| "there is no shard to serve".to_owned())?;
+        let (catalog, header) = (first.catalog().to_owned(), first.header());
+        let (model_id, dim) = (header.model_id, header.dim);
+        for (shard, path) in shards.iter().zip(paths) {
+            let header = shard.header();
+            if (header.model_id, header.dim) != (model_id, dim) {
+                return Err(format!(
+                    "{}: its model is {}, the first shard's is {model_id}",
+                    path.display(),
+                    header.model_id
+                ));
+            }
+            if shard.catalog() != catalog {
+                let found = shard.catalog();
+                return Err(format!(
+                    "{}: its catalogue is '{found}', the first shard's is '{catalog}'",
+                    path.display()
+                ));
+            }
+        }
+        let status = Status {
+            catalog,
+            model_id,
+            dim,
+            listings: shards.iter().map(|shard| u64::from(shard.header().listing_count)).sum(),
+            photos: shards.iter().map(|shard| u64::from(shard.header().photo_count)).sum(),
+            sequence: shards.iter().map(|shard| shard.header().sequence).max().unwrap_or(0),
+            shards: shards.len(),
+        };
+        Ok(Catalog { shards, status })
+    }
+
+    /// One shard after the other: under load the threads are busy with other searches anyway.
+    fn search(&self, query: &Parsed, scratch: &mut Scratch, deadline: Instant) -> Result<Vec<Found>, EngineError> {
+        let mut best: Vec<Found> = Vec::new();
+        for (at, shard) in self.shards.iter().enumerate() {
+            if Instant::now() >= deadline {
+                return Err(EngineError::Late);
+            }
+            let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
+            let candidates = searcher.search(&query.embedding, query.filter.as_ref(), &query.params);
+            *scratch = searcher.into_scratch();
+            let found = listing::fetch(shard, &candidates.map_err(fault)?).map_err(fault)?;
+            best = match at {
+                0 => found,
+                // The later shard's texts count.
+                _ => {
+                    let merged = merge(best, found, query.params.k, query.params.per.as_ref());
+                    merged.into_iter().map(|sourced| sourced.found).collect()
+                }
+            };
+        }
+        Ok(best)
+    }
+
+    fn listing(&self, id: &str) -> Result<Option<Listing>, EngineError> {
+        for shard in self.shards.iter().rev() {
+            if let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? {
+                return whole(shard, row).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A listing; where there is no query, its first photo stands for it.
+fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, EngineError> {
+    let record = shard.records(&[row]).map_err(|e| fault(e.into()))?.into_iter().next();
+    let record = record.ok_or_else(|| EngineError::Broken(format!("listing {} has no record", row.0)))?;
+    let fields = shard.fields().iter().cloned().zip(record.values).collect();
+    let photo = record.photos.first().cloned().unwrap_or_default();
+    Ok(Listing { id: record.id, photo, photos: record.photos, fields })
+}
+
+fn fault(error: Error) -> EngineError {
+    match error {
+        Error::Filter(filter) => EngineError::Unfit(format!("filter: {filter}")),
+        Error::ModelMismatch { shard, .. } => EngineError::WrongModel { catalog: shard },
+        other => EngineError::Broken(other.to_string()),
+    }
+}

@@ -1,0 +1,171 @@
+//! Who may ask, how often, and how many at once.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+use crate::problem::Refusal;
+
+/// Shortest token that is accepted: shorter ones can be guessed.
+const SHORTEST: usize = 16;
+
+/// Bearer tokens with a rate limit each. Without any, everyone may ask.
+#[derive(Debug)]
+pub struct Tokens {
+    known: RwLock<HashMap<[u8; 32], Holder>>,
+    per_second: f64,
+    burst: f64,
+}
+
+#[derive(Debug)]
+struct Holder {
+    name: String,
+    bucket: Mutex<Bucket>,
+}
+
+/// Requests that are saved up.
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    saved: f64,
+    at: Instant,
+}
+
+impl Tokens {
+    /// Nobody needs a token.
+    pub fn open() -> Tokens {
+        Tokens { known: RwLock::default(), per_second: 0.0, burst: 0.0 }
+    }
+
+    /// Tokens that may each be used `per_second` times a second, and `burst` times at once.
+    ///
+    /// # Errors
+    /// What is wrong with the file's text: see [`Tokens::replace`].
+    pub fn new(text: &str, per_second: f64, burst: f64) -> Result<Tokens, String> {
+        let tokens = Tokens { known: RwLock::default(), per_second: per_second.max(0.001), burst: burst.max(1.0) };
+        tokens.replace(text)?;
+        Ok(tokens)
+    }
+
+    /// Reads a file: see [`Tokens::new`].
+    ///
+    /// # Errors
+    /// Which file, and what is wrong with it.
+    pub fn read(path: &Path, per_second: f64, burst: f64) -> Result<Tokens, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Tokens::new(&text, per_second, burst).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// Takes over the tokens of a text with a line `name token` each; `#` starts a comment. What holders have used up
+    /// stays used up.
+    ///
+    /// # Errors
+    /// The line, and what is wrong with it; never the token. The old tokens then stay.
+    pub fn replace(&self, text: &str) -> Result<(), String> {
+        let mut fresh = HashMap::new();
+        let now = Instant::now();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if line.is_empty() {
+                continue;
+            }
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
+                return Err(format!("line {number}: expected a name and a token"));
+            };
+            if token.len() < SHORTEST {
+                return Err(format!("line {number}: a token has at least {SHORTEST} characters"));
+            }
+            let bucket = Mutex::new(Bucket { saved: self.burst, at: now });
+            fresh.insert(key(token), Holder { name: name.to_owned(), bucket });
+        }
+        if fresh.is_empty() {
+            return Err("it has no token".to_owned());
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, holder) in &mut fresh {
+            if let Some(old) = known.remove(key) {
+                holder.bucket = old.bucket;
+            }
+        }
+        *known = fresh;
+        Ok(())
+    }
+
+    /// Whether a request may pass: the name of its token's holder, if tokens are needed.
+    pub(crate) fn admit(&self, headers: &HeaderMap, now: Instant) -> Result<Option<String>, Refusal> {
+        if self.burst == 0.0 {
+            return Ok(None);
+        }
+        let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let token = match header.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => return Err(Refusal::Unauthorized),
+        };
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        // Looked up by its hash: how long that takes says nothing of the tokens that there are.
+        let holder = known.get(&key(token)).ok_or(Refusal::Unauthorized)?;
+        let mut bucket = holder.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let earned = now.saturating_duration_since(bucket.at).as_secs_f64() * self.per_second;
+        *bucket = Bucket { saved: (bucket.saved + earned).min(self.burst), at: now.max(bucket.at) };
+        if bucket.saved < 1.0 {
+            return Err(Refusal::TooOften(((1.0 - bucket.saved) / self.per_second).ceil() as u64));
+        }
+        bucket.saved -= 1.0;
+        Ok(Some(holder.name.clone()))
+    }
+}
+
+fn key(token: &str) -> [u8; 32] {
+    *blake3::hash(token.as_bytes()).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+    use std::time::Duration;
+
+    const ANN: &str = "correct-horse-battery";
+
+    fn bearer(token: &str) -> HeaderMap {
+        let value = HeaderValue::from_str(&format!("Bearer {token}")).expect("plain text");
+        HeaderMap::from_iter([(AUTHORIZATION, value)])
+    }
+
+    #[test]
+    fn a_token_is_known_and_not_used_too_often() {
+        let tokens = Tokens::new(&format!("# apps\nann {ANN}\n\nbob staple-staple-staple # new\n"), 2.0, 3.0);
+        let tokens = tokens.expect("a sound file");
+        let now = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(tokens.admit(&bearer(ANN), now), Ok(Some("ann".to_owned())));
+        }
+        assert_eq!(tokens.admit(&bearer(ANN), now), Err(Refusal::TooOften(1)));
+        assert_eq!(tokens.admit(&bearer("staple-staple-staple"), now), Ok(Some("bob".to_owned())));
+        assert!(tokens.admit(&bearer(ANN), now + Duration::from_millis(500)).is_ok());
+        assert!(tokens.admit(&bearer(ANN), now + Duration::from_millis(500)).is_err());
+        // Reading the file again gives nobody a fresh start.
+        tokens.replace(&format!("ann {ANN}")).expect("a sound file");
+        assert!(tokens.admit(&bearer(ANN), now + Duration::from_millis(500)).is_err());
+        assert_eq!(tokens.admit(&bearer("staple-staple-staple"), now), Err(Refusal::Unauthorized));
+    }
+
+    #[test]
+    fn other_headers_and_files_are_refused() {
+        let tokens = Tokens::new(&format!("ann {ANN}"), 1.0, 1.0).expect("a sound file");
+        for headers in [HeaderMap::new(), bearer(""), bearer("another-token-of-hers"), {
+            HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Basic correct-horse-battery"))])
+        }] {
+            assert_eq!(tokens.admit(&headers, Instant::now()), Err(Refusal::Unauthorized));
+        }
+        for text in ["", "# nobody", "ann", "ann short", "ann correct-horse-battery extra"] {
+            let fault = tokens.replace(text).expect_err("no sound file");
+            assert!(!fault.contains("short") && !fault.contains("horse"), "{fault}");
+        }
+        assert!(Tokens::open().admit(&HeaderMap::new(), Instant::now()).is_ok());
+    }
+}

@@ -1,0 +1,23 @@
+//! The full catalogue over HTTP: embeddings come in, listings go out. A photo never gets here.
+//!
+//! `api` is what a client sees; `engine` is what answers searches, `embedded` the one that there is: mapped shards
+//! searched on the threads of a `pool`. `guard` turns requests away that must not or cannot be served, `serve` accepts
+//! connections and ends without losing a request.
+
+mod api;
+mod embedded;
+mod engine;
+mod guard;
+mod metrics;
+mod openapi;
+mod pool;
+mod problem;
+mod serve;
+mod settings;
+
+pub use embedded::Embedded;
+pub use engine::{Answering, Engine, EngineError, Status};
+pub use guard::Tokens;
+pub use openapi::document;
+pub use serve::{Server, Stop};
+pub use settings::{Args, Overrides, Settings};

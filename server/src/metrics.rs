@@ -1,0 +1,102 @@
+//! What Prometheus reads.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::engine::Status;
+
+/// Upper ends of the times' buckets, in seconds.
+const TIMES: [f64; 14] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Why {
+    why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Result {
+    result: &'static str,
+}
+
+/// Counts and times of one server.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    seconds: Family<Route, Histogram, fn() -> Histogram>,
+    shed: Family<Why, Counter>,
+    reloads: Family<Result, Counter>,
+    /// Requests under way.
+    pub(crate) in_flight: Gauge,
+    /// Connections that are open.
+    pub(crate) connections: Gauge,
+    listings: Gauge<u64, AtomicU64>,
+    sequence: Gauge<u64, AtomicU64>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("magpie");
+        let requests = Family::<Request, Counter>::default();
+        registry.register("requests", "Requests by route and status", requests.clone());
+        let seconds: Family<Route, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(TIMES));
+        registry.register("request_seconds", "Time from a request's head to its answer", seconds.clone());
+        let shed = Family::<Why, Counter>::default();
+        registry.register("shed", "Requests turned away because there was too much to do", shed.clone());
+        let reloads = Family::<Result, Counter>::default();
+        registry.register("reloads", "Changes of the catalogue, done or failed", reloads.clone());
+        let (in_flight, connections) = (Gauge::default(), Gauge::default());
+        registry.register("in_flight", "Requests under way", in_flight.clone());
+        registry.register("connections", "Open connections", connections.clone());
+        let (listings, sequence) = (Gauge::default(), Gauge::default());
+        registry.register("catalog_listings", "Listings of the catalogue", listings.clone());
+        registry.register("catalog_sequence", "Sequence number of the catalogue", sequence.clone());
+        Metrics { registry, requests, seconds, shed, reloads, in_flight, connections, listings, sequence }
+    }
+
+    pub(crate) fn request(&self, route: &str, status: u16, time: Duration) {
+        let route = route.to_owned();
+        self.seconds.get_or_create(&Route { route: route.clone() }).observe(time.as_secs_f64());
+        self.requests.get_or_create(&Request { route, status }).inc();
+    }
+
+    pub(crate) fn shed(&self, why: &'static str) {
+        self.shed.get_or_create(&Why { why }).inc();
+    }
+
+    pub(crate) fn reload(&self, done: bool) {
+        self.reloads.get_or_create(&Result { result: if done { "done" } else { "failed" } }).inc();
+    }
+
+    pub(crate) fn catalog(&self, status: &Status) {
+        self.listings.set(status.listings);
+        self.sequence.set(status.sequence);
+    }
+
+    /// The text that Prometheus reads.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a `String` does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

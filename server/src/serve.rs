@@ -1,0 +1,181 @@
+//! Accepting connections, changing catalogues, and ending without losing a request.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::api::{Shared, routes};
+use crate::engine::Engine;
+use crate::guard::Tokens;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+
+/// How long a connection may take for its first byte, and for the head of each request.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// A server that listens, and serves once [`Server::run`] is called.
+pub struct Server {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Stops a server, and makes it look for newer shards and tokens.
+#[derive(Clone)]
+pub struct Stop {
+    stop: watch::Sender<bool>,
+    shared: Arc<Shared>,
+}
+
+impl Stop {
+    /// Ends the server: it goes on for the time to linger, then serves what is under way, then ends.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Looks for newer shards and tokens. Where they cannot be used, the old ones stay.
+    pub async fn reload(&self) {
+        reload(&self.shared).await;
+    }
+}
+
+impl Server {
+    /// Listens at the settings' address.
+    ///
+    /// # Errors
+    /// What cannot be used: the address, or the file with tokens.
+    pub async fn bind(settings: Settings, engine: Arc<dyn Engine>) -> Result<(Server, Stop), String> {
+        let tokens = match &settings.tokens {
+            Some(path) => Tokens::read(path, settings.rate, settings.burst)?,
+            None => Tokens::open(),
+        };
+        let listener = TcpListener::bind(settings.listen).await.map_err(|e| format!("{}: {e}", settings.listen))?;
+        let metrics = Metrics::new();
+        if let Some(status) = engine.status() {
+            metrics.catalog(&status);
+        }
+        let places = Semaphore::new(settings.max_in_flight);
+        let shared = Arc::new(Shared { engine, tokens, metrics, settings, places, leaving: AtomicBool::new(false) });
+        let (send, stop) = watch::channel(false);
+        Ok((Server { listener, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
+    }
+
+    /// Where it listens: the port is the system's choice where the settings say 0.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until it is stopped.
+    pub async fn run(self) {
+        let Server { listener, shared, mut stop } = self;
+        let app = routes(Arc::clone(&shared));
+        let watcher = tokio::spawn(watch_shards(Arc::clone(&shared)));
+        let graceful = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(shared.settings.max_connections));
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(64);
+        let leave = async {
+            // An error means that nobody is left who could stop it.
+            let _ = stop.wait_for(|stop| *stop).await;
+            shared.leaving.store(true, Ordering::Relaxed);
+            tracing::info!("stopping");
+            // Whoever distributes requests needs a moment to see that this server is leaving.
+            sleep(shared.settings.linger).await;
+        };
+        tokio::pin!(leave);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut leave => break,
+                accepted = accept(&listener, &places) => accepted,
+            };
+            let Some((stream, place)) = accepted else { continue };
+            let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
+            let connection = graceful.watch(connection.into_owned());
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                shared.metrics.connections.inc();
+                // A connection that broke is its client's matter.
+                let _ = connection.await;
+                shared.metrics.connections.dec();
+                drop(place);
+            });
+        }
+        drop(listener);
+        watcher.abort();
+        if timeout(shared.settings.drain, graceful.shutdown()).await.is_err() {
+            tracing::warn!("some requests were still under way");
+        }
+    }
+}
+
+/// The next connection, where there is room for one.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => {
+            // Answers are small and complete: nothing is won by waiting for more to send.
+            let _ = stream.set_nodelay(true);
+            Some((stream, place))
+        }
+        Err(error) => {
+            // Most often too many open files: some will be closed.
+            tracing::warn!(%error, "a connection was not accepted");
+            sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+async fn watch_shards(shared: Arc<Shared>) {
+    let every = shared.settings.watch;
+    if every.is_zero() {
+        return;
+    }
+    loop {
+        sleep(every).await;
+        let engine = Arc::clone(&shared.engine);
+        let outdated = tokio::task::spawn_blocking(move || engine.is_outdated()).await.unwrap_or(false);
+        if outdated {
+            reload(&shared).await;
+        }
+    }
+}
+
+async fn reload(shared: &Arc<Shared>) {
+    let engine = Arc::clone(&shared.engine);
+    // Opening reads files.
+    let opened = tokio::task::spawn_blocking(move || engine.reload()).await;
+    let opened = opened.unwrap_or_else(|e| Err(e.to_string()));
+    match &opened {
+        Ok(status) => {
+            shared.metrics.catalog(status);
+            tracing::info!(sequence = status.sequence, listings = status.listings, "serving a newer catalogue");
+        }
+        Err(fault) => tracing::error!(fault, "the newer catalogue cannot be used; the old one stays"),
+    }
+    shared.metrics.reload(opened.is_ok());
+    if let Some(path) = &shared.settings.tokens {
+        let read = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || std::fs::read_to_string(path)
+        });
+        let text = read.await.map_err(|e| e.to_string()).and_then(|text| text.map_err(|e| e.to_string()));
+        if let Err(fault) = text.and_then(|text| shared.tokens.replace(&text)) {
+            tracing::error!(fault, "the tokens cannot be used; the old ones stay");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! How to serve: flags, then environment, then a file, then defaults.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Serves a catalogue over HTTP
+#[derive(Debug, clap::Parser)]
+#[command(
+    name = "magpie-server",
+    version,
+    after_help = "Every setting can also stand in the file, under its flag's name, or in the environment.\n\
+    SIGHUP reads shards and tokens again; SIGTERM ends without losing a request.\n\n\
+    Example: magpie-server --shards catalog.magpie --listen 0.0.0.0:8080 --tokens tokens.txt"
+)]
+pub struct Args {
+    /// A TOML file with settings
+    #[arg(long, env = "MAGPIE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print the OpenAPI document and end
+    #[arg(long)]
+    pub openapi: bool,
+    /// The settings.
+    #[command(flatten)]
+    pub overrides: Overrides,
+}
+
+/// Settings that were given, in one place or another.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Overrides {
+    /// Where to listen [default: 127.0.0.1:8080]
+    #[arg(long, env = "MAGPIE_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// The shards of one catalogue
+    #[arg(long, env = "MAGPIE_SHARDS", value_name = "FILE", value_delimiter = ',')]
+    pub shards: Vec<PathBuf>,
+    /// Read every byte of a shard before serving it
+    #[arg(long, env = "MAGPIE_VERIFY", num_args = 0..=1, default_missing_value = "true")]
+    pub verify: Option<bool>,
+    /// A file with a line 'name token' for each app; without one, everyone may ask
+    #[arg(long, env = "MAGPIE_TOKENS", value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+    /// Requests a second that a token may make [default: 50]
+    #[arg(long, env = "MAGPIE_RATE", value_name = "NUMBER")]
+    pub rate: Option<f64>,
+    /// Requests that a token may make at once [default: 100]
+    #[arg(long, env = "MAGPIE_BURST", value_name = "NUMBER")]
+    pub burst: Option<f64>,
+    /// Threads that search [default: one for each core]
+    #[arg(long, env = "MAGPIE_THREADS", value_name = "NUMBER")]
+    pub threads: Option<usize>,
+    /// Listings that a request may ask for [default: 200]
+    #[arg(long, env = "MAGPIE_MAX_K", value_name = "NUMBER")]
+    pub max_k: Option<u32>,
+    /// Bytes of a request's body [default: 65536]
+    #[arg(long, env = "MAGPIE_MAX_BODY", value_name = "BYTES")]
+    pub max_body: Option<usize>,
+    /// Requests under way at once; more are turned away [default: 256]
+    #[arg(long, env = "MAGPIE_MAX_IN_FLIGHT", value_name = "NUMBER")]
+    pub max_in_flight: Option<usize>,
+    /// Open connections; more wait to be accepted [default: 4096]
+    #[arg(long, env = "MAGPIE_MAX_CONNECTIONS", value_name = "NUMBER")]
+    pub max_connections: Option<usize>,
+    /// A search that would wait longer for a thread is turned away [default: 15]
+    #[arg(long, env = "MAGPIE_MAX_WAIT_MS", value_name = "MS")]
+    pub max_wait_ms: Option<u64>,
+    /// The deadline of a request that does not say its own [default: 2000]
+    #[arg(long, env = "MAGPIE_DEADLINE_MS", value_name = "MS")]
+    pub deadline_ms: Option<u64>,
+    /// How often to look whether a shard was replaced; 0 for never [default: 5000]
+    #[arg(long, env = "MAGPIE_WATCH_MS", value_name = "MS")]
+    pub watch_ms: Option<u64>,
+    /// How long to go on accepting after a signal to stop, while /readyz says no [default: 500]
+    #[arg(long, env = "MAGPIE_LINGER_MS", value_name = "MS")]
+    pub linger_ms: Option<u64>,
+    /// How long requests under way may take after that [default: 15000]
+    #[arg(long, env = "MAGPIE_DRAIN_MS", value_name = "MS")]
+    pub drain_ms: Option<u64>,
+    /// Write the log as JSON
+    #[arg(long, env = "MAGPIE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
+    pub log_json: Option<bool>,
+    /// What to log: error, warn, info or debug; info has a line for each request [default: info]
+    #[arg(long, env = "MAGPIE_LOG", value_name = "LEVEL")]
+    pub log: Option<String>,
+}
+
+/// How to serve.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The shards of one catalogue.
+    pub shards: Vec<PathBuf>,
+    /// Read every byte of a shard before serving it.
+    pub verify: bool,
+    /// A file with tokens.
+    pub tokens: Option<PathBuf>,
+    /// Requests a second that a token may make.
+    pub rate: f64,
+    /// Requests that a token may make at once.
+    pub burst: f64,
+    /// Threads that search.
+    pub threads: usize,
+    /// Listings that a request may ask for.
+    pub max_k: u32,
+    /// Bytes of a request's body.
+    pub max_body: usize,
+    /// Requests under way at once.
+    pub max_in_flight: usize,
+    /// Open connections.
+    pub max_connections: usize,
+    /// How long a search may wait for a thread.
+    pub max_wait: Duration,
+    /// The deadline of a request that does not say its own.
+    pub default_deadline: Duration,
+    /// How often to look whether a shard was replaced; zero for never.
+    pub watch: Duration,
+    /// How long to go on accepting after a signal to stop.
+    pub linger: Duration,
+    /// How long requests under way may take after that.
+    pub drain: Duration,
+    /// Write the log as JSON.
+    pub log_json: bool,
+    /// What to log.
+    pub log: tracing::Level,
+}
+
+impl Args {
+    /// The settings, with those of the file where flags and environment say nothing.
+    ///
+    /// # Errors
+    /// What cannot be read, or makes no sense.
+    pub fn settings(&self) -> Result<Settings, String> {
+        let file = match &self.config {
+            None => Overrides::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+                toml::from_str(&text).map_err(|e| format!("{}: {e}", path.display()))?
+            }
+        };
+        self.overrides.clone().or(file).settings()
+    }
+}
+
+impl Overrides {
+    /// These, and the others where these say nothing.
+    #[must_use]
+    pub fn or(self, other: Overrides) -> Overrides {
+        Overrides {
+            listen: self.listen.or(other.listen),
+            shards: if self.shards.is_empty() { other.shards } else { self.shards },
+            verify: self.verify.or(other.verify),
+            tokens: self.tokens.or(other.tokens),
+            rate: self.rate.or(other.rate),
+            burst: self.burst.or(other.burst),
+            threads: self.threads.or(other.threads),
+            max_k: self.max_k.or(other.max_k),
+            max_body: self.max_body.or(other.max_body),
+            max_in_flight: self.max_in_flight.or(other.max_in_flight),
+            max_connections: self.max_connections.or(other.max_connections),
+            max_wait_ms: self.max_wait_ms.or(other.max_wait_ms),
+            deadline_ms: self.deadline_ms.or(other.deadline_ms),
+            watch_ms: self.watch_ms.or(other.watch_ms),
+            linger_ms: self.linger_ms.or(other.linger_ms),
+            drain_ms: self.drain_ms.or(other.drain_ms),
+            log_json: self.log_json.or(other.log_json),
+            log: self.log.or(other.log),
+        }
+    }
+
+    /// The settings, with the defaults where nothing is said.
+    ///
+    /// # Errors
+    /// What makes no sense.
+    pub fn settings(self) -> Result<Settings, String> {
+        let ms = |given: Option<u64>, default| Duration::from_millis(given.unwrap_or(default));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let level = self.log.as_deref().unwrap_or("info");
+        let (rate, burst) = (self.rate.unwrap_or(50.0), self.burst.unwrap_or(100.0));
+        if !(rate > 0.0 && rate.is_finite() && burst >= 1.0 && burst.is_finite()) {
+            return Err(format!("a rate of {rate} and a burst of {burst} let no request pass"));
+        }
+        if self.shards.is_empty() {
+            return Err("no shard is given: --shards FILE".to_owned());
+        }
+        Ok(Settings {
+            listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            shards: self.shards,
+            verify: self.verify.unwrap_or(false),
+            tokens: self.tokens,
+            rate,
+            burst,
+            threads: self.threads.unwrap_or(cores).clamp(1, 1024),
+            max_k: self.max_k.unwrap_or(200),
+            max_body: self.max_body.unwrap_or(64 << 10),
+            max_in_flight: self.max_in_flight.unwrap_or(256).clamp(1, 1 << 20),
+            max_connections: self.max_connections.unwrap_or(4096).clamp(1, 1 << 20),
+            max_wait: ms(self.max_wait_ms, 15),
+            default_deadline: ms(self.deadline_ms, 2000),
+            watch: ms(self.watch_ms, 5000),
+            linger: ms(self.linger_ms, 500),
+            drain: ms(self.drain_ms, 15_000),
+            log_json: self.log_json.unwrap_or(false),
+            log: level.parse().map_err(|_| format!("'{level}' is no level: error, warn, info or debug"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn flags_come_before_the_file_and_the_file_before_defaults() {
+        Args::command().debug_assert();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("server.toml");
+        let write = |text: &str| std::fs::write(&path, text).expect("a writable folder");
+        let read = |more: &[&str]| {
+            let mut args = vec!["magpie-server", "--config", path.to_str().expect("a plain name")];
+            args.extend(more);
+            Args::try_parse_from(args).map_err(|e| e.to_string()).and_then(|args| args.settings())
+        };
+        write("shards = [\"a.magpie\", \"b.magpie\"]\nmax-k = 50\nlisten = \"0.0.0.0:9000\"\n");
+        let settings = read(&["--max-k", "20"]).expect("sound settings");
+        assert_eq!((settings.max_k, settings.listen.port(), settings.burst), (20, 9000, 100.0));
+        assert_eq!(settings.shards, ["a.magpie", "b.magpie"].map(PathBuf::from));
+        assert_eq!(read(&["--shards", "c.magpie"]).expect("sound settings").shards, [PathBuf::from("c.magpie")]);
+        for (text, fault) in [("max-q = 1", "max-q"), ("rate = 0.0\nshards = [\"a\"]", "rate"), ("", "--shards")] {
+            write(text);
+            assert!(read(&[]).expect_err(text).contains(fault), "{text}");
+        }
+    }
+}

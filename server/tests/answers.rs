@@ -1,0 +1,218 @@
+//! What a client gets: the same listings as on the phone, and a reason where there are none.
+#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{DIM, JSON, MODEL, Running, agent, embedding, get, post, request, search, shard};
+use magpie_core::listing::{self, Found};
+use magpie_core::remote::{ModelProblem, Problem, Reply, SearchRequest, read_reply};
+use magpie_core::search::{Filter, Per, SearchParams, Searcher};
+use magpie_core::shard::Shard;
+use magpie_core::{Embedding, ModelId};
+
+/// What the phone finds with the query as it sends it.
+fn on_the_phone(shard: &Shard, body: &str) -> Vec<Found> {
+    let query = serde_json::from_str::<SearchRequest>(body).unwrap().parse().unwrap();
+    let candidates = Searcher::new(shard).search(&query.embedding, query.filter.as_ref(), &query.params).unwrap();
+    listing::fetch(shard, &candidates).unwrap()
+}
+
+fn wishes() -> Vec<(Option<&'static str>, SearchParams)> {
+    let params = |k: usize, change: fn(&mut SearchParams)| {
+        let mut params = SearchParams::default();
+        params.k = k;
+        change(&mut params);
+        params
+    };
+    vec![
+        (None, params(10, |_| ())),
+        (Some("colour=red and price<20"), params(10, |_| ())),
+        (Some("colour in ('sea blue', green) or price>=39"), params(50, |_| ())),
+        (Some("colour=purple"), params(10, |_| ())),
+        (None, params(200, |p| p.min_score = Some(0.1))),
+        (None, params(20, |p| p.near_duplicates = Some(0.9))),
+        (None, params(12, |p| p.per = Some(Per { column: "colour".to_owned(), most: 3 }))),
+        (Some("not colour=red"), params(25, |p| p.recall = 1.0)),
+    ]
+}
+
+#[test]
+fn server_and_phone_give_the_same_order() {
+    let server = Running::start(|_| ());
+    let (agent, shard) = (agent(), Shard::open(server.folder.path().join("a.magpie")).unwrap());
+    let mut listings = 0;
+    for seed in 0..20 {
+        for (filter, params) in wishes() {
+            let body = request(seed, filter, &params);
+            let reply = search(&agent, &server, &body);
+            let there: Vec<Found> = reply.listings.into_iter().map(Found::from).collect();
+            assert_eq!(there, on_the_phone(&shard, &body), "{filter:?} {params:?}");
+            listings += there.len();
+        }
+    }
+    assert!(listings > 3000, "{listings}");
+}
+
+#[test]
+fn several_shards_answer_like_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["a", "b", "c"].map(|name| folder.path().join(format!("{name}.magpie")));
+    for (at, path) in paths.iter().enumerate() {
+        // Some listings are in two shards.
+        shard(path, (0..400).filter(|listing| listing % 3 == at || listing % 50 == 0), at as u64);
+    }
+    let whole = folder.path().join("whole.magpie");
+    shard(&whole, 0..400, 1);
+    let whole = Shard::open(whole).unwrap();
+    let (server, agent) = (Running::serve(folder, paths.to_vec(), |_| ()), agent());
+    for seed in 0..20 {
+        for (filter, mut params) in wishes() {
+            if params.near_duplicates.is_some() {
+                continue; // not looked for across shards
+            }
+            params.recall = 1.0;
+            let body = request(seed, filter, &params);
+            let there = search(&agent, &server, &body).listings;
+            let here = on_the_phone(&whole, &body);
+            let ids = |found: &[Found]| found.iter().map(|f| f.listing.id.clone()).collect::<Vec<_>>();
+            let there: Vec<Found> = there.into_iter().map(Found::from).collect();
+            assert_eq!(there.len(), here.len(), "{filter:?} {params:?}");
+            // Codes are residuals of each shard's own centres: scores differ a little, and so may the order of close ones.
+            for (there, here) in there.iter().zip(&here) {
+                assert!((there.score - here.score).abs() < 0.01, "{:?}\n{:?}", there.score, here.score);
+            }
+            let (there, here) = (ids(&there), ids(&here));
+            let common = there.iter().filter(|id| here.contains(id)).count();
+            assert!(common + common / 10 + 1 >= here.len(), "{there:?}\n{here:?}");
+        }
+    }
+}
+
+#[test]
+fn a_listing_is_found_by_its_id() {
+    let server = Running::start(|_| ());
+    let got = get(&server.url("/v1/listings/mug-0007"));
+    let expected = r#"{"id":"mug-0007","photos":["7-0.jpg","7-1.jpg"],"fields":{"title":"Mug no. 7","colour":"green","price":"7.50"}}"#;
+    assert_eq!((got.status, got.body.as_str()), (200, expected));
+    assert_eq!(get(&server.url("/v1/listings/mug-9999")).status, 404);
+}
+
+#[test]
+fn what_is_not_answered_has_a_reason() {
+    let server = Running::start(|s| (s.max_body, s.max_k) = (20_000, 50));
+    let (agent, url) = (agent(), server.url("/v1/search"));
+    let sound = request(1, None, &SearchParams::default());
+    let long = format!("{}{sound}", " ".repeat(20_000));
+    let changed = |from: &str, to: &str| {
+        let text = sound.replacen(from, to, 1);
+        assert_ne!(text, sound);
+        text
+    };
+    let short = Embedding::new(&[0.5; DIM / 2], MODEL).unwrap();
+    let short = serde_json::to_string(&SearchRequest::new(&short, None, &SearchParams::default())).unwrap();
+    let text = ("content-type", "text/plain");
+    let late = ("magpie-deadline-ms", "0");
+    for (headers, body, status, kind, detail) in [
+        (vec![text], sound.clone(), 415, "wrong-type", ""),
+        (vec![], sound.clone(), 415, "wrong-type", ""),
+        (vec![JSON], String::new(), 400, "bad-request", "EOF"),
+        (vec![JSON], "{}".to_owned(), 400, "bad-request", "missing field"),
+        (vec![JSON], changed(r#""k":10"#, r#""k":0"#), 400, "bad-request", "k is 0"),
+        (vec![JSON], changed(r#""k":10"#, r#""k":51"#), 400, "bad-request", "at most 50"),
+        (vec![JSON], changed(r#""k":10"#, r#""k":10,"filter":"size=3""#), 400, "bad-request", "no column 'size'"),
+        (vec![JSON], changed(r#""k":10"#, r#""k":10,"filter":"price<""#), 400, "bad-request", "filter"),
+        (vec![JSON], changed(r#""k":10"#, r#""k":10,"photo":"x""#), 400, "bad-request", "unknown field"),
+        (vec![JSON], changed(r#""embedding":""#, r#""embedding":"!"#), 400, "bad-request", "base64"),
+        (vec![JSON], short, 400, "bad-request", "16 coordinates"),
+        (vec![JSON], long, 413, "too-large", "20000"),
+        (vec![JSON, ("magpie-deadline-ms", "soon")], sound.clone(), 400, "bad-request", "milliseconds"),
+        (vec![JSON, late], sound.clone(), 504, "late", ""),
+    ] {
+        let got = post(&agent, &url, &headers, &body).unwrap();
+        assert_eq!((got.status, got.kind.as_str()), (status, "application/problem+json"), "{headers:?} {}", got.body);
+        let problem: Problem = serde_json::from_str(&got.body).unwrap();
+        assert_eq!((problem.kind, problem.status), (format!("/problems/{kind}"), status));
+        let said = problem.detail.unwrap_or_default();
+        assert!(said.contains(detail) && said.len() < 400, "{said}");
+    }
+    assert_eq!(get(&server.url("/v1/nothing")).status, 404);
+    assert_eq!(get(&url).status, 405);
+    // The text of a request may be long, what is said of it may not.
+    let got =
+        post(&agent, &url, &[JSON], &changed(r#""k":10"#, &format!(r#""k":10,"{}":1"#, "é".repeat(5000)))).unwrap();
+    assert!(got.status == 400 && got.body.len() < 1000, "{}", got.body);
+}
+
+#[test]
+fn another_model_is_told_so_in_words_that_the_core_understands() {
+    let server = Running::start(|_| ());
+    let other = ModelId([9; 32]);
+    let query = Embedding::new(embedding(1).values(), other).unwrap();
+    let body = serde_json::to_string(&SearchRequest::new(&query, None, &SearchParams::default())).unwrap();
+    let got = post(&agent(), &server.url("/v1/search"), &[JSON], &body).unwrap();
+    assert_eq!(got.status, 409);
+    assert_eq!(serde_json::from_str::<ModelProblem>(&got.body).unwrap().model_id, MODEL);
+    let reply = Reply { status: 409, retry_after: None, body: got.body.as_bytes() };
+    let failure = read_reply(&reply, other, 10).unwrap_err();
+    assert_eq!(failure, magpie_core::remote::Failure::WrongModel { server: Some(MODEL) });
+}
+
+#[test]
+fn tokens_are_needed_and_limited_where_they_are_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tokens");
+    std::fs::write(&file, "app one-long-enough-token\n").unwrap();
+    let server = Running::start(|s| (s.tokens, s.rate, s.burst) = (Some(file.clone()), 0.5, 3.0));
+    let (agent, url) = (agent(), server.url("/v1/search"));
+    let body = request(1, None, &SearchParams::default());
+    let ask = |token: &str| post(&agent, &url, &[JSON, ("authorization", &format!("Bearer {token}"))], &body).unwrap();
+    assert_eq!(post(&agent, &url, &[JSON], &body).unwrap().status, 401);
+    assert_eq!(ask("not-the-right-token").status, 401);
+    assert_eq!([(); 3].map(|()| ask("one-long-enough-token").status), [200; 3]);
+    let got = ask("one-long-enough-token");
+    assert_eq!((got.status, got.retry_after.as_deref()), (429, Some("2")));
+    // Whoever watches the server needs none.
+    assert_eq!(["/healthz", "/readyz", "/metrics"].map(|path| get(&server.url(path)).status), [200; 3]);
+    std::fs::write(&file, "other another-long-enough-token\n").unwrap();
+    server.reload();
+    assert_eq!((ask("one-long-enough-token").status, ask("another-long-enough-token").status), (401, 200));
+}
+
+#[test]
+fn what_happened_is_counted() {
+    let server = Running::start(|s| s.default_deadline = Duration::from_secs(5));
+    let agent = agent();
+    for seed in 0..3 {
+        search(&agent, &server, &request(seed, None, &SearchParams::default()));
+    }
+    get(&server.url("/v1/listings/mug-0001"));
+    get(&server.url("/v1/listings/none"));
+    let text = get(&server.url("/metrics")).body;
+    for line in [
+        r#"magpie_requests_total{route="/v1/search",status="200"} 3"#,
+        r#"magpie_requests_total{route="/v1/listings/{id}",status="200"} 1"#,
+        r#"magpie_requests_total{route="/v1/listings/{id}",status="404"} 1"#,
+        r#"magpie_request_seconds_count{route="/v1/search"} 3"#,
+        "magpie_catalog_listings 400",
+        "magpie_catalog_sequence 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in:\n{text}");
+    }
+    let ready: serde_json::Value = serde_json::from_str(&get(&server.url("/readyz")).body).unwrap();
+    assert_eq!((&ready["listings"], &ready["catalog"]), (&400.into(), &"Ann's shop".into()));
+}
+
+#[test]
+fn a_filter_that_a_phone_can_write_the_server_can_read() {
+    let server = Running::start(|_| ());
+    let (agent, shard) = (agent(), Shard::open(server.folder.path().join("a.magpie")).unwrap());
+    for text in ["colour='sea blue' and (price<5 or price>35)", "not (colour=red or colour=green)", "price!=3.5"] {
+        let filter = Filter::parse(text).unwrap();
+        assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));
+        let body = request(3, Some(text), &SearchParams::default());
+        let reply = search(&agent, &server, &body);
+        assert_eq!(reply.listings.into_iter().map(Found::from).collect::<Vec<_>>(), on_the_phone(&shard, &body));
+    }
+}

@@ -1,0 +1,166 @@
+//! Real shards, a real server on a port of its own, and a client that reports what it gets.
+#![allow(dead_code)] // each test file uses a part
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::remote::{SearchReply, SearchRequest};
+use magpie_core::search::{Filter, SearchParams};
+use magpie_core::{Embedding, ModelId};
+use magpie_server::{Embedded, Overrides, Server, Settings, Stop};
+
+pub(crate) const MODEL: ModelId = ModelId([0x4d; 32]);
+pub(crate) const DIM: usize = 32;
+
+/// A vector that depends on nothing but its number.
+pub(crate) fn vector(seed: usize) -> Vec<f32> {
+    let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..DIM).map(next).collect()
+}
+
+pub(crate) fn embedding(seed: usize) -> Embedding {
+    Embedding::new(&vector(seed), MODEL).unwrap()
+}
+
+/// Writes a shard of listings with these numbers, two photos each; photos near each other are in one group of eight.
+pub(crate) fn shard(path: &Path, listings: impl Iterator<Item = usize>, sequence: u64) {
+    let identity = Identity { model_id: MODEL, catalog: "Ann's shop".to_owned(), sequence, writer: "tests".to_owned() };
+    let fields = ["title", "colour", "price"].map(|name| Field { name: name.to_owned(), filter: name != "title" });
+    let mut builder = ShardBuilder::new(identity, DIM, fields.to_vec());
+    for listing in listings {
+        let colour = ["red", "green", "sea blue"][listing % 3];
+        let values = [format!("Mug no. {listing}"), colour.to_owned(), format!("{}.50", listing % 40)];
+        for photo in 0..2 {
+            let (near, own) = (vector(listing / 8), vector(1000 + 2 * listing + photo));
+            let mixed: Vec<f32> = near.iter().zip(own).map(|(a, b)| a + 0.4 * b).collect();
+            let mixed = Embedding::new(&mixed, MODEL).unwrap();
+            builder.add(&format!("mug-{listing:04}"), &format!("{listing}-{photo}.jpg"), &values, &mixed).unwrap();
+        }
+    }
+    builder.write(path).unwrap();
+}
+
+/// A server that runs, and its folder with `a.magpie`.
+pub(crate) struct Running {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Serves 400 listings.
+    pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.magpie");
+        shard(&path, 0..400, 1);
+        Running::serve(folder, vec![path], change)
+    }
+
+    pub(crate) fn serve(
+        folder: tempfile::TempDir,
+        shards: Vec<PathBuf>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Running {
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let given = Overrides { listen, shards, linger_ms: Some(0), watch_ms: Some(0), ..Overrides::default() };
+        let mut settings = given.settings().unwrap();
+        // The tests share the cores with each other: a thread may well have to wait.
+        (settings.max_wait, settings.default_deadline) = (Duration::from_secs(5), Duration::from_secs(10));
+        change(&mut settings);
+        let (threads, wait) = (settings.threads, settings.max_wait);
+        let engine = Embedded::open(settings.shards.clone(), true, threads, wait).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (server, stop) = Server::bind(settings, Arc::new(engine)).await.unwrap();
+                tell.send((server.address().unwrap(), stop)).unwrap();
+                server.run().await;
+            });
+        });
+        let (address, stop) = told.recv().unwrap();
+        Running { folder, address, stop, thread: Some(thread) }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn reload(&self) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(self.stop.reload());
+    }
+
+    /// Waits for the end after a stop.
+    pub(crate) fn join(&mut self) {
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) kind: String,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) body: String,
+}
+
+pub(crate) fn agent() -> ureq::Agent {
+    let config =
+        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20)));
+    config.build().into()
+}
+
+pub(crate) fn read(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Got, ureq::Error> {
+    let mut response = response?;
+    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let (kind, retry_after) = (header("content-type").unwrap_or_default(), header("retry-after"));
+    let (status, body) = (response.status().as_u16(), response.body_mut().read_to_string()?);
+    Ok(Got { status, kind, retry_after, body })
+}
+
+pub(crate) fn get(url: &str) -> Got {
+    read(agent().get(url).call()).unwrap()
+}
+
+pub(crate) fn post(agent: &ureq::Agent, url: &str, headers: &[(&str, &str)], body: &str) -> Result<Got, ureq::Error> {
+    let mut request = agent.post(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    read(request.send(body))
+}
+
+pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// What a phone would send for a search.
+pub(crate) fn request(seed: usize, filter: Option<&str>, params: &SearchParams) -> String {
+    let filter = filter.map(|text| Filter::parse(text).unwrap());
+    serde_json::to_string(&SearchRequest::new(&embedding(seed), filter.as_ref(), params)).unwrap()
+}
+
+/// A search that is answered.
+pub(crate) fn search(agent: &ureq::Agent, server: &Running, body: &str) -> SearchReply {
+    let got = post(agent, &server.url("/v1/search"), &[JSON], body).unwrap();
+    assert_eq!((got.status, got.kind.as_str()), (200, "application/json"), "{}", got.body);
+    serde_json::from_str(&got.body).unwrap()
+}
