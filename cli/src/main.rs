@@ -1,5 +1,6 @@
 //! `magpie`: builds, searches and measures catalogues of Magpie, the visual search engine that runs on the phone.
 
+mod ask;
 mod assets;
 mod catalog;
 mod commands;

@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod asking;
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod demo;

@@ -6,9 +6,11 @@ use std::time::Instant;
 use magpie_core::engine::{Engine, SearchOptions, Stages};
 use magpie_core::image::Region;
 use magpie_core::listing::Found;
+use magpie_core::remote::{Source, Sourced};
 use magpie_core::search::{Filter, MAX_K, Per, SearchParams};
 use magpie_core::shard::Shard;
 
+use super::asking::Asking;
 use crate::failure::{Failure, Result};
 use crate::{assets, output};
 
@@ -16,7 +18,8 @@ use crate::{assets, output};
 #[derive(clap::Args)]
 #[command(after_help = "Filters compare columns (see 'magpie inspect') with =, !=, <, <=, >, >= and in (…), joined \
     with and, or, not and parentheses; values with spaces stand in quotes.\n\n\
-    Example: magpie search --shard catalog.magpie --photo mug.jpg --where 'category=Mugs and price<50'")]
+    Examples: magpie search --shard catalog.magpie --photo mug.jpg --where 'category=Mugs and price<50'\n\
+    magpie search --shard catalog.magpie --photo mug.jpg --server https://shop.example")]
 pub(crate) struct Args {
     /// The catalogue shard
     #[arg(long)]
@@ -48,6 +51,8 @@ pub(crate) struct Args {
     /// Share of the nearest photos that the search should find; 1 looks at every photo
     #[arg(long, default_value_t = SearchParams::default().recall, value_parser = share)]
     recall: f32,
+    #[command(flatten)]
+    asking: Asking,
     /// Folder of the model pack [default: the pack inside this program]
     #[arg(long)]
     model: Option<PathBuf>,
@@ -77,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     options.search.per.clone_from(&args.per);
     options.region = args.crop;
     options.filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(magpie_core::Error::from)?;
+    let server = args.asking.server()?;
     let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Failure::io(path, e));
     let photo = args.photo.as_ref().map(read).transpose()?;
     let opening = Instant::now();
@@ -101,6 +107,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         print!("{}", listings_table(&listings));
         return Ok(());
     };
+    if let Some(mut server) = server {
+        let asked = args.asking.search(&engine, &photo, &options, &mut server).map_err(failure)?;
+        if args.json {
+            return output::json(&asked);
+        }
+        print!("{}\n{}\n", sourced_table(&asked.answer.listings), asked.summary());
+        return Ok(());
+    }
     let results = engine.search_photo(&photo, &options).map_err(failure)?;
     if args.json {
         let mut value = serde_json::to_value(&results).map_err(|e| Failure::new(e.to_string()))?;
@@ -121,22 +135,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Rank, score, id, title and price of each listing.
 fn listings_table(listings: &[Found]) -> String {
-    if listings.is_empty() {
-        return "no listing passes\n".to_owned();
-    }
-    let rows: Vec<Vec<String>> = (listings.iter().enumerate())
-        .map(|(at, found)| {
-            vec![
-                (at + 1).to_string(),
-                format!("{:.3}", found.score),
-                found.listing.id.clone(),
-                found.listing.get("title").unwrap_or_default().to_owned(),
-                output::price(&found.listing),
-                found.listing.photo.clone(),
-            ]
-        })
-        .collect();
-    output::table(&["> ", ">score", "listing", "title", ">price", "photo"], &rows)
+    let rows: Vec<Vec<String>> = listings.iter().enumerate().map(|(at, found)| row(at, found)).collect();
+    table(&["> ", ">score", "listing", "title", ">price", "photo"], &rows)
+}
+
+/// The same, and who found it.
+fn sourced_table(listings: &[Sourced]) -> String {
+    let source = |source| match source {
+        Source::Local => "here",
+        Source::Server => "server",
+        Source::Both => "both",
+    };
+    let row = |(at, sourced): (usize, &Sourced)| {
+        let mut row = row(at, &sourced.found);
+        row.push(source(sourced.source).to_owned());
+        row
+    };
+    let rows: Vec<Vec<String>> = listings.iter().enumerate().map(row).collect();
+    table(&["> ", ">score", "listing", "title", ">price", "photo", "found"], &rows)
+}
+
+fn row(at: usize, found: &Found) -> Vec<String> {
+    let listing = &found.listing;
+    let title = listing.get("title").unwrap_or_default().to_owned();
+    let (rank, score) = ((at + 1).to_string(), format!("{:.3}", found.score));
+    vec![rank, score, listing.id.clone(), title, output::price(listing), listing.photo.clone()]
+}
+
+fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() { "no listing passes\n".to_owned() } else { output::table(headers, rows) }
 }
 
 fn stages_line(stages: &Stages) -> String {

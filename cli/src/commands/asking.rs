@@ -1,0 +1,131 @@
+//! The part of `magpie search` that may ask a server.
+
+use std::time::{Duration, Instant};
+
+use magpie_core::attributes::Attributes;
+use magpie_core::engine::{self, Engine, SearchOptions};
+use magpie_core::remote::{
+    Answer, Ask, Connectivity, Ended, Exchange, Judgement, Limits, Question, SearchRequest, Setting, Situation,
+    Thresholds, decide,
+};
+use magpie_core::{Error, FilterError};
+use serde::Serialize;
+
+use crate::ask::Server;
+use crate::failure::{Failure, Result};
+use crate::output;
+
+#[derive(clap::Args)]
+pub(crate) struct Asking {
+    /// A server with the full catalogue, e.g. https://shop.example: asked where the shard has no good answer
+    #[arg(long, value_name = "URL", conflicts_with = "more_like")]
+    server: Option<String>,
+    /// The token that the server wants
+    #[arg(long, env = "MAGPIE_TOKEN", hide_env_values = true, requires = "server")]
+    token: Option<String>,
+    /// Do as if there were no network
+    #[arg(long, requires = "server", conflicts_with = "metered")]
+    offline: bool,
+    /// Do as on a network that costs by the byte: ask less, and once only
+    #[arg(long, requires = "server")]
+    metered: bool,
+    /// Milliseconds that the server's answer may take with all retries
+    #[arg(long, value_name = "MS", default_value_t = 1500, requires = "server")]
+    deadline_ms: u64,
+}
+
+/// What was found here and there, and how long it took.
+#[derive(Serialize)]
+pub(crate) struct Asked {
+    #[serde(flatten)]
+    pub(crate) answer: Answer,
+    pub(crate) attributes: Attributes,
+    embed_ms: f64,
+    search_ms: f64,
+    ask_ms: f64,
+}
+
+impl Asking {
+    /// The server, where one is named.
+    pub(crate) fn server(&self) -> Result<Option<Server>> {
+        let server = self.server.as_ref().map(|url| Server::new(url, self.token.clone()));
+        server.transpose().map_err(Failure::usage)
+    }
+
+    /// Searches the shard, and asks the server where the policy says so.
+    pub(crate) fn search(
+        &self,
+        engine: &Engine,
+        photo: &[u8],
+        options: &SearchOptions,
+        server: &mut Server,
+    ) -> Result<Asked, Error> {
+        let begun = Instant::now();
+        let output = engine::embed(engine.model(), photo, options.region, &options.limits)?;
+        let embedded = begun.elapsed();
+        let request = SearchRequest::new(&output.embedding, options.filter.as_ref(), &options.search);
+        // Both sides search with the query as it travels, so that scores and order are the same. It is never zero: the
+        // embedding is of unit length.
+        let query = request.embedding.embedding(request.model_id).unwrap_or(output.embedding);
+        let (local, filter_unknown) = match engine.search_embedding(&query, options) {
+            // The server may have a column that the shard does not have.
+            Err(Error::Filter(FilterError::UnknownColumn { .. })) if !self.offline => (Vec::new(), true),
+            other => (other?, false),
+        };
+        let searched = begun.elapsed();
+        let connectivity = match (self.offline, self.metered) {
+            (true, _) => Connectivity::Offline,
+            (_, true) => Connectivity::Metered,
+            _ => Connectivity::Unmetered,
+        };
+        let deadline = Duration::from_millis(self.deadline_ms);
+        let situation = Situation {
+            connectivity,
+            setting: Setting::WhenUseful,
+            resting: server.resting(),
+            time_left: deadline,
+            wanted: options.search.k,
+            found: local.len(),
+            filter_unknown,
+            coverage: None,
+            judgement: local.first().map(|first| Judgement::Score(first.score)),
+        };
+        let verdict = decide(&situation, &Thresholds::default());
+        let answer = if verdict.ask == Ask::No {
+            Answer::local(local, verdict.reason)
+        } else {
+            let mut limits = Limits::on(connectivity);
+            limits.deadline = deadline;
+            let (model_id, k, per) = (request.model_id, options.search.k, options.search.per.clone());
+            let exchange = Exchange::new(Question { model_id, k, per }, limits, local, verdict.reason, server.now());
+            // Numbers and texts always become JSON.
+            server.ask(exchange, &serde_json::to_string(&request).unwrap_or_default())
+        };
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let (embed_ms, search_ms) = (ms(embedded), ms(searched - embedded));
+        Ok(Asked { answer, attributes: output.attributes, embed_ms, search_ms, ask_ms: ms(begun.elapsed() - searched) })
+    }
+}
+
+impl Asked {
+    /// What happened, in a line each.
+    pub(crate) fn summary(&self) -> String {
+        let Answer { reason, ended, sends, .. } = &self.answer;
+        let ended = match ended {
+            None => String::new(),
+            Some(ended) => {
+                let requests = if *sends == 1 { "request" } else { "requests" };
+                let end = match ended {
+                    Ended::Answered => "it answered".to_owned(),
+                    Ended::Failed(failure) => failure.to_string(),
+                };
+                format!("; {end} ({sends} {requests}, {:.1} ms)", self.ask_ms)
+            }
+        };
+        let attributes = output::attributes(self.attributes.0.iter());
+        let (embed, search) = (self.embed_ms, self.search_ms);
+        format!(
+            "the photo: {attributes}\nthe server: {reason}{ended}\nembedded in {embed:.1} ms, searched here in {search:.3} ms"
+        )
+    }
+}

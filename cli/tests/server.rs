@@ -1,0 +1,143 @@
+//! `magpie search --server` with a real server.
+#![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first thing that is wrong
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+use magpie_server::{Embedded, Overrides, Server};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const TOKEN: &str = "a-long-enough-token";
+
+fn demo(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo").join(name)
+}
+
+fn magpie(args: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A phone's shard with mugs alone, a server's with all of the demo, and the server.
+struct Shop {
+    folder: TempDir,
+    url: String,
+}
+
+impl Shop {
+    fn get() -> &'static Shop {
+        static SHOP: OnceLock<Shop> = OnceLock::new();
+        SHOP.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let all = std::fs::read_to_string(demo("catalog.csv")).unwrap();
+            let part = |prefixes: &[&str]| -> String {
+                let keep =
+                    |line: &&str| line.starts_with("listing_id,") || prefixes.iter().any(|p| line.starts_with(p));
+                all.lines().filter(keep).map(|line| format!("{line}\n")).collect()
+            };
+            for (name, prefixes) in [("phone", &["mug-0"][..]), ("server", &["mug-0", "chair-0", "hat-0"])] {
+                let table = folder.path().join(format!("{name}.csv"));
+                std::fs::write(&table, part(prefixes)).unwrap();
+                let (table, images) = (table.to_str().unwrap().to_owned(), demo("photos"));
+                let out = folder.path().join(format!("{name}.magpie"));
+                let (images, out) = (images.to_str().unwrap(), out.to_str().unwrap());
+                magpie(&["build", "--catalog", &table, "--images", images, "--out", out, "--json", "--name", "Demo"]);
+            }
+            std::fs::write(folder.path().join("tokens"), format!("test {TOKEN}\n")).unwrap();
+            let url = serve(&folder);
+            Shop { folder, url }
+        })
+    }
+
+    fn search(&self, shard: &str, query: &str, more: &[&str]) -> Value {
+        let (shard, photo) = (self.folder.path().join(shard), demo("queries").join(query));
+        let mut args = vec!["search", "--shard", shard.to_str().unwrap(), "--photo", photo.to_str().unwrap(), "--json"];
+        args.extend(more);
+        magpie(&args)
+    }
+
+    fn ask(&self, query: &str, more: &[&str]) -> Value {
+        let mut args = vec!["--server", &self.url, "--token", TOKEN, "--deadline-ms", "8000"];
+        args.extend(more);
+        self.search("phone.magpie", query, &args)
+    }
+}
+
+fn serve(folder: &TempDir) -> String {
+    let given = Overrides {
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        shards: vec![folder.path().join("server.magpie")],
+        tokens: Some(folder.path().join("tokens")),
+        ..Overrides::default()
+    };
+    let settings = given.settings().unwrap();
+    let engine = Embedded::open(settings.shards.clone(), true, 1, Duration::from_secs(5)).unwrap();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (server, stop) = Server::bind(settings, Arc::new(engine)).await.unwrap();
+            tell.send(server.address().unwrap()).unwrap();
+            server.run().await;
+            drop(stop);
+        });
+    });
+    format!("http://{}", told.recv().unwrap())
+}
+
+fn listings(value: &Value) -> Vec<(&str, f64)> {
+    let listings = value["listings"].as_array().unwrap().iter();
+    listings.map(|l| (l["id"].as_str().unwrap(), l["score"].as_f64().unwrap())).collect()
+}
+
+fn sources(value: &Value) -> Vec<&str> {
+    value["listings"].as_array().unwrap().iter().map(|l| l["source"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn what_the_phone_does_not_have_the_server_finds() {
+    let shop = Shop::get();
+    let found = shop.ask("chair-01.jpg", &["--k", "20"]);
+    assert_eq!((&found["ended"]["name"], &found["sends"]), (&"answered".into(), &1.into()), "{found}");
+    assert_eq!(found["listings"][0]["source"], "server", "{found}");
+    assert!(listings(&found)[0].0.starts_with("chair-"), "{found}");
+    assert!(sources(&found).contains(&"both") && !sources(&found).contains(&"local"), "{found}");
+}
+
+#[test]
+fn asking_gives_the_order_that_the_whole_shard_would_give() {
+    let shop = Shop::get();
+    for (query, filter) in [("hat-01.jpg", "price>0"), ("mug-02.jpg", "price>0"), ("chair-01.jpg", "not category=Mugs")]
+    {
+        let more = ["--k", "20", "--recall", "1", "--where", filter];
+        let (asked, whole) = (shop.ask(query, &more), shop.search("server.magpie", query, &more));
+        assert_eq!(asked["ended"]["name"], "answered", "{asked}");
+        let (asked, whole) = (listings(&asked), listings(&whole));
+        // The query is rounded as it travels: scores move by less than this.
+        for (asked, whole) in asked.iter().zip(&whole) {
+            assert!((asked.1 - whole.1).abs() < 0.02, "{asked:?} {whole:?}");
+        }
+        assert_eq!(asked.len(), whole.len());
+    }
+}
+
+#[test]
+fn without_a_server_the_phone_answers_and_says_why() {
+    let shop = Shop::get();
+    let alone = shop.search("phone.magpie", "chair-01.jpg", &["--k", "3"]);
+    let ids = |value: &Value| listings(value).iter().map(|(id, _)| (*id).to_owned()).collect::<Vec<_>>();
+    let offline = shop.ask("chair-01.jpg", &["--k", "3", "--offline"]);
+    assert_eq!((&offline["reason"], &offline["ended"], ids(&offline)), (&"offline".into(), &Value::Null, ids(&alone)));
+    let refused = shop.search("phone.magpie", "chair-01.jpg", &["--k", "20", "--server", &shop.url]);
+    assert_eq!(refused["ended"]["name"], "refused", "{refused}");
+    assert!(sources(&refused).iter().all(|source| *source == "local"));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    let dead = shop.search("phone.magpie", "chair-01.jpg", &["--k", "20", "--server", &url]);
+    assert_eq!((&dead["ended"]["name"], &dead["sends"]), (&"unreachable".into(), &3.into()), "{dead}");
+}
