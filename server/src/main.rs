@@ -1,5 +1,6 @@
 //! `magpie-server`: serves a catalogue over HTTP.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,7 +29,9 @@ fn main() -> ExitCode {
 }
 
 fn log(settings: &Settings) {
-    let to = tracing_subscriber::fmt().with_max_level(settings.log).with_writer(std::io::stderr).with_target(false);
+    let colours = std::io::stderr().is_terminal();
+    let to = tracing_subscriber::fmt().with_max_level(settings.log).with_writer(std::io::stderr);
+    let to = to.with_target(false).with_ansi(colours);
     if settings.log_json { to.json().flatten_event(true).init() } else { to.init() }
 }
 
