@@ -9,7 +9,7 @@ use super::format::take_varint;
 
 /// Target size of a block before compression; one record may make it larger.
 #[cfg(feature = "build")]
-pub(super) const BLOCK_TARGET: usize = 16 << 10;
+pub(super) const BLOCK_TARGET: usize = 4 << 10;
 /// Largest block that a reader decompresses.
 pub(super) const BLOCK_LIMIT: u32 = 4 << 20;
 /// Largest record: a block is closed before it would pass its own limit.
