@@ -34,8 +34,8 @@ struct Args {
     /// Seconds of each step
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Connections that are kept open
-    #[arg(long, default_value_t = 64)]
+    /// Connections that are kept open; with too few of them the generator itself becomes a queue
+    #[arg(long, default_value_t = 240)]
     connections: usize,
     /// Listings asked for
     #[arg(long, default_value_t = 10)]
