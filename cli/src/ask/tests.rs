@@ -17,8 +17,9 @@ use super::Server;
 
 const MODEL: ModelId = ModelId([7; 32]);
 const DEADLINE: Duration = Duration::from_millis(600);
-/// What the answer may be late.
-const LATE: Duration = Duration::from_millis(10);
+/// What the answer may be late here: it is 10 ms on a machine that has nothing else to do, and tests do not time. That no
+/// step goes beyond the deadline is shown by the exchange's own tests, on a simulated clock.
+const LATE: Duration = Duration::from_millis(300);
 
 fn found(id: &str, score: f32) -> Found {
     let photo = format!("{id}.jpg");
