@@ -17,7 +17,7 @@ use crate::output;
 
 #[derive(clap::Args)]
 pub(crate) struct Asking {
-    /// A server with the full catalogue, e.g. https://shop.example: asked where the shard has no good answer
+    /// A server with the full catalogue, such as `https://shop.example`: asked where the shard has no good answer
     #[arg(long, value_name = "URL", conflicts_with = "more_like")]
     server: Option<String>,
     /// The token that the server wants
