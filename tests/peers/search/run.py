@@ -24,6 +24,9 @@ def main() -> None:
     arguments = _arguments()
     if (arguments.vectors is None) != (arguments.queries is None):
         raise SystemExit("--vectors and --queries go together")
+    for file in filter(None, (arguments.vectors, arguments.queries)):
+        if not file.is_file():
+            raise SystemExit(f"{file}: there is no such file")
     if arguments.vectors:
         folder, size = CACHE / "given", f"{len(np.load(arguments.vectors, mmap_mode='r'))}"
         base, tune, test = vectors.given(folder, arguments.vectors, arguments.queries)
