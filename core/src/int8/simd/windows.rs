@@ -21,19 +21,27 @@ pub(super) unsafe fn gather(
     let row = w.kernel[1] * channels;
     let (mut oy, mut ox) = (pixels.start / w.out_width, pixels.start % w.out_width);
     let mut patch = patches;
-    for _ in pixels {
+    let mut to_do = pixels.len();
+    while to_do > 0 {
         let left = (ox * w.stride[1]) as isize - w.padding[1] as isize;
         let top = (oy * w.stride[0]) as isize - w.padding[0] as isize;
         let inside = left >= 0 && left as usize + w.kernel[1] <= w.width;
-        // SAFETY: the patch is one of the caller's. Rows of a patch are written in order, so that what is written beyond
+        let mut done = 1;
+        // SAFETY: the patches are the caller's. Rows of a patch are written in order, so that what is written beyond
         // one is overwritten by the next; after the last one there is the slack. Sources are rows of the picture.
         unsafe {
-            if inside && row <= 16 && top >= 0 && top as usize + w.kernel[0] <= w.height {
-                // The first layer of nearly all networks.
-                let from = x.add((top as usize * w.width + left as usize) * channels);
-                for ky in 0..w.kernel[0] {
-                    let bytes = from.add(ky * w.width * channels).cast::<[u8; 16]>().read_unaligned();
-                    patch.add(ky * row).cast::<[u8; 16]>().write_unaligned(bytes);
+            if inside && row <= 16 && w.kernel[0] == 3 && top >= 0 && top as usize + 3 <= w.height {
+                // The first layer of nearly all networks: the rest of this line, as far as windows lie inside.
+                let windows = (w.width - w.kernel[1] - left as usize) / w.stride[1] + 1;
+                done = windows.min(w.out_width - ox).min(to_do);
+                let mut from = x.add((top as usize * w.width + left as usize) * channels);
+                let mut to = patch;
+                for _ in 0..done {
+                    for ky in 0..3 {
+                        let bytes = from.add(ky * w.width * channels).cast::<[u8; 16]>().read_unaligned();
+                        to.add(ky * row).cast::<[u8; 16]>().write_unaligned(bytes);
+                    }
+                    (from, to) = (from.add(w.stride[1] * channels), to.add(step));
                 }
             } else {
                 for ky in 0..w.kernel[0] {
@@ -61,9 +69,10 @@ pub(super) unsafe fn gather(
                     }
                 }
             }
-            patch = patch.add(step);
+            patch = patch.add(done * step);
         }
-        ox += 1;
+        to_do -= done;
+        ox += done;
         if ox == w.out_width {
             (ox, oy) = (0, oy + 1);
         }
