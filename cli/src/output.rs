@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use magpie_core::attributes::Attribute;
-use magpie_core::engine::Stages;
 use magpie_core::listing::Listing;
 use serde::Serialize;
 
@@ -74,34 +73,13 @@ pub(crate) fn attributes<'a>(attributes: impl Iterator<Item = &'a Attribute>) ->
     texts.collect::<Vec<_>>().join(", ")
 }
 
-/// The times of each stage over several searches, and of all stages together.
-pub(crate) fn stage_times(searches: &[Stages]) -> Vec<(&'static str, Vec<Duration>)> {
-    let names = Stages::default().named().map(|(name, _)| name);
-    let times = |at: usize| searches.iter().map(|stages| stages.named()[at].1).collect();
-    let mut all: Vec<_> = names.into_iter().enumerate().map(|(at, name)| (name, times(at))).collect();
-    all.push(("together", searches.iter().map(Stages::total).collect()));
-    all
-}
-
-/// The value below which a share of the (unsorted) values lies; the nearest rank.
-pub(crate) fn percentile(values: &mut [Duration], share: f64) -> Duration {
-    values.sort_unstable();
-    let rank = (share * values.len() as f64).ceil() as usize;
-    values.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn tables_align_and_percentiles_are_nearest_ranks() {
+    fn tables_align() {
         let rows = [vec!["a".to_owned(), "10".to_owned()], vec!["bcd".to_owned(), "2".to_owned()]];
         assert_eq!(table(&["x", ">nn"], &rows), "x    nn\na    10\nbcd   2\n");
-        let mut values: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
-        assert_eq!(percentile(&mut values, 0.5), Duration::from_millis(50));
-        assert_eq!(percentile(&mut values, 0.99), Duration::from_millis(99));
-        assert_eq!(percentile(&mut values[..1], 0.9), Duration::from_millis(1));
-        assert_eq!(percentile(&mut [], 0.9), Duration::ZERO);
     }
 }

@@ -38,6 +38,9 @@ pub enum Error {
         /// The id asked for.
         id: String,
     },
+    /// The caller said that nobody waits for the result any more.
+    #[error("cancelled")]
+    Cancelled,
     /// The file system said no.
     #[error("{path}: {source}")]
     Io {

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use magpie_core::cpu::Isa;
-use magpie_core::engine::{Engine, SearchOptions, Stages};
+use magpie_core::engine::{Engine, SearchOptions, StageTimes};
 use magpie_core::model::{LoadOptions, Model};
 use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
-use serde::Serialize;
 
 use super::demo;
 use crate::failure::{Failure, Result};
@@ -48,15 +47,6 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Times of one stage, in milliseconds.
-#[derive(Serialize)]
-struct Row {
-    stage: &'static str,
-    p50_ms: f64,
-    p90_ms: f64,
-    p99_ms: f64,
-}
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut options = SearchOptions::default();
     options.search.k = args.k;
@@ -80,16 +70,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let shard = Shard::open(&path).map_err(|e| Failure::of(&path, e))?;
     let engine = Engine::new(model, shard).map_err(|e| Failure::of(&path, e))?;
 
-    let mut times: Vec<Stages> = Vec::new();
-    for at in 0..args.runs as usize + 3 {
-        let results = engine.search_photo(&photos[at % photos.len()], &options)?;
-        // The first few warm caches up.
-        if at >= 3 {
-            times.push(results.stages);
-        }
-    }
-    let mut rows: Vec<Row> = output::stage_times(&times).into_iter().map(|(stage, times)| row(stage, times)).collect();
-    rows.push(row("open shard", opens));
+    let photos: Vec<&[u8]> = photos.iter().map(Vec::as_slice).collect();
+    let mut rows = engine.benchmark(&photos, args.runs, &options)?;
+    rows.push(StageTimes::of("open shard", opens));
 
     let header = engine.shard().header();
     let peak = peak_memory();
@@ -100,8 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }));
     }
     println!("{} photos of {} listings, {} searches\n", header.photo_count, header.listing_count, args.runs);
-    let cell = |ms: f64| output::ms(Duration::from_secs_f64(ms / 1e3));
-    let cells = rows.iter().map(|r| vec![r.stage.to_owned(), cell(r.p50_ms), cell(r.p90_ms), cell(r.p99_ms)]);
+    let cells = rows.iter().map(|r| vec![r.stage.to_owned(), output::ms(r.p50), output::ms(r.p90), output::ms(r.p99)]);
     print!("{}", output::table(&["stage", ">p50", ">p90", ">p99"], &cells.collect::<Vec<_>>()));
     println!("\nload model {}, instructions {}", output::ms(load), engine.model().report().isa);
     match peak {
@@ -119,11 +101,6 @@ fn inputs(args: &Args, model: &Model, folder: &Path) -> Result<(PathBuf, Vec<Vec
     };
     let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Failure::io(path, e));
     Ok((shard.clone(), args.photo.iter().map(read).collect::<Result<_>>()?))
-}
-
-fn row(stage: &'static str, mut times: Vec<Duration>) -> Row {
-    let mut at = |share| to_ms(output::percentile(&mut times, share));
-    Row { stage, p50_ms: at(0.5), p90_ms: at(0.9), p99_ms: at(0.99) }
 }
 
 fn to_ms(time: Duration) -> f64 {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use magpie_core::engine::{Engine, SearchOptions, SearchResults};
+use magpie_core::engine::{Engine, SearchOptions, SearchResults, StageTimes};
 use magpie_core::model::Model;
 use magpie_core::shard::{MAX_COLUMNS, Shard};
 
@@ -72,7 +72,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let hits = |within: usize| answers.iter().filter(|a| a.place.is_some_and(|place| place <= within)).count();
     let stages: Vec<_> = answers.iter().map(|answer| answer.results.stages).collect();
-    let median = |mut times: Vec<Duration>| output::percentile(&mut times, 0.5);
     let header = engine.shard().header();
     let count = answers.len().max(1) as f64;
     let summary = Summary {
@@ -83,7 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         build,
         hit_1: hits(1) as f64 / count,
         hit_5: hits(5) as f64 / count,
-        stages: output::stage_times(&stages).into_iter().map(|(name, times)| (name, median(times))).collect(),
+        stages: StageTimes::of_searches(&stages).into_iter().map(|times| (times.stage, times.p50)).collect(),
     };
     let page = args.out.join("index.html");
     std::fs::write(&page, demo_page::html(&summary, &answers)).map_err(|e| Failure::io(&page, e))?;

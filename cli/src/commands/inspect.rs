@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use magpie_core::engine::percentile;
 use magpie_core::model::{LoadReport, Model};
 use magpie_core::recipe::InputTensor;
 use magpie_core::shard::{Column, Shard};
@@ -172,6 +173,6 @@ fn layer_times(model: &Model) -> Result<Vec<Option<f64>>> {
             times[layer].push(time);
         }
     }
-    let median = |times: &mut Vec<_>| output::percentile(times, 0.5).as_secs_f64() * 1e3;
+    let median = |times: &mut Vec<_>| percentile(times, 0.5).as_secs_f64() * 1e3;
     Ok(times.iter_mut().map(|times| (!times.is_empty()).then(|| median(times))).collect())
 }

@@ -1,18 +1,24 @@
 //! The facade: a model and a shard, a photo in, listings out.
 
+mod cancel;
+mod stages;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::attributes::Attributes;
 use crate::embedding::Embedding;
-use crate::error::{Error, Result};
+use crate::error::{Error, FilterError, Result};
+use crate::ids::ListingRow;
 use crate::image::{self, Limits, Region};
 use crate::listing::{self, Found};
 use crate::model::{Model, Output};
 use crate::search::{Filter, Scratch, SearchParams, Searcher};
-use crate::shard::Shard;
+use crate::shard::{Column, Shard};
+pub use cancel::Cancel;
+pub use stages::{StageTimes, Stages, percentile};
 
 /// A model and a shard that was built with it. Shared by any number of threads.
 #[derive(Debug)]
@@ -35,48 +41,8 @@ pub struct SearchOptions {
     pub filter: Option<Filter>,
     /// What the photo may cost.
     pub limits: Limits,
-}
-
-/// Wall-clock time of each stage of a search.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Stages {
-    /// Bytes to pixels.
-    #[serde(rename = "decode_ms", serialize_with = "as_ms")]
-    pub decode: Duration,
-    /// Region, resize, turn, normalise.
-    #[serde(rename = "prepare_ms", serialize_with = "as_ms")]
-    pub prepare: Duration,
-    /// The network.
-    #[serde(rename = "network_ms", serialize_with = "as_ms")]
-    pub network: Duration,
-    /// Nearest listings.
-    #[serde(rename = "search_ms", serialize_with = "as_ms")]
-    pub search: Duration,
-    /// Metadata of the listings found.
-    #[serde(rename = "listings_ms", serialize_with = "as_ms")]
-    pub listings: Duration,
-}
-
-fn as_ms<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_f64((time.as_secs_f64() * 1e6).round() / 1e3)
-}
-
-impl Stages {
-    /// The stages with their names, in order.
-    pub fn named(&self) -> [(&'static str, Duration); 5] {
-        [
-            ("decode", self.decode),
-            ("prepare", self.prepare),
-            ("network", self.network),
-            ("search", self.search),
-            ("listings", self.listings),
-        ]
-    }
-
-    /// All stages together.
-    pub fn total(&self) -> Duration {
-        self.named().into_iter().map(|(_, time)| time).sum()
-    }
+    /// Ends the search before its next stage.
+    pub cancel: Cancel,
 }
 
 /// What a search found.
@@ -117,12 +83,21 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Photo`] where the photo or region is of no use, [`Error::Filter`] where the filter does not fit the
-    /// shard, [`Error::Shard`] where the shard is damaged, [`Error::Model`] where the network fails.
+    /// shard, [`Error::Shard`] where the shard is damaged, [`Error::Model`] where the network fails,
+    /// [`Error::Cancelled`] where the options' flag was set.
     pub fn search_photo(&self, photo: &[u8], options: &SearchOptions) -> Result<SearchResults> {
         let mut stages = Stages::default();
-        let Output { embedding, attributes } = run(&self.model, photo, options.region, &options.limits, &mut stages)?;
+        let Output { embedding, attributes } = run(&self.model, photo, options, &mut stages)?;
         let listings = self.find(&embedding, options, &mut stages)?;
         Ok(SearchResults { listings, attributes, stages })
+    }
+
+    /// Embeds a photo as a search would; only the options' region, limits and flag matter.
+    ///
+    /// # Errors
+    /// As [`Engine::search_photo`].
+    pub fn embed_photo(&self, photo: &[u8], options: &SearchOptions) -> Result<Output> {
+        run(&self.model, photo, options, &mut Stages::default())
     }
 
     /// Finds the listings most like an embedding; the options' region and limits do not matter.
@@ -139,11 +114,60 @@ impl Engine {
     /// # Errors
     /// [`Error::UnknownListing`] where the shard has no such listing; else as [`Engine::search_photo`].
     pub fn more_like(&self, listing_id: &str, options: &SearchOptions) -> Result<Vec<Found>> {
-        let listing = self.shard.find_listing(listing_id)?;
-        let listing = listing.ok_or_else(|| Error::UnknownListing { id: listing_id.to_owned() })?;
+        options.cancel.check()?;
+        let listing = self.listing(listing_id)?;
         let candidates =
             self.with_searcher(|searcher| searcher.more_like(listing, options.filter.as_ref(), &options.search))?;
         listing::fetch(&self.shard, &candidates)
+    }
+
+    /// Searches `runs` times, with the photos in turn, and says how long each stage took.
+    ///
+    /// # Errors
+    /// As [`Engine::search_photo`].
+    pub fn benchmark(&self, photos: &[&[u8]], runs: u32, options: &SearchOptions) -> Result<Vec<StageTimes>> {
+        // The first few warm caches up.
+        const WARM_UP: usize = 3;
+        let mut times = Vec::new();
+        for (at, photo) in photos.iter().cycle().take(runs as usize + WARM_UP).enumerate() {
+            let results = self.search_photo(photo, options)?;
+            if at >= WARM_UP {
+                times.push(results.stages);
+            }
+        }
+        Ok(StageTimes::of_searches(&times))
+    }
+
+    /// The words of a filter column, in order, at most `most`; none where it holds numbers.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] where there is no such column.
+    pub fn words(&self, column: &str, most: usize) -> Result<Vec<String>> {
+        let unknown = || FilterError::unknown_column(column, self.shard.columns().map(|(name, _)| name));
+        match self.shard.column(column).ok_or_else(unknown)? {
+            Column::Word { words, .. } => {
+                Ok((0..words.len().min(most)).filter_map(|at| words.get(at)).map(str::to_owned).collect())
+            }
+            Column::Number { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// The thumbnail of a listing's photo, by their names: JPEG bytes. `None` where the shard has none of it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownListing`] where the shard has no such listing, [`Error::Shard`] where the shard is damaged.
+    pub fn thumbnail(&self, listing_id: &str, photo: &str) -> Result<Option<&[u8]>> {
+        let listing = self.listing(listing_id)?;
+        let names = self.shard.records(&[listing])?;
+        let at = names.first().and_then(|record| record.photos.iter().position(|name| name == photo));
+        let Some(at) = at else { return Ok(None) };
+        let photos = self.shard.photos_of(listing)?;
+        let found = photos.into_iter().find(|&photo| usize::from(self.shard.ordinal_of(photo)) == at);
+        Ok(found.and_then(|photo| self.shard.thumbnail(photo)))
+    }
+
+    fn listing(&self, id: &str) -> Result<ListingRow> {
+        self.shard.find_listing(id)?.ok_or_else(|| Error::UnknownListing { id: id.to_owned() })
     }
 
     fn with_searcher<T>(&self, work: impl FnOnce(&mut Searcher<'_>) -> T) -> T {
@@ -157,9 +181,11 @@ impl Engine {
     }
 
     fn find(&self, embedding: &Embedding, options: &SearchOptions, stages: &mut Stages) -> Result<Vec<Found>> {
+        options.cancel.check()?;
         let candidates = timed(&mut stages.search, || {
             self.with_searcher(|searcher| searcher.search(embedding, options.filter.as_ref(), &options.search))
         })?;
+        options.cancel.check()?;
         timed(&mut stages.listings, || listing::fetch(&self.shard, &candidates))
     }
 }
@@ -169,14 +195,18 @@ impl Engine {
 /// # Errors
 /// [`Error::Photo`] where the photo or region is of no use, [`Error::Model`] where the network fails.
 pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<Output> {
-    run(model, photo, region, limits, &mut Stages::default())
+    let options = SearchOptions { region, limits: limits.clone(), ..SearchOptions::default() };
+    run(model, photo, &options, &mut Stages::default())
 }
 
-fn run(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits, stages: &mut Stages) -> Result<Output> {
-    let recipe = &model.manifest().input;
-    let decoded = timed(&mut stages.decode, || image::decode(photo, region, recipe, limits))?;
+fn run(model: &Model, photo: &[u8], options: &SearchOptions, stages: &mut Stages) -> Result<Output> {
+    let (recipe, region) = (&model.manifest().input, options.region);
+    options.cancel.check()?;
+    let decoded = timed(&mut stages.decode, || image::decode(photo, region, recipe, &options.limits))?;
+    options.cancel.check()?;
     let input =
         timed(&mut stages.prepare, || decoded.input_rgb(region, recipe).map(|rgb| image::normalise(&rgb, recipe)))?;
+    options.cancel.check()?;
     timed(&mut stages.network, || model.run(&input))
 }
 
