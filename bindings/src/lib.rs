@@ -1,4 +1,28 @@
-//! What Swift and Kotlin will call. The uniffi interface is not there yet; the package exists so that its place in the
-//! workspace, and what it may depend on, are settled.
+//! What Swift and Kotlin call: flat records, one [`Engine`], errors by what the caller can do.
+//!
+//! This crate converts and delegates; what is decided is decided in `magpie-core`. The hand-written packages in
+//! `android/` and `ios/` wrap what uniffi generates from here and are what apps use. Photos and frames are borrowed:
+//! `&[u8]` crosses without a copy. Panics are caught and become [`MagpieError::Internal`]. Nothing here does network
+//! I/O; files are read by [`Engine::open`] and [`verify_catalog`] only, and the catalogue's pages by searches.
+#![allow(
+    unsafe_code,
+    reason = "uniffi's macros export symbols and handle pointers; nothing written by hand here is unsafe"
+)]
+#![allow(clippy::needless_pass_by_value, reason = "uniffi hands owned values over")]
 
-pub use magpie_core::engine::Engine;
+mod cancellation;
+mod engine;
+mod error;
+mod logging;
+mod records;
+
+pub use cancellation::Cancellation;
+pub use engine::{Engine, verify_catalog};
+pub use error::MagpieError;
+pub use logging::{LogLevel, LogSink, start_logging};
+pub use records::{
+    Attribute, Benchmark, Column, Crop, Embedding, EngineInfo, Field, Group, Listing, OpenOptions, SearchOptions,
+    SearchResults, StageTime, StageTimes,
+};
+
+uniffi::setup_scaffolding!("magpie_ffi");

@@ -1,6 +1,7 @@
 //! The project's tasks: `cargo xtask check`, `cargo xtask test` and so on, the same on a desk and in CI.
 
 mod arm;
+mod bindings;
 mod peers;
 
 use std::env;
@@ -31,6 +32,12 @@ enum Task {
     },
     /// Compile and run the benches once, as a test that they work
     BenchSmoke,
+    /// Build the library that apps load for this machine, and generate the Kotlin and Swift sources: target/bindings
+    Bindings {
+        /// As it ships, without debug checks
+        #[arg(long)]
+        release: bool,
+    },
     /// Measure: prints the benches' tables
     Bench,
     /// Measure beside what else there is: sets the peers up, prints a table, ends with the ratios
@@ -52,6 +59,11 @@ fn main() -> ExitCode {
         Task::Test => test(),
         Task::Arm { filter } => arm::arm(filter.as_deref()),
         Task::BenchSmoke => bench(&["--smoke"]),
+        Task::Bindings { release } => ["kotlin", "swift"].into_iter().try_for_each(|language| {
+            let made = bindings::bindings(language, release)?;
+            println!("{language}: {} for {}", made.sources.display(), made.library.display());
+            Ok(())
+        }),
         Task::Bench => bench(&[]),
         Task::Peers(bench) => peers::peers(bench),
         Task::Deny => deny(),

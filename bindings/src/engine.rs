@@ -1,0 +1,178 @@
+//! The one object that apps hold.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use magpie_core::Error;
+use magpie_core::model::{LoadOptions, Model, Pack};
+use magpie_core::shard::{self, Shard};
+
+use crate::Cancellation;
+use crate::error::{MagpieError, guarded};
+use crate::records::{
+    Benchmark, Column, Embedding, EngineInfo, Listing, OpenOptions, SearchOptions, SearchResults, ms,
+};
+
+/// A model and a catalogue that was built with it. Any number of threads may call it at once; it may be let go while
+/// calls run, which then end as if it had not been.
+#[derive(uniffi::Object)]
+pub struct Engine {
+    engine: magpie_core::engine::Engine,
+    open_ms: f64,
+}
+
+/// Checks every section of a catalogue file against its checksum and its rules: once, after a download. Reads all of
+/// the file.
+///
+/// # Errors
+/// `File` where it cannot be read, `Catalog` where anything is wrong.
+#[uniffi::export]
+pub fn verify_catalog(file: String) -> Result<(), MagpieError> {
+    guarded("verify_catalog", || {
+        Shard::open(file)?.verify().map_err(Error::from)?;
+        Ok(())
+    })
+}
+
+#[uniffi::export]
+impl Engine {
+    /// Opens a model pack and a catalogue. Reads the model's files, maps the catalogue.
+    ///
+    /// # Errors
+    /// `File` where a file cannot be read, `Model` or `Catalog` where one is of no use, `Model` where the catalogue was
+    /// built with another model.
+    #[uniffi::constructor]
+    pub fn open(options: OpenOptions) -> Result<Arc<Engine>, MagpieError> {
+        guarded("open", || {
+            let started = Instant::now();
+            let mut load = LoadOptions::default();
+            load.threads = options.threads.max(1) as usize;
+            let model = Model::load_with(&Pack::open(options.model_folder)?, &load)?;
+            let open = if options.in_memory { Shard::load } else { Shard::open };
+            let engine = magpie_core::engine::Engine::new(model, open(options.catalog_file)?)?;
+            let engine = Engine { engine, open_ms: ms(started.elapsed()) };
+            let info = engine.info();
+            let EngineInfo { catalog, listings, model, instructions, open_ms, .. } = &info;
+            log::info!("opened '{catalog}' with {listings} listings, model {model}, {instructions}, {open_ms} ms");
+            Ok(Arc::new(engine))
+        })
+    }
+
+    /// What was opened.
+    pub fn info(&self) -> EngineInfo {
+        let (model, shard) = (self.engine.model(), self.engine.shard());
+        let (manifest, header) = (model.manifest(), shard.header());
+        let columns = shard.columns();
+        let columns =
+            columns.map(|(name, kind)| Column { name: name.into(), is_number: kind == shard::ColumnKind::Number });
+        EngineInfo {
+            version: env!("CARGO_PKG_VERSION").into(),
+            model: manifest.name.clone(),
+            model_id: model.id().to_string(),
+            input_width: manifest.input.width,
+            input_height: manifest.input.height,
+            instructions: model.report().isa.name().into(),
+            catalog: shard.catalog().into(),
+            listings: header.listing_count.into(),
+            photos: header.photo_count.into(),
+            fields: shard.fields().to_vec(),
+            has_thumbnails: shard.has_thumbnails(),
+            columns: columns.collect(),
+            open_ms: self.open_ms,
+        }
+    }
+
+    /// The words of a filter column, in order, at most `most`: what chips can offer. None where the column holds numbers.
+    ///
+    /// # Errors
+    /// `Request` where there is no such column.
+    pub fn words(&self, column: String, most: u32) -> Result<Vec<String>, MagpieError> {
+        guarded("words", || Ok(self.engine.words(&column, most as usize)?))
+    }
+
+    /// Finds the listings most like a photo: JPEG, PNG or WebP bytes.
+    ///
+    /// # Errors
+    /// `Photo` where photo or crop is of no use, `Request` where the filter is, `Catalog` where the catalogue is damaged,
+    /// `Model` where the network fails, `Cancelled`.
+    pub fn search_photo(
+        &self,
+        photo: &[u8],
+        options: SearchOptions,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<SearchResults, MagpieError> {
+        guarded("search_photo", || {
+            let options = options.read(cancellation.as_deref())?;
+            Ok(self.engine.search_photo(photo, &options)?.into())
+        })
+    }
+
+    /// Finds the listings most like one of the catalogue, which is not among them. The crop does not matter.
+    ///
+    /// # Errors
+    /// `Request` where there is no such listing; else as for a photo.
+    pub fn more_like(
+        &self,
+        listing_id: String,
+        options: SearchOptions,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<Vec<Listing>, MagpieError> {
+        guarded("more_like", || {
+            let options = options.read(cancellation.as_deref())?;
+            Ok(self.engine.more_like(&listing_id, &options)?.into_iter().map(Listing::from).collect())
+        })
+    }
+
+    /// The embedding of a photo, for comparisons and tests; searches do not need it. Of the options the crop counts.
+    ///
+    /// # Errors
+    /// As for a search.
+    pub fn embed_photo(
+        &self,
+        photo: &[u8],
+        options: SearchOptions,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<Embedding, MagpieError> {
+        guarded("embed_photo", || {
+            let options = options.read(cancellation.as_deref())?;
+            Ok(Embedding::from(&self.engine.embed_photo(photo, &options)?.embedding))
+        })
+    }
+
+    /// The thumbnail of a listing's photo, by their names: a JPEG. None where the catalogue has none of it.
+    ///
+    /// # Errors
+    /// `Request` where there is no such listing, `Catalog` where the catalogue is damaged.
+    pub fn thumbnail(&self, listing_id: String, photo: String) -> Result<Option<Vec<u8>>, MagpieError> {
+        guarded("thumbnail", || Ok(self.engine.thumbnail(&listing_id, &photo)?.map(<[u8]>::to_vec)))
+    }
+
+    /// Searches `runs` times with a photo and says how long each stage took.
+    ///
+    /// # Errors
+    /// As for a search.
+    pub fn benchmark(
+        &self,
+        photo: &[u8],
+        runs: u32,
+        options: SearchOptions,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<Benchmark, MagpieError> {
+        guarded("benchmark", || {
+            let options = options.read(cancellation.as_deref())?;
+            let stages = self.engine.benchmark(&[photo], runs, &options)?;
+            let mut benchmark = Benchmark {
+                runs,
+                stages: stages.into_iter().map(Into::into).collect(),
+                open_ms: self.open_ms,
+                resident_bytes: memory_stats::memory_stats().map(|memory| memory.physical_mem as u64),
+                instructions: self.engine.model().report().isa.name().into(),
+                photos: self.engine.shard().header().photo_count.into(),
+                json: String::new(),
+            };
+            let json = serde_json::to_string(&benchmark);
+            benchmark.json = json.map_err(|e| MagpieError::Internal { reason: e.to_string() })?;
+            Ok(benchmark)
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! The errors that cross, by what the caller can do. The detail is for logs and developers, not for shoppers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use magpie_core::Error;
+
+/// Why a call failed. `reason` is English for developers.
+#[derive(Debug, Clone, PartialEq, thiserror::Error, uniffi::Error)]
+pub enum MagpieError {
+    /// The photo or frame cannot be used, or the crop does not lie in it: take another.
+    #[error("photo: {reason}")]
+    Photo {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The catalogue cannot be used: download it again, or update the app.
+    #[error("catalogue: {reason}")]
+    Catalog {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The model pack cannot be used, or is another than the catalogue was built with: install it again.
+    #[error("model: {reason}")]
+    Model {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The request cannot be answered as it is: a filter that is not understood, a listing that is not there.
+    #[error("request: {reason}")]
+    Request {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file could not be read.
+    #[error("file: {reason}")]
+    File {
+        /// The file, and what the system said.
+        reason: String,
+    },
+    /// The call was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// A defect of the library: report it.
+    #[error("internal: {reason}")]
+    Internal {
+        /// What is known of it.
+        reason: String,
+    },
+}
+
+impl From<Error> for MagpieError {
+    fn from(error: Error) -> MagpieError {
+        let reason = error.to_string();
+        match error {
+            Error::Photo(e) => MagpieError::Photo { reason: e.to_string() },
+            Error::Model(e) => MagpieError::Model { reason: e.to_string() },
+            Error::Shard(e) => MagpieError::Catalog { reason: e.to_string() },
+            Error::ModelMismatch { .. } => MagpieError::Model { reason },
+            Error::Filter(_) | Error::UnknownListing { .. } => MagpieError::Request { reason },
+            Error::Io { .. } => MagpieError::File { reason },
+            Error::Cancelled => MagpieError::Cancelled,
+            _ => MagpieError::Internal { reason },
+        }
+    }
+}
+
+/// Runs a call: its errors are translated and logged, and a panic becomes an error.
+pub(crate) fn guarded<T>(call: &'static str, work: impl FnOnce() -> Result<T, MagpieError>) -> Result<T, MagpieError> {
+    let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(MagpieError::Internal { reason: text.unwrap_or("panicked").to_owned() })
+    });
+    result.inspect_err(|error| match error {
+        MagpieError::Cancelled => log::debug!("{call}: cancelled"),
+        // What a user photographed or typed stays out of logs: the texts of these two may quote it.
+        MagpieError::Photo { .. } => log::info!("{call}: the photo was refused"),
+        MagpieError::Request { .. } => log::info!("{call}: the request was refused"),
+        error => log::error!("{call}: {error}"),
+    })
+}

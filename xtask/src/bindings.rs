@@ -1,0 +1,39 @@
+//! The library that Kotlin and Swift load, and the sources that are generated from it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{cargo, root, run};
+
+/// The compiled library and what was generated.
+pub(crate) struct Bindings {
+    /// Folder of `libmagpie_ffi`.
+    pub(crate) library: PathBuf,
+    /// Folder of the generated sources.
+    pub(crate) sources: PathBuf,
+}
+
+/// Builds the library for this machine and writes the sources of a language, `kotlin` or `swift`.
+pub(crate) fn bindings(language: &str, release: bool) -> Result<Bindings, String> {
+    let target = root().join("target");
+    // The whole workspace, so that dependencies are built with the same features as for the tests, once.
+    let mut build = vec!["build", "--workspace", "--locked", "--target-dir", "target"];
+    let profile = if release { "release" } else { "debug" };
+    if release {
+        build.push("--release");
+    }
+    cargo(build)?;
+    let library = target.join(profile);
+    let into = target.join("bindings").join(language);
+    // Nothing of an earlier interface may stay.
+    if into.exists() {
+        std::fs::remove_dir_all(&into).map_err(|e| format!("{}: {e}", into.display()))?;
+    }
+    let name = format!("{}magpie_ffi{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let mut generate = Command::new(library.join("magpie-bindgen"));
+    generate.args(["generate", "--no-format", "--language", language, "--out-dir"]).arg(&into);
+    // Without it the generator asks cargo about every crate; the file says all that it needs.
+    generate.arg("--config").arg(root().join("bindings/bindgen.toml")).arg(library.join(name));
+    run(generate.current_dir(root()))?;
+    Ok(Bindings { library, sources: into })
+}
