@@ -5,7 +5,7 @@
 //! together. The photo never leaves the process, and nothing here does network I/O.
 //!
 //! ```no_run
-//! # #[cfg(feature = "model")] {
+//! # #[cfg(feature = "onnx")] {
 //! use magpie_core::engine::{Engine, SearchOptions};
 //! use magpie_core::model::{Model, Pack};
 //! use magpie_core::shard::Shard;
@@ -39,6 +39,7 @@ mod ids;
 #[cfg(feature = "image")]
 pub mod image;
 #[cfg(feature = "model")]
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports, reason = "nothing makes graphs without ONNX"))]
 mod int8;
 pub mod listing;
 #[cfg(feature = "model")]
