@@ -126,8 +126,7 @@ fn damage_is_named() {
 #[test]
 fn lies_under_a_right_checksum_are_refused_or_harmless() {
     let kinds: Vec<_> = net_kinds::all().into_iter().map(|case| case.net.pack()).collect();
-    let seeds: Vec<(&Pack, Vec<u8>)> =
-        kinds.iter().filter_map(|pack| Some((pack, pack.compiled().ok()?))).collect();
+    let seeds: Vec<(&Pack, Vec<u8>)> = kinds.iter().filter_map(|pack| Some((pack, pack.compiled().ok()?))).collect();
     let mut random = Random::new(2);
     let mut loaded = 0;
     for round in 0..3000 {

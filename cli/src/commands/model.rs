@@ -39,8 +39,7 @@ pub(crate) fn run(task: &Task) -> Result<()> {
     // What is written is what was tried.
     let model = Model::load(&Pack::from_bytes(&manifest, compiled.clone())?)?;
     let write = |path: PathBuf, bytes: &[u8]| std::fs::write(&path, bytes).map_err(|e| Failure::io(&path, e));
-    let folder =
-        args.out.as_ref().or(args.pack.as_ref()).ok_or_else(|| Failure::new("no folder to write to"))?;
+    let folder = args.out.as_ref().or(args.pack.as_ref()).ok_or_else(|| Failure::new("no folder to write to"))?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|e| Failure::io(out, e))?;
         write(out.join("manifest.json"), &manifest)?;
