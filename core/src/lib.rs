@@ -36,7 +36,7 @@ mod embedding;
 pub mod engine;
 mod error;
 mod ids;
-#[cfg(feature = "model")]
+#[cfg(feature = "image")]
 pub mod image;
 #[cfg(feature = "model")]
 mod int8;

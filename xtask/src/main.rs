@@ -71,8 +71,9 @@ fn check() -> Outcome {
     cargo(["fmt", "--all", "--check"])?;
     cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"])?;
     // The server and the lean phone build leave features out; the workspace build above turns all of them on.
-    for features in [&["--no-default-features"][..], &["--no-default-features", "--features", "build"], &[]] {
-        let args = ["clippy", "--package", "magpie-core", "--locked"].iter().chain(features);
+    let alone = |feature| vec!["--no-default-features", "--features", feature];
+    for features in [vec!["--no-default-features"], alone("build"), alone("image"), Vec::new()] {
+        let args = ["clippy", "--package", "magpie-core", "--locked"].iter().chain(&features);
         cargo(args.chain(&["--", "--deny", "warnings"]))?;
     }
     // Outside the workspace: the core as a server has it.
