@@ -21,6 +21,9 @@
 //! # }
 //! ```
 //!
+//! For a camera, [`image::Frame`](crate::image::Frame) takes its planes as they come, and [`live`](crate::live) decides
+//! which frames deserve a search.
+//!
 //! The layout and what may depend on what is drawn in `core/ARCHITECTURE.md`; the file format is specified in
 //! `core/docs/SHARD_FORMAT.md`.
 
@@ -41,6 +44,8 @@ pub mod image;
 #[cfg(feature = "model")]
 mod int8;
 pub mod listing;
+#[cfg(feature = "image")]
+pub mod live;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod recipe;
