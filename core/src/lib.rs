@@ -21,6 +21,9 @@
 //! # }
 //! ```
 //!
+//! For a camera, [`image::Frame`](crate::image::Frame) takes its planes as they come, and [`live`](crate::live) decides
+//! which frames deserve a search.
+//!
 //! The layout and what may depend on what is drawn in `core/ARCHITECTURE.md`; the file format is specified in
 //! `core/docs/SHARD_FORMAT.md`.
 
@@ -42,6 +45,8 @@ pub mod image;
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports, reason = "nothing makes graphs without ONNX"))]
 mod int8;
 pub mod listing;
+#[cfg(feature = "image")]
+pub mod live;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod recipe;

@@ -120,6 +120,8 @@ fn bench(args: &[&str]) -> Outcome {
         "--bench",
         "stages",
         "--bench",
+        "frames",
+        "--bench",
         "search",
         "--features",
         "magpie-core/build",
