@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! For a camera, [`image::Frame`](crate::image::Frame) takes its planes as they come, and [`live`](crate::live) decides
+//! For a camera, [`image::Frame`] takes its planes as they come, and [`live`] decides
 //! which frames deserve a search.
 //!
 //! The layout and what may depend on what is drawn in `core/ARCHITECTURE.md`; the file format is specified in

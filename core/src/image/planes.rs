@@ -1,6 +1,6 @@
 //! Camera planes to small pictures: down the columns first, then along the rows, as the resizer of photos does.
 //!
-//! Resampling and the colour matrix are both linear, so luma and chroma are resampled apart, at an eighth of the work of
+//! Resampling and the colour matrix are both linear, so luma and chroma are resampled apart, in a quarter of the time of
 //! converting every pixel. That is only right where no pixel's colour has to be clamped. Blocks with such pixels
 //! (noise, saturated edges) are found first and take the long way: every pixel is converted before it is summed.
 

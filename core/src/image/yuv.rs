@@ -28,7 +28,7 @@ const FACTOR: u32 = 13;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Matrix {
     /// Luma, red of V, green of U, green of V and blue of U once more.
-    precise: [i32; 5],
+    precise: [f32; 5],
     black: i16,
     luma: i16,
     red_v: i16,
@@ -40,11 +40,11 @@ pub(super) struct Matrix {
 /// What a block's chroma adds to red, green and blue.
 pub(super) type Tints = [[i16; HALF]; 3];
 
-/// The same with [`PRECISE`] fractional bits.
-pub(super) type PreciseTints = [[i32; HALF]; 3];
+/// The same for each pixel, to be rounded as real numbers are.
+pub(super) type PreciseTints = [[f32; BLOCK]; 3];
 
-/// Fractional bits that round as real numbers would.
-const PRECISE: u32 = 16;
+/// The lowest bits of a sum with this are those of the other, rounded to a whole number.
+const ROUNDING: f32 = 8_388_608.0;
 
 impl Matrix {
     pub(super) fn new(range: YuvRange) -> Self {
@@ -62,7 +62,7 @@ impl Matrix {
         let (red_v, blue_u) = (2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma);
         let (green_u, green_v) = (-blue_u * kb / kg, -red_v * kr / kg);
         Matrix {
-            precise: [luma, red_v, green_u, green_v, blue_u].map(|v| (v * f64::from(1 << PRECISE)).round() as i32),
+            precise: [luma, red_v, green_u, green_v, blue_u].map(|value| value as f32),
             black: black << FRACTION,
             luma: factor(luma),
             red_v: factor(red_v),
@@ -74,29 +74,30 @@ impl Matrix {
 
     pub(super) fn precise_tints(&self, u: &[u8; HALF], v: &[u8; HALF]) -> PreciseTints {
         let [_, red_v, green_u, green_v, blue_u] = self.precise;
-        let mut tints = [[0; HALF]; 3];
-        let [red, green, blue] = &mut tints;
-        for at in 0..HALF {
-            let (u, v) = (i32::from(u[at]) - 128, i32::from(v[at]) - 128);
-            red[at] = v * red_v;
-            green[at] = u * green_u + v * green_v;
-            blue[at] = u * blue_u;
+        let (mut wide_u, mut wide_v) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for (wide, chroma) in [(&mut wide_u, u), (&mut wide_v, v)] {
+            for (pair, chroma) in wide.as_chunks_mut::<2>().0.iter_mut().zip(chroma) {
+                *pair = [f32::from(*chroma) - 128.0; 2];
+            }
         }
-        tints
+        let mut green = [0.0; BLOCK];
+        for ((green, u), v) in green.iter_mut().zip(&wide_u).zip(&wide_v) {
+            *green = u * green_u + v * green_v;
+        }
+        [each(&wide_v, |v| v * red_v), green, each(&wide_u, |u| u * blue_u)]
     }
 
     /// Each pixel by itself, rounded and clamped to 0 to 255.
     pub(super) fn precisely(&self, luma: &[u8; BLOCK], tints: &PreciseTints) -> [[i16; BLOCK]; 3] {
-        let black = i32::from(self.black >> FRACTION);
-        let grey = each(luma, |luma| (i32::from(luma) - black) * self.precise[0] + (1 << (PRECISE - 1)));
-        tints.each_ref().map(|tint| {
-            let mut colour = [0; BLOCK];
-            let pairs = colour.as_chunks_mut::<2>().0.iter_mut().zip(grey.as_chunks::<2>().0);
-            for ((colour, grey), tint) in pairs.zip(tint) {
-                *colour = grey.map(|grey| ((grey + tint) >> PRECISE).clamp(0, 255) as i16);
+        let black = f32::from(self.black >> FRACTION);
+        let grey = each(luma, |luma| (f32::from(luma) - black) * self.precise[0]);
+        let mut colours = [[0; BLOCK]; 3];
+        for (colour, tint) in colours.iter_mut().zip(tints) {
+            for ((colour, grey), tint) in colour.iter_mut().zip(&grey).zip(tint) {
+                *colour = ((grey + tint).clamp(0.0, 255.0) + ROUNDING).to_bits() as i16 & 255;
             }
-            colour
-        })
+        }
+        colours
     }
 
     /// Luma on the scale of RGB. Values have [`FRACTION`] fractional bits.
