@@ -141,7 +141,9 @@ fn a_camera_frame_finds_what_its_photo_finds() {
             engine().embed_frame(&frame, &options).unwrap(),
             engine().embed_photo(&pictures::png(picture), &options).unwrap(),
         ];
-        assert!(of_frame.embedding.cosine(&of_photo.embedding).unwrap() > 0.999, "{name}");
+        let cosine = of_frame.embedding.cosine(&of_photo.embedding).unwrap();
+        // A level of difference here and there, and the network is quantised.
+        assert!(cosine > 0.995, "{name}: {cosine}");
 
         let cut = Frame { pixels: Pixels::Rgba(Plane { bytes: &stored.as_raw()[1..], ..plane }), ..frame };
         let refused = engine().search_frame(&cut, &options);
