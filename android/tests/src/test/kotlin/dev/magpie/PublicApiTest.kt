@@ -41,6 +41,5 @@ class PublicApiTest {
     private fun Executable.isSeen(type: Class<*>): Boolean = when (this) {
         is Method -> declaringClass == type && '$' !in name && !isSynthetic
         is Constructor<*> -> !isSynthetic
-        else -> false
     }
 }
