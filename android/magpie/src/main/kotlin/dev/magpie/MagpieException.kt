@@ -15,33 +15,26 @@ package dev.magpie
  */
 public sealed class MagpieException(message: String, cause: Throwable? = null) : Exception(message, cause) {
     /** The photo or frame cannot be used, or the crop does not lie in it: take another. */
-    public class Photo internal constructor(message: String, cause: Throwable? = null) :
-        MagpieException(message, cause)
+    public class Photo(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** The catalogue cannot be used: download it again, or update the app. */
-    public class Catalog internal constructor(message: String, cause: Throwable? = null) :
-        MagpieException(message, cause)
+    public class Catalog(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** The model pack cannot be used, or is another than the catalogue was built with: install it again. */
-    public class Model internal constructor(message: String, cause: Throwable? = null) :
-        MagpieException(message, cause)
+    public class Model(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** The request cannot be answered: a filter that is not understood, a listing that is not there. */
-    public class Request internal constructor(message: String, cause: Throwable? = null) :
-        MagpieException(message, cause)
+    public class Request(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** A file could not be read. */
-    public class File internal constructor(message: String, cause: Throwable? = null) : MagpieException(message, cause)
+    public class File(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** The [SearchEngine] was closed before the call. */
-    public class Closed internal constructor(message: String, cause: Throwable? = null) :
-        MagpieException(message, cause)
+    public class Closed(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** There is no native library for this CPU or machine: hide visual search. */
-    public class Unsupported internal constructor(message: String, cause: Throwable? = null) :
-        MagpieException(message, cause)
+    public class Unsupported(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** A defect of the library: report it. */
-    public class Internal internal constructor(message: String, cause: Throwable? = null) :
-        MagpieException(message, cause)
+    public class Internal(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 }

@@ -3,6 +3,7 @@ package dev.magpie
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import dev.magpie.internal.Attribute as RustAttribute
+import dev.magpie.internal.Embedding as RustEmbedding
 import dev.magpie.internal.Listing as RustListing
 import dev.magpie.internal.SearchResults as RustResults
 import dev.magpie.internal.StageTimes as RustTimes
@@ -82,6 +83,8 @@ internal fun RustResults.public(): SearchResults =
 
 internal fun RustListing.public(): Listing =
     Listing(id, score, photo, photos, fields.filter { it.value.isNotEmpty() }.associate { it.name to it.value })
+
+internal fun RustEmbedding.public(): Embedding = Embedding(values.toFloatArray(), modelId)
 
 private fun RustAttribute.public() = Attribute(name, label, probability)
 

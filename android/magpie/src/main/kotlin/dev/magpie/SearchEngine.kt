@@ -32,7 +32,7 @@ import dev.magpie.internal.OpenOptions as RustOpenOptions
  */
 public class SearchEngine private constructor(
     private val engine: RustEngine,
-    private val dispatcher: CoroutineDispatcher,
+    internal val dispatcher: CoroutineDispatcher,
 ) : AutoCloseable {
     @Volatile
     private var closed = false
@@ -57,6 +57,20 @@ public class SearchEngine private constructor(
         search(photo.native(), options)
 
     /**
+     * Finds the listings most like a camera frame. See [live] for searching while the camera looks around.
+     *
+     * @throws MagpieException.Photo where the planes are too short for the frame, or the crop leaves it; else as above
+     */
+    public suspend fun search(frame: Frame, options: SearchOptions = SearchOptions()): SearchResults {
+        val borrowed = frame.rust()
+        return call { cancel ->
+            borrowed.borrowed { first, second, third, layout ->
+                engine.searchFrame(first, second, third, layout, options.rust(), cancel)
+            }.public()
+        }
+    }
+
+    /**
      * Finds the listings most like one of the catalogue, which is not among them. The crop does not matter.
      *
      * @throws MagpieException.Request where there is no such listing; else as [search]
@@ -72,12 +86,22 @@ public class SearchEngine private constructor(
     public suspend fun embed(photo: ByteBuffer, crop: Crop? = null): Embedding {
         val bytes = photo.native()
         val options = SearchOptions(crop = crop).rust()
-        val embedding = call { cancel -> bytes.borrowed { engine.embedPhoto(it, options, cancel) } }
-        return Embedding(embedding.values.toFloatArray(), embedding.modelId)
+        return call { cancel -> bytes.borrowed { engine.embedPhoto(it, options, cancel) }.public() }
     }
 
     /** The same for an array, which is copied once. */
     public suspend fun embed(photo: ByteArray, crop: Crop? = null): Embedding = embed(photo.native(), crop)
+
+    /** The embedding of a camera frame. */
+    public suspend fun embed(frame: Frame, crop: Crop? = null): Embedding {
+        val borrowed = frame.rust()
+        val options = SearchOptions(crop = crop).rust()
+        return call { cancel ->
+            borrowed.borrowed { first, second, third, layout ->
+                engine.embedFrame(first, second, third, layout, options, cancel)
+            }.public()
+        }
+    }
 
     /**
      * The words of a filter column, in order: what chips can offer. None where the column holds numbers.
