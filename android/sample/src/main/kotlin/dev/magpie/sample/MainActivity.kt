@@ -5,6 +5,7 @@ import android.app.Activity
 import android.content.Intent
 import android.content.pm.PackageManager
 import android.graphics.SurfaceTexture
+import android.hardware.camera2.CameraAccessException
 import android.net.Uri
 import android.os.Build
 import android.os.Bundle
@@ -153,6 +154,8 @@ class MainActivity : Activity() {
         } catch (e: MagpieException) {
             screen.say("It did not work: ${e.message}")
         } catch (e: IOException) {
+            screen.say("The camera: ${e.message}")
+        } catch (e: CameraAccessException) {
             screen.say("The camera: ${e.message}")
         }
     }
