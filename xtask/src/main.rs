@@ -2,6 +2,7 @@
 
 mod arm;
 mod bindings;
+mod kotlin;
 mod peers;
 mod size;
 
@@ -24,8 +25,11 @@ const SEARCH_RUNNER: &str = "tests/peers/search/runner/Cargo.toml";
 enum Task {
     /// Formatting, lints, documentation, feature sets, dependency rules: everything but the tests
     Check,
-    /// All tests: Rust's, and the training package's where its Python environment is set up
-    Test,
+    /// All tests: Rust's, and the training package's where its Python environment is set up; or one side's alone
+    Test {
+        /// Only the tests of this side
+        side: Option<Side>,
+    },
     /// The core's tests on ARM, so that NEON code is run; installs what is missing for it
     Arm {
         /// Only the core's unit tests whose names contain this
@@ -57,12 +61,20 @@ enum Task {
     Ci,
 }
 
+/// A side whose tests are a build of their own.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Side {
+    /// The Kotlin package, on a JVM; installs Maven and Java where they are missing
+    Kotlin,
+}
+
 type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Check => check(),
-        Task::Test => test(),
+        Task::Test { side: None } => test(),
+        Task::Test { side: Some(Side::Kotlin) } => kotlin::test(),
         Task::Arm { filter } => arm::arm(filter.as_deref()),
         Task::BenchSmoke => bench(&["--smoke"]),
         Task::Bindings { release } => ["kotlin", "swift"].into_iter().try_for_each(|language| {

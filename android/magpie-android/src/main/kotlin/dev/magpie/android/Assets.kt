@@ -1,0 +1,60 @@
+package dev.magpie.android
+
+import android.content.Context
+import android.content.res.AssetManager
+import android.os.Build
+import android.os.Process
+import dev.magpie.Installation
+import dev.magpie.MagpieException
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.withContext
+import java.io.File
+import java.io.IOException
+import java.io.InputStream
+
+/** The CPUs that the library comes for. */
+private val abis = listOf("arm64-v8a", "x86_64")
+
+/**
+ * Whether this process can search: its native library comes for 64-bit ARM and x86. Others get
+ * [MagpieException.Unsupported] from every call.
+ */
+public val isMagpieSupported: Boolean
+    get() = Process.is64Bit() && Build.SUPPORTED_64_BIT_ABIS.any { it in abis }
+
+/**
+ * Installs the catalogue and the model that come with the app, unless that was done since its last update.
+ *
+ * ```kotlin
+ * val engine = context.installMagpieAssets().open()
+ * ```
+ *
+ * Assets are parts of the app's archive and cannot be mapped, so they are copied to files that are not backed up.
+ *
+ * @param folder among the assets; it has `catalog.magpie` and the folder `model`, see [Installation]
+ * @throws MagpieException as [Installation.install]; [MagpieException.Unsupported] where the CPU is another
+ */
+public suspend fun Context.installMagpieAssets(folder: String = "magpie"): Installation {
+    if (!isMagpieSupported) {
+        val found = Build.SUPPORTED_ABIS.joinToString()
+        throw MagpieException.Unsupported("visual search needs ${abis.joinToString(" or ")}, this device has $found")
+    }
+    return withContext(Dispatchers.IO) {
+        val files = try {
+            assets.files(folder)
+        } catch (e: IOException) {
+            throw MagpieException.File("cannot read the assets in '$folder': ${e.message}", e)
+        }
+        // Another build of the app may bring other assets under the same version.
+        val updated = packageManager.getPackageInfo(packageName, 0).lastUpdateTime
+        Installation.install(File(noBackupFilesDir, "magpie"), "assets-$updated", files)
+    }
+}
+
+/** The catalogue and the model's files; folders inside the model, such as golden cases, stay in the archive. */
+private fun AssetManager.files(folder: String): Map<String, () -> InputStream> {
+    val models = list("$folder/${Installation.MODEL}").orEmpty().filter {
+        "." in it
+    }.map { "${Installation.MODEL}/$it" }
+    return (models + Installation.CATALOG).associateWith { name -> { open("$folder/$name") } }
+}

@@ -1,0 +1,127 @@
+package dev.magpie
+
+import kotlinx.coroutines.CoroutineDispatcher
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
+import kotlinx.coroutines.withContext
+import java.io.File
+import java.io.FileOutputStream
+import java.io.IOException
+import java.io.InputStream
+import java.nio.channels.FileChannel
+import java.nio.file.StandardOpenOption.READ
+
+/**
+ * A model pack and its catalogue, put where an engine can open them.
+ *
+ * ```kotlin
+ * val files = mapOf(
+ *     "catalog.magpie" to { download.inputStream() },
+ *     "model/manifest.json" to { assets.open("model/manifest.json") },
+ *     "model/model.onnx" to { assets.open("model/model.onnx") }
+ * )
+ * val engine = Installation.install(folder, version = "2026-11-23", files).open()
+ * ```
+ *
+ * @property modelFolder folder of the model pack
+ * @property catalogFile the catalogue shard
+ */
+public class Installation private constructor(public val modelFolder: File, public val catalogFile: File) {
+    /** Opens what is installed; see [SearchEngine.open]. */
+    public suspend fun open(dispatcher: CoroutineDispatcher = Dispatchers.Default): SearchEngine =
+        SearchEngine.open(modelFolder, catalogFile, dispatcher = dispatcher)
+
+    public companion object {
+        /** The catalogue among the files. */
+        public const val CATALOG: String = "catalog.magpie"
+
+        /** Folder of the model pack among the files. */
+        public const val MODEL: String = "model"
+
+        private const val INSTALLED = "installed-"
+        private const val UNFINISHED = "unfinished-"
+        private val plain = Regex("[A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*")
+        private val installing = Mutex()
+
+        /**
+         * Installs a version, unless it is there already; other versions are removed after it. All or nothing: files
+         * are written under a temporary name, brought to the disk, checked, and renamed together. Where anything fails,
+         * what was installed before stays. An engine that is open keeps what it has, though the names are gone.
+         *
+         * @param root a folder that nothing else uses; made if it is not there
+         * @param version a name for these files: letters, digits, `.`, `_` and `-`
+         * @param files what to read [CATALOG] and the files of [MODEL] from, each opened once
+         * @throws MagpieException.File where a file cannot be read or written
+         * @throws MagpieException.Catalog where the catalogue is damaged
+         * @throws MagpieException.Model where the model is of no use, or the catalogue was built with another
+         */
+        public suspend fun install(
+            root: File,
+            version: String,
+            files: Map<String, () -> InputStream>,
+            dispatcher: CoroutineDispatcher = Dispatchers.IO,
+        ): Installation {
+            require(plain.matches(version)) { "no name for a version: '$version'" }
+            for (name in files.keys) {
+                require(name.split("/").all { plain.matches(it) }) { "no name for a file: '$name'" }
+            }
+            // One at a time: another would remove what this one is writing.
+            return installing.withLock {
+                withContext(dispatcher) {
+                    val folder = root.resolve(INSTALLED + version)
+                    try {
+                        if (!folder.isDirectory) write(root, root.resolve(UNFINISHED + version), folder, files)
+                        val old = root.listFiles { file -> file.isInstalled() && file != folder }
+                        old?.forEach { it.deleteRecursively() }
+                    } catch (e: IOException) {
+                        throw MagpieException.File("cannot install into $root: ${e.message}", e)
+                    }
+                    at(folder)
+                }
+            }
+        }
+
+        private fun at(folder: File) = Installation(folder.resolve(MODEL), folder.resolve(CATALOG))
+
+        /** The folder may hold what is not ours, which must not be removed. */
+        private fun File.isInstalled() = name.startsWith(INSTALLED) || name.startsWith(UNFINISHED)
+
+        private suspend fun write(root: File, unfinished: File, folder: File, files: Map<String, () -> InputStream>) {
+            unfinished.deleteRecursively()
+            try {
+                for ((name, open) in files) {
+                    open().use { copy(it, unfinished.resolve(name)) }
+                }
+                val written = at(unfinished)
+                Magpie.verifyCatalog(written.catalogFile)
+                // Reads and checks the model, and whether the two belong together.
+                written.open().close()
+                unfinished.walkBottomUp().filter { it.isDirectory }.forEach { sync(it) }
+                if (!unfinished.renameTo(folder)) throw IOException("cannot rename $unfinished")
+                sync(root)
+            } finally {
+                unfinished.deleteRecursively()
+            }
+        }
+
+        private suspend fun copy(from: InputStream, to: File) {
+            to.parentFile?.mkdirs()
+            FileOutputStream(to).use { out ->
+                val buffer = ByteArray(1 shl 16)
+                while (true) {
+                    currentCoroutineContext().ensureActive()
+                    val read = from.read(buffer)
+                    if (read < 0) break
+                    out.write(buffer, 0, read)
+                }
+                out.fd.sync()
+            }
+        }
+
+        /** Brings a folder's names to the disk. */
+        private fun sync(folder: File) = FileChannel.open(folder.toPath(), READ).use { it.force(true) }
+    }
+}

@@ -1,0 +1,38 @@
+package dev.magpie
+
+import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertTrue
+import org.junit.jupiter.api.Test
+import org.junit.jupiter.api.io.TempDir
+import java.io.File
+
+/** The README's program: the build compiles it, and it does what the README says. */
+class ReadmeTest {
+    /** Runs it in a process of its own; gives its exit status and what it printed. */
+    private fun run(libraries: String): Pair<Int, List<String>> {
+        val arguments = listOf(Demo.pack, Demo.catalog, Demo.root.resolve("cli/demo/queries/mug-01.jpg")).map {
+            it.path
+        }
+        val java = File(System.getProperty("java.home")).resolve("bin/java").path
+        val options = listOf("-Djna.library.path=$libraries", "-classpath", System.getProperty("java.class.path"))
+        val process = ProcessBuilder(listOf(java) + options + "MainKt" + arguments).redirectErrorStream(true).start()
+        val printed = process.inputStream.bufferedReader().readText().trim().lines()
+        return process.waitFor() to printed
+    }
+
+    @Test
+    fun `the program in the README finds a mug`() {
+        val (status, printed) = run(System.getProperty("jna.library.path"))
+        assertEquals(0, status, printed.joinToString("\n"))
+        assertEquals(5, printed.size, printed.joinToString("\n"))
+        assertTrue(printed[0].endsWith("Tall tapered mug in sea-green stoneware"), printed[0])
+    }
+
+    @Test
+    fun `where there is no library for the machine, it says so`(@TempDir empty: File) {
+        val (status, printed) = run(empty.path)
+        assertEquals(1, status)
+        val line = printed.first { "MagpieException" in it }
+        assertTrue("Unsupported" in line && "arm64-v8a and x86_64" in line && "jna.library.path" in line, line)
+    }
+}
