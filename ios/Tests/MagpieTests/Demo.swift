@@ -1,0 +1,57 @@
+import Foundation
+import Magpie
+
+/// The demo catalogue with thumbnails, the shipped model and the shoppers' photos: what all tests run on.
+/// `cargo xtask test swift` makes what is under `target`.
+enum Demo {
+    static let repository = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+    static let made = repository.appendingPathComponent("target/swift")
+    static let catalog = made.appendingPathComponent("demo.magpie")
+    static let model = repository.appendingPathComponent("models/packs/default")
+
+    private static let opened = Task { try await open() }
+
+    /// The engine that tests share.
+    static var engine: Engine {
+        get async throws { try await opened.value }
+    }
+
+    static func open(_ options: OpenOptions = OpenOptions()) async throws -> Engine {
+        try await Engine.open(model: model, catalog: catalog, options: options)
+    }
+
+    /// A shopper's photo of a listing of the demo catalogue.
+    static func query(_ name: String) throws -> Data {
+        try Data(contentsOf: repository.appendingPathComponent("cli/demo/queries/\(name).jpg"))
+    }
+
+    /// A photo of the catalogue itself.
+    static func photo(_ name: String) throws -> Data {
+        try Data(contentsOf: repository.appendingPathComponent("cli/demo/photos/\(name).jpg"))
+    }
+
+    /// Names of the shoppers' photos, which are the ids of the listings that they show.
+    static func queries() throws -> [String] {
+        let table = try String(contentsOf: repository.appendingPathComponent("cli/demo/queries.csv"), encoding: .utf8)
+        return table.split(whereSeparator: \.isNewline).dropFirst().compactMap { $0.split(separator: ",").last.map(String.init) }
+    }
+
+    /// A folder of its own for a test that writes files.
+    static func folder() throws -> URL {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("magpie-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        return folder
+    }
+}
+
+/// What a call throws; nil where it does not.
+func failure<Value>(of call: () async throws -> Value) async -> MagpieError? {
+    do {
+        _ = try await call()
+        return nil
+    } catch {
+        return error as? MagpieError
+    }
+}
