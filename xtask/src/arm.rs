@@ -133,7 +133,7 @@ fn debians_rust() -> Result<PathBuf, String> {
 }
 
 /// Installs Debian's packages; says what to do where it can't.
-fn install(packages: &[&str]) -> Outcome {
+pub(crate) fn install(packages: &[&str]) -> Outcome {
     let names = packages.join(" ");
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     if !is_root || !Path::new("/usr/bin/apt-get").exists() {

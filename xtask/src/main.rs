@@ -3,6 +3,8 @@
 mod arm;
 mod bindings;
 mod peers;
+mod swift;
+mod xcframework;
 
 use std::env;
 use std::ffi::OsStr;
@@ -23,8 +25,11 @@ const SEARCH_RUNNER: &str = "tests/peers/search/runner/Cargo.toml";
 enum Task {
     /// Formatting, lints, documentation, feature sets, dependency rules: everything but the tests
     Check,
-    /// All tests: Rust's, and the training package's where its Python environment is set up
-    Test,
+    /// All tests: Rust's, and the training package's where its Python environment is set up; or those of one package
+    Test {
+        /// Only this package for phones, with what it needs built
+        package: Option<Package>,
+    },
     /// The core's tests on ARM, so that NEON code is run; installs what is missing for it
     Arm {
         /// Only the core's unit tests whose names contain this
@@ -37,6 +42,18 @@ enum Task {
         /// As it ships, without debug checks
         #[arg(long)]
         release: bool,
+    },
+    /// Run Swift: the machine's own, or else Debian's in a tree under target/swift that is made once
+    Swift {
+        /// What to run: build, test, run
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        args: Vec<String>,
+    },
+    /// On a Mac: build the library for Apple's systems as ios/MagpieFFI.xcframework, and the package as it is published
+    Xcframework {
+        /// Where the archive will be published: the package is then made to take it from there
+        #[arg(long)]
+        url: Option<String>,
     },
     /// Measure: prints the benches' tables
     Bench,
@@ -51,12 +68,19 @@ enum Task {
     Ci,
 }
 
+/// A package in the language of a phone
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Package {
+    Swift,
+}
+
 type Outcome = Result<(), String>;
 
 fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Check => check(),
-        Task::Test => test(),
+        Task::Test { package: None } => test(),
+        Task::Test { package: Some(Package::Swift) } => swift::test(),
         Task::Arm { filter } => arm::arm(filter.as_deref()),
         Task::BenchSmoke => bench(&["--smoke"]),
         Task::Bindings { release } => ["kotlin", "swift"].into_iter().try_for_each(|language| {
@@ -64,6 +88,8 @@ fn main() -> ExitCode {
             println!("{language}: {} for {}", made.sources.display(), made.library.display());
             Ok(())
         }),
+        Task::Swift { args } => swift::swift(&args),
+        Task::Xcframework { url } => xcframework::xcframework(url.as_deref()),
         Task::Bench => bench(&[]),
         Task::Peers(bench) => peers::peers(bench),
         Task::Deny => deny(),
