@@ -31,6 +31,7 @@ public final class Engine: Sendable {
     /// - Parameters:
     ///   - model: Folder of the model pack: `manifest.json` and the network that it names.
     ///   - catalog: The catalogue shard. It must not be changed while it is open; replace it by renaming a new file.
+    ///   - options: How to open them.
     /// - Throws: ``MagpieError/file(reason:)`` where a file cannot be read, ``MagpieError/model(reason:)`` or
     ///   ``MagpieError/catalog(reason:)`` where one is of no use or the two do not belong together.
     public static func open(
@@ -57,7 +58,9 @@ public final class Engine: Sendable {
 
     /// Finds the listings most like a photo.
     ///
-    /// - Parameter photo: JPEG, PNG or WebP bytes; they are borrowed, not copied. Convert HEIC first.
+    /// - Parameters:
+    ///   - photo: JPEG, PNG or WebP bytes; they are borrowed, not copied. Convert HEIC first.
+    ///   - options: How many listings, which, and what part of the photo.
     /// - Throws: ``MagpieError/photo(reason:)`` where photo or crop is of no use, ``MagpieError/request(reason:)``
     ///   where the filter is, ``MagpieError/catalog(reason:)`` where the catalogue is damaged.
     public func search(
@@ -101,7 +104,9 @@ public final class Engine: Sendable {
 
     /// The thumbnail of a listing's photo, as JPEG bytes; nil where the catalogue has none of it.
     ///
-    /// - Parameter photo: One of ``Listing/photos``; by default the one that was found.
+    /// - Parameters:
+    ///   - listing: A listing that was found.
+    ///   - photo: One of ``Listing/photos``; by default the one that was found.
     /// - Throws: ``MagpieError/request(reason:)`` where there is no such listing, ``MagpieError/catalog(reason:)`` where
     ///   the catalogue is damaged.
     public func thumbnail(of listing: Listing, photo: String? = nil) async throws(MagpieError) -> Data? {

@@ -66,7 +66,7 @@ import Testing
         var sum = 0
         for other in others { sum += await other.value }
         #expect(sum == width * (width - 1) / 2)
-        calls.forEach { $0.cancel() }
+        for call in calls { call.cancel() }
         for call in calls { #expect(await failure { try await call.value } == .cancelled) }
     }
 
@@ -143,7 +143,7 @@ import Testing
             }
             return try await group.reduce(0, +)
         }
-        print("eight tasks at once: \(searches) searches in \(seconds) s")
+        report("eight tasks at once: \(searches) searches in \(seconds) s")
         #expect(searches >= 8)
     }
 

@@ -34,8 +34,10 @@ enum Demo {
 
     /// Names of the shoppers' photos, which are the ids of the listings that they show.
     static func queries() throws -> [String] {
-        let table = try String(contentsOf: repository.appendingPathComponent("cli/demo/queries.csv"), encoding: .utf8)
-        return table.split(whereSeparator: \.isNewline).dropFirst().compactMap { $0.split(separator: ",").last.map(String.init) }
+        let file = repository.appendingPathComponent("cli/demo/queries.csv")
+        let table = try String(contentsOf: file, encoding: .utf8)
+        let rows = table.split(whereSeparator: \.isNewline).dropFirst()
+        return rows.compactMap { $0.split(separator: ",").last.map(String.init) }
     }
 
     /// A folder of its own for a test that writes files.
@@ -53,5 +55,37 @@ func failure<Value>(of call: () async throws -> Value) async -> MagpieError? {
         return nil
     } catch {
         return error as? MagpieError
+    }
+}
+
+/// Says a figure beside the tests' lines, which are not on standard output either.
+func report(_ line: String) {
+    FileHandle.standardError.write(Data((line + "\n").utf8))
+}
+
+extension MagpieError {
+    enum Kind { case photo, catalog, model, request, file, cancelled, closed, `internal` }
+
+    var kind: Kind {
+        switch self {
+        case .photo: .photo
+        case .catalog: .catalog
+        case .model: .model
+        case .request: .request
+        case .file: .file
+        case .cancelled: .cancelled
+        case .closed: .closed
+        case .internal: .internal
+        }
+    }
+
+    /// What is said beside the kind.
+    var reason: String {
+        switch self {
+        case .photo(let reason), .catalog(let reason), .model(let reason), .request(let reason), .file(let reason),
+            .internal(let reason):
+            reason
+        case .cancelled, .closed: ""
+        }
     }
 }
