@@ -9,6 +9,7 @@ use magpie_core::shard::{self, Shard};
 
 use crate::Cancellation;
 use crate::error::{MagpieError, guarded};
+use crate::frame::FrameLayout;
 use crate::records::{
     Benchmark, Column, Embedding, EngineInfo, Listing, OpenOptions, SearchOptions, SearchResults, ms,
 };
@@ -107,6 +108,27 @@ impl Engine {
         })
     }
 
+    /// Finds the listings most like a camera frame, of which up to three planes are given: formats with fewer leave the
+    /// others empty. They are read during the call only.
+    ///
+    /// # Errors
+    /// `Photo` where the layout does not fit the planes; else as for a photo.
+    #[allow(clippy::too_many_arguments, reason = "planes cross one by one")]
+    pub fn search_frame(
+        &self,
+        first: &[u8],
+        second: &[u8],
+        third: &[u8],
+        layout: FrameLayout,
+        options: SearchOptions,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<SearchResults, MagpieError> {
+        guarded("search_frame", || {
+            let options = options.read(cancellation.as_deref())?;
+            Ok(self.engine.search_frame(&layout.frame([first, second, third])?, &options)?.into())
+        })
+    }
+
     /// Finds the listings most like one of the catalogue, which is not among them. The crop does not matter.
     ///
     /// # Errors
@@ -136,6 +158,26 @@ impl Engine {
         guarded("embed_photo", || {
             let options = options.read(cancellation.as_deref())?;
             Ok(Embedding::from(&self.engine.embed_photo(photo, &options)?.embedding))
+        })
+    }
+
+    /// The embedding of a camera frame, as that of a photo.
+    ///
+    /// # Errors
+    /// As for a search.
+    #[allow(clippy::too_many_arguments, reason = "planes cross one by one")]
+    pub fn embed_frame(
+        &self,
+        first: &[u8],
+        second: &[u8],
+        third: &[u8],
+        layout: FrameLayout,
+        options: SearchOptions,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<Embedding, MagpieError> {
+        guarded("embed_frame", || {
+            let options = options.read(cancellation.as_deref())?;
+            Ok(Embedding::from(&self.engine.embed_frame(&layout.frame([first, second, third])?, &options)?.embedding))
         })
     }
 

@@ -13,12 +13,16 @@
 mod cancellation;
 mod engine;
 mod error;
+mod frame;
+mod live;
 mod logging;
 mod records;
 
 pub use cancellation::Cancellation;
 pub use engine::{Engine, verify_catalog};
 pub use error::MagpieError;
+pub use frame::{ColorRange, FrameLayout, PixelFormat};
+pub use live::{LiveGate, LiveSettings, PowerHint, Ranked, Verdict};
 pub use logging::{LogLevel, LogSink, start_logging};
 pub use records::{
     Attribute, Benchmark, Column, Crop, Embedding, EngineInfo, Field, Group, Listing, OpenOptions, SearchOptions,

@@ -31,6 +31,13 @@ pub(crate) fn pack(folder: Option<&Path>) -> Result<Pack> {
     }
 }
 
+/// The manifest of a pack's folder, or of the pack that the binary carries, as it is.
+pub(crate) fn manifest(folder: Option<&Path>) -> Result<Vec<u8>> {
+    let Some(folder) = folder else { return Ok(MANIFEST.to_vec()) };
+    let path = folder.join("manifest.json");
+    std::fs::read(&path).map_err(|e| Failure::io(&path, e))
+}
+
 /// Loads the model of a pack's folder, or of the pack that the binary carries.
 pub(crate) fn model(folder: Option<&PathBuf>) -> Result<Model> {
     let pack = pack(folder.map(PathBuf::as_path))?;

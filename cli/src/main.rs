@@ -42,6 +42,8 @@ enum Command {
     Eval(commands::eval::Args),
     Inspect(commands::inspect::Args),
     Verify(commands::verify::Args),
+    #[command(subcommand)]
+    Model(commands::model::Task),
     Bench(commands::bench::Args),
 }
 
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => commands::eval::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Verify(args) => commands::verify::run(args),
+        Command::Model(task) => commands::model::run(task),
         Command::Bench(args) => commands::bench::run(args),
     };
     match result {

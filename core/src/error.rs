@@ -135,6 +135,28 @@ pub enum PhotoError {
         /// Height of the upright photo.
         photo_height: u32,
     },
+    /// The numbers that describe a camera frame do not fit together, or what is wanted of it is too large.
+    #[error("the frame's {what} is {found}, expected {}", range(*.least, *.most))]
+    BadFrame {
+        /// Which number: a side in pixels, or a stride or length of a plane in bytes.
+        what: String,
+        /// What it is.
+        found: u64,
+        /// The least that it may be.
+        least: u64,
+        /// The most that it may be, where there is a bound.
+        most: Option<u64>,
+    },
+    /// A camera frame is turned by quarters only.
+    #[error("the frame is turned by {degrees} degrees, expected 0, 90, 180 or 270")]
+    BadRotation {
+        /// The turn asked for.
+        degrees: u32,
+    },
+}
+
+fn range(least: u64, most: Option<u64>) -> String {
+    most.map_or_else(|| format!("at least {least}"), |most| format!("{least} to {most}"))
 }
 
 fn hint(found: &Option<&'static str>) -> String {

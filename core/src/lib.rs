@@ -5,7 +5,7 @@
 //! together. The photo never leaves the process, and nothing here does network I/O.
 //!
 //! ```no_run
-//! # #[cfg(feature = "model")] {
+//! # #[cfg(feature = "onnx")] {
 //! use magpie_core::engine::{Engine, SearchOptions};
 //! use magpie_core::model::{Model, Pack};
 //! use magpie_core::shard::Shard;
@@ -20,6 +20,9 @@
 //! # Ok(()) }
 //! # }
 //! ```
+//!
+//! For a camera, [`image::Frame`] takes its planes as they come, and [`live`] decides
+//! which frames deserve a search.
 //!
 //! The layout and what may depend on what is drawn in `core/ARCHITECTURE.md`; the file format is specified in
 //! `core/docs/SHARD_FORMAT.md`.
@@ -39,8 +42,11 @@ mod ids;
 #[cfg(feature = "image")]
 pub mod image;
 #[cfg(feature = "model")]
+#[cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports, reason = "nothing makes graphs without ONNX"))]
 mod int8;
 pub mod listing;
+#[cfg(feature = "image")]
+pub mod live;
 #[cfg(feature = "model")]
 pub mod model;
 pub mod recipe;

@@ -19,6 +19,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("image", &["error", "recipe"]),
     ("int8", &["cpu"]),
     ("listing", &["error", "ids", "search", "shard"]),
+    ("live", &["image"]),
     ("model", &["attributes", "cpu", "embedding", "error", "ids", "int8", "recipe"]),
     ("recipe", &[]),
     ("remote", &["embedding", "error", "ids", "listing", "search"]),
@@ -139,8 +140,8 @@ fn modules_name_only_those_that_the_arrows_allow() {
 }
 
 #[test]
-fn remote_has_no_clock_no_sockets_and_no_threads() {
-    let remote = sources().into_iter().filter(|source| source.module() == "remote");
+fn remote_and_live_have_no_clock_no_sockets_and_no_threads() {
+    let remote = sources().into_iter().filter(|source| ["remote", "live"].contains(&source.module().as_str()));
     let words = ["Instant", "SystemTime", "net", "thread", "io", "Mutex"];
     none(remote.flat_map(|source| words.map(|word| source.naming(word)).concat()).collect(), "the host has them");
 }

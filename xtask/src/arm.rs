@@ -8,7 +8,8 @@ use std::process::Command;
 
 use crate::{Outcome, cargo_command, root, run};
 
-const TARGET: &str = "aarch64-unknown-linux-gnu";
+/// ARM Linux: what QEMU runs, and near enough to Android for sizes.
+pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
 
 const GCC: &str = "aarch64-linux-gnu-gcc";
 
@@ -46,25 +47,45 @@ pub(crate) fn arm(filter: Option<&str>) -> Outcome {
         println!("this is an ARM machine: `cargo xtask test` runs everything on it");
         return Ok(());
     }
-    if !has_tools() {
-        install(&PACKAGES)?;
-    }
-    let rust = if has_standard_library() { None } else { Some(debians_rust()?) };
+    let tools = Tools::find()?;
     let test = |cpu: &str, tests: &[&str]| {
-        let mut command = cargo_command(["test", "--locked", "--target", TARGET]);
+        let mut command = tools.cargo(["test", "--locked"]);
         command.args(BUILT).args(tests.iter().flat_map(|test| ["--test", test])).args(filter);
         let runner = format!("timeout --foreground --kill-after=5 {HUNG} qemu-aarch64 -L {LIBRARIES} -cpu {cpu}");
         command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
-        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", GCC);
-        command.env("CC_aarch64_unknown_linux_gnu", GCC);
-        if let Some(rust) = &rust {
-            command.env("RUSTC", rust.join("bin/rustc")).env("LD_LIBRARY_PATH", rust.join(HOST_LIBRARIES));
-        }
         println!("on ARM, CPU {cpu}:");
         run(&mut command)
     };
     test(DOT, if filter.is_none() { &PROMISES } else { &[] })?;
     test(PLAIN, &[])
+}
+
+/// What builds for ARM.
+pub(crate) struct Tools {
+    /// Rust with a standard library for ARM, where the machine's own has none.
+    rust: Option<PathBuf>,
+}
+
+impl Tools {
+    /// Installs what is missing.
+    pub(crate) fn find() -> Result<Tools, String> {
+        if !has_tools() {
+            install(&PACKAGES)?;
+        }
+        Ok(Tools { rust: if has_standard_library() { None } else { Some(debians_rust()?) } })
+    }
+
+    /// A cargo command that builds for [`TARGET`].
+    pub(crate) fn cargo<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = cargo_command(args);
+        command.args(["--target", TARGET]);
+        command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", GCC);
+        command.env("CC_aarch64_unknown_linux_gnu", GCC);
+        if let Some(rust) = &self.rust {
+            command.env("RUSTC", rust.join("bin/rustc")).env("LD_LIBRARY_PATH", rust.join(HOST_LIBRARIES));
+        }
+        command
+    }
 }
 
 /// Whether the Rust that everything else is built with can build for ARM: `rustup target add` makes it so.

@@ -3,6 +3,7 @@
 mod arm;
 mod bindings;
 mod peers;
+mod size;
 mod swift;
 mod xcframework;
 
@@ -55,6 +56,11 @@ enum Task {
         #[arg(long)]
         url: Option<String>,
     },
+    /// Build the library that apps ship for ARM, and write its size and largest parts to bindings/SIZE.md
+    Size {
+        /// Only `lean` or `full`, and only print
+        flavour: Option<String>,
+    },
     /// Measure: prints the benches' tables
     Bench,
     /// Measure beside what else there is: sets the peers up, prints a table, ends with the ratios
@@ -90,6 +96,7 @@ fn main() -> ExitCode {
         }),
         Task::Swift { args } => swift::swift(&args),
         Task::Xcframework { url } => xcframework::xcframework(url.as_deref()),
+        Task::Size { flavour } => size::size(flavour.as_deref()),
         Task::Bench => bench(&[]),
         Task::Peers(bench) => peers::peers(bench),
         Task::Deny => deny(),
@@ -110,7 +117,7 @@ fn check() -> Outcome {
     cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"])?;
     // The server and the lean phone build leave features out; the workspace build above turns all of them on.
     let alone = |feature| vec!["--no-default-features", "--features", feature];
-    for features in [vec!["--no-default-features"], alone("build"), alone("image"), Vec::new()] {
+    for features in [vec!["--no-default-features"], alone("build"), alone("image"), alone("model"), Vec::new()] {
         let args = ["clippy", "--package", "magpie-core", "--locked"].iter().chain(&features);
         cargo(args.chain(&["--", "--deny", "warnings"]))?;
     }
@@ -138,6 +145,8 @@ fn bench(args: &[&str]) -> Outcome {
         "--workspace",
         "--bench",
         "stages",
+        "--bench",
+        "frames",
         "--bench",
         "search",
         "--features",

@@ -8,5 +8,6 @@ mod demo_page;
 pub(crate) mod embed;
 pub(crate) mod eval;
 pub(crate) mod inspect;
+pub(crate) mod model;
 pub(crate) mod search;
 pub(crate) mod verify;

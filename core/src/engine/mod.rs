@@ -12,7 +12,7 @@ use crate::attributes::Attributes;
 use crate::embedding::Embedding;
 use crate::error::{Error, FilterError, Result};
 use crate::ids::ListingRow;
-use crate::image::{self, Limits, Region};
+use crate::image::{self, Frame, Limits, Region};
 use crate::listing::{self, Found};
 use crate::model::{Model, Output};
 use crate::search::{Filter, Scratch, SearchParams, Searcher};
@@ -86,8 +86,20 @@ impl Engine {
     /// shard, [`Error::Shard`] where the shard is damaged, [`Error::Model`] where the network fails,
     /// [`Error::Cancelled`] where the options' flag was set.
     pub fn search_photo(&self, photo: &[u8], options: &SearchOptions) -> Result<SearchResults> {
+        self.search(Picture::Photo(photo), options)
+    }
+
+    /// Finds the listings most like a camera frame; of the options the limits do not matter.
+    ///
+    /// # Errors
+    /// As [`Engine::search_photo`].
+    pub fn search_frame(&self, frame: &Frame<'_>, options: &SearchOptions) -> Result<SearchResults> {
+        self.search(Picture::Frame(frame), options)
+    }
+
+    fn search(&self, picture: Picture<'_>, options: &SearchOptions) -> Result<SearchResults> {
         let mut stages = Stages::default();
-        let Output { embedding, attributes } = run(&self.model, photo, options, &mut stages)?;
+        let Output { embedding, attributes } = run(&self.model, picture, options, &mut stages)?;
         let listings = self.find(&embedding, options, &mut stages)?;
         Ok(SearchResults { listings, attributes, stages })
     }
@@ -97,7 +109,15 @@ impl Engine {
     /// # Errors
     /// As [`Engine::search_photo`].
     pub fn embed_photo(&self, photo: &[u8], options: &SearchOptions) -> Result<Output> {
-        run(&self.model, photo, options, &mut Stages::default())
+        run(&self.model, Picture::Photo(photo), options, &mut Stages::default())
+    }
+
+    /// Embeds a camera frame as a search would; only the options' region and flag matter.
+    ///
+    /// # Errors
+    /// As [`Engine::search_photo`].
+    pub fn embed_frame(&self, frame: &Frame<'_>, options: &SearchOptions) -> Result<Output> {
+        run(&self.model, Picture::Frame(frame), options, &mut Stages::default())
     }
 
     /// Finds the listings most like an embedding; the options' region and limits do not matter.
@@ -196,23 +216,35 @@ impl Engine {
 /// [`Error::Photo`] where the photo or region is of no use, [`Error::Model`] where the network fails.
 pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<Output> {
     let options = SearchOptions { region, limits: limits.clone(), ..SearchOptions::default() };
-    run(model, photo, &options, &mut Stages::default())
+    run(model, Picture::Photo(photo), &options, &mut Stages::default())
 }
 
-fn run(model: &Model, photo: &[u8], options: &SearchOptions, stages: &mut Stages) -> Result<Output> {
+/// What is searched with.
+enum Picture<'a> {
+    Photo(&'a [u8]),
+    Frame(&'a Frame<'a>),
+}
+
+fn run(model: &Model, picture: Picture<'_>, options: &SearchOptions, stages: &mut Stages) -> Result<Output> {
     let (recipe, region) = (&model.manifest().input, options.region);
     options.cancel.check()?;
-    let decoded = timed(&mut stages.decode, || image::decode(photo, region, recipe, &options.limits))?;
-    options.cancel.check()?;
-    let input =
-        timed(&mut stages.prepare, || decoded.input_rgb(region, recipe).map(|rgb| image::normalise(&rgb, recipe)))?;
+    let rgb = match picture {
+        Picture::Photo(bytes) => {
+            let photo = timed(&mut stages.decode, || image::decode(bytes, region, recipe, &options.limits))?;
+            options.cancel.check()?;
+            timed(&mut stages.prepare, || photo.input_rgb(region, recipe))?
+        }
+        Picture::Frame(frame) => timed(&mut stages.prepare, || frame.input_rgb(region, recipe))?,
+    };
+    let input = timed(&mut stages.prepare, || image::normalise(&rgb, recipe));
     options.cancel.check()?;
     timed(&mut stages.network, || model.run(&input))
 }
 
+/// Adds the time that some work took to a stage.
 fn timed<T>(stage: &mut Duration, work: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let result = work();
-    *stage = started.elapsed();
+    *stage += started.elapsed();
     result
 }

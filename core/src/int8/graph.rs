@@ -1,5 +1,7 @@
 //! A quantised network as layers over values: what is to be computed, not yet how.
 
+use serde::{Deserialize, Serialize};
+
 /// What the bytes of a value mean: `(byte - zero) * factor`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Scale {
@@ -77,7 +79,8 @@ pub(crate) struct Filters {
 }
 
 /// How a window moves: rows first, then columns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Geometry {
     /// Size of the window.
     pub(crate) kernel: [usize; 2],

@@ -12,6 +12,7 @@
 mod graph;
 mod plan;
 mod simd;
+pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
 mod weights;

@@ -84,17 +84,21 @@ fn shape(layer: &Layer, inputs: &[Shape], before: &[Shape]) -> Result<Shape, Str
         (Kind::Quantise(input), []) => *inputs.get(*input).ok_or("it reads an input that is not there")?,
         (Kind::Dequantise | Kind::Table(_), [x]) => *x,
         (Kind::Convolution(filters, geometry), [x]) => {
-            let inside = geometry.kernel[0].checked_mul(geometry.kernel[1]).filter(|&n| n > 0);
-            let inside = inside.ok_or("its window is empty")?;
+            let shape = moved(*x, geometry, filters.bias.len())?;
+            let inside = geometry.kernel[0] * geometry.kernel[1];
             channels(filters.weights.len() / filters.bias.len().max(1) / inside, *x)?;
-            moved(*x, geometry, filters.bias.len())?
+            exact(filters, inside * x.channels())?;
+            shape
         }
         (Kind::Depthwise(filters, geometry), [x]) => {
             channels(filters.bias.len(), *x)?;
-            moved(*x, geometry, x.channels())?
+            let shape = moved(*x, geometry, x.channels())?;
+            exact(filters, geometry.kernel[0] * geometry.kernel[1])?;
+            shape
         }
         (Kind::Linear(filters) | Kind::LinearFloats(filters), [x]) if x.pixels() == 1 => {
             channels(filters.weights.len() / filters.bias.len().max(1), *x)?;
+            exact(filters, x.channels())?;
             Shape { size: [1, 1, filters.bias.len()], ..*x }
         }
         (Kind::Add, [a, b]) if a == b => *a,
@@ -112,7 +116,24 @@ fn shape(layer: &Layer, inputs: &[Shape], before: &[Shape]) -> Result<Shape, Str
     found.values().map(|_| found).ok_or_else(|| format!("its result would be {:?}", found.size))
 }
 
+/// As many weights an output as its window has.
+fn exact(filters: &Filters, depth: usize) -> Result<(), String> {
+    let (weights, outputs) = (filters.weights.len(), filters.bias.len());
+    if outputs.checked_mul(depth) == Some(weights) {
+        return Ok(());
+    }
+    Err(format!("it has {weights} weights for {outputs} outputs of {depth} each"))
+}
+
+/// Longest side of a window, of a step and of padding: beyond every network.
+const MAX_WINDOW: usize = 1 << 12;
+
 fn moved(x: Shape, geometry: &Geometry, channels: usize) -> Result<Shape, String> {
+    let Geometry { kernel, stride, before, after } = geometry;
+    let mut sizes = [kernel, stride, before, after].into_iter().flatten();
+    if kernel.contains(&0) || sizes.any(|&size| size > MAX_WINDOW) {
+        return Err(format!("its window is {geometry:?}"));
+    }
     let size = |i: usize| -> Option<usize> {
         let padded = x.size[i].checked_add(geometry.before[i])?.checked_add(geometry.after[i])?;
         Some(padded.checked_sub(geometry.kernel[i])?.checked_div(geometry.stride[i])? + 1)
@@ -137,6 +158,9 @@ pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, t
         }
     }
     for &value in &graph.outputs {
+        if !gives_floats(graph, value) {
+            return Err("an output is a value of bytes, not of f32".to_owned());
+        }
         *last_use.get_mut(value).ok_or("an output is a value that is not there")? = usize::MAX;
     }
     // A flattened value is the same bytes under another name.
@@ -173,6 +197,15 @@ pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, t
     let checked = Checked::new(kernels, planned.steps, values, memory.bytes, threads);
     let checked = checked.ok_or("internal: a step does not fit its memory")?;
     Ok(Plan { checked, outputs, layers: planned.layers })
+}
+
+/// Whether a value is f32: what callers get.
+fn gives_floats(graph: &Graph, mut value: usize) -> bool {
+    // A flattened value is that of a layer before it: `shapes` saw to that.
+    while let Some(Layer { kind: Kind::Flatten, from, .. }) = graph.layers.get(value) {
+        value = from[0];
+    }
+    matches!(graph.layers.get(value), Some(Layer { kind: Kind::Dequantise | Kind::LinearFloats(_), .. }))
 }
 
 struct Planned {

@@ -1,18 +1,14 @@
 //! A pack's network, ready to run: on the project's own kernels where they know its layers, on tract where not.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use tract_onnx::pb::ModelProto;
-use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::{Framework, expand};
-
-use super::fuse::{self, Fused, REGION, Region};
-use super::host::Hosted;
+use super::compiled;
+#[cfg(feature = "onnx")]
+use super::import::{self, Imported};
 use super::manifest::Manifest;
-use super::onnx::{check_scales, check_windows, read};
+use super::pack::{Form, Pack};
 use crate::cpu::Isa;
-use crate::int8::{LayerReport, Network, Scratch, Shape, TOO_LARGE};
+use crate::int8::{Graph, LayerReport, Network, Scratch, Shape};
 
 /// How a network is to be run.
 #[derive(Debug, Clone)]
@@ -52,9 +48,9 @@ pub struct LoadReport {
 
 /// An output that the manifest names.
 #[derive(Clone, Copy)]
-struct Wanted<'a> {
-    name: &'a str,
-    values: usize,
+pub(super) struct Wanted<'a> {
+    pub(super) name: &'a str,
+    pub(super) values: usize,
     /// What the values are, for messages.
     unit: &'static str,
 }
@@ -69,7 +65,8 @@ enum Runner {
     /// All of it is one region.
     Fused(Box<Network>),
     /// tract runs it.
-    Hosted(Arc<TypedRunnableModel>, [usize; 4]),
+    #[cfg(feature = "onnx")]
+    Hosted(Imported),
 }
 
 /// Memory for one run at a time.
@@ -81,32 +78,54 @@ pub(super) struct Memory {
 }
 
 impl Loaded {
-    pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -> Result<Loaded, String> {
+    pub(super) fn load(pack: &Pack, options: &LoadOptions) -> Result<Loaded, String> {
+        let manifest = pack.manifest();
         guarded(|| {
             if !options.isa.is_available() {
                 return Err(format!("this CPU does not have {}", options.isa));
             }
-            let mut proto = read(network)?;
-            check_input(manifest, &proto)?;
-            let mut refused = None;
-            if options.fuse {
-                // A failure of ours must not cost what tract can do without us.
-                match guarded(|| fused(manifest, proto, options)) {
-                    Ok(Some(loaded)) => return Ok(loaded),
-                    Ok(None) => {}
-                    // tract would take four times as much.
-                    Err(reason) if reason.contains(TOO_LARGE) => return Err(reason),
-                    Err(reason) => refused = Some(reason),
+            match pack.form() {
+                Form::Compiled if !options.fuse => {
+                    Err("a compiled network runs on the project's own kernels only".to_owned())
                 }
-                proto = read(network)?;
+                Form::Compiled => Loaded::fused(manifest, &compiled::graph(pack.network())?, options),
+                #[cfg(feature = "onnx")]
+                Form::Onnx => import::load(manifest, pack.network(), options),
+                #[cfg(not(feature = "onnx"))]
+                Form::Onnx => {
+                    let advice = "compile the pack with `magpie model compile`, or build with the feature `onnx`";
+                    Err(format!("this build reads compiled networks only: {advice}"))
+                }
             }
-            let left = proto.graph.iter().flat_map(|graph| &graph.node);
-            let left = left.map(|node| (node.op_type.clone(), node.name.clone())).collect();
-            let plan = hosted(manifest, &proto, |_| Ok(()))?;
-            let report =
-                LoadReport { isa: options.isa, threads: 1, fused: Vec::new(), left, refused, scratch_bytes: 0 };
-            Ok(Loaded { runner: Runner::Hosted(plan, input_shape(manifest)), report })
         })
+    }
+
+    /// A graph that is the whole network, with its outputs in the order of the manifest.
+    pub(super) fn fused(manifest: &Manifest, graph: &Graph, options: &LoadOptions) -> Result<Loaded, String> {
+        let shape = Shape::of(&input_shape(manifest)).ok_or("its input is too large")?;
+        let wanted = wanted(manifest);
+        if graph.outputs.len() != wanted.len() {
+            return Err(format!("it has {} outputs, expected {}", graph.outputs.len(), wanted.len()));
+        }
+        let network = Network::plan(graph, &[shape], options.isa, options.threads)?;
+        for (wanted, shape) in wanted.iter().zip(network.outputs()) {
+            wanted.check(shape.tensor().iter().product())?;
+        }
+        let report = LoadReport {
+            isa: options.isa,
+            threads: options.threads.max(1),
+            fused: network.layers().to_vec(),
+            left: Vec::new(),
+            refused: None,
+            scratch_bytes: network.scratch_bytes(),
+        };
+        Ok(Loaded { runner: Runner::Fused(Box::new(network)), report })
+    }
+
+    /// A network that tract runs.
+    #[cfg(feature = "onnx")]
+    pub(super) fn hosted(imported: Imported, report: LoadReport) -> Loaded {
+        Loaded { runner: Runner::Hosted(imported), report }
     }
 
     /// Runs it on planes of f32; the outputs are then in the memory.
@@ -117,10 +136,9 @@ impl Loaded {
                 network.run(&[input], scratch);
                 Ok(())
             }
-            Runner::Hosted(plan, shape) => {
-                let tensor = Tensor::from_shape(shape, input).map_err(text)?;
-                let outputs = plan.run(tvec!(tensor.into())).map_err(text)?;
-                memory.outputs = outputs.iter().map(|output| values(output).map_err(text)).collect::<Result<_, _>>()?;
+            #[cfg(feature = "onnx")]
+            Runner::Hosted(imported) => {
+                memory.outputs = imported.run(input)?;
                 Ok(())
             }
         })
@@ -134,7 +152,8 @@ impl Loaded {
                 network.run_watched(&[input], scratch, after);
                 Ok(())
             }
-            Runner::Hosted(..) => self.run(input, memory),
+            #[cfg(feature = "onnx")]
+            Runner::Hosted(_) => self.run(input, memory),
         }
     }
 
@@ -148,12 +167,12 @@ impl Loaded {
 }
 
 /// `[1, 3, height, width]`.
-fn input_shape(manifest: &Manifest) -> [usize; 4] {
+pub(super) fn input_shape(manifest: &Manifest) -> [usize; 4] {
     [1, 3, manifest.input.height as usize, manifest.input.width as usize]
 }
 
 /// The embedding, then the heads.
-fn wanted(manifest: &Manifest) -> Vec<Wanted<'_>> {
+pub(super) fn wanted(manifest: &Manifest) -> Vec<Wanted<'_>> {
     let embedding = &manifest.embedding;
     let embedding = Wanted { name: &embedding.output, values: embedding.dim as usize, unit: "" };
     let heads = manifest.heads.iter();
@@ -161,91 +180,8 @@ fn wanted(manifest: &Manifest) -> Vec<Wanted<'_>> {
     std::iter::once(embedding).chain(heads).collect()
 }
 
-fn check_input(manifest: &Manifest, proto: &ModelProto) -> Result<(), String> {
-    let graph = proto.graph.as_ref().ok_or("it has no graph")?;
-    let is_constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
-    let inputs = graph.input.iter().map(|input| input.name.as_str()).filter(|name| !is_constant(name));
-    let inputs: Vec<&str> = inputs.collect();
-    check_windows(graph)?;
-    check_scales(graph)?;
-    if inputs != [manifest.input.name.as_str()] {
-        let expected = &manifest.input.name;
-        return Err(format!("its inputs are {inputs:?}, the manifest has one called '{expected}'"));
-    }
-    Ok(())
-}
-
-/// The network on the project's own kernels; `None` where they know none of its layers.
-fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<Loaded>, String> {
-    let Fused { mut regions, rest, left } = fuse::fuse(proto);
-    let mut report = LoadReport {
-        isa: options.isa,
-        threads: options.threads.max(1),
-        fused: Vec::new(),
-        left,
-        refused: None,
-        scratch_bytes: 0,
-    };
-    let wanted = wanted(manifest);
-    if regions.is_empty() {
-        return Ok(None);
-    }
-    if let [region] = &mut regions[..]
-        && report.left.is_empty()
-        && region.inputs == [manifest.input.name.as_str()]
-    {
-        let network = whole(manifest, region, &wanted, options)?;
-        report.fused = network.layers().to_vec();
-        report.scratch_bytes = network.scratch_bytes();
-        return Ok(Some(Loaded { runner: Runner::Fused(Box::new(network)), report }));
-    }
-    let planned = Arc::new(Mutex::new(Vec::new()));
-    let mut hosts: Vec<Hosted> = regions
-        .into_iter()
-        .map(|region| Hosted {
-            region: Arc::new(region),
-            isa: options.isa,
-            threads: options.threads,
-            planned: planned.clone(),
-        })
-        .collect();
-    let plan = hosted(manifest, &rest, |model| {
-        for node in model.nodes.iter_mut().filter(|node| node.name.starts_with(REGION)) {
-            if let Some(at) = hosts.iter().position(|host| host.region.name == node.name) {
-                node.op = expand(hosts.swap_remove(at));
-            }
-        }
-        Ok(())
-    })?;
-    // tract asks more than once while it optimises: the last plan of each region counts.
-    let planned = planned.lock().unwrap_or_else(PoisonError::into_inner);
-    report.fused = planned.iter().flat_map(|network| network.layers().to_vec()).collect();
-    report.scratch_bytes = planned.iter().map(|network| network.scratch_bytes()).sum();
-    Ok(Some(Loaded { runner: Runner::Hosted(plan, input_shape(manifest)), report }))
-}
-
-/// A region that is the whole network, with its outputs in the order of the manifest.
-fn whole(
-    manifest: &Manifest,
-    region: &mut Region,
-    wanted: &[Wanted<'_>],
-    options: &LoadOptions,
-) -> Result<Network, String> {
-    let outputs = wanted.iter().map(|Wanted { name, .. }| {
-        let at = region.outputs.iter().position(|output| output == name);
-        at.map(|at| region.graph.outputs[at]).ok_or_else(|| format!("it has no output '{name}'"))
-    });
-    region.graph.outputs = outputs.collect::<Result<_, _>>()?;
-    let shape = Shape::of(&input_shape(manifest)).ok_or("its input is too large")?;
-    let network = Network::plan(&region.graph, &[shape], options.isa, options.threads)?;
-    for (wanted, shape) in wanted.iter().zip(network.outputs()) {
-        wanted.check(shape.tensor().iter().product())?;
-    }
-    Ok(network)
-}
-
 impl Wanted<'_> {
-    fn check(&self, found: usize) -> Result<(), String> {
+    pub(super) fn check(&self, found: usize) -> Result<(), String> {
         let &Wanted { name, values, unit } = self;
         if found == values {
             return Ok(());
@@ -254,45 +190,8 @@ impl Wanted<'_> {
     }
 }
 
-/// A plan of tract's; `change` may put operators into the graph before it is analysed.
-fn hosted(
-    manifest: &Manifest,
-    proto: &ModelProto,
-    change: impl FnOnce(&mut InferenceModel) -> Result<(), String>,
-) -> Result<Arc<TypedRunnableModel>, String> {
-    let mut model = onnx().model_for_proto_model(proto).map_err(text)?;
-    change(&mut model)?;
-    model.set_input_fact(0, f32::fact(input_shape(manifest)).into()).map_err(text)?;
-    let found = model.output_outlets().map_err(text)?.to_vec();
-    let wanted = wanted(manifest);
-    let outlets = wanted
-        .iter()
-        .map(|Wanted { name, .. }| {
-            let is_it = |o: &&OutletId| model.outlet_label(**o) == Some(name) || model.node(o.node).name == *name;
-            found.iter().find(is_it).copied().ok_or_else(|| format!("it has no output '{name}'"))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    model.select_output_outlets(&outlets).map_err(text)?;
-    let model = model.into_optimized().map_err(text)?;
-    for (at, wanted) in wanted.iter().enumerate() {
-        // A size that only a run can tell is checked after the run.
-        let shape = model.output_fact(at).map_err(text)?.shape.as_concrete();
-        wanted.check(shape.map_or(wanted.values, |shape| shape.iter().product()))?;
-    }
-    model.into_runnable().map_err(text)
-}
-
-fn values(tensor: &Tensor) -> TractResult<Vec<f32>> {
-    let tensor = tensor.cast_to::<f32>()?;
-    Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
-}
-
-fn text(error: TractError) -> String {
-    format!("{error:#}")
-}
-
 /// tract is written for networks that one trusts: on others it may panic as well as fail. Both become a message.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(format!("internal failure: {}", text.unwrap_or("unknown")))

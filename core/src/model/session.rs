@@ -48,11 +48,11 @@ impl Model {
     /// weights.
     ///
     /// # Errors
-    /// [`ModelError::Load`] where the file is not ONNX, uses unknown operators, or lacks what the manifest names, or
-    /// where the CPU lacks the instruction set.
+    /// [`ModelError::Load`] where the file is not ONNX, uses unknown operators, or lacks what the manifest names, where
+    /// the CPU lacks the instruction set, or where it is ONNX and this build reads compiled networks only.
     pub fn load_with(pack: &Pack, options: &LoadOptions) -> Result<Model> {
         let manifest = pack.manifest().clone();
-        let network = Loaded::load(&manifest, pack.network(), options).map_err(ModelError::Load)?;
+        let network = Loaded::load(pack, options).map_err(ModelError::Load)?;
         Ok(Model { shared: Arc::new(Shared { manifest, network, idle: Mutex::default() }) })
     }
 

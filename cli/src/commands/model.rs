@@ -1,0 +1,55 @@
+//! `magpie model`
+
+use std::path::PathBuf;
+
+use magpie_core::model::{Model, Pack};
+
+use crate::failure::{Failure, Result};
+use crate::{assets, output};
+
+/// Prepare model packs for apps
+#[derive(clap::Subcommand)]
+#[command(after_help = "Example: magpie model compile models/packs/default --out app/assets/pack")]
+pub(crate) enum Task {
+    Compile(Args),
+}
+
+/// Compile the network of a pack, so that it loads faster and without the ONNX importer
+#[derive(clap::Args)]
+#[command(after_help = "Without --out the compiled network is put into the pack, beside the ONNX file; Magpie then \
+    takes it instead. With --out a folder is made that has all that an app needs: manifest and compiled network.\n\n\
+    Example: magpie model compile models/packs/default --out app/assets/pack")]
+pub(crate) struct Args {
+    /// Folder of the model pack [default: the pack inside this program]
+    #[arg(required_unless_present = "out")]
+    pack: Option<PathBuf>,
+    /// Folder to write manifest and compiled network to
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(task: &Task) -> Result<()> {
+    let Task::Compile(args) = task;
+    let pack = assets::pack(args.pack.as_deref())?;
+    let compiled = pack.compiled()?;
+    let manifest = assets::manifest(args.pack.as_deref())?;
+    // What is written is what was tried.
+    let model = Model::load(&Pack::from_bytes(&manifest, compiled.clone())?)?;
+    let write = |path: PathBuf, bytes: &[u8]| std::fs::write(&path, bytes).map_err(|e| Failure::io(&path, e));
+    let folder = args.out.as_ref().or(args.pack.as_ref()).ok_or_else(|| Failure::new("no folder to write to"))?;
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).map_err(|e| Failure::io(out, e))?;
+        write(out.join("manifest.json"), &manifest)?;
+    }
+    let path = folder.join(Pack::COMPILED_FILE);
+    write(path.clone(), &compiled)?;
+    let bytes = compiled.len() as u64;
+    if args.json {
+        return output::json(&serde_json::json!({ "out": path, "bytes": bytes, "model_id": model.id() }));
+    }
+    println!("{}: {} layers, {}", path.display(), model.report().fused.len(), output::bytes(bytes));
+    Ok(())
+}

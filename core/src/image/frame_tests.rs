@@ -1,0 +1,382 @@
+//! Frames against the slow way: every pixel converted in floating point, then resized and turned as a photo is.
+#![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+use image::RgbImage;
+use proptest::prelude::*;
+
+use super::decode::Photo;
+use super::frame::{Frame, Pixels, Plane, Rotation};
+use super::region::Region;
+use super::resize::InputRgb;
+use super::yuv::YuvRange;
+use crate::error::PhotoError;
+use crate::recipe::{Channels, Filter, Fit, Recipe};
+
+/// What a camera hands over: the buffers of a frame, with padding and strides of their own.
+#[derive(Clone)]
+struct Buffers {
+    layout: Layout,
+    width: usize,
+    height: usize,
+    /// Samples between the end of a row and the next.
+    padding: usize,
+    range: YuvRange,
+    bytes: [Vec<u8>; 3],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Layout {
+    Rgba,
+    Bgra,
+    /// Pixels of more than four bytes.
+    WideRgba,
+    Nv12,
+    Nv21,
+    I420,
+    /// Planes of one buffer that overlap, the second ending a byte before the row does: Android's.
+    Overlapping,
+    /// Luma at every second byte, chroma at every third.
+    Sparse,
+}
+
+const LAYOUTS: [Layout; 8] = [
+    Layout::Rgba,
+    Layout::Bgra,
+    Layout::WideRgba,
+    Layout::Nv12,
+    Layout::Nv21,
+    Layout::I420,
+    Layout::Overlapping,
+    Layout::Sparse,
+];
+
+impl std::fmt::Debug for Buffers {
+    /// Without the bytes: a failure is to be read.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {} x {} +{} {:?}", self.layout, self.width, self.height, self.padding, self.range)
+    }
+}
+
+impl Buffers {
+    /// Row stride and length of a plane, which ends with its last sample.
+    fn plane(columns: usize, rows: usize, stride: usize, sample: usize, padding: usize) -> (usize, usize) {
+        let row = (columns - 1) * stride + sample;
+        (row + padding, (row + padding) * (rows - 1) + row)
+    }
+
+    fn strides(&self) -> [usize; 2] {
+        match self.layout {
+            Layout::Rgba | Layout::Bgra => [4, 0],
+            Layout::WideRgba => [6, 0],
+            Layout::Nv12 | Layout::Nv21 | Layout::Overlapping => [1, 2],
+            Layout::I420 => [1, 1],
+            Layout::Sparse => [2, 3],
+        }
+    }
+
+    /// Buffers of the right lengths, filled by `fill` (plane, byte).
+    fn new(
+        layout: Layout,
+        (width, height): (usize, usize),
+        padding: usize,
+        range: YuvRange,
+        mut fill: impl FnMut() -> u8,
+    ) -> Self {
+        let mut buffers = Buffers { layout, width, height, padding, range, bytes: Default::default() };
+        let [luma, chroma] = buffers.strides();
+        let (half_w, half_h) = (width.div_ceil(2), height.div_ceil(2));
+        let lengths = match layout {
+            Layout::Rgba | Layout::Bgra | Layout::WideRgba => [Self::plane(width, height, luma, 4, padding).1, 0, 0],
+            Layout::Nv12 | Layout::Nv21 | Layout::Overlapping => {
+                [Self::plane(width, height, luma, 1, padding).1, Self::plane(half_w, half_h, chroma, 2, padding).1, 0]
+            }
+            Layout::I420 | Layout::Sparse => {
+                let half = Self::plane(half_w, half_h, chroma, 1, padding).1;
+                [Self::plane(width, height, luma, 1, padding).1, half, half]
+            }
+        };
+        buffers.bytes = lengths.map(|length| (0..length).map(|_| fill()).collect());
+        buffers
+    }
+
+    fn frame(&self, rotation: Rotation, mirrored: bool) -> Frame<'_> {
+        let [stride, chroma] = self.strides();
+        let half = self.width.div_ceil(2);
+        let plane = |bytes, columns, pixel_stride, sample| Plane {
+            bytes,
+            row_stride: Self::plane(columns, 1, pixel_stride, sample, self.padding).0,
+            pixel_stride,
+        };
+        let [first, second, third] = &self.bytes;
+        let y = plane(first, self.width, stride, 1);
+        let pixels = match self.layout {
+            Layout::Rgba | Layout::WideRgba => Pixels::Rgba(plane(first, self.width, stride, 4)),
+            Layout::Bgra => Pixels::Bgra(plane(first, self.width, stride, 4)),
+            Layout::Nv12 => Pixels::nv12(y, plane(second, half, chroma, 2)),
+            Layout::Nv21 => Pixels::nv21(y, plane(second, half, chroma, 2)),
+            Layout::I420 | Layout::Sparse => {
+                Pixels::i420(y, plane(second, half, chroma, 1), plane(third, half, chroma, 1))
+            }
+            Layout::Overlapping => {
+                let whole = plane(second, half, chroma, 2);
+                let u = Plane { bytes: &whole.bytes[..whole.bytes.len() - 1], ..whole };
+                Pixels::i420(y, u, Plane { bytes: &whole.bytes[1..], ..whole })
+            }
+        };
+        let pixels = pixels.with_range(self.range);
+        Frame { pixels, width: self.width as u32, height: self.height as u32, rotation, mirrored }
+    }
+}
+
+/// A pixel by the standards' formulas.
+fn pixel(frame: &Frame<'_>, x: usize, y: usize) -> [u8; 3] {
+    fn at<'a>(plane: &Plane<'a>, x: usize, y: usize) -> &'a [u8] {
+        &plane.bytes[y * plane.row_stride + x * plane.pixel_stride..]
+    }
+    match &frame.pixels {
+        Pixels::Rgba(plane) => [0, 1, 2].map(|c| at(plane, x, y)[c]),
+        Pixels::Bgra(plane) => [2, 1, 0].map(|c| at(plane, x, y)[c]),
+        Pixels::Yuv420 { y: luma, u, v, range } => {
+            let [luma, u, v] = [at(luma, x, y)[0], at(u, x / 2, y / 2)[0], at(v, x / 2, y / 2)[0]].map(f64::from);
+            let (luma, u, v) = match range {
+                YuvRange::Bt601Full | YuvRange::Bt709Full => (luma, u - 128.0, v - 128.0),
+                _ => ((luma - 16.0) * 255.0 / 219.0, (u - 128.0) * 255.0 / 224.0, (v - 128.0) * 255.0 / 224.0),
+            };
+            let rgb = match range {
+                YuvRange::Bt601Full | YuvRange::Bt601Video => {
+                    [luma + 1.402 * v, luma - 0.344136 * u - 0.714136 * v, luma + 1.772 * u]
+                }
+                _ => [luma + 1.5748 * v, luma - 0.187324 * u - 0.468124 * v, luma + 1.8556 * u],
+            };
+            rgb.map(|value| value.round().clamp(0.0, 255.0) as u8)
+        }
+    }
+}
+
+fn converted(frame: &Frame<'_>) -> RgbImage {
+    RgbImage::from_fn(frame.width, frame.height, |x, y| image::Rgb(pixel(frame, x as usize, y as usize)))
+}
+
+/// The way of a photo with these pixels.
+fn slowly(frame: &Frame<'_>, region: Option<Region>, recipe: &Recipe) -> InputRgb {
+    let photo = Photo::new(converted(frame), frame.orientation(), (frame.width, frame.height));
+    photo.input_rgb(region, recipe).unwrap()
+}
+
+fn recipe((width, height): (u32, u32), filter: Filter, fit: Fit) -> Recipe {
+    let [mean, std] = [[0.0; 3], [1.0; 3]];
+    Recipe { name: "image".to_owned(), width, height, fit, filter, channels: Channels::Rgb, mean, std }
+}
+
+fn furthest(a: &[u8], b: &[u8]) -> u8 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+/// Different pictures: noise, smooth colours, and a few saturated spots on grey.
+fn fill(kind: u8, seed: u32) -> impl FnMut() -> u8 {
+    let (mut state, mut count) = (seed, 0u32);
+    move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        count += 1;
+        let noise = (state >> 24) as u8;
+        match kind {
+            0 => noise,
+            1 => 96 + (count / 7 % 64) as u8 + noise % 4,
+            _ if noise < 3 => {
+                if state >> 20 & 1 == 0 {
+                    255
+                } else {
+                    0
+                }
+            }
+            _ => 120 + noise % 16,
+        }
+    }
+}
+
+fn rotation() -> impl Strategy<Value = Rotation> {
+    proptest::sample::select(vec![Rotation::None, Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters])
+}
+
+fn buffers(sides: std::ops::Range<usize>) -> impl Strategy<Value = Buffers> {
+    let ranges = vec![YuvRange::Bt601Full, YuvRange::Bt601Video, YuvRange::Bt709Full, YuvRange::Bt709Video];
+    let layout = proptest::sample::select(LAYOUTS.to_vec());
+    (layout, sides.clone(), sides, 0usize..40, proptest::sample::select(ranges), 0u8..3, any::<u32>()).prop_map(
+        |(layout, width, height, padding, range, kind, seed)| {
+            Buffers::new(layout, (width, height), padding, range, fill(kind, seed))
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_frame_is_within_a_level_of_a_photo(
+        buffers in buffers(1..150), rotation in rotation(), mirrored: bool, to in (1u32..40, 1u32..40),
+        cut in proptest::option::of((0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0)), crop: bool,
+        filter in proptest::sample::select(vec![Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos]),
+    ) {
+        let frame = buffers.frame(rotation, mirrored);
+        let (width, height) = frame.upright_size();
+        let region = cut.map(|(x, y, w, h)| {
+            let (x, y) = ((x * f64::from(width)) as u32, (y * f64::from(height)) as u32);
+            let side = |share: f64, most: u32| ((share * f64::from(most)) as u32).max(1);
+            Region { x, y, width: side(w, width - x), height: side(h, height - y) }
+        });
+        let recipe = recipe(to, filter, if crop { Fit::Crop(0.9) } else { Fit::Squash });
+        let (fast, slow) = (frame.input_rgb(region, &recipe).unwrap(), slowly(&frame, region, &recipe));
+        prop_assert_eq!((fast.width, fast.height), (slow.width, slow.height));
+        prop_assert!(furthest(&fast.rgb, &slow.rgb) <= 1, "off by {}", furthest(&fast.rgb, &slow.rgb));
+    }
+
+    /// Where a frame's buffers are cut, it is refused; where they are whole, padding does not matter.
+    #[test]
+    fn short_buffers_are_refused_and_padding_is_not_looked_at(
+        buffers in buffers(1..40), plane in 0usize..3, cut in 1usize..2000,
+    ) {
+        let small = recipe((5, 5), Filter::Bilinear, Fit::Squash);
+        let whole = buffers.frame(Rotation::None, false).input_rgb(None, &small).unwrap();
+
+        let mut padded = buffers.clone();
+        padded.bytes.iter_mut().filter(|bytes| !bytes.is_empty()).for_each(|bytes| bytes.extend([0xaa; 70]));
+        if padded.layout != Layout::Overlapping {
+            prop_assert_eq!(&padded.frame(Rotation::None, false).input_rgb(None, &small).unwrap(), &whole);
+        }
+
+        let mut short = buffers;
+        let length = short.bytes[plane].len();
+        prop_assume!(length > 2 && short.layout != Layout::Overlapping);
+        short.bytes[plane].truncate(length - cut.min(length - 1));
+        let error = short.frame(Rotation::None, false).input_rgb(None, &small).unwrap_err();
+        prop_assert!(matches!(&error, PhotoError::BadFrame { what, .. } if what.ends_with("length")), "{}", error);
+    }
+
+    #[test]
+    fn no_numbers_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 0..300), numbers in proptest::array::uniform6(edge()),
+        sides in (edge(), edge()), packed: bool, rotation in rotation(), to in (edge(), edge()),
+    ) {
+        let [a, b, c, d, e, f] = numbers;
+        let plane = |row_stride, pixel_stride| Plane { bytes: &bytes, row_stride, pixel_stride };
+        let pixels = match packed {
+            true => Pixels::Rgba(plane(a, b)),
+            false => Pixels::i420(plane(a, b), plane(c, d), plane(e, f)),
+        };
+        let frame = Frame { pixels, width: sides.0 as u32, height: sides.1 as u32, rotation, mirrored: true };
+        let to = (to.0 as u32, to.1 as u32);
+        let whole = frame.input_rgb(None, &recipe(to, Filter::Lanczos, Fit::Squash));
+        let luma = frame.luma(to.0, to.1);
+        prop_assert_eq!(whole.is_ok(), luma.is_ok());
+    }
+
+    /// Luma is the mean of the red, green and blue that it covers, weighted as the eye does.
+    #[test]
+    fn luma_is_the_mean_of_what_it_covers(mut buffers in buffers(24..80), rotation in rotation(), mirrored: bool) {
+        // Whole pixels in each mean, so that it can be taken here in the plain way.
+        let (columns, rows) = (buffers.width / 4, buffers.height / 4);
+        let fill = fill(1, columns as u32);
+        // BT.601 on both sides: luma of RGB is what its pixels would have had as YUV.
+        let range = match buffers.range { YuvRange::Bt709Full => YuvRange::Bt601Full, _ => YuvRange::Bt601Video };
+        buffers = Buffers::new(buffers.layout, (columns * 4, rows * 4), buffers.padding, range, fill);
+        let stored = buffers.frame(Rotation::None, false);
+        let small = stored.luma(columns as u32, rows as u32).unwrap();
+        for (at, value) in small.values.iter().enumerate() {
+            let (left, top) = (at % columns * 4, at / columns * 4);
+            let mut sum = 0.0;
+            for (x, y) in (0..16).map(|i| (left + i % 4, top + i / 4)) {
+                sum += match &stored.pixels {
+                    Pixels::Yuv420 { y: plane, .. } => {
+                        let luma = f64::from(plane.bytes[y * plane.row_stride + x * plane.pixel_stride]);
+                        if range == YuvRange::Bt601Full { luma } else { (luma - 16.0) * 255.0 / 219.0 }
+                    }
+                    _ => {
+                        let [red, green, blue] = pixel(&stored, x, y).map(f64::from);
+                        0.299 * red + 0.587 * green + 0.114 * blue
+                    }
+                };
+            }
+            // Rounded after each pass, and once more where it is made of three colours.
+            prop_assert!((f64::from(*value) - sum / 16.0).abs() <= 1.5, "{value}, expected {}", sum / 16.0);
+        }
+        // Turning and mirroring move the values about.
+        let upright = buffers.frame(rotation, mirrored);
+        let turned = if upright.upright_size() == stored.upright_size() { (columns, rows) } else { (rows, columns) };
+        let mut turned = upright.luma(turned.0 as u32, turned.1 as u32).unwrap().values;
+        let mut values = small.values;
+        turned.sort_unstable();
+        values.sort_unstable();
+        prop_assert_eq!(turned, values);
+    }
+}
+
+/// Numbers near the ends of their types, and small ones.
+fn edge() -> impl Strategy<Value = usize> {
+    prop_oneof![0usize..20, Just(u32::MAX as usize), Just(usize::MAX), Just(usize::MAX / 2), Just(1 << 14)]
+}
+
+#[test]
+fn rows_of_864_pixels_in_896_bytes() {
+    for layout in [Layout::Nv12, Layout::Nv21, Layout::I420, Layout::Overlapping, Layout::Bgra] {
+        let buffers = Buffers::new(layout, (864, 480), 32, YuvRange::Bt601Full, fill(2, 7));
+        let frame = buffers.frame(Rotation::Quarter, true);
+        if let Pixels::Yuv420 { y, .. } = &frame.pixels {
+            assert_eq!(y.row_stride, 896);
+        }
+        let recipe = recipe((144, 144), Filter::Bilinear, Fit::Squash);
+        let (fast, slow) = (frame.input_rgb(None, &recipe).unwrap(), slowly(&frame, None, &recipe));
+        assert!(furthest(&fast.rgb, &slow.rgb) <= 1, "{layout:?}: {}", furthest(&fast.rgb, &slow.rgb));
+    }
+}
+
+/// A photo turned upright before it is resized gives the same: a region is where the user saw it.
+#[test]
+fn turning_first_gives_the_same() {
+    let buffers = Buffers::new(Layout::Nv21, (121, 83), 7, YuvRange::Bt601Full, fill(1, 3));
+    let recipe = recipe((24, 24), Filter::Bilinear, Fit::Squash);
+    for rotation in [Rotation::None, Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters] {
+        for mirrored in [false, true] {
+            let frame = buffers.frame(rotation, mirrored);
+            let mut upright = converted(&frame);
+            for _ in 0..rotation as u8 {
+                upright = image::imageops::rotate90(&upright);
+            }
+            if mirrored {
+                image::imageops::flip_horizontal_in_place(&mut upright);
+            }
+            let size = upright.dimensions();
+            assert_eq!(size, frame.upright_size());
+            let region = Region { x: 11, y: 5, width: size.0 - 23, height: size.1 - 17 };
+            let photo = Photo::new(upright, image::metadata::Orientation::NoTransforms, size);
+            let slow = photo.input_rgb(Some(region), &recipe).unwrap();
+            let fast = frame.input_rgb(Some(region), &recipe).unwrap();
+            assert!(furthest(&fast.rgb, &slow.rgb) <= 1, "{rotation:?} {mirrored}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_with_both_numbers() {
+    let buffers = Buffers::new(Layout::Nv21, (10, 6), 3, YuvRange::Bt601Full, fill(0, 1));
+    let frame = buffers.frame(Rotation::None, false);
+    let error = |frame: Frame<'_>| frame.check().unwrap_err().to_string();
+    assert_eq!(frame.check(), Ok(()));
+    assert_eq!(error(Frame { width: 0, ..frame }), "the frame's width is 0, expected 1 to 16384");
+    assert_eq!(error(Frame { height: 16_385, ..frame }), "the frame's height is 16385, expected 1 to 16384");
+    assert_eq!(error(Frame { width: 14, ..frame }), "the frame's Y row stride is 13, expected at least 14");
+    assert_eq!(error(Frame { height: 7, ..frame }), "the frame's Y length is 75, expected at least 88");
+    let Pixels::Yuv420 { y, u, v, range } = frame.pixels else { panic!("NV21 is YUV") };
+    let with = |u| Frame { pixels: Pixels::Yuv420 { y, u, v, range }, ..frame };
+    assert_eq!(error(with(Plane { pixel_stride: 0, ..u })), "the frame's U pixel stride is 0, expected at least 1");
+    assert_eq!(error(with(Plane { row_stride: 8, ..u })), "the frame's U row stride is 8, expected at least 9");
+    assert_eq!(error(with(Plane { bytes: &[], ..u })), "the frame's U length is 0, expected at least 35");
+    assert_eq!(
+        Rotation::from_degrees(45).unwrap_err().to_string(),
+        "the frame is turned by 45 degrees, expected 0, 90, 180 or 270"
+    );
+    let region = Region { x: 6, y: 0, width: 5, height: 1 };
+    let recipe = recipe((4, 4), Filter::Box, Fit::Squash);
+    assert!(matches!(frame.input_rgb(Some(region), &recipe), Err(PhotoError::BadRegion { photo_width: 10, .. })));
+    assert!(matches!(frame.luma(0, 4), Err(PhotoError::BadFrame { found: 0, .. })));
+}

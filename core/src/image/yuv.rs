@@ -1,0 +1,174 @@
+//! Luma and chroma to RGB, in blocks of sixteen pairs of pixels and 16-bit arithmetic.
+
+/// Matrix and range of YUV pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum YuvRange {
+    /// BT.601, 0 to 255, as in JPEG: what Android's camera gives, and iOS as `420f` for most formats.
+    #[default]
+    Bt601Full,
+    /// BT.601, luma 16 to 235, chroma 16 to 240.
+    Bt601Video,
+    /// BT.709, 0 to 255.
+    Bt709Full,
+    /// BT.709, luma 16 to 235, chroma 16 to 240: `420v` of iOS in high definition.
+    Bt709Video,
+}
+
+/// Pixels of a block along a row; it has half as many chroma samples.
+pub(super) const BLOCK: usize = 32;
+/// Chroma samples of a block.
+pub(super) const HALF: usize = BLOCK / 2;
+
+/// Fractional bits of the values below.
+pub(super) const FRACTION: u32 = 6;
+/// Fractional bits of the factors.
+const FACTOR: u32 = 13;
+/// What luma and chroma are multiplied with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Matrix {
+    /// Luma, red of V, green of U, green of V and blue of U once more.
+    precise: [f32; 5],
+    black: i16,
+    luma: i16,
+    red_v: i16,
+    green_u: i16,
+    green_v: i16,
+    blue_u: i16,
+}
+
+/// What a block's chroma adds to red, green and blue.
+pub(super) type Tints = [[i16; HALF]; 3];
+
+/// The same for each pixel, to be rounded as real numbers are.
+pub(super) type PreciseTints = [[f32; BLOCK]; 3];
+
+/// The lowest bits of a sum with this are those of the other, rounded to a whole number.
+const ROUNDING: f32 = 8_388_608.0;
+
+impl Matrix {
+    pub(super) fn new(range: YuvRange) -> Self {
+        // The luma that red and blue make, and the ranges.
+        let (kr, kb) = match range {
+            YuvRange::Bt601Full | YuvRange::Bt601Video => (0.299, 0.114),
+            YuvRange::Bt709Full | YuvRange::Bt709Video => (0.2126, 0.0722),
+        };
+        let (black, luma, chroma) = match range {
+            YuvRange::Bt601Full | YuvRange::Bt709Full => (0, 1.0, 1.0),
+            YuvRange::Bt601Video | YuvRange::Bt709Video => (16, 255.0 / 219.0, 255.0 / 224.0),
+        };
+        let factor = |value: f64| (value * f64::from(1 << FACTOR)).round() as i16;
+        let kg = 1.0 - kr - kb;
+        let (red_v, blue_u) = (2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma);
+        let (green_u, green_v) = (-blue_u * kb / kg, -red_v * kr / kg);
+        Matrix {
+            precise: [luma, red_v, green_u, green_v, blue_u].map(|value| value as f32),
+            black: black << FRACTION,
+            luma: factor(luma),
+            red_v: factor(red_v),
+            green_u: factor(green_u),
+            green_v: factor(green_v),
+            blue_u: factor(blue_u),
+        }
+    }
+
+    pub(super) fn precise_tints(&self, u: &[u8; HALF], v: &[u8; HALF]) -> PreciseTints {
+        let [_, red_v, green_u, green_v, blue_u] = self.precise;
+        let (mut wide_u, mut wide_v) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for (wide, chroma) in [(&mut wide_u, u), (&mut wide_v, v)] {
+            for (pair, chroma) in wide.as_chunks_mut::<2>().0.iter_mut().zip(chroma) {
+                *pair = [f32::from(*chroma) - 128.0; 2];
+            }
+        }
+        let mut green = [0.0; BLOCK];
+        for ((green, u), v) in green.iter_mut().zip(&wide_u).zip(&wide_v) {
+            *green = u * green_u + v * green_v;
+        }
+        [each(&wide_v, |v| v * red_v), green, each(&wide_u, |u| u * blue_u)]
+    }
+
+    /// Each pixel by itself, rounded and clamped to 0 to 255.
+    pub(super) fn precisely(&self, luma: &[u8; BLOCK], tints: &PreciseTints) -> [[i16; BLOCK]; 3] {
+        let black = f32::from(self.black >> FRACTION);
+        let grey = each(luma, |luma| (f32::from(luma) - black) * self.precise[0]);
+        let mut colours = [[0; BLOCK]; 3];
+        for (colour, tint) in colours.iter_mut().zip(tints) {
+            for ((colour, grey), tint) in colour.iter_mut().zip(&grey).zip(tint) {
+                *colour = ((grey + tint).clamp(0.0, 255.0) + ROUNDING).to_bits() as i16 & 255;
+            }
+        }
+        colours
+    }
+
+    /// Luma on the scale of RGB. Values have [`FRACTION`] fractional bits.
+    pub(super) fn grey<const N: usize>(&self, luma: &[i16; N]) -> [i16; N] {
+        each(luma, |luma| scaled(i32::from(luma - self.black) * i32::from(self.luma)))
+    }
+
+    pub(super) fn tints(&self, u: &[i16; HALF], v: &[i16; HALF]) -> Tints {
+        let mut tints = [[0; HALF]; 3];
+        let [red, green, blue] = &mut tints;
+        for at in 0..HALF {
+            let (u, v) = (i32::from(u[at] - (128 << FRACTION)), i32::from(v[at] - (128 << FRACTION)));
+            red[at] = scaled(v * i32::from(self.red_v));
+            green[at] = scaled(u * i32::from(self.green_u) + v * i32::from(self.green_v));
+            blue[at] = scaled(u * i32::from(self.blue_u));
+        }
+        tints
+    }
+
+    /// Rounded and clamped to 0 to 255. Luma is [`grey`](Self::grey)'s.
+    pub(super) fn coloured(&self, grey: &[i16; BLOCK], tints: &Tints) -> [[i16; BLOCK]; 3] {
+        tints.each_ref().map(|tint| {
+            let mut colour = [0; BLOCK];
+            let pairs = colour.as_chunks_mut::<2>().0.iter_mut().zip(grey.as_chunks::<2>().0);
+            for ((colour, grey), tint) in pairs.zip(tint) {
+                *colour = grey.map(|grey| {
+                    let value = grey.saturating_add(*tint).saturating_add(1 << (FRACTION - 1)) >> FRACTION;
+                    value.clamp(0, 255)
+                });
+            }
+            colour
+        })
+    }
+
+    /// Whether no pixel of two rows that share their chroma has to be clamped. May say no to colours that only come
+    /// within a quarter of a level of it: it has four fractional bits.
+    pub(super) fn in_gamut(&self, rows: &[[u8; BLOCK]; 2], u: &[u8; HALF], v: &[u8; HALF]) -> bool {
+        const ROUGH: u32 = 4;
+        // Seven bits below a byte, times a factor, without the lower 16: four are left.
+        let times = |value: i16, factor: i16| ((i32::from(value) * i32::from(factor)) >> 16) as i16;
+        let black = self.black << (7 - FRACTION);
+        let mut outside = 0i16;
+        let [above, below] = rows.each_ref().map(|row| row.as_chunks::<2>().0);
+        for (((above, below), u), v) in above.iter().zip(below).zip(u).zip(v) {
+            let [a, b] = [u16::from_le_bytes(*above), u16::from_le_bytes(*below)];
+            let darkest = (a & 255).min(a >> 8).min((b & 255).min(b >> 8)) as i16;
+            let brightest = (a & 255).max(a >> 8).max((b & 255).max(b >> 8)) as i16;
+            let [darkest, brightest] = [darkest, brightest].map(|luma| times((luma << 7) - black, self.luma));
+            let [u, v] = [*u, *v].map(|chroma| (i16::from(chroma) - 128) << 7);
+            let (red, blue) = (times(v, self.red_v), times(u, self.blue_u));
+            let green = times(u, self.green_u) + times(v, self.green_v);
+            let (low, high) = (red.min(green).min(blue), red.max(green).max(blue));
+            // Rounded down each: two of luma and one of green, at most.
+            outside |= i16::from(darkest + low < -(1 << ROUGH >> 1) + 1);
+            outside |= i16::from(brightest + high > (255 << ROUGH) + (1 << ROUGH >> 1) - 4);
+        }
+        outside == 0
+    }
+}
+
+/// `map` of arrays, as a loop: compilers make vector code of that.
+#[inline(always)]
+pub(super) fn each<T: Copy, U: Copy + Default, const N: usize>(values: &[T; N], of: impl Fn(T) -> U) -> [U; N] {
+    let mut out = [U::default(); N];
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = of(*value);
+    }
+    out
+}
+
+fn scaled(product: i32) -> i16 {
+    // Saturates where a filter with negative lobes overshoots; it is clamped to a byte anyway.
+    ((product + (1 << (FACTOR - 1))) >> FACTOR).clamp(i16::MIN.into(), i16::MAX.into()) as i16
+}

@@ -1,0 +1,80 @@
+//! How large the library is that an app ships, and what makes it so.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::arm::{TARGET, Tools};
+use crate::{Outcome, root, run};
+
+/// Flavours of the library: name, what cargo is told, what it is.
+const FLAVOURS: [(&str, &[&str], &str); 2] = [
+    ("lean", &["--no-default-features"], "reads compiled packs"),
+    ("full", &[], "reads any ONNX file too, through tract"),
+];
+
+/// Parts that are listed.
+const LISTED: usize = 12;
+
+/// Builds both flavours for ARM and writes `bindings/SIZE.md`.
+pub(crate) fn size(only: Option<&str>) -> Outcome {
+    if let Some(only) = only.filter(|only| FLAVOURS.iter().all(|(name, ..)| name != only)) {
+        return Err(format!("'{only}' is no flavour; they are lean and full"));
+    }
+    let tools = Tools::find()?;
+    let mut page = String::from(
+        "# Size of the library\n\n`cargo xtask size` writes this: `libmagpie_ffi.so` in the profile `phone` for ARM Linux, \
+         stripped. Android's differs by\nlittle: the same code, another C library.\n",
+    );
+    for (name, flags, what) in FLAVOURS {
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
+        let mut build = tools.cargo(["build", "--package", "magpie-ffi", "--profile", "phone", "--locked"]);
+        // Stripped by hand, since the symbols say what is what.
+        run(build.args(flags).args(["--target-dir", "target"]).env("CARGO_PROFILE_PHONE_STRIP", "none"))?;
+        let library = root().join("target").join(TARGET).join("phone/libmagpie_ffi.so");
+        let stripped = library.with_extension("stripped");
+        run(Command::new("aarch64-linux-gnu-strip").arg("-o").arg(&stripped).arg(&library))?;
+        let bytes = std::fs::metadata(&stripped).map_err(|e| format!("{}: {e}", stripped.display()))?.len();
+        println!("{name}: {bytes} bytes");
+        let _ = write!(page, "\n## {name}: {:.2} MB\n\n{what}. Code and data by crate:\n\n", bytes as f64 / 1e6);
+        page.push_str("| crate | kB |\n|---|---:|\n");
+        for (part, bytes) in parts(&library)?.into_iter().take(LISTED) {
+            let _ = writeln!(page, "| {part} | {} |", bytes / 1000);
+        }
+    }
+    if only.is_some() {
+        print!("{page}");
+        return Ok(());
+    }
+    let path = root().join("bindings/SIZE.md");
+    std::fs::write(&path, page).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Bytes of the symbols of each crate, largest first. What has no name of Rust's counts as C.
+fn parts(library: &Path) -> Result<Vec<(String, u64)>, String> {
+    let nm = ["--print-size", "--defined-only", "--demangle", "--radix=d"];
+    let output = Command::new("aarch64-linux-gnu-nm").args(nm).arg(library).output().map_err(|e| format!("nm: {e}"))?;
+    let mut sizes = BTreeMap::<String, u64>::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        // Address, size, kind, name.
+        let mut words = line.splitn(4, ' ');
+        if let (Some(_), Some(size), Some(_), Some(name)) = (words.next(), words.next(), words.next(), words.next())
+            && let Ok(size) = size.parse::<u64>()
+        {
+            *sizes.entry(owner(name).to_owned()).or_default() += size;
+        }
+    }
+    let mut sizes: Vec<_> = sizes.into_iter().collect();
+    sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+    Ok(sizes)
+}
+
+/// The crate that a demangled name begins with: `<a::B as c::D>::e` is of `a`.
+fn owner(name: &str) -> &str {
+    let Some(end) = name.find("::") else { return if name.starts_with("ZSTD") { "zstd (C)" } else { "C and data" } };
+    let start = name[..end].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+    &name[start..end]
+}
