@@ -72,6 +72,24 @@ public final class Engine: Sendable {
         }
     }
 
+    /// Finds the listings most like what a camera frame shows.
+    ///
+    /// - Parameters:
+    ///   - frame: The frame; its planes are borrowed, not copied. The crop is in pixels of the upright frame.
+    ///   - options: How many listings, which, and what part of the frame.
+    /// - Throws: ``MagpieError/photo(reason:)`` where the planes do not fit the frame's numbers; else as for a photo.
+    public func search(
+        frame: Frame, options: SearchOptions = SearchOptions()
+    ) async throws(MagpieError) -> SearchResults {
+        let (planes, options) = (try Planes(frame), try options.generated())
+        return try await run { engine, cancellation in
+            SearchResults(
+                try engine.searchFrame(
+                    first: planes.first, second: planes.second, third: planes.third, layout: planes.layout,
+                    options: options, cancellation: cancellation))
+        }
+    }
+
     /// Finds the listings most like one of the catalogue, which is not among them. The crop does not matter.
     ///
     /// - Throws: ``MagpieError/request(reason:)`` where there is no such listing; else as for a photo.
@@ -91,6 +109,17 @@ public final class Engine: Sendable {
         let (photo, options) = (try crossing(photo), try SearchOptions(crop: crop).generated())
         return try await run { engine, cancellation in
             Embedding(try engine.embedPhoto(photo: photo, options: options, cancellation: cancellation))
+        }
+    }
+
+    /// The embedding of a camera frame; else as that of a photo.
+    public func embedding(of frame: Frame, crop: Crop? = nil) async throws(MagpieError) -> Embedding {
+        let (planes, options) = (try Planes(frame), try SearchOptions(crop: crop).generated())
+        return try await run { engine, cancellation in
+            Embedding(
+                try engine.embedFrame(
+                    first: planes.first, second: planes.second, third: planes.third, layout: planes.layout,
+                    options: options, cancellation: cancellation))
         }
     }
 
@@ -138,7 +167,8 @@ public final class Engine: Sendable {
         opened.set(nil)
     }
 
-    private func run<Value: Sendable>(
+    /// Runs a call on a thread of the engine's own, unless it is closed.
+    func run<Value: Sendable>(
         _ call: @escaping @Sendable (MagpieGenerated.Engine, Cancellation) throws -> Value
     ) async throws(MagpieError) -> Value {
         guard let engine = opened.value else { throw .closed }

@@ -21,11 +21,15 @@ import Testing
     @Test func aCancelledTaskCallsNothing() async throws {
         let engine = try await Demo.open()
         let photo = try Demo.query("mug-01")
+        let scene = Picture.scene()
+        let frame = Frame(.bgra(scene.packed(isBGRA: true)), width: scene.width, height: scene.height)
         let task = Task {
             while !Task.isCancelled { await Task.yield() }
             return [
                 await failure { try await engine.search(photo: photo) },
                 await failure { try await engine.embedding(of: photo) },
+                await failure { try await engine.search(frame: frame) },
+                await failure { try await engine.embedding(of: frame) },
                 await failure { try await engine.moreLike(listing: "mug-01") },
                 await failure { try await engine.words(of: "category") },
                 await failure { try await engine.thumbnail(ofListing: "mug-01", photo: "mug-01-1.jpg") },

@@ -21,19 +21,25 @@ struct Picture {
         }
     }
 
-    /// A mug of sorts on a table: a body with a handle, stripes that are sharp, and soft light. `tint` colours it.
-    static func scene(width: Int = 320, height: Int = 240, tint: Double = 0) -> Picture {
+    /// A mug of sorts on a table: a body with a handle, stripes that are sharp, and soft light. `left` is how far to the
+    /// left it stands, as a share of the width.
+    static func scene(width: Int = 320, height: Int = 240, left: Double = 0) -> Picture {
         Picture(width: width, height: height) { x, y in
-            let (u, v) = (Double(x) / Double(width), Double(y) / Double(height))
+            let (u, v) = (Double(x) / Double(width) + left, Double(y) / Double(height))
             let light = 60 * (1 - u)
             let ring = ((u - 0.68) * (u - 0.68) * 1.7 + (v - 0.5) * (v - 0.5)).squareRoot()
             if (0.3...0.66).contains(u) && (0.2...0.85).contains(v) {
                 let stripe: Double = Int(v * 24) % 2 == 0 ? 0 : 50
-                return (70 + light + tint, 130 + light - stripe, 110 + light / 2 - tint / 2)
+                return (70 + light, 130 + light - stripe, 110 + light / 2)
             }
-            if (0.12...0.2).contains(ring) && u > 0.66 { return (50 + light + tint, 100 + light, 90) }
+            if (0.12...0.2).contains(ring) && u > 0.66 { return (50 + light, 100 + light, 90) }
             return v > 0.75 ? (150 + light, 120 + light, 90) : (190 + light, 195 + light, 200)
         }
+    }
+
+    /// Nothing but this level of grey.
+    static func grey(_ level: Double) -> Picture {
+        Picture(width: 320, height: 240) { _, _ in (level, level, level) }
     }
 
     func pixel(_ x: Int, _ y: Int) -> (red: UInt8, green: UInt8, blue: UInt8) {
@@ -72,26 +78,28 @@ struct Picture {
         return Frame.Plane(bytes: bytes, rowStride: 4 * width + padding)
     }
 
-    /// Luma, and chroma of every second pixel of every second row, with so many bytes after each row but the last.
+    /// Luma, and the mean chroma of each square of four pixels, with so many bytes after each row but the last.
     func nv12(_ yuv: Frame.YUV, padding: Int = 0) -> Frame.Pixels {
         let isFull = yuv == .bt601Full || yuv == .bt709Full
         let (red, blue) = yuv == .bt601Full || yuv == .bt601Video ? (0.299, 0.114) : (0.2126, 0.0722)
-        func samples(_ x: Int, _ y: Int) -> (luma: UInt8, cb: UInt8, cr: UInt8) {
-            let colour = pixel(x, y)
+        let byte = { (value: Double) in UInt8(min(max(value.rounded(), 0), 255)) }
+        /// Luma, and chroma about zero, of a pixel; those at an edge stand for what lies beyond it.
+        func samples(_ x: Int, _ y: Int) -> (luma: Double, cb: Double, cr: Double) {
+            let colour = pixel(min(x, width - 1), min(y, height - 1))
             let (r, g, b) = (Double(colour.red), Double(colour.green), Double(colour.blue))
             let luma = red * r + (1 - red - blue) * g + blue * b
-            let (cb, cr) = ((b - luma) / (2 * (1 - blue)), (r - luma) / (2 * (1 - red)))
-            let byte = { (value: Double) in UInt8(min(max(value.rounded(), 0), 255)) }
-            return isFull
-                ? (byte(luma), byte(cb + 128), byte(cr + 128))
-                : (byte(16 + luma * 219 / 255), byte(cb * 224 / 255 + 128), byte(cr * 224 / 255 + 128))
+            return (luma, (b - luma) / (2 * (1 - blue)), (r - luma) / (2 * (1 - red)))
         }
         var (luma, chroma) = (Data(), Data())
         for y in 0..<height {
             for x in 0..<width {
-                let sample = samples(x, y)
-                luma.append(sample.luma)
-                if x % 2 == 0 && y % 2 == 0 { chroma.append(contentsOf: [sample.cb, sample.cr]) }
+                let level = samples(x, y).luma
+                luma.append(byte(isFull ? level : 16 + level * 219 / 255))
+                guard x % 2 == 0 && y % 2 == 0 else { continue }
+                let four = [samples(x, y), samples(x + 1, y), samples(x, y + 1), samples(x + 1, y + 1)]
+                for sum in [four.reduce(0) { $0 + $1.cb }, four.reduce(0) { $0 + $1.cr }] {
+                    chroma.append(byte(sum / 4 * (isFull ? 1 : 224.0 / 255) + 128))
+                }
             }
             let rest = [UInt8](repeating: 0xAB, count: padding)
             if y < height - 1 { luma.append(contentsOf: rest) }
