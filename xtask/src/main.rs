@@ -26,10 +26,10 @@ const SEARCH_RUNNER: &str = "tests/peers/search/runner/Cargo.toml";
 enum Task {
     /// Formatting, lints, documentation, feature sets, dependency rules: everything but the tests
     Check,
-    /// All tests: Rust's, and the training package's where its Python environment is set up; or those of one package
+    /// All tests: Rust's, and the training package's where its Python environment is set up; or one side's alone
     Test {
-        /// Only this package for phones, with what it needs built
-        package: Option<Package>,
+        /// Only the tests of this side
+        side: Option<Side>,
     },
     /// The core's tests on ARM, so that NEON code is run; installs what is missing for it
     Arm {
@@ -74,9 +74,10 @@ enum Task {
     Ci,
 }
 
-/// A package in the language of a phone
+/// A side whose tests are a build of their own.
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Package {
+enum Side {
+    /// The Swift package, on the machine's Swift or on Debian's; installs what is missing for it
     Swift,
 }
 
@@ -85,8 +86,8 @@ type Outcome = Result<(), String>;
 fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Check => check(),
-        Task::Test { package: None } => test(),
-        Task::Test { package: Some(Package::Swift) } => swift::test(),
+        Task::Test { side: None } => test(),
+        Task::Test { side: Some(Side::Swift) } => swift::test(),
         Task::Arm { filter } => arm::arm(filter.as_deref()),
         Task::BenchSmoke => bench(&["--smoke"]),
         Task::Bindings { release } => ["kotlin", "swift"].into_iter().try_for_each(|language| {

@@ -15,6 +15,9 @@ const MAJOR: u32 = 6;
 /// Debian's release that has it; the machine may be another.
 const RELEASE: &str = "trixie";
 
+/// What `swift format` looks at: nothing that is generated.
+const HAND_WRITTEN: [&str; 4] = ["ios/Package.swift", "ios/Sources/Magpie", "ios/Tests", "ios/Sample"];
+
 /// Debian's Swift, and what it forgets to depend on.
 const PACKAGES: &str = "swiftlang,libc6-dev,libstdc++-14-dev";
 
@@ -36,6 +39,8 @@ const PASSED_ON: [&str; 2] = ["MAGPIE_TEST_SECONDS", "MAGPIE_LIBRARY"];
 pub(crate) fn test() -> Outcome {
     readme_program()?;
     golden_embeddings()?;
+    inside("swift", ["format", "lint", "--strict", "--recursive"].iter().chain(&HAND_WRITTEN))?;
+    parse_sample()?;
     let args = ["test", "--package-path", "ios", "--scratch-path", "target/swift/build", "--disable-xctest"];
     inside("swift", args.iter().chain(&["-Xswiftc", "-warnings-as-errors"]))
 }
@@ -122,6 +127,15 @@ fn golden_embeddings() -> Outcome {
     let mut embed = Command::new(root().join("target/debug/magpie"));
     embed.arg("embed").arg("--list").arg(list).arg("--out").arg(made.join("golden.npy"));
     run(embed.current_dir(root()))
+}
+
+/// The sample can be compiled on a Mac only; anywhere, its syntax can be checked.
+fn parse_sample() -> Outcome {
+    let folder = root().join("ios/Sample");
+    let files = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let files = files.filter_map(|file| Some(file.ok()?.path()));
+    let files: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|end| end == "swift")).collect();
+    inside("swiftc", [Path::new("-parse")].into_iter().chain(files.iter().map(PathBuf::as_path)))
 }
 
 /// Runs a program of Swift's at the repository's root.
