@@ -8,8 +8,9 @@ import VisualIntelligence
 struct CatalogQuery: IntentValueQuery {
     func values(for input: SemanticContentDescriptor) async throws -> [ListingEntity] {
         guard let pixels = input.pixelBuffer else { return [] }
+        let frame = try pixels.withUnsafeBuffer { try Frame($0) }
         let engine = try await Answers.shared.engine
-        let listings = try await engine.search(frame: Frame(pixels), options: SearchOptions(count: 10)).listings
+        let listings = try await engine.search(frame: frame).listings
         var found: [ListingEntity] = []
         for listing in listings {
             found.append(ListingEntity(listing, picture: try await engine.thumbnail(of: listing)))
