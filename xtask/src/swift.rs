@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{Outcome, arm, root, run};
+use crate::{Outcome, arm, root, run, xcframework};
 
 /// The oldest compiler that the package is written for.
 const MAJOR: u32 = 6;
@@ -37,6 +37,10 @@ const PASSED_ON: [&str; 2] = ["MAGPIE_TEST_SECONDS", "MAGPIE_LIBRARY"];
 
 /// Builds what the tests need, runs the README's program as the README says, and then the tests.
 pub(crate) fn test() -> Outcome {
+    if cfg!(target_os = "macos") {
+        // What the package is linked with there.
+        xcframework::xcframework(None)?;
+    }
     readme_program()?;
     golden_embeddings()?;
     inside("swift", ["format", "lint", "--strict", "--recursive"].iter().chain(&HAND_WRITTEN))?;

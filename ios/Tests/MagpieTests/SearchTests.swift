@@ -108,6 +108,17 @@ import Testing
         #expect(found == Array(all.prefix(5)))
     }
 
+    @Test func whatIsNotInTheCatalogueFallsBelowTheScoreOfWhatIs() async throws {
+        let shown = try await Demo.engine.search(photo: Demo.query("mug-01")).listings[0].score
+        // A wall in the shadow.
+        let wall = Picture(width: 320, height: 240) { x, y in (90 + Double(x) / 8, 80 + Double(x) / 8, 70) }
+        let other = try await Demo.engine.search(photo: wall.png).listings[0].score
+        #expect(other < shown, "\(other) and \(shown)")
+        let options = SearchOptions(minScore: shown)
+        #expect(try await search(options).map(\.id) == ["mug-01"])
+        #expect(try await Demo.engine.search(photo: wall.png, options: options).listings.isEmpty)
+    }
+
     @Test func aRecallOfOneScoresEverything() async throws {
         let found = try await search(SearchOptions(count: 128, recall: 1))
         #expect(found.count == 128)
