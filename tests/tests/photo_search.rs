@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use magpie_core::build::{Field, ShardBuilder};
-use magpie_core::engine::{self, Engine, SearchOptions};
-use magpie_core::image::{Limits, Region};
+use magpie_core::engine::{self, Cancel, Engine, SearchOptions};
+use magpie_core::image::{Frame, Limits, Pixels, Plane, Region, Rotation};
 use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
 use magpie_core::{CatalogId, Error, PhotoError};
@@ -120,4 +120,65 @@ fn a_shard_of_another_model_is_refused_with_both_ids() {
         Error::ModelMismatch { model, shard } => assert_eq!((model, shard), (default_model().id(), shards::MODEL)),
         error => panic!("{error}"),
     }
+}
+
+#[test]
+fn a_camera_frame_finds_what_its_photo_finds() {
+    for (name, photo) in photos() {
+        let picture = image_of(&photo).to_rgba8();
+        // As a phone held upright gives it: the sensor lies on its side.
+        let stored = image::imageops::rotate270(&picture);
+        let row_stride = 4 * stored.width() as usize;
+        let plane = Plane { bytes: stored.as_raw(), row_stride, pixel_stride: 4 };
+        let (width, height) = stored.dimensions();
+        let frame = Frame { pixels: Pixels::Rgba(plane), width, height, rotation: Rotation::Quarter, mirrored: false };
+        assert_eq!(frame.upright_size(), picture.dimensions());
+        let options = SearchOptions::default();
+        let found = engine().search_frame(&frame, &options).unwrap();
+        assert_eq!(found.listings[0].listing.id, name);
+        assert!(found.stages.decode.is_zero());
+        let [of_frame, of_photo] = [
+            engine().embed_frame(&frame, &options).unwrap(),
+            engine().embed_photo(&pictures::png(picture), &options).unwrap(),
+        ];
+        let cosine = of_frame.embedding.cosine(&of_photo.embedding).unwrap();
+        // A level of difference here and there, and the network is quantised.
+        assert!(cosine > 0.995, "{name}: {cosine}");
+
+        let cut = Frame { pixels: Pixels::Rgba(Plane { bytes: &stored.as_raw()[1..], ..plane }), ..frame };
+        let refused = engine().search_frame(&cut, &options);
+        assert!(matches!(refused, Err(Error::Photo(PhotoError::BadFrame { .. }))), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_cancelled_search_ends_with_an_error_of_its_own() {
+    let (_, photo) = &photos()[0];
+    let cancel = Cancel::new();
+    let mut options = SearchOptions::default();
+    options.cancel = cancel.clone();
+    assert!(engine().search_photo(photo, &options).is_ok());
+    cancel.cancel();
+    assert!(matches!(engine().search_photo(photo, &options), Err(Error::Cancelled)));
+    assert!(matches!(engine().more_like("plain-mug", &options), Err(Error::Cancelled)));
+    assert!(engine().search_photo(photo, &SearchOptions::default()).is_ok());
+}
+
+#[test]
+fn a_benchmark_times_every_stage() {
+    let photos = photos();
+    let bytes: Vec<&[u8]> = photos.iter().map(|(_, photo)| photo.as_slice()).collect();
+    let times = engine().benchmark(&bytes, 20, &SearchOptions::default()).unwrap();
+    let names: Vec<&str> = times.iter().map(|times| times.stage).collect();
+    assert_eq!(names, ["decode", "prepare", "network", "search", "listings", "together"]);
+    assert!(times.iter().all(|times| !times.p50.is_zero() && times.p50 <= times.p90 && times.p90 <= times.p99));
+}
+
+#[test]
+fn words_and_thumbnails_are_there_for_the_asking() {
+    assert_eq!(engine().words("kind", 2).unwrap(), ["crop", "jpeg"]);
+    assert!(matches!(engine().words("colour", 2), Err(Error::Filter(_))));
+    // This catalogue has none.
+    assert_eq!(engine().thumbnail("plain-mug", "front").unwrap(), None);
+    assert!(matches!(engine().thumbnail("teapot", "front"), Err(Error::UnknownListing { .. })));
 }

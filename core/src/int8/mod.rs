@@ -10,6 +10,7 @@
 //! memory. A [`Scratch`] is that memory: one for each run that goes on at a time.
 
 mod graph;
+mod groups;
 mod plan;
 mod simd;
 pub(crate) mod stored;
@@ -83,13 +84,13 @@ impl Network {
     /// # Panics
     /// Where an input has another number of values than was planned, or the scratch is another network's.
     pub(crate) fn run(&self, inputs: &[&[f32]], scratch: &mut Scratch) {
-        self.plan.checked.run(inputs, &mut scratch.0, &mut |_| ());
+        self.plan.checked.run(inputs, &mut scratch.0, None);
     }
 
     /// As [`Network::run`], and calls `after` with the index of each layer of [`Network::layers`] that was done.
     pub(crate) fn run_watched(&self, inputs: &[&[f32]], scratch: &mut Scratch, mut after: impl FnMut(usize)) {
         let layers = &self.plan.layers;
-        self.plan.checked.run(inputs, &mut scratch.0, &mut |step| after(layers[step]));
+        self.plan.checked.run(inputs, &mut scratch.0, Some(&mut |step| after(layers[step])));
     }
 
     /// Output `at` of the last run: planes of f32.

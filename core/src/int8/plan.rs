@@ -1,7 +1,8 @@
 //! From layers and the shapes of the inputs to steps over one memory, planned once.
 
 use super::graph::{Filters, Geometry, Graph, Kind, Layer, MAX_VALUES, Scale, multipliers};
-use super::simd::{Checked, Kernels, Requantise, SLACK, Span, Step, Window, patch_bytes};
+use super::groups::groups;
+use super::simd::{Checked, Group, Kernels, Requantise, SLACK, Span, Step, Window, patch_bytes};
 use super::weights::{Depthwise, Filters as Packing, Matrix};
 
 /// Shape of a value: height, width, channels; and whether it is a vector (height and width 1, and not written).
@@ -171,10 +172,15 @@ pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, t
     }
     let mut memory = Memory::default();
     let mut spans: Vec<Span> = Vec::new();
-    let mut planned = Planned { steps: Vec::new(), layers: Vec::new() };
+    let mut planned = Planned { steps: Vec::new(), layers: Vec::new(), groups: Vec::new() };
+    let mut starts = groups(graph, &shapes, threads).into_iter().peekable();
     for (at, layer) in graph.layers.iter().enumerate() {
         let given = shapes[at].values().unwrap_or(0);
-        memory.free_before(at);
+        // While a group runs, all of its layers do: nothing that one of them needs makes room for another.
+        if let Some(group) = starts.next_if(|group| group.layers.start == at) {
+            memory.free_before(at);
+            planned.groups.push(Group { steps: planned.steps.len()..planned.steps.len(), size: group.size });
+        }
         let span = match layer.kind {
             Kind::Flatten => spans[layer.from[0]],
             Kind::Dequantise | Kind::LinearFloats(_) => memory.take(4 * given, last_use[at]),
@@ -187,6 +193,7 @@ pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, t
         if let Some(step) = step {
             planned.steps.push(step);
             planned.layers.push(at);
+            planned.groups.last_mut().ok_or("internal: a step without a group")?.steps.end += 1;
         }
         if memory.bytes > MAX_BYTES {
             return Err(format!("{TOO_LARGE}: over {} MB at layer '{}'", MAX_BYTES >> 20, layer.name));
@@ -194,7 +201,7 @@ pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, t
     }
     let outputs = graph.outputs.iter().map(|&value| (spans[value], shapes[value])).collect();
     let values = inputs.iter().map(|shape| shape.values().unwrap_or(0)).collect();
-    let checked = Checked::new(kernels, planned.steps, values, memory.bytes, threads);
+    let checked = Checked::new(kernels, planned.steps, planned.groups, values, memory.bytes, threads);
     let checked = checked.ok_or("internal: a step does not fit its memory")?;
     Ok(Plan { checked, outputs, layers: planned.layers })
 }
@@ -211,6 +218,7 @@ fn gives_floats(graph: &Graph, mut value: usize) -> bool {
 struct Planned {
     steps: Vec<Step>,
     layers: Vec<usize>,
+    groups: Vec<Group>,
 }
 
 /// Where a layer's values are.
@@ -318,7 +326,7 @@ fn step(
 }
 
 /// Whether every output pixel is made of the input pixel at the same place.
-fn is_plain(g: &Geometry) -> bool {
+pub(super) fn is_plain(g: &Geometry) -> bool {
     g.kernel == [1, 1] && g.stride == [1, 1] && g.before == [0, 0] && g.after == [0, 0]
 }
 

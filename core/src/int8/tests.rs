@@ -317,6 +317,98 @@ proptest! {
     }
 }
 
+/// Layers of all kinds one after the other, over a picture that threads share by its rows.
+fn chain(n: &mut Numbers, size: [usize; 3]) -> Graph {
+    let scale = Scale { factor: 0.05, zero: 120 };
+    let add = |graph: &mut Graph, kind, from| graph.layers.push(Layer { from, ..layer(kind, scale, [3, 250]) });
+    let mut graph = Graph::default();
+    add(&mut graph, Kind::Quantise(0), vec![]);
+    for _ in 0..12 {
+        let last = graph.layers.len() - 1;
+        let shapes = plan::shapes(&graph, &[Shape { size, vector: false }]).unwrap();
+        let channels = shapes[last].size[2];
+        // An earlier value of the same shape, as of a residual connection.
+        let same: Vec<Value> = (0..=last).filter(|&value| shapes[value] == shapes[last]).collect();
+        let other = same[n.below(same.len())];
+        match n.below(7) {
+            0 | 1 => {
+                let filters = n.filters(channels, 9);
+                let stride = if shapes[last].size[0] > 28 { [1 + n.below(2); 2] } else { [1, 1] };
+                let g = Geometry { kernel: [3, 3], stride, before: [1, 1], after: [1, 1] };
+                add(&mut graph, Kind::Depthwise(filters, g), vec![last]);
+            }
+            2 | 3 => {
+                let outputs = 1 + n.below(70);
+                add(&mut graph, Kind::Convolution(n.filters(outputs, channels), PLAIN), vec![last]);
+            }
+            4 => add(&mut graph, Kind::Add, vec![last, other]),
+            5 => add(&mut graph, Kind::Multiply, vec![other, last]),
+            _ => add(&mut graph, Kind::Table(Box::new(std::array::from_fn(|_| n.next() as u8))), vec![last]),
+        }
+    }
+    let last = graph.layers.len() - 1;
+    add(&mut graph, Kind::Dequantise, vec![last]);
+    graph.outputs = vec![last + 1];
+    graph
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn threads_that_share_rows_give_what_one_gives(seed: u64, h in 14usize..40, w in 1usize..24, channels in 1usize..20) {
+        let n = &mut Numbers(seed);
+        let size = [h, w, channels];
+        let graph = chain(n, size);
+        let values: Vec<f32> = (0..h * w * channels).map(|_| n.below(256) as f32 * 0.05 - 6.0).collect();
+        let run = |isa: Isa, threads: usize, watched: bool| {
+            let network = Network::plan(&graph, &[Shape { size, vector: false }], isa, threads).unwrap();
+            let mut scratch = network.scratch();
+            if watched {
+                network.run_watched(&[&values], &mut scratch, |_| ());
+            } else {
+                network.run(&[&values], &mut scratch);
+            }
+            network.output(0, &scratch).to_vec()
+        };
+        let expected = run(Isa::Scalar, 1, false);
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            for (threads, watched) in [(2, false), (2, true), (3, false)] {
+                prop_assert_eq!(&run(isa, threads, watched), &expected, "{} {} {}", isa, threads, watched);
+            }
+        }
+    }
+}
+
+#[test]
+fn layers_of_the_same_pixels_form_groups_where_threads_share_them() {
+    let n = &mut Numbers(5);
+    let scale = Scale { factor: 0.05, zero: 120 };
+    let around = Geometry { kernel: [3, 3], stride: [1, 1], before: [1, 1], after: [1, 1] };
+    let layers = [
+        (Kind::Quantise(0), vec![]),
+        (Kind::Convolution(n.filters(8, 4), PLAIN), vec![0]),
+        (Kind::Depthwise(n.filters(8, 9), around), vec![1]),
+        (Kind::Convolution(n.filters(8, 8), PLAIN), vec![2]),
+        (Kind::Add, vec![1, 3]),
+        (Kind::Average, vec![4]),
+        (Kind::Multiply, vec![4, 5]),
+        (Kind::Multiply, vec![6, 6]),
+        (Kind::Dequantise, vec![7]),
+    ];
+    let layers = layers.into_iter().map(|(kind, from)| Layer { from, ..layer(kind, scale, [0, 255]) }).collect();
+    let graph = Graph { layers, outputs: vec![8] };
+    let starts = |height: usize, threads: usize| {
+        let shapes = plan::shapes(&graph, &[Shape { size: [height, 5, 4], vector: false }]).unwrap();
+        let groups = groups::groups(&graph, &shapes, threads);
+        groups.into_iter().map(|group| group.layers.start).collect::<Vec<_>>()
+    };
+    assert_eq!(starts(14, 2), [0, 1, 2, 5, 6, 8]);
+    let apart: Vec<usize> = (0..9).collect();
+    assert_eq!(starts(14, 1), apart, "one thread does one layer after the other");
+    assert_eq!(starts(13, 2), apart, "too few rows");
+}
+
 /// The widest layer of a network that a phone runs: sums at both ends of their range.
 #[test]
 fn sums_at_both_ends() {

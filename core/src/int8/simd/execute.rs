@@ -6,7 +6,7 @@ use super::super::graph::Scale;
 use super::super::weights::{Aligned, Depthwise, Matrix};
 use super::depthwise::Convolution;
 use super::matrix::Product;
-use super::share::{share, shares};
+use super::share::{rows_shares, share, shares};
 use super::windows::{gather, largest};
 use super::{Job, Kernels, Requantise, Sink, Window};
 
@@ -87,6 +87,28 @@ impl Step {
         }
     }
 
+    /// Whether it can be cut into rows of a picture of this height and width.
+    fn has_rows(&self, [height, width]: [usize; 2]) -> bool {
+        let pixels = height * width;
+        match self {
+            Step::Depthwise { window, .. } | Step::Dense { window, .. } | Step::Largest { window, .. } => {
+                [window.out_height, window.out_width] == [height, width]
+            }
+            _ => self.is_plain(pixels),
+        }
+    }
+
+    /// Whether each of so many pixels is made of the same pixel of what is read, or of what is the same for all.
+    fn is_plain(&self, pixels: usize) -> bool {
+        let whole = |span: &Span| pixels > 0 && span.length.is_multiple_of(pixels);
+        match self {
+            Step::Product { matrix, x, out, .. } => whole(x) && out.length == pixels * matrix.columns,
+            Step::Add { out, .. } | Step::Table { out, .. } => whole(out),
+            Step::Multiply { a, b, .. } => whole(a) && (b.length == a.length || b.length * pixels == a.length),
+            _ => false,
+        }
+    }
+
     /// Whether the sizes of its spans fit what it does with them.
     fn fits(&self, inputs: &[usize], threads: usize) -> bool {
         let pixels = |w: &Window| w.height * w.width;
@@ -140,6 +162,42 @@ impl Step {
     }
 }
 
+/// Steps that a thread does one after the other for some rows of the picture, while other threads do others.
+///
+/// The first step may read pixels around its own; the others read the same pixels only of what the group writes.
+#[derive(Debug, Clone)]
+pub(in super::super) struct Group {
+    pub(in super::super) steps: Range<usize>,
+    /// Height and width of what they write, where there is more than one step.
+    pub(in super::super) size: [usize; 2],
+}
+
+impl Group {
+    fn pixels(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    /// Whether a thread may be at any step while another is at any other.
+    fn fits(&self, steps: &[Step]) -> bool {
+        let Some(steps) = steps.get(self.steps.clone()) else { return false };
+        if steps.len() < 2 {
+            return true;
+        }
+        steps.iter().enumerate().all(|(at, step)| {
+            let (read, written) = step.spans();
+            let others = steps.iter().enumerate().filter(|(other, _)| *other != at);
+            // What another step writes is the same pixels of what this one reads, or apart from it.
+            let apart = others.flat_map(|(other, step)| step.spans().1.into_iter().map(move |span| (other, span))).all(
+                |(other, span)| {
+                    let same = |x: &Span| *x == span && other < at && step.is_plain(self.pixels());
+                    written.iter().all(|out| !out.overlaps(span)) && read.iter().all(|x| !x.overlaps(span) || same(x))
+                },
+            );
+            apart && step.has_rows(self.size)
+        })
+    }
+}
+
 /// Bytes that the patches of a dense convolution take, for each thread.
 pub(in super::super) fn patch_bytes(quads: usize) -> usize {
     PATCHES * quads * 4 + SLACK
@@ -149,6 +207,7 @@ pub(in super::super) fn patch_bytes(quads: usize) -> usize {
 pub(in super::super) struct Checked {
     kernels: &'static Kernels,
     steps: Vec<Step>,
+    groups: Vec<Group>,
     /// Values of each input.
     inputs: Vec<usize>,
     bytes: usize,
@@ -160,10 +219,20 @@ impl Checked {
     pub(in super::super) fn new(
         kernels: &'static Kernels,
         steps: Vec<Step>,
+        groups: Vec<Group>,
         inputs: Vec<usize>,
         bytes: usize,
         threads: usize,
     ) -> Option<Checked> {
+        // All steps, each in one group, and in order.
+        let ends = groups.iter().scan(0, |end, group| {
+            let follows = group.steps.start == *end;
+            *end = group.steps.end;
+            Some(follows)
+        });
+        let complete = ends.into_iter().all(|follows| follows)
+            && groups.last().map_or(0, |group| group.steps.end) == steps.len()
+            && groups.iter().all(|group| group.fits(&steps));
         let good = steps.iter().all(|step| {
             let (read, written) = step.spans();
             let inside = |span: &Span| span.start.checked_add(span.length + SLACK).is_some_and(|end| end <= bytes);
@@ -171,7 +240,7 @@ impl Checked {
             let both = !matches!(&written[..], [a, b] if a.overlaps(*b));
             read.iter().chain(&written).all(inside) && written.iter().all(apart) && both && step.fits(&inputs, threads)
         });
-        (good && threads > 0).then_some(Checked { kernels, steps, inputs, bytes, threads })
+        (good && complete && threads > 0).then_some(Checked { kernels, steps, groups, inputs, bytes, threads })
     }
 
     /// Bytes of memory that a run needs.
@@ -189,31 +258,62 @@ impl Checked {
         &self.steps
     }
 
-    /// Runs all steps; `after` is called after each one by the calling thread.
+    /// Runs all steps; `after`, where there is one, is called after each by the calling thread.
     ///
     /// # Panics
     /// Where memory or inputs are of other sizes than was said to [`Checked::new`].
-    pub(in super::super) fn run(&self, inputs: &[&[f32]], memory: &mut Aligned, after: &mut dyn FnMut(usize)) {
+    pub(in super::super) fn run(&self, inputs: &[&[f32]], memory: &mut Aligned, after: Option<&mut dyn FnMut(usize)>) {
         let sizes_match =
             inputs.len() == self.inputs.len() && inputs.iter().zip(&self.inputs).all(|(x, n)| x.len() == *n);
         assert!(sizes_match && memory.bytes().len() >= self.bytes, "inputs and memory are of the planned sizes");
         let memory = Memory(memory.bytes_mut().as_mut_ptr());
         if self.threads == 1 {
+            let mut after = after;
             for (at, step) in self.steps.iter().enumerate() {
                 // SAFETY: `new` checked every step against `bytes`, and nobody else works on this memory.
-                unsafe { self.step(step, inputs, memory, ALONE, 0) };
-                after(at);
+                unsafe { self.step(step, inputs, memory, ALONE, 0, None) };
+                if let Some(after) = &mut after {
+                    after(at);
+                }
             }
             return;
         }
+        let Some(after) = after else { return self.run_groups(inputs, memory) };
         let steps: Vec<usize> =
             self.steps.iter().map(|step| shares(step, self.threads).into_iter().product()).collect();
         let work = |at: usize, job: Job, worker: usize| {
             // SAFETY: as above; the shares of one step write to different parts of its spans, each is done once, and a
             // step is begun when all shares of the one before are done.
-            unsafe { self.step(&self.steps[at], inputs, memory, job, worker) };
+            unsafe { self.step(&self.steps[at], inputs, memory, job, worker, None) };
         };
         share(self.threads, &steps, &work, after);
+    }
+
+    fn run_groups(&self, inputs: &[&[f32]], memory: Memory) {
+        let counts = self.groups.iter().map(|group| match &self.steps[group.steps.clone()] {
+            [] => 0,
+            [step] => shares(step, self.threads).into_iter().product(),
+            _ => rows_shares(group.size, self.threads),
+        });
+        let counts: Vec<usize> = counts.collect();
+        let work = |at: usize, job: Job, worker: usize| {
+            let group = &self.groups[at];
+            match &self.steps[group.steps.clone()] {
+                // SAFETY: as in `run`.
+                [step] => unsafe { self.step(step, inputs, memory, job, worker, None) },
+                steps => {
+                    let rows = job.part(group.size[0], 1);
+                    let part =
+                        Part { pixels: rows.start * group.size[1]..rows.end * group.size[1], of: group.pixels() };
+                    for step in steps {
+                        // SAFETY: as in `run`; `Group::fits` saw that shares of the group meet nowhere but in reading
+                        // what was written before it.
+                        unsafe { self.step(step, inputs, memory, job, worker, Some(&part)) };
+                    }
+                }
+            }
+        };
+        share(self.threads, &counts, &work, &mut |_| ());
     }
 
     /// A share of a product as one of its rows and one of its columns.
@@ -224,8 +324,17 @@ impl Checked {
 
     /// # Safety
     /// `memory` is good for `self.bytes`, the step is one of `self.steps`, `job` is one of as many as [`shares`] says (or
-    /// all of it), and each thread has a number of its own.
-    unsafe fn step(&self, step: &Step, inputs: &[&[f32]], memory: Memory, job: Job, worker: usize) {
+    /// all of it), and each thread has a number of its own. With a `part`, the step is one of a group, `job` is one of any
+    /// number, and the part is its rows.
+    unsafe fn step(
+        &self,
+        step: &Step,
+        inputs: &[&[f32]],
+        memory: Memory,
+        job: Job,
+        worker: usize,
+        part: Option<&Part>,
+    ) {
         let k = self.kernels;
         // SAFETY: `Kernels::of` found the instruction set on this CPU; spans lie within the memory, and what is written
         // does not overlap what is read (`Checked::new`).
@@ -243,8 +352,13 @@ impl Checked {
                     let rows = out.length / matrix.columns;
                     let depth = x.length / rows.max(1);
                     // Each share has some rows and some columns.
-                    let (rows_of, job) = self.cut(step, job);
-                    let part = rows_of.part(rows, 12);
+                    let (part, job) = match part {
+                        Some(part) => (part.pixels.clone(), ALONE),
+                        None => {
+                            let (rows_of, job) = self.cut(step, job);
+                            (rows_of.part(rows, 12), job)
+                        }
+                    };
                     let product = Product {
                         matrix,
                         x: memory.at(*x).add(part.start * depth),
@@ -261,8 +375,13 @@ impl Checked {
                 Step::Dense { matrix, window, channels, padding, x, patches, to, out } => {
                     let depth = matrix.quads * 4;
                     let patches = memory.at(*patches).add(worker * (PATCHES * depth + SLACK));
-                    let (rows_of, job) = self.cut(step, job);
-                    let pixels = rows_of.part(window.out_height * window.out_width, 12);
+                    let (pixels, job) = match part {
+                        Some(part) => (part.pixels.clone(), ALONE),
+                        None => {
+                            let (rows_of, job) = self.cut(step, job);
+                            (rows_of.part(window.out_height * window.out_width, 12), job)
+                        }
+                    };
                     for first in pixels.clone().step_by(PATCHES) {
                         let rows = PATCHES.min(pixels.end - first);
                         gather(window, *channels, *padding, memory.at(*x), patches, depth, first..first + rows);
@@ -276,14 +395,16 @@ impl Checked {
                     (kernels.convolve)(&convolution, job);
                 }
                 Step::Add { a, b, from, to, out } => {
-                    let part = job.part(out.length, 64);
-                    let (a, b) = (&memory.readable(*a)[part.clone()], &memory.readable(*b)[part.clone()]);
+                    let part = part.map_or_else(|| job.part(out.length, 64), |part| part.bytes(out.length));
+                    let (a, b) = (memory.read(*a, part.clone()), memory.read(*b, part.clone()));
                     (k.add)(a, b, *from, *to, memory.part(*out, part));
                 }
                 Step::Multiply { a, b, zeros, factor, to, out } => {
-                    let part = job.part(out.length, b.length);
-                    let a = &memory.readable(*a)[part.clone()];
-                    (k.multiply)(a, memory.readable(*b), *zeros, *factor, *to, memory.part(*out, part));
+                    let part = part.map_or_else(|| job.part(out.length, b.length), |part| part.bytes(out.length));
+                    // Two of one size go together; a single pixel is for all.
+                    let b = memory.read(*b, if a.length == b.length { part.clone() } else { 0..b.length });
+                    let a = memory.read(*a, part.clone());
+                    (k.multiply)(a, b, *zeros, *factor, *to, memory.part(*out, part));
                 }
                 Step::Average { x, zero, factor, to, sums, out } => {
                     let sums = memory.writable_as(*sums);
@@ -297,8 +418,8 @@ impl Checked {
                     }
                 }
                 Step::Table { table, x, out } => {
-                    let part = job.part(out.length, 64);
-                    let x = &memory.readable(*x)[part.clone()];
+                    let part = part.map_or_else(|| job.part(out.length, 64), |part| part.bytes(out.length));
+                    let x = memory.read(*x, part.clone());
                     for (out, &x) in memory.part(*out, part).iter_mut().zip(x) {
                         *out = table[usize::from(x)];
                     }
@@ -310,6 +431,21 @@ impl Checked {
 
 /// A thread that does all of it.
 const ALONE: Job = Job { index: 0, of: 1 };
+
+/// Rows of a picture that a thread does.
+struct Part {
+    pixels: Range<usize>,
+    /// Pixels of the whole picture.
+    of: usize,
+}
+
+impl Part {
+    /// The same of a value with so many bytes.
+    fn bytes(&self, length: usize) -> Range<usize> {
+        let pixel = length / self.of;
+        self.pixels.start * pixel..self.pixels.end * pixel
+    }
+}
 
 /// The memory of a run, shared by its threads.
 #[derive(Clone, Copy)]
@@ -334,6 +470,14 @@ impl Memory {
     unsafe fn readable<'a>(self, span: Span) -> &'a [u8] {
         // SAFETY: as the caller promises.
         unsafe { std::slice::from_raw_parts(self.at(span), span.length) }
+    }
+
+    /// # Safety
+    /// See above; nobody writes to this part of it meanwhile.
+    unsafe fn read<'a>(self, span: Span, part: Range<usize>) -> &'a [u8] {
+        debug_assert!(part.end <= span.length);
+        // SAFETY: as the caller promises.
+        unsafe { std::slice::from_raw_parts(self.at(span).add(part.start), part.len()) }
     }
 
     /// # Safety

@@ -26,7 +26,7 @@ use std::ops::Range;
 use super::graph::Scale;
 use crate::cpu::Isa;
 use depthwise::Convolution;
-pub(super) use execute::{Checked, SLACK, Span, Step, patch_bytes};
+pub(super) use execute::{Checked, Group, SLACK, Span, Step, patch_bytes};
 use lanes::Lanes;
 pub(super) use lanes::{Requantise, column};
 use matrix::Product;

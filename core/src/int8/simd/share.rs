@@ -53,6 +53,12 @@ pub(super) fn shares(step: &Step, threads: usize) -> [usize; 2] {
     }
 }
 
+/// Into how many shares rows of a picture are cut: as above, but each of them large enough that the tiles of a matrix
+/// product fit it well.
+pub(super) fn rows_shares([height, width]: [usize; 2], threads: usize) -> usize {
+    (height * width / ROWS).clamp(threads, 4 * threads).min(height)
+}
+
 /// The shares of one step, in a cache line of their own.
 #[derive(Default)]
 #[repr(align(64))]
@@ -87,8 +93,12 @@ pub(super) fn share(
 ) {
     let progress: Vec<Progress> = steps.iter().map(|_| Progress::default()).collect();
     let taken: Vec<Taken> = (0..steps.len() * threads).map(|_| Taken::default()).collect();
+    // What comes behind the last step that is shared is the caller's alone: the other threads end meanwhile, which takes
+    // as long as a step or two.
+    let shared = steps.iter().rposition(|&of| of > 1).map_or(0, |last| last + 1);
     let run = |worker: usize, after: &mut dyn FnMut(usize)| {
-        for (at, (progress, &of)) in progress.iter().zip(steps).enumerate() {
+        let mine = if worker == 0 { steps.len() } else { shared };
+        for (at, (progress, &of)) in progress.iter().zip(&steps[..mine]).enumerate() {
             for owner in (worker..threads).chain(0..worker) {
                 let own = Job { index: owner, of: threads }.part(of, 1);
                 let next = || own.start + taken[at * threads + owner].0.fetch_add(1, Ordering::Relaxed);
@@ -97,12 +107,14 @@ pub(super) fn share(
                     work(at, Job { index, of }, worker);
                 }
             }
-            wait(|| progress.done.load(Ordering::Acquire) >= of);
+            if worker == 0 || at + 1 < mine {
+                wait(|| progress.done.load(Ordering::Acquire) >= of);
+            }
             after(at);
         }
     };
     std::thread::scope(|scope| {
-        for worker in 1..threads {
+        for worker in if shared == 0 { 1..1 } else { 1..threads } {
             let run = &run;
             scope.spawn(move || run(worker, &mut |_| ()));
         }
