@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::{cargo, root, run};
+use crate::{cargo, root, run, swift};
 
 /// The compiled library and what was generated.
 pub(crate) struct Bindings {
@@ -35,5 +35,8 @@ pub(crate) fn bindings(language: &str, release: bool) -> Result<Bindings, String
     // Without it the generator asks cargo about every crate; the file says all that it needs.
     generate.arg("--config").arg(root().join("bindings/bindgen.toml")).arg(library.join(name));
     run(generate.current_dir(root()))?;
+    if language == "swift" {
+        swift::put_generated(&into)?;
+    }
     Ok(Bindings { library, sources: into })
 }

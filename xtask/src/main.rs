@@ -5,6 +5,8 @@ mod bindings;
 mod kotlin;
 mod peers;
 mod size;
+mod swift;
+mod xcframework;
 
 use std::env;
 use std::ffi::OsStr;
@@ -43,6 +45,18 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Run Swift: the machine's own, or else Debian's in a tree under target/swift that is made once
+    Swift {
+        /// What to run: build, test, run
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        args: Vec<String>,
+    },
+    /// On a Mac: build the library for Apple's systems as ios/MagpieFFI.xcframework, and the package as it is published
+    Xcframework {
+        /// Where the archive will be published: the package is then made to take it from there
+        #[arg(long)]
+        url: Option<String>,
+    },
     /// Build the library that apps ship for ARM, and write its size and largest parts to bindings/SIZE.md
     Size {
         /// Only `lean` or `full`, and only print
@@ -66,6 +80,8 @@ enum Task {
 enum Side {
     /// The Kotlin package, on a JVM; installs Maven and Java where they are missing
     Kotlin,
+    /// The Swift package, on the machine's Swift or on Debian's; installs what is missing for it
+    Swift,
 }
 
 type Outcome = Result<(), String>;
@@ -75,6 +91,7 @@ fn main() -> ExitCode {
         Task::Check => check(),
         Task::Test { side: None } => test(),
         Task::Test { side: Some(Side::Kotlin) } => kotlin::test(),
+        Task::Test { side: Some(Side::Swift) } => swift::test(),
         Task::Arm { filter } => arm::arm(filter.as_deref()),
         Task::BenchSmoke => bench(&["--smoke"]),
         Task::Bindings { release } => ["kotlin", "swift"].into_iter().try_for_each(|language| {
@@ -82,6 +99,8 @@ fn main() -> ExitCode {
             println!("{language}: {} for {}", made.sources.display(), made.library.display());
             Ok(())
         }),
+        Task::Swift { args } => swift::swift(&args),
+        Task::Xcframework { url } => xcframework::xcframework(url.as_deref()),
         Task::Size { flavour } => size::size(flavour.as_deref()),
         Task::Bench => bench(&[]),
         Task::Peers(bench) => peers::peers(bench),

@@ -15,7 +15,10 @@ class ReadmeTest {
         }
         val java = File(System.getProperty("java.home")).resolve("bin/java").path
         val options = listOf("-Djna.library.path=$libraries", "-classpath", System.getProperty("java.class.path"))
-        val process = ProcessBuilder(listOf(java) + options + "MainKt" + arguments).redirectErrorStream(true).start()
+        val builder = ProcessBuilder(listOf(java) + options + "MainKt" + arguments).redirectErrorStream(true)
+        // Cargo sets it for what it runs, and the library would be found by it.
+        builder.environment().remove("LD_LIBRARY_PATH")
+        val process = builder.start()
         val printed = process.inputStream.bufferedReader().readText().trim().lines()
         return process.waitFor() to printed
     }

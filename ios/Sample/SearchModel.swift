@@ -1,0 +1,92 @@
+import Foundation
+import Magpie
+import Observation
+
+/// The engine with the demo catalogue, and what is on the screen.
+@MainActor @Observable
+final class SearchModel {
+    private(set) var engine: Engine?
+    private(set) var categories: [String] = []
+    private(set) var listings: [Listing] = []
+    /// What the shopper can do about it, in a sentence.
+    private(set) var hint = "Opening the catalogue"
+    /// The chip that is chosen.
+    var category: String? {
+        didSet { restart() }
+    }
+    /// The crop box, as shares of the upright frame.
+    var box = CGRect(x: 0.2, y: 0.2, width: 0.6, height: 0.6) {
+        didSet { restart() }
+    }
+
+    private let camera: Camera
+    private var search: Task<Void, Never>?
+
+    init(camera: Camera = Camera()) {
+        self.camera = camera
+    }
+
+    var session: Camera { camera }
+
+    /// Opens what travels in the app: no network is needed.
+    func open() async {
+        guard engine == nil else { return }
+        do {
+            let engine = try await Engine.bundled()
+            categories = try await engine.words(of: "category")
+            self.engine = engine
+            hint = "Point the camera at a thing"
+            try await camera.start()
+            restart()
+        } catch {
+            hint = error.localizedDescription
+        }
+    }
+
+    /// A picture of the catalogue, for the benchmark.
+    func samplePhoto() async -> Data? {
+        guard let engine else { return nil }
+        return try? await engine.thumbnail(ofListing: "mug-01", photo: "mug-01-1.jpg")
+    }
+
+    /// Searches anew: the chip or the box has changed.
+    private func restart() {
+        search?.cancel()
+        guard let engine else { return }
+        let (box, filter) = (box, category.map { Filter.Column("category") == $0 })
+        search = Task {
+            do {
+                let updates = engine.live(camera.frames()) { frame in
+                    SearchOptions(filter: filter, crop: Crop(box, of: frame))
+                }
+                for try await update in updates { show(update) }
+            } catch MagpieError.cancelled {
+                // Another search has taken its place.
+            } catch {
+                hint = error.localizedDescription
+            }
+        }
+    }
+
+    private func show(_ update: LiveUpdate) {
+        switch update {
+        case .found(let results):
+            listings = results.listings
+            hint = listings.isEmpty ? "Nothing like it in the catalogue" : "\(listings.count) listings"
+        case .skipped(.dark): hint = "Too dark"
+        case .skipped(.moving): hint = "Hold the phone still"
+        case .skipped(.blurred): hint = "Move a little further away"
+        case .skipped: break
+        }
+    }
+}
+
+extension Engine {
+    /// The demo catalogue and the model that travel in the app.
+    static func bundled() async throws -> Engine {
+        guard let model = Bundle.main.url(forResource: "default", withExtension: nil),
+            let catalog = Bundle.main.url(forResource: "demo", withExtension: "magpie")
+        else { throw CocoaError(.fileNoSuchFile) }
+        return try await Engine.open(model: model, catalog: catalog)
+    }
+}

@@ -1,0 +1,97 @@
+internal import MagpieGenerated
+
+/// What an ``Engine`` was opened with.
+public struct EngineInfo: Sendable, Hashable {
+    /// Version of this library.
+    public let version: String
+    /// Name of the model.
+    public let model: String
+    /// Identifies network and preprocessing: 64 hexadecimal digits.
+    public let modelID: String
+    /// Width of the network's input in pixels.
+    public let inputWidth: Int
+    /// Height of the network's input in pixels.
+    public let inputHeight: Int
+    /// The instruction set that the network runs on.
+    public let instructions: String
+    /// Name of the catalogue.
+    public let catalog: String
+    /// Listings in it.
+    public let listings: Int
+    /// Photos of them.
+    public let photos: Int
+    /// Names of a listing's fields.
+    public let fields: [String]
+    /// Whether it has thumbnails.
+    public let hasThumbnails: Bool
+    /// What a filter can name.
+    public let columns: [Column]
+    /// How long opening took.
+    public let openTime: Duration
+
+    /// A column that filters can name.
+    public struct Column: Sendable, Hashable {
+        /// Its name.
+        public let name: String
+        /// Whether it holds numbers, which can be compared, rather than words.
+        public let isNumber: Bool
+    }
+}
+
+/// What ``Engine/benchmark(photo:runs:options:)`` measured.
+public struct Benchmark: Sendable, Hashable {
+    /// Searches that were measured.
+    public let runs: Int
+    /// Percentiles of each stage, and of all together.
+    public let stages: [Stage]
+    /// How long opening the engine took.
+    public let openTime: Duration
+    /// Physical memory of the process after the searches, in bytes, where the system tells.
+    public let residentBytes: UInt64?
+    /// The instruction set that the network runs on.
+    public let instructions: String
+    /// Photos in the catalogue.
+    public let photos: Int
+    /// All of this as one line of JSON.
+    public let json: String
+
+    /// Percentiles of one stage.
+    public struct Stage: Sendable, Hashable {
+        /// `decode`, `prepare`, `network`, `search`, `listings`, or `together`.
+        public let name: String
+        /// Median.
+        public let p50: Duration
+        /// Nine in ten took no longer.
+        public let p90: Duration
+        /// 99 in a hundred took no longer.
+        public let p99: Duration
+    }
+}
+
+extension EngineInfo {
+    init(_ info: MagpieGenerated.EngineInfo) {
+        self.init(
+            version: info.version, model: info.model, modelID: info.modelId, inputWidth: Int(info.inputWidth),
+            inputHeight: Int(info.inputHeight), instructions: info.instructions, catalog: info.catalog,
+            listings: Int(info.listings), photos: Int(info.photos), fields: info.fields,
+            hasThumbnails: info.hasThumbnails,
+            columns: info.columns.map { Column(name: $0.name, isNumber: $0.isNumber) },
+            openTime: .milliseconds(info.openMs)
+        )
+    }
+}
+
+extension Benchmark {
+    init(_ benchmark: MagpieGenerated.Benchmark) {
+        self.init(
+            runs: Int(benchmark.runs),
+            stages: benchmark.stages.map {
+                Stage(
+                    name: $0.stage, p50: .milliseconds($0.p50Ms), p90: .milliseconds($0.p90Ms),
+                    p99: .milliseconds($0.p99Ms))
+            },
+            openTime: .milliseconds(benchmark.openMs), residentBytes: benchmark.residentBytes,
+            instructions: benchmark.instructions, photos: Int(benchmark.photos), json: benchmark.json
+        )
+    }
+}

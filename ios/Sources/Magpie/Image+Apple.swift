@@ -1,0 +1,59 @@
+// Pictures that the system decoded, HEIC among them. Not compiled on Linux.
+
+#if canImport(CoreGraphics)
+import CoreGraphics
+import Foundation
+
+extension Frame {
+    /// A frame of a picture, drawn in sRGB on white: four bytes a pixel are taken for it.
+    ///
+    /// For JPEG, PNG and WebP, ``Engine/search(photo:options:)`` is quicker and takes less memory.
+    ///
+    /// - Throws: ``MagpieError/photo(reason:)`` where the picture cannot be drawn.
+    public init(_ image: CGImage) throws(MagpieError) {
+        let (width, height) = (image.width, image.height)
+        // The largest frame; the product below cannot overflow then.
+        guard (1...16_384).contains(width), (1...16_384).contains(height) else {
+            throw .photo(reason: "a picture of \(width) x \(height) pixels")
+        }
+        var bytes = Data(count: 4 * width * height)
+        let isDrawn = bytes.withUnsafeMutableBytes { bytes -> Bool in
+            let context = CGContext(
+                data: bytes.baseAddress, width: width, height: height, bitsPerComponent: 8, bytesPerRow: 4 * width,
+                space: CGColorSpace(name: CGColorSpace.sRGB) ?? CGColorSpaceCreateDeviceRGB(),
+                bitmapInfo: CGImageAlphaInfo.noneSkipLast.rawValue)
+            guard let context else { return false }
+            let all = CGRect(x: 0, y: 0, width: width, height: height)
+            context.setFillColor(gray: 1, alpha: 1)
+            context.fill(all)
+            context.draw(image, in: all)
+            return true
+        }
+        guard isDrawn else { throw .photo(reason: "the picture cannot be drawn") }
+        self.init(.rgba(Plane(bytes: bytes, rowStride: 4 * width)), width: width, height: height)
+    }
+}
+#endif
+
+#if canImport(UIKit)
+import UIKit
+
+extension Frame {
+    /// A frame of a picture, upright as it is shown; else as for a `CGImage`.
+    public init(_ image: UIImage) throws(MagpieError) {
+        guard let picture = image.cgImage else { throw .photo(reason: "the picture has no bitmap") }
+        try self.init(picture)
+        switch image.imageOrientation {
+        case .up: orient(.up)
+        case .upMirrored: orient(.upMirrored)
+        case .down: orient(.down)
+        case .downMirrored: orient(.downMirrored)
+        case .left: orient(.left)
+        case .leftMirrored: orient(.leftMirrored)
+        case .right: orient(.right)
+        case .rightMirrored: orient(.rightMirrored)
+        @unknown default: break
+        }
+    }
+}
+#endif

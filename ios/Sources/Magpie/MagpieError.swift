@@ -1,0 +1,74 @@
+import Foundation
+internal import MagpieGenerated
+
+/// Why a call failed, by what the app can do about it.
+///
+/// The reasons are English and meant for logs and developers, not for shoppers. They may quote what a shopper typed.
+///
+/// ```swift
+/// do {
+///     results = try await engine.search(photo: photo)
+/// } catch .photo {
+///     hint = "Try another photo"
+/// } catch .cancelled {
+///     return
+/// } catch {
+///     report(error)
+/// }
+/// ```
+public enum MagpieError: Error, Sendable, Hashable {
+    /// The photo or frame cannot be used, or the crop does not lie in it: take another.
+    case photo(reason: String)
+    /// The catalogue cannot be used: download it again, or update the app.
+    case catalog(reason: String)
+    /// The model pack cannot be used, or is another than the catalogue was built with: install it again.
+    case model(reason: String)
+    /// The request cannot be answered as it is: a filter that is not understood, a listing that is not there.
+    case request(reason: String)
+    /// A file could not be read.
+    case file(reason: String)
+    /// The task was cancelled.
+    case cancelled
+    /// The engine was closed before the call.
+    case closed
+    /// A defect of the library: report it.
+    case `internal`(reason: String)
+}
+
+extension MagpieError: LocalizedError {
+    /// What went wrong, in English.
+    public var errorDescription: String? {
+        switch self {
+        case .photo(let reason): "photo: \(reason)"
+        case .catalog(let reason): "catalogue: \(reason)"
+        case .model(let reason): "model: \(reason)"
+        case .request(let reason): "request: \(reason)"
+        case .file(let reason): "file: \(reason)"
+        case .cancelled: "cancelled"
+        case .closed: "the engine is closed"
+        case .internal(let reason): "internal: \(reason)"
+        }
+    }
+}
+
+extension MagpieError {
+    /// What a generated call threw.
+    init(_ error: any Error) {
+        switch error {
+        case let error as MagpieError: self = error
+        case let error as MagpieGenerated.MagpieError:
+            self =
+                switch error {
+                case .Photo(let reason): .photo(reason: reason)
+                case .Catalog(let reason): .catalog(reason: reason)
+                case .Model(let reason): .model(reason: reason)
+                case .Request(let reason): .request(reason: reason)
+                case .File(let reason): .file(reason: reason)
+                case .Cancelled: .cancelled
+                case .Internal(let reason): .internal(reason: reason)
+                }
+        // The crossing itself failed.
+        default: self = .internal(reason: String(describing: error))
+        }
+    }
+}

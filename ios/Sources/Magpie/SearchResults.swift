@@ -1,0 +1,113 @@
+import Foundation
+internal import MagpieGenerated
+
+/// What a search found.
+public struct SearchResults: Sendable, Hashable {
+    /// Best first; ties in the order of listing ids.
+    public let listings: [Listing]
+    /// What the network says of the photo, e.g. that its colour is green.
+    public let attributes: [Attribute]
+    /// How long each stage took.
+    public let times: StageTimes
+}
+
+/// A listing that was found.
+///
+/// ```swift
+/// let title = listing["title"] ?? listing.id
+/// ```
+public struct Listing: Sendable, Hashable, Identifiable {
+    /// The catalogue's id of the listing.
+    public let id: String
+    /// Cosine between the query and the photo that was found, -1 to 1.
+    public let score: Float
+    /// Name of the photo that was found.
+    public let photo: String
+    /// Names of all its photos.
+    public let photos: [String]
+    /// Its fields in the catalogue's order; the value is empty where it has none.
+    public let fields: [Field]
+
+    /// A field of a listing.
+    public struct Field: Sendable, Hashable {
+        /// Its name, e.g. `title`.
+        public let name: String
+        /// Its value.
+        public let value: String
+    }
+
+    /// The value of a field; nil where the listing has none.
+    public subscript(field: String) -> String? {
+        fields.first { $0.name == field }.flatMap { $0.value.isEmpty ? nil : $0.value }
+    }
+}
+
+/// What the network says of a photo, e.g. that its colour is green.
+public struct Attribute: Sendable, Hashable {
+    /// Which attribute, e.g. `colour`.
+    public let name: String
+    /// The most probable label, e.g. `green`.
+    public let label: String
+    /// Its probability, 0 to 1.
+    public let probability: Float
+}
+
+/// Wall-clock time of each stage of a search.
+public struct StageTimes: Sendable, Hashable {
+    /// Bytes to pixels; none for a frame.
+    public let decode: Duration
+    /// Crop, resize, turn.
+    public let prepare: Duration
+    /// The network.
+    public let network: Duration
+    /// Nearest listings.
+    public let search: Duration
+    /// Texts of the listings found.
+    public let listings: Duration
+
+    /// All stages together.
+    public var total: Duration { decode + prepare + network + search + listings }
+}
+
+/// A photo as a point on the unit sphere. Searches do not need it; it is for comparisons and tests.
+public struct Embedding: Sendable, Hashable {
+    /// The coordinates.
+    public let values: [Float]
+    /// The model that made it; embeddings of different models cannot be compared.
+    public let modelID: String
+}
+
+extension SearchResults {
+    init(_ results: MagpieGenerated.SearchResults) {
+        self.init(
+            listings: results.listings.map(Listing.init),
+            attributes: results.attributes.map {
+                Attribute(name: $0.name, label: $0.label, probability: $0.probability)
+            },
+            times: StageTimes(results.times)
+        )
+    }
+}
+
+extension Listing {
+    init(_ listing: MagpieGenerated.Listing) {
+        let fields = listing.fields.map { Field(name: $0.name, value: $0.value) }
+        self.init(id: listing.id, score: listing.score, photo: listing.photo, photos: listing.photos, fields: fields)
+    }
+}
+
+extension StageTimes {
+    init(_ times: MagpieGenerated.StageTimes) {
+        self.init(
+            decode: .milliseconds(times.decodeMs), prepare: .milliseconds(times.prepareMs),
+            network: .milliseconds(times.networkMs), search: .milliseconds(times.searchMs),
+            listings: .milliseconds(times.listingsMs)
+        )
+    }
+}
+
+extension Embedding {
+    init(_ embedding: MagpieGenerated.Embedding) {
+        self.init(values: embedding.values, modelID: embedding.modelId)
+    }
+}

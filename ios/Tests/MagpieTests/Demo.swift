@@ -1,0 +1,91 @@
+import Foundation
+import Magpie
+
+/// The demo catalogue with thumbnails, the shipped model and the shoppers' photos: what all tests run on.
+/// `cargo xtask test swift` makes what is under `target`.
+enum Demo {
+    static let repository = URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+    static let made = repository.appendingPathComponent("target/swift")
+    static let catalog = made.appendingPathComponent("demo.magpie")
+    static let model = repository.appendingPathComponent("models/packs/default")
+
+    private static let opened = Task { try await open() }
+
+    /// The engine that tests share.
+    static var engine: Engine {
+        get async throws { try await opened.value }
+    }
+
+    static func open(_ options: OpenOptions = OpenOptions()) async throws -> Engine {
+        try await Engine.open(model: model, catalog: catalog, options: options)
+    }
+
+    /// A shopper's photo of a listing of the demo catalogue.
+    static func query(_ name: String) throws -> Data {
+        try Data(contentsOf: repository.appendingPathComponent("cli/demo/queries/\(name).jpg"))
+    }
+
+    /// A photo of the catalogue itself.
+    static func photo(_ name: String) throws -> Data {
+        try Data(contentsOf: repository.appendingPathComponent("cli/demo/photos/\(name).jpg"))
+    }
+
+    /// Names of the shoppers' photos, which are the ids of the listings that they show.
+    static func queries() throws -> [String] {
+        let file = repository.appendingPathComponent("cli/demo/queries.csv")
+        let table = try String(contentsOf: file, encoding: .utf8)
+        let rows = table.split(whereSeparator: \.isNewline).dropFirst()
+        return rows.compactMap { $0.split(separator: ",").last.map(String.init) }
+    }
+
+    /// A folder of its own for a test that writes files.
+    static func folder() throws -> URL {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("magpie-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        return folder
+    }
+}
+
+/// What a call throws; nil where it does not.
+func failure<Value>(of call: () async throws -> Value) async -> MagpieError? {
+    do {
+        _ = try await call()
+        return nil
+    } catch {
+        return error as? MagpieError
+    }
+}
+
+/// Says a figure beside the tests' lines, which are not on standard output either.
+func report(_ line: String) {
+    FileHandle.standardError.write(Data((line + "\n").utf8))
+}
+
+extension MagpieError {
+    enum Kind { case photo, catalog, model, request, file, cancelled, closed, `internal` }
+
+    var kind: Kind {
+        switch self {
+        case .photo: .photo
+        case .catalog: .catalog
+        case .model: .model
+        case .request: .request
+        case .file: .file
+        case .cancelled: .cancelled
+        case .closed: .closed
+        case .internal: .internal
+        }
+    }
+
+    /// What is said beside the kind.
+    var reason: String {
+        switch self {
+        case .photo(let reason), .catalog(let reason), .model(let reason), .request(let reason), .file(let reason),
+            .internal(let reason):
+            reason
+        case .cancelled, .closed: ""
+        }
+    }
+}

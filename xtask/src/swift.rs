@@ -1,0 +1,239 @@
+//! The Swift package: a Swift to build it with, what it is linked with, its tests and the README's program.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Outcome, arm, root, run, xcframework};
+
+/// The oldest compiler that the package is written for.
+const MAJOR: u32 = 6;
+
+/// Debian's release that has it; the machine may be another.
+const RELEASE: &str = "trixie";
+
+/// What `swift format` looks at: nothing that is generated.
+const HAND_WRITTEN: [&str; 4] = ["ios/Package.swift", "ios/Sources/Magpie", "ios/Tests", "ios/Sample"];
+
+/// Debian's Swift, and what it forgets to depend on.
+const PACKAGES: &str = "swiftlang,libc6-dev,libstdc++-14-dev";
+
+/// Enters the tree `$1` with the folder `$2` at the same path, and runs the rest there. What it mounts goes with it.
+const ENTER: &str = r#"
+tree=$1 folder=$2
+shift 2
+mkdir -p "$tree$folder"
+mount --rbind "$folder" "$tree$folder"
+mount --rbind /dev "$tree/dev"
+mount -t proc proc "$tree/proc"
+exec chroot "$tree" sh -c 'cd "$0" && exec "$@"' "$folder" "$@"
+"#;
+
+/// What tests may be told from outside.
+const PASSED_ON: [&str; 2] = ["MAGPIE_TEST_SECONDS", "MAGPIE_LIBRARY"];
+
+/// Builds what the tests need, runs the README's program as the README says, and then the tests.
+pub(crate) fn test() -> Outcome {
+    if cfg!(target_os = "macos") {
+        // What the package is linked with there.
+        xcframework::xcframework(None)?;
+    }
+    readme_program()?;
+    golden_embeddings()?;
+    inside("swift", ["format", "lint", "--strict", "--recursive"].iter().chain(&HAND_WRITTEN))?;
+    parse_sample()?;
+    let args = ["test", "--package-path", "ios", "--scratch-path", "target/swift/build", "--disable-xctest"];
+    inside("swift", args.iter().chain(&["-Xswiftc", "-warnings-as-errors"]))
+}
+
+/// Runs `swift` at the repository's root: the machine's, or else Debian's in a tree under `target/swift`.
+pub(crate) fn swift(args: &[String]) -> Outcome {
+    inside("swift", args)
+}
+
+/// Puts the generated sources where the Swift package takes them from.
+pub(crate) fn put_generated(sources: &Path) -> Outcome {
+    let into = root().join("ios/Sources");
+    let files = [
+        ("MagpieGenerated.swift", "MagpieGenerated/MagpieGenerated.swift"),
+        ("MagpieFFI.h", "MagpieFFI/MagpieFFI.h"),
+        // SwiftPM looks for this name only.
+        ("MagpieFFI.modulemap", "MagpieFFI/module.modulemap"),
+    ];
+    for (from, to) in files {
+        let (from, to) = (sources.join(from), into.join(to));
+        let failed = |e: io::Error| format!("{}: {e}", to.display());
+        let text = fs::read(&from).map_err(|e| format!("{}: {e}", from.display()))?;
+        // What did not change is not built again.
+        if fs::read(&to).is_ok_and(|old| old == text) {
+            continue;
+        }
+        to.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+        fs::write(&to, text).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Takes manifest, program and commands out of the package's README, and does as it says.
+fn readme_program() -> Outcome {
+    let path = root().join("ios/README.md");
+    let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let block = |start: &str| block(&text, start).ok_or(format!("{}: no block starts with {start}", path.display()));
+    let package = root().join("target/swift/search");
+    let sources = package.join("Sources/search");
+    let failed = |e: io::Error| format!("{}: {e}", package.display());
+    fs::create_dir_all(&sources).map_err(failed)?;
+    fs::write(package.join("Package.swift"), block("// swift-tools-version")?).map_err(failed)?;
+    fs::write(sources.join("main.swift"), block("import Foundation")?).map_err(failed)?;
+    let mut printed = Vec::new();
+    for line in block("cargo xtask bindings")?.lines() {
+        println!("+ {line}");
+        let output = Command::new("sh").args(["-ec", line]).current_dir(root()).stderr(Stdio::inherit()).output();
+        let output = output.map_err(|e| format!("{line}: {e}"))?;
+        if !output.status.success() {
+            return Err(format!("{line}: {}", output.status));
+        }
+        printed = output.stdout;
+    }
+    // The last command runs the program, which prints scores and listings.
+    let printed = String::from_utf8_lossy(&printed);
+    print!("{printed}");
+    let first = printed.lines().find(|line| line.starts_with(|first: char| first.is_ascii_digit()));
+    match first {
+        Some(line) if line.contains("mug-01") => Ok(()),
+        found => Err(format!("the README's program found {found:?} first, not mug-01")),
+    }
+}
+
+/// The fenced block of a Markdown text whose first line starts so.
+fn block<'a>(text: &'a str, start: &str) -> Option<&'a str> {
+    let blocks = text.split("```").skip(1).step_by(2);
+    blocks.filter_map(|block| block.split_once('\n')).find(|(_, body)| body.starts_with(start)).map(|(_, body)| body)
+}
+
+/// The embeddings that the command line makes of the golden photos: what Swift's are compared with.
+fn golden_embeddings() -> Outcome {
+    let golden = "models/packs/default/golden";
+    let failed = |e: io::Error| format!("{golden}: {e}");
+    let mut photos = Vec::new();
+    for folder in fs::read_dir(root().join(golden)).map_err(failed)? {
+        let folder = folder.map_err(failed)?.path();
+        photos.extend(["photo.jpg", "photo.png"].map(|name| folder.join(name)).into_iter().filter(|p| p.exists()));
+    }
+    photos.sort();
+    let lines = photos.iter().filter_map(|photo| Some(format!("{}\n", photo.strip_prefix(root()).ok()?.display())));
+    let made = root().join("target/swift");
+    let list = made.join("golden.txt");
+    fs::write(&list, lines.collect::<String>()).map_err(|e| format!("{}: {e}", list.display()))?;
+    let mut embed = Command::new(root().join("target/debug/magpie"));
+    embed.arg("embed").arg("--list").arg(list).arg("--out").arg(made.join("golden.npy"));
+    run(embed.current_dir(root()))
+}
+
+/// The sample can be compiled on a Mac only; anywhere, its syntax can be checked.
+fn parse_sample() -> Outcome {
+    let folder = root().join("ios/Sample");
+    let files = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let files = files.filter_map(|file| Some(file.ok()?.path()));
+    let files: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|end| end == "swift")).collect();
+    inside("swiftc", [Path::new("-parse")].into_iter().chain(files.iter().map(PathBuf::as_path)))
+}
+
+/// Runs a program of Swift's at the repository's root.
+fn inside(program: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Outcome {
+    let mut command = command(program)?;
+    // Not all of the command: how the tree is entered hides what is run there.
+    print!("+ {program}");
+    for arg in args {
+        print!(" {}", arg.as_ref().display());
+        command.arg(arg);
+    }
+    println!();
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{program}: {status}")),
+        Err(e) => Err(format!("{program}: {e}")),
+    }
+}
+
+/// A command that runs a program of Swift's at the repository's root.
+fn command(program: &str) -> Result<Command, String> {
+    if has_swift() {
+        let mut own = Command::new(program);
+        own.current_dir(root());
+        return Ok(own);
+    }
+    let tree = tree()?;
+    let mut inside = Command::new("unshare");
+    inside
+        .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", ENTER, "sh"])
+        .arg(tree)
+        .args([root().as_os_str(), program.as_ref()]);
+    // The machine's settings are not the tree's.
+    inside.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root").env("LANG", "C.UTF-8");
+    inside.envs(PASSED_ON.iter().filter_map(|name| Some((name, env::var_os(name)?))));
+    Ok(inside)
+}
+
+/// Whether the machine's own Swift is new enough.
+fn has_swift() -> bool {
+    let printed = Command::new("swift").arg("--version").output();
+    printed.is_ok_and(|output| {
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.split_once("Swift version ").and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
+        version.is_some_and(|major: u32| major >= MAJOR)
+    })
+}
+
+/// The tree with Debian's Swift, made where there is none: about 2.5 GB, two minutes.
+fn tree() -> Result<PathBuf, String> {
+    let folder = root().join("target/swift");
+    let tree = folder.join("tree");
+    if tree.exists() {
+        return Ok(tree);
+    }
+    println!("there is no Swift {MAJOR}: making a tree of Debian {RELEASE} with it in {}", tree.display());
+    let hint = |e: String| format!("{e}; or install Swift {MAJOR} from swift.org so that `swift` is found");
+    arm::install(&["mmdebstrap"]).map_err(hint)?;
+    let failed = |e: io::Error| format!("{}: {e}", folder.display());
+    // Becomes the tree when it is complete.
+    let unfinished = folder.join("unfinished");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(failed)?;
+    }
+    fs::create_dir_all(&folder).map_err(failed)?;
+    let include = format!("--include={PACKAGES}");
+    let mut make = Command::new("mmdebstrap");
+    make.args(["--variant=apt", "--quiet", &include, RELEASE]).arg(&unfinished).arg(mirror().map_err(hint)?);
+    run(&mut make).map_err(hint)?;
+    fs::rename(&unfinished, &tree).map_err(failed)?;
+    Ok(tree)
+}
+
+/// Where this machine has its Debian packages from: every release is there.
+fn mirror() -> Result<String, String> {
+    let mut targets = Command::new("apt-get");
+    targets.args(["indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]);
+    let output = targets.output().map_err(|e| format!("{targets:?}: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // Updates of security have another label, and an archive of their own.
+    let found = text.lines().find_map(|line| line.strip_prefix("Debian "));
+    found.map(str::to_owned).ok_or_else(|| "apt knows no archive of Debian's".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_a_program_of_ten_lines() {
+        let text = fs::read_to_string(root().join("ios/README.md")).expect("a README");
+        let program = block(&text, "import Foundation").expect("a program");
+        assert_eq!(program.lines().count(), 10);
+        assert!(block(&text, "// swift-tools-version").is_some_and(|manifest| manifest.contains("../../../ios")));
+        assert!(block(&text, "no such block").is_none());
+    }
+}
