@@ -132,6 +132,7 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next
         (status = 409, description = "The catalogue has another model", body = ModelProblem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The token asks too often; see retry-after", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The search engine gave no answer", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too much to do; see retry-after", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "The deadline has passed", body = Problem, content_type = "application/problem+json"),
     ))]
@@ -169,6 +170,7 @@ pub(crate) async fn search(State(shared): State<Arc<Shared>>, request: Request) 
         (status = 401, description = "A valid token is needed", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such listing", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The token asks too often; see retry-after", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The search engine gave no answer", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too much to do; see retry-after", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn listing(State(shared): State<Arc<Shared>>, Path(id): Path<String>, request: Request) -> Answer {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use magpie_core::ModelId;
 use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::Parsed;
+use prometheus_client::registry::Registry;
 use serde::Serialize;
 
 /// An answer that is being worked on.
@@ -31,6 +32,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Whether there is a newer catalogue.
     fn is_outdated(&self) -> bool;
+
+    /// Adds the engine's own metrics to the server's.
+    fn register(&self, registry: &mut Registry) {
+        let _ = registry;
+    }
 }
 
 /// What an engine searches.
@@ -71,6 +77,9 @@ pub enum EngineError {
     /// The deadline passed before the work was done.
     #[error("the deadline has passed")]
     Late,
+    /// The engine is another program, and could not be reached or gave no sensible answer. The text is for the log.
+    #[error("{0}")]
+    Upstream(String),
     /// The catalogue is damaged, or there is a mistake in the program. The text is for the log.
     #[error("{0}")]
     Broken(String),

@@ -1,7 +1,7 @@
 //! The full catalogue over HTTP: embeddings come in, listings go out. A photo never gets here.
 //!
-//! `api` is what a client sees; `engine` is what answers searches, `embedded` the one that there is: mapped shards
-//! searched on the threads of a `pool`. `guard` turns requests away that must not or cannot be served, `serve` accepts
+//! `api` is what a client sees; `engine` is what answers searches: `embedded`, mapped shards searched on the threads of a
+//! `pool`, or `opensearch`, a cluster beside the server. `guard` turns requests away that must not or cannot be served, `serve` accepts
 //! connections and ends without losing a request.
 
 mod api;
@@ -10,6 +10,7 @@ mod engine;
 mod guard;
 mod metrics;
 mod openapi;
+mod opensearch;
 mod pool;
 mod problem;
 mod serve;
@@ -19,5 +20,6 @@ pub use embedded::Embedded;
 pub use engine::{Answering, Engine, EngineError, Status};
 pub use guard::Tokens;
 pub use openapi::document;
+pub use opensearch::{Cluster, LoadOptions, Loaded, OpenSearch, load};
 pub use serve::{Server, Stop};
-pub use settings::{Args, Overrides, Settings};
+pub use settings::{Args, Command, LoadArgs, Overrides, Settings};

@@ -59,7 +59,7 @@ impl Server {
             None => Tokens::open(),
         };
         let listener = TcpListener::bind(settings.listen).await.map_err(|e| format!("{}: {e}", settings.listen))?;
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(engine.as_ref());
         if let Some(status) = engine.status() {
             metrics.catalog(&status);
         }

@@ -1,6 +1,7 @@
 //! The project's tasks: `cargo xtask check`, `cargo xtask test` and so on, the same on a desk and in CI.
 
 mod arm;
+mod engines;
 mod peers;
 
 use std::env;
@@ -23,7 +24,11 @@ enum Task {
     /// Formatting, lints, documentation, feature sets, dependency rules: everything but the tests
     Check,
     /// All tests: Rust's, and the training package's where its Python environment is set up
-    Test,
+    Test {
+        /// Only the tests with this engine, which other runs leave out
+        #[arg(long)]
+        engine: Option<engines::Engine>,
+    },
     /// The core's tests on ARM, so that NEON code is run; installs what is missing for it
     Arm {
         /// Only the core's unit tests whose names contain this
@@ -49,7 +54,8 @@ type Outcome = Result<(), String>;
 fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Check => check(),
-        Task::Test => test(),
+        Task::Test { engine: None } => test(),
+        Task::Test { engine: Some(engine) } => engines::test(engine),
         Task::Arm { filter } => arm::arm(filter.as_deref()),
         Task::BenchSmoke => bench(&["--smoke"]),
         Task::Bench => bench(&[]),
