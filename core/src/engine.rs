@@ -172,6 +172,15 @@ pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limit
     run(model, photo, region, limits, &mut Stages::default())
 }
 
+/// As [`embed`], with the times of its three stages; those of the others are zero.
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_timed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<(Output, Stages)> {
+    let mut stages = Stages::default();
+    run(model, photo, region, limits, &mut stages).map(|output| (output, stages))
+}
+
 fn run(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits, stages: &mut Stages) -> Result<Output> {
     let recipe = &model.manifest().input;
     let decoded = timed(&mut stages.decode, || image::decode(photo, region, recipe, limits))?;

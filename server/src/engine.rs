@@ -6,8 +6,9 @@ use std::time::Instant;
 use magpie_core::ModelId;
 use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::Parsed;
+use magpie_core::shard::ColumnKind;
 use prometheus_client::registry::Registry;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An answer that is being worked on.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
@@ -20,6 +21,15 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The listing with an id.
     fn listing(&self, id: String, deadline: Instant) -> Answering<'_, Option<Listing>>;
+
+    /// The small picture of a listing's photo, as a JPEG; `None` where the catalogue has none.
+    fn picture(&self, id: String, photo: String, deadline: Instant) -> Answering<'_, Option<Vec<u8>>> {
+        let _ = (id, photo, deadline);
+        Box::pin(async { Ok(None) })
+    }
+
+    /// The engine's kind in a word.
+    fn name(&self) -> &'static str;
 
     /// What is being searched; `None` while there is nothing.
     fn status(&self) -> Option<Status>;
@@ -56,6 +66,17 @@ pub struct Status {
     pub sequence: u64,
     /// Its shards.
     pub shards: usize,
+    /// The columns that filters can name.
+    pub columns: Vec<ColumnInfo>,
+}
+
+/// A filter column of a catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnInfo {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: ColumnKind,
 }
 
 /// Why there is no answer.

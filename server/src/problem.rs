@@ -33,6 +33,9 @@ pub(crate) enum Refusal {
     WrongType,
     /// The token asked too often; seconds until it may again.
     TooOften(u64),
+    /// The photo is of no use; why.
+    #[cfg(feature = "page")]
+    BadPhoto(String),
     /// A mistake of the server's own.
     Internal,
     /// The engine could not be reached, or made no sense.
@@ -59,6 +62,10 @@ impl Refusal {
                 (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", Some(format!("at most {most} bytes")))
             }
             Refusal::WrongType => (S::UNSUPPORTED_MEDIA_TYPE, "wrong-type", "The body must be application/json", None),
+            #[cfg(feature = "page")]
+            Refusal::BadPhoto(detail) => {
+                (S::UNPROCESSABLE_ENTITY, "bad-photo", "The photo is of no use", Some(detail.clone()))
+            }
             Refusal::TooOften(_) => (S::TOO_MANY_REQUESTS, "too-often", "The token asks too often", None),
             Refusal::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The server failed", None),
             Refusal::Upstream => (S::BAD_GATEWAY, "engine-failed", "The search engine gave no answer", None),

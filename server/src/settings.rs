@@ -139,6 +139,15 @@ pub struct Overrides {
     /// How long requests under way may take after that [default: 15000]
     #[arg(long, env = "MAGPIE_DRAIN_MS", value_name = "MS")]
     pub drain_ms: Option<u64>,
+    /// Serve a page to look at, at '/': needs --model, and a build with the feature 'page'
+    #[arg(long, env = "MAGPIE_PAGE", num_args = 0..=1, default_missing_value = "true")]
+    pub page: Option<bool>,
+    /// The folder of the model pack that embeds the page's photos
+    #[arg(long, env = "MAGPIE_MODEL", value_name = "FOLDER")]
+    pub model: Option<PathBuf>,
+    /// Photos of the page that are embedded at once [default: 1]
+    #[arg(long, env = "MAGPIE_PAGE_PHOTOS", value_name = "NUMBER")]
+    pub page_photos: Option<usize>,
     /// Write the log as JSON
     #[arg(long, env = "MAGPIE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
     pub log_json: Option<bool>,
@@ -189,6 +198,10 @@ pub struct Settings {
     pub linger: Duration,
     /// How long requests under way may take after that.
     pub drain: Duration,
+    /// The folder of the model pack for the page; no page without one.
+    pub page: Option<PathBuf>,
+    /// Photos of the page that are embedded at once.
+    pub page_photos: usize,
     /// Write the log as JSON.
     pub log_json: bool,
     /// What to log.
@@ -236,6 +249,9 @@ impl Overrides {
             watch_ms: self.watch_ms.or(other.watch_ms),
             linger_ms: self.linger_ms.or(other.linger_ms),
             drain_ms: self.drain_ms.or(other.drain_ms),
+            page: self.page.or(other.page),
+            model: self.model.or(other.model),
+            page_photos: self.page_photos.or(other.page_photos),
             log_json: self.log_json.or(other.log_json),
             log: self.log.or(other.log),
         }
@@ -258,6 +274,14 @@ impl Overrides {
             (false, false) => return Err("--shards and --opensearch: expected one of the two".to_owned()),
             _ => {}
         }
+        let page = match (self.page.unwrap_or(false), self.model) {
+            (true, _) if !cfg!(feature = "page") => {
+                return Err("--page: this program was built without it; build it with --features page".to_owned());
+            }
+            (true, None) => return Err("--page needs a model for its photos: --model FOLDER".to_owned()),
+            (true, model) => model,
+            (false, _) => None,
+        };
         Ok(Settings {
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             shards: self.shards,
@@ -278,6 +302,8 @@ impl Overrides {
             watch: ms(self.watch_ms, 5000),
             linger: ms(self.linger_ms, 500),
             drain: ms(self.drain_ms, 15_000),
+            page,
+            page_photos: self.page_photos.unwrap_or(1).clamp(1, 64),
             log_json: self.log_json.unwrap_or(false),
             log: level.parse().map_err(|_| format!("'{level}' is no level: error, warn, info or debug"))?,
         })
@@ -305,7 +331,12 @@ mod tests {
         assert_eq!((settings.max_k, settings.listen.port(), settings.burst), (20, 9000, 100.0));
         assert_eq!(settings.shards, ["a.magpie", "b.magpie"].map(PathBuf::from));
         assert_eq!(read(&["--shards", "c.magpie"]).expect("sound settings").shards, [PathBuf::from("c.magpie")]);
-        for (text, fault) in [("max-q = 1", "max-q"), ("rate = 0.0\nshards = [\"a\"]", "rate"), ("", "--shards")] {
+        for (text, fault) in [
+            ("max-q = 1", "max-q"),
+            ("rate = 0.0\nshards = [\"a\"]", "rate"),
+            ("", "--shards"),
+            ("page = true\nshards = [\"a\"]", "--page"),
+        ] {
             write(text);
             assert!(read(&[]).expect_err(text).contains(fault), "{text}");
         }

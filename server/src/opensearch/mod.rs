@@ -212,6 +212,10 @@ impl Engine for OpenSearch {
         })
     }
 
+    fn name(&self) -> &'static str {
+        "opensearch"
+    }
+
     fn status(&self) -> Option<Status> {
         let Current { meta, shards, .. } = &*self.current();
         Some(Status {
@@ -222,6 +226,7 @@ impl Engine for OpenSearch {
             photos: meta.photos,
             sequence: meta.sequence,
             shards: *shards,
+            columns: meta.columns.clone(),
         })
     }
 

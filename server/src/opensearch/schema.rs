@@ -7,6 +7,8 @@ use magpie_core::shard::{ColumnKind, Shard};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::engine::ColumnInfo;
+
 /// Version of this layout.
 const FORMAT: u32 = 1;
 /// The field of the nested photos' vectors.
@@ -31,16 +33,10 @@ pub(super) struct Meta {
     pub(super) photos: u64,
     /// Names of a listing's fields, in the order of its values.
     pub(super) fields: Vec<String>,
-    pub(super) columns: Vec<MetaColumn>,
+    /// Filter columns; the field of each is `c` and its position.
+    pub(super) columns: Vec<ColumnInfo>,
     /// Records of the shards, in their order, that are in the index for sure: where a load goes on.
     pub(super) loaded: u64,
-}
-
-/// A filter column; its field is `c` and its position.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct MetaColumn {
-    pub(super) name: String,
-    pub(super) kind: ColumnKind,
 }
 
 impl Meta {
@@ -50,8 +46,8 @@ impl Meta {
     /// Shards whose fields or columns differ: documents of one index have the same.
     pub(super) fn of(shards: &[Shard], listings: u64, photos: u64) -> Result<Meta, String> {
         let first = shards.first().ok_or("there is no shard to load")?;
-        let columns = |shard: &Shard| -> Vec<MetaColumn> {
-            shard.columns().map(|(name, kind)| MetaColumn { name: name.to_owned(), kind }).collect()
+        let columns = |shard: &Shard| -> Vec<ColumnInfo> {
+            shard.columns().map(|(name, kind)| ColumnInfo { name: name.to_owned(), kind }).collect()
         };
         for shard in shards {
             if shard.fields() != first.fields() || columns(shard) != columns(first) {
