@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use common::{DIM, JSON, MODEL, Running, agent, get, post, request};
 use magpie_core::remote::Problem;
 use magpie_core::search::SearchParams;
+use magpie_server::Engine;
 use serde_json::{Value, json};
 
 /// What the script does with a search.
@@ -231,4 +232,18 @@ fn an_index_of_someone_else_is_not_served() {
             assert!(magpie_server::Cluster::new(&[address.to_owned()]).is_err(), "{address}");
         }
     });
+}
+
+#[test]
+fn looking_for_a_newer_index_while_the_server_ends_is_no_panic() {
+    let engine = Script::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let cluster = magpie_server::Cluster::new(std::slice::from_ref(&engine.url)).unwrap();
+    let open = magpie_server::OpenSearch::open(cluster, "magpie".to_owned(), 4, Duration::from_secs(1));
+    let opened = runtime.block_on(open).unwrap();
+    assert!(!opened.is_outdated());
+    assert_eq!(opened.reload().unwrap().listings, 1);
+    drop(runtime);
+    assert!(!opened.is_outdated());
+    assert_eq!(opened.reload().unwrap_err(), "the server is stopping");
 }

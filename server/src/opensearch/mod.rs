@@ -14,7 +14,7 @@ mod reply;
 mod rules;
 mod schema;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
 use magpie_core::listing::{Found, Listing};
@@ -42,7 +42,7 @@ const REPLY_MOST: usize = 32 << 20;
 
 /// Searches the index that an alias points to.
 pub struct OpenSearch {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     alias: String,
     current: RwLock<Arc<Current>>,
     /// Requests that the cluster works on at once.
@@ -74,7 +74,7 @@ impl OpenSearch {
     ) -> Result<OpenSearch, String> {
         let current = Current::look(&cluster, &alias).await?;
         Ok(OpenSearch {
-            cluster,
+            cluster: Arc::new(cluster),
             alias,
             current: RwLock::new(Arc::new(current)),
             places: Semaphore::new(places.max(1)),
@@ -92,10 +92,18 @@ impl OpenSearch {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn look_again(&self) -> Result<Arc<Current>, String> {
-        let fresh = Arc::new(Current::look(&self.cluster, &self.alias).await?);
+    fn change_to(&self, fresh: Current) -> Arc<Current> {
+        let fresh = Arc::new(fresh);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
-        Ok(fresh)
+        fresh
+    }
+
+    /// Looks from a thread that may wait. Not by `block_on`, which panics where the runtime ends meanwhile.
+    fn look_and_wait(&self) -> Result<Current, String> {
+        let (cluster, alias) = (Arc::clone(&self.cluster), self.alias.clone());
+        let (tell, told) = mpsc::channel();
+        self.runtime.spawn(async move { tell.send(Current::look(&cluster, &alias).await) });
+        told.recv().unwrap_or_else(|_| Err("the server is stopping".to_owned()))
     }
 
     /// Asks the current index; once more the next one where it is gone.
@@ -109,8 +117,8 @@ impl OpenSearch {
             Ok(answer) => return Ok(answer),
         }
         // Deleted: the catalogue is in another index by now.
-        let look = tokio::time::timeout_at(deadline.into(), self.look_again()).await;
-        let current = look.map_err(|_| EngineError::Late)?.map_err(EngineError::Upstream)?;
+        let look = tokio::time::timeout_at(deadline.into(), Current::look(&self.cluster, &self.alias)).await;
+        let current = self.change_to(look.map_err(|_| EngineError::Late)?.map_err(EngineError::Upstream)?);
         self.find_in(&current, wish, deadline).await.map_err(|asked| match asked {
             Asked::NoIndex => EngineError::Upstream(format!("the index {} is gone", current.index)),
             Asked::Failed(error) => error,
@@ -231,13 +239,12 @@ impl Engine for OpenSearch {
     }
 
     fn reload(&self) -> Result<Status, String> {
-        self.runtime.block_on(self.look_again())?;
+        self.change_to(self.look_and_wait()?);
         self.status().ok_or_else(|| "there is nothing to search".to_owned())
     }
 
     fn is_outdated(&self) -> bool {
-        let look = self.runtime.block_on(Current::look(&self.cluster, &self.alias));
-        match look {
+        match self.look_and_wait() {
             Ok(fresh) => fresh.index != self.current().index,
             Err(fault) => {
                 tracing::warn!(fault, "the cluster does not say what there is to search");
