@@ -5,17 +5,20 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Path, Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use magpie_core::ModelId;
 use magpie_core::remote::{DEADLINE_HEADER, Fields, ModelProblem, Problem, SearchReply, SearchRequest, WireListing};
+use magpie_core::shard::ColumnKind;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::encode::compress;
 use crate::engine::{Engine, Status};
 use crate::guard::Tokens;
 use crate::metrics::Metrics;
@@ -35,6 +38,9 @@ pub(crate) struct Shared {
     pub(crate) places: Semaphore,
     /// Set when the server is about to stop.
     pub(crate) leaving: std::sync::atomic::AtomicBool,
+    /// What the page needs, where there is one.
+    #[cfg(feature = "page")]
+    pub(crate) page: Option<crate::page::Page>,
 }
 
 /// A listing by itself.
@@ -49,24 +55,65 @@ pub(crate) struct ListingReply {
     fields: Fields,
 }
 
-type Answer = Result<Response, Refusal>;
+/// What a catalogue is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct CatalogReply {
+    /// Its name.
+    catalog: String,
+    /// Grows from build to build.
+    sequence: u64,
+    /// The model of its embeddings: 64 hexadecimal digits.
+    #[schema(value_type = String)]
+    model_id: ModelId,
+    /// The coordinates of its embeddings.
+    dim: u32,
+    /// Its listings.
+    listings: u64,
+    /// Its photos.
+    photos: u64,
+    /// The columns that filters can name, each `word` or `number`.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    columns: Fields,
+}
+
+pub(crate) type Answer = Result<Response, Refusal>;
 
 /// All routes. Only those below `/v1` are limited and need tokens: whoever watches the server must get through.
 pub(crate) fn routes(shared: Arc<Shared>) -> Router {
     let v1 = Router::new()
         .route("/v1/search", post(search))
         .route("/v1/listings/{id}", get(listing))
+        .route("/v1/catalogs/{catalog}", get(catalog))
         .route_layer(from_fn_with_state(Arc::clone(&shared), guard));
-    Router::new()
-        .merge(v1)
+    let router = Router::new().merge(v1);
+    #[cfg(feature = "page")]
+    let router = router.merge(page_routes(&shared));
+    router
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::WrongMethod })
         .layer(CatchPanicLayer::custom(|_| Refusal::Internal.into_response()))
+        .layer(from_fn(compress))
         .layer(from_fn_with_state(Arc::clone(&shared), observe))
         .with_state(shared)
+}
+
+/// The page's files are for everyone; what it asks for is limited as what apps ask for.
+#[cfg(feature = "page")]
+fn page_routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+    use crate::page::{about, embed, file, picture};
+    if shared.page.is_none() {
+        return Router::new();
+    }
+    Router::new()
+        .route("/page/about", get(about))
+        .route("/page/embed", post(embed))
+        .route("/page/picture", get(picture))
+        .route_layer(from_fn_with_state(Arc::clone(shared), guard))
+        .route("/", get(|| async { file("") }))
+        .route("/{file}", get(|Path(name): Path<String>| async move { file(&name) }))
 }
 
 /// When the asker will have left.
@@ -132,6 +179,7 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next
         (status = 409, description = "The catalogue has another model", body = ModelProblem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The token asks too often; see retry-after", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The search engine gave no answer", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too much to do; see retry-after", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "The deadline has passed", body = Problem, content_type = "application/problem+json"),
     ))]
@@ -155,9 +203,12 @@ pub(crate) async fn search(State(shared): State<Arc<Shared>>, request: Request) 
             format!("the embedding has {} coordinates, its model's have {}", query.embedding.dim(), status.dim);
         return Err(Refusal::BadRequest(detail));
     }
+    let begun = Instant::now();
     let found = shared.engine.search(query, deadline).await?;
+    let took = format!("search;dur={:.3}", begun.elapsed().as_secs_f64() * 1e3);
     let listings = found.into_iter().map(WireListing::from).collect();
-    Ok(Json(SearchReply { model_id: status.model_id, catalog: status.catalog, listings }).into_response())
+    let reply = Json(SearchReply { model_id: status.model_id, catalog: status.catalog, listings });
+    Ok(([("server-timing", took)], reply).into_response())
 }
 
 /// A listing by its id.
@@ -169,11 +220,47 @@ pub(crate) async fn search(State(shared): State<Arc<Shared>>, request: Request) 
         (status = 401, description = "A valid token is needed", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such listing", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "The token asks too often; see retry-after", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The search engine gave no answer", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too much to do; see retry-after", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn listing(State(shared): State<Arc<Shared>>, Path(id): Path<String>, request: Request) -> Answer {
     let listing = shared.engine.listing(id, deadline(&request)).await?.ok_or(Refusal::NotFound)?;
     Ok(Json(ListingReply { id: listing.id, photos: listing.photos, fields: Fields(listing.fields) }).into_response())
+}
+
+/// What the catalogue is. Changes where the catalogue does: an asker that knows the tag is told that nothing has changed.
+#[utoipa::path(get, path = "/v1/catalogs/{catalog}", tag = "catalogs",
+    params(
+        ("catalog" = String, Path, description = "The catalogue's name"),
+        ("if-none-match" = Option<String>, Header, description = "The etag that the asker knows"),
+    ),
+    security((), ("token" = [])),
+    responses(
+        (status = 200, description = "The catalogue, with an etag", body = CatalogReply),
+        (status = 304, description = "It is as the asker knows it"),
+        (status = 401, description = "A valid token is needed", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such catalogue", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "The token asks too often; see retry-after", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too much to do; see retry-after", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn catalog(State(shared): State<Arc<Shared>>, Path(name): Path<String>, headers: HeaderMap) -> Answer {
+    let status = shared.engine.status().filter(|status| status.catalog == name).ok_or(Refusal::NotFound)?;
+    let Status { catalog, model_id, dim, listings, photos, sequence, shards: _, columns } = status;
+    let kind = |kind| if kind == ColumnKind::Number { "number" } else { "word" };
+    let columns = columns.into_iter().map(|column| (column.name, kind(column.kind).to_owned())).collect();
+    let reply = CatalogReply { catalog, sequence, model_id, dim, listings, photos, columns: Fields(columns) };
+    let body = serde_json::to_vec(&reply).map_err(|_| Refusal::Internal)?;
+    // Weak: the same catalogue may come compressed or not.
+    let tag = format!("W/\"{}\"", &blake3::hash(&body).to_hex()[..16]);
+    let strong = tag.trim_start_matches("W/");
+    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let known = known
+        .flat_map(|text| text.split(','))
+        .any(|text| matches!(text.trim(), "*") || text.trim().trim_start_matches("W/") == strong);
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
+    }
+    Ok(([(ETAG, tag), (CONTENT_TYPE, "application/json".to_owned())], body).into_response())
 }
 
 /// Whether the process lives.
@@ -200,7 +287,7 @@ pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     ([(CONTENT_TYPE, kind)], shared.metrics.text()).into_response()
 }
 
-fn deadline(request: &Request) -> Instant {
+pub(crate) fn deadline(request: &Request) -> Instant {
     // `guard` put it there.
     request.extensions().get::<Deadline>().map_or_else(Instant::now, |deadline| deadline.0)
 }
@@ -210,7 +297,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn body(body: Body, most: usize, deadline: Instant) -> Result<axum::body::Bytes, Refusal> {
+pub(crate) async fn body(body: Body, most: usize, deadline: Instant) -> Result<axum::body::Bytes, Refusal> {
     let read = tokio::time::timeout_at(deadline.into(), to_bytes(body, most)).await;
     // What else goes wrong with a body is that its sender left; then nobody reads this.
     read.map_err(|_| Refusal::SlowBody)?.map_err(|_| Refusal::TooLarge(most))

@@ -11,7 +11,7 @@ use magpie_core::search::{Scratch, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{Error, ListingRow};
 
-use crate::engine::{Answering, Engine, EngineError, Status};
+use crate::engine::{Answering, ColumnInfo, Engine, EngineError, Status};
 use crate::pool::Pool;
 
 /// Searches shards of one catalogue.
@@ -93,6 +93,15 @@ impl Engine for Embedded {
         Box::pin(self.pool.run(deadline, move |_| catalog.listing(&id)))
     }
 
+    fn picture(&self, id: String, photo: String, deadline: Instant) -> Answering<'_, Option<Vec<u8>>> {
+        let catalog = self.current();
+        Box::pin(self.pool.run(deadline, move |_| catalog.picture(&id, &photo)))
+    }
+
+    fn name(&self) -> &'static str {
+        "shards"
+    }
+
     fn status(&self) -> Option<Status> {
         Some(self.current().status.clone())
     }
@@ -155,6 +164,7 @@ impl Catalog {
             photos: shards.iter().map(|shard| u64::from(shard.header().photo_count)).sum(),
             sequence: shards.iter().map(|shard| shard.header().sequence).max().unwrap_or(0),
             shards: shards.len(),
+            columns: first.columns().map(|(name, kind)| ColumnInfo { name: name.to_owned(), kind }).collect(),
         };
         Ok(Catalog { shards, status })
     }
@@ -186,6 +196,22 @@ impl Catalog {
         for shard in self.shards.iter().rev() {
             if let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? {
                 return whole(shard, row).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Catalog {
+    fn picture(&self, id: &str, photo: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        for shard in self.shards.iter().rev().filter(|shard| shard.has_thumbnails()) {
+            let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? else { continue };
+            let listing = whole(shard, row)?;
+            let place = listing.photos.iter().position(|name| name == photo);
+            let photos = shard.photos_of(row).map_err(|e| fault(e.into()))?;
+            let found = place.and_then(|place| photos.iter().find(|&&row| usize::from(shard.ordinal_of(row)) == place));
+            if let Some(jpeg) = found.and_then(|&photo| shard.thumbnail(photo)) {
+                return Ok(Some(jpeg.to_vec()));
             }
         }
         Ok(None)

@@ -6,7 +6,9 @@ use std::time::Instant;
 use magpie_core::ModelId;
 use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::Parsed;
-use serde::Serialize;
+use magpie_core::shard::ColumnKind;
+use prometheus_client::registry::Registry;
+use serde::{Deserialize, Serialize};
 
 /// An answer that is being worked on.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
@@ -20,6 +22,15 @@ pub trait Engine: Send + Sync + 'static {
     /// The listing with an id.
     fn listing(&self, id: String, deadline: Instant) -> Answering<'_, Option<Listing>>;
 
+    /// The small picture of a listing's photo, as a JPEG; `None` where the catalogue has none.
+    fn picture(&self, id: String, photo: String, deadline: Instant) -> Answering<'_, Option<Vec<u8>>> {
+        let _ = (id, photo, deadline);
+        Box::pin(async { Ok(None) })
+    }
+
+    /// The engine's kind in a word.
+    fn name(&self) -> &'static str;
+
     /// What is being searched; `None` while there is nothing.
     fn status(&self) -> Option<Status>;
 
@@ -31,6 +42,11 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Whether there is a newer catalogue.
     fn is_outdated(&self) -> bool;
+
+    /// Adds the engine's own metrics to the server's.
+    fn register(&self, registry: &mut Registry) {
+        let _ = registry;
+    }
 }
 
 /// What an engine searches.
@@ -50,6 +66,17 @@ pub struct Status {
     pub sequence: u64,
     /// Its shards.
     pub shards: usize,
+    /// The columns that filters can name.
+    pub columns: Vec<ColumnInfo>,
+}
+
+/// A filter column of a catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnInfo {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub kind: ColumnKind,
 }
 
 /// Why there is no answer.
@@ -71,6 +98,9 @@ pub enum EngineError {
     /// The deadline passed before the work was done.
     #[error("the deadline has passed")]
     Late,
+    /// The engine is another program, and could not be reached or gave no sensible answer. The text is for the log.
+    #[error("{0}")]
+    Upstream(String),
     /// The catalogue is damaged, or there is a mistake in the program. The text is for the log.
     #[error("{0}")]
     Broken(String),

@@ -1,11 +1,15 @@
 //! `magpie-server`: serves a catalogue over HTTP.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use magpie_server::{Args, Embedded, Engine, Server, Settings, Stop};
+use magpie_server::{
+    Args, Cluster, Command, Embedded, Engine, LoadArgs, LoadOptions, OpenSearch, Server, Settings, Stop,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -14,11 +18,14 @@ fn main() -> ExitCode {
         print!("{}", magpie_server::document());
         return ExitCode::SUCCESS;
     }
-    let outcome = args.settings().and_then(|settings| {
-        log(&settings);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string())?;
-        runtime.block_on(serve(settings))
-    });
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string());
+    let outcome = match &args.command {
+        Some(Command::Load(load)) => runtime().and_then(|runtime| runtime.block_on(self::load(load))),
+        None => args.settings().and_then(|settings| {
+            log(&settings);
+            runtime()?.block_on(serve(settings))
+        }),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
@@ -36,9 +43,14 @@ fn log(settings: &Settings) {
 }
 
 async fn serve(settings: Settings) -> Result<(), String> {
-    let (shards, verify, threads, wait) =
-        (settings.shards.clone(), settings.verify, settings.threads, settings.max_wait);
-    let engine = Arc::new(Embedded::open(shards, verify, threads, wait)?);
+    let engine: Arc<dyn Engine> = if settings.opensearch.is_empty() {
+        let (shards, verify, threads) = (settings.shards.clone(), settings.verify, settings.threads);
+        Arc::new(Embedded::open(shards, verify, threads, settings.max_wait)?)
+    } else {
+        let cluster = Cluster::new(&settings.opensearch)?;
+        let (index, places) = (settings.index.clone(), settings.engine_searches);
+        Arc::new(OpenSearch::open(cluster, index, places, settings.max_wait).await?)
+    };
     let status = engine.status();
     if settings.tokens.is_none() {
         tracing::warn!("no tokens are given: everyone may ask");
@@ -50,6 +62,38 @@ async fn serve(settings: Settings) -> Result<(), String> {
     }
     tokio::spawn(signals(stop)?);
     server.run().await;
+    Ok(())
+}
+
+async fn load(args: &LoadArgs) -> Result<(), String> {
+    let options = LoadOptions {
+        alias: args.index.clone(),
+        shards: args.index_shards,
+        replicas: args.index_replicas,
+        merge: args.merge,
+        patience: Duration::from_secs(args.patience.max(1)),
+    };
+    let cluster = Arc::new(Cluster::new(&args.opensearch)?);
+    let begun = Instant::now();
+    let seconds = Cell::new(0);
+    let progress = |listings| {
+        let now = begun.elapsed().as_secs();
+        if seconds.replace(now) != now {
+            eprintln!("{listings} listings");
+        }
+    };
+    let done = magpie_server::load(cluster, &args.catalog, &options, progress).await?;
+    println!(
+        "{}: {} listings, {} photos in {:.1} s",
+        done.index,
+        done.listings,
+        done.photos,
+        begun.elapsed().as_secs_f64()
+    );
+    println!(
+        "{} listings were there, {} batches pushed back, {} requests sent again",
+        done.resumed, done.pushed_back, done.retries
+    );
     Ok(())
 }
 

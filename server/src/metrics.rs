@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::engine::Status;
+use crate::engine::{Engine, Status};
 
 /// Upper ends of the times' buckets, in seconds.
 const TIMES: [f64; 14] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
@@ -53,7 +53,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Metrics {
+    pub(crate) fn new(engine: &dyn Engine) -> Metrics {
         let mut registry = Registry::with_prefix("magpie");
         let requests = Family::<Request, Counter>::default();
         registry.register("requests", "Requests by route and status", requests.clone());
@@ -70,6 +70,7 @@ impl Metrics {
         let (listings, sequence) = (Gauge::default(), Gauge::default());
         registry.register("catalog_listings", "Listings of the catalogue", listings.clone());
         registry.register("catalog_sequence", "Sequence number of the catalogue", sequence.clone());
+        engine.register(&mut registry);
         Metrics { registry, requests, seconds, shed, reloads, in_flight, connections, listings, sequence }
     }
 

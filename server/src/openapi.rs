@@ -13,7 +13,7 @@ use crate::api;
         description = "Visual search over the full catalogue: an embedding comes in, listings go out. Never a photo.",
         license(name = "Apache-2.0 OR MIT")
     ),
-    paths(api::search, api::listing, api::healthz, api::readyz, api::metrics),
+    paths(api::search, api::listing, api::catalog, api::healthz, api::readyz, api::metrics),
     components(schemas(
         SearchRequest,
         WirePer,
@@ -21,7 +21,8 @@ use crate::api;
         WireListing,
         Problem,
         ModelProblem,
-        api::ListingReply
+        api::ListingReply,
+        api::CatalogReply
     )),
     modifiers(&Token)
 )]

@@ -33,8 +33,13 @@ pub(crate) enum Refusal {
     WrongType,
     /// The token asked too often; seconds until it may again.
     TooOften(u64),
+    /// The photo is of no use; why.
+    #[cfg(feature = "page")]
+    BadPhoto(String),
     /// A mistake of the server's own.
     Internal,
+    /// The engine could not be reached, or made no sense.
+    Upstream,
     /// Too much to do; why, for the metrics.
     Overloaded(&'static str),
     /// The deadline has passed.
@@ -57,8 +62,13 @@ impl Refusal {
                 (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", Some(format!("at most {most} bytes")))
             }
             Refusal::WrongType => (S::UNSUPPORTED_MEDIA_TYPE, "wrong-type", "The body must be application/json", None),
+            #[cfg(feature = "page")]
+            Refusal::BadPhoto(detail) => {
+                (S::UNPROCESSABLE_ENTITY, "bad-photo", "The photo is of no use", Some(detail.clone()))
+            }
             Refusal::TooOften(_) => (S::TOO_MANY_REQUESTS, "too-often", "The token asks too often", None),
             Refusal::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The server failed", None),
+            Refusal::Upstream => (S::BAD_GATEWAY, "engine-failed", "The search engine gave no answer", None),
             Refusal::Overloaded(_) => (S::SERVICE_UNAVAILABLE, "overloaded", "There is too much to do", None),
             Refusal::Late => (S::GATEWAY_TIMEOUT, "late", "The deadline has passed", None),
         }
@@ -72,6 +82,10 @@ impl From<EngineError> for Refusal {
             EngineError::Unfit(detail) => Refusal::BadRequest(detail),
             EngineError::Overloaded => Refusal::Overloaded("queue"),
             EngineError::Late => Refusal::Late,
+            EngineError::Upstream(detail) => {
+                tracing::error!(detail, "the engine gave no answer");
+                Refusal::Upstream
+            }
             EngineError::Broken(detail) => {
                 tracing::error!(detail, "the engine failed");
                 Refusal::Internal

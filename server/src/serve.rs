@@ -59,12 +59,23 @@ impl Server {
             None => Tokens::open(),
         };
         let listener = TcpListener::bind(settings.listen).await.map_err(|e| format!("{}: {e}", settings.listen))?;
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(engine.as_ref());
         if let Some(status) = engine.status() {
             metrics.catalog(&status);
         }
         let places = Semaphore::new(settings.max_in_flight);
-        let shared = Arc::new(Shared { engine, tokens, metrics, settings, places, leaving: AtomicBool::new(false) });
+        #[cfg(feature = "page")]
+        let page = load_page(&settings, engine.as_ref())?;
+        let shared = Arc::new(Shared {
+            engine,
+            tokens,
+            metrics,
+            settings,
+            places,
+            leaving: AtomicBool::new(false),
+            #[cfg(feature = "page")]
+            page,
+        });
         let (send, stop) = watch::channel(false);
         Ok((Server { listener, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
     }
@@ -120,6 +131,13 @@ impl Server {
             tracing::warn!("some requests were still under way");
         }
     }
+}
+
+#[cfg(feature = "page")]
+fn load_page(settings: &Settings, engine: &dyn Engine) -> Result<Option<crate::page::Page>, String> {
+    let Some(pack) = &settings.page else { return Ok(None) };
+    let status = engine.status().ok_or("there is no catalogue for the page")?;
+    crate::page::Page::load(pack, status.model_id, settings.page_photos).map(Some)
 }
 
 /// The next connection, where there is room for one.

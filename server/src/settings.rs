@@ -22,9 +22,60 @@ pub struct Args {
     /// Print the OpenAPI document and end
     #[arg(long)]
     pub openapi: bool,
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// The settings.
     #[command(flatten)]
     pub overrides: Overrides,
+}
+
+/// What there is to do beside serving.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Put shards into an OpenSearch cluster, and let searches change over to them
+    ///
+    /// Run again after a failure, it goes on where the last one ended. The index before stays, for servers that still
+    /// search it; older ones are deleted.
+    Load(LoadArgs),
+}
+
+/// How to load.
+#[derive(Debug, clap::Args)]
+pub struct LoadArgs {
+    /// The shards of one catalogue; of a listing that is in two, the later one counts
+    #[arg(long, required = true, value_name = "FILE", value_delimiter = ',')]
+    pub catalog: Vec<PathBuf>,
+    /// Nodes of the cluster, http://HOST:PORT
+    #[arg(long, required = true, env = "MAGPIE_OPENSEARCH", value_name = "URL", value_delimiter = ',')]
+    pub opensearch: Vec<String>,
+    /// The name that searches go to
+    #[arg(long, env = "MAGPIE_INDEX", value_name = "NAME", default_value = INDEX, value_parser = index_name)]
+    pub index: String,
+    /// Shards of the index
+    #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub index_shards: u32,
+    /// Copies of each shard beside the first
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=16))]
+    pub index_replicas: u32,
+    /// Merge each shard into one segment at the end: loading is slower, searches are quicker
+    #[arg(long)]
+    pub merge: bool,
+    /// Seconds that a batch may go on failing
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub patience: u64,
+}
+
+/// The name of an index where none is given.
+const INDEX: &str = "magpie";
+
+/// A name that is an index's everywhere, and cannot be mistaken for a path.
+fn index_name(text: &str) -> Result<String, String> {
+    let plain = text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if plain && text.len() <= 100 && text.starts_with(|c: char| c.is_ascii_lowercase()) {
+        return Ok(text.to_owned());
+    }
+    Err("expected a small letter, and then small letters, digits and '-'".to_owned())
 }
 
 /// Settings that were given, in one place or another.
@@ -37,6 +88,15 @@ pub struct Overrides {
     /// The shards of one catalogue
     #[arg(long, env = "MAGPIE_SHARDS", value_name = "FILE", value_delimiter = ',')]
     pub shards: Vec<PathBuf>,
+    /// Nodes of an OpenSearch cluster to search instead of shards, http://HOST:PORT
+    #[arg(long, env = "MAGPIE_OPENSEARCH", value_name = "URL", value_delimiter = ',')]
+    pub opensearch: Vec<String>,
+    /// The name of the catalogue in the cluster [default: magpie]
+    #[arg(long, env = "MAGPIE_INDEX", value_name = "NAME")]
+    pub index: Option<String>,
+    /// Searches that the cluster works on at once; more wait [default: 64]
+    #[arg(long, env = "MAGPIE_ENGINE_SEARCHES", value_name = "NUMBER")]
+    pub engine_searches: Option<usize>,
     /// Read every byte of a shard before serving it
     #[arg(long, env = "MAGPIE_VERIFY", num_args = 0..=1, default_missing_value = "true")]
     pub verify: Option<bool>,
@@ -79,6 +139,15 @@ pub struct Overrides {
     /// How long requests under way may take after that [default: 15000]
     #[arg(long, env = "MAGPIE_DRAIN_MS", value_name = "MS")]
     pub drain_ms: Option<u64>,
+    /// Serve a page to look at, at '/': needs --model, and a build with the feature 'page'
+    #[arg(long, env = "MAGPIE_PAGE", num_args = 0..=1, default_missing_value = "true")]
+    pub page: Option<bool>,
+    /// The folder of the model pack that embeds the page's photos
+    #[arg(long, env = "MAGPIE_MODEL", value_name = "FOLDER")]
+    pub model: Option<PathBuf>,
+    /// Photos of the page that are embedded at once [default: 1]
+    #[arg(long, env = "MAGPIE_PAGE_PHOTOS", value_name = "NUMBER")]
+    pub page_photos: Option<usize>,
     /// Write the log as JSON
     #[arg(long, env = "MAGPIE_LOG_JSON", num_args = 0..=1, default_missing_value = "true")]
     pub log_json: Option<bool>,
@@ -93,8 +162,14 @@ pub struct Overrides {
 pub struct Settings {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The shards of one catalogue.
+    /// The shards of one catalogue; none where a cluster is searched.
     pub shards: Vec<PathBuf>,
+    /// Nodes of the cluster to search.
+    pub opensearch: Vec<String>,
+    /// The name of the catalogue in the cluster.
+    pub index: String,
+    /// Searches that the cluster works on at once.
+    pub engine_searches: usize,
     /// Read every byte of a shard before serving it.
     pub verify: bool,
     /// A file with tokens.
@@ -123,6 +198,10 @@ pub struct Settings {
     pub linger: Duration,
     /// How long requests under way may take after that.
     pub drain: Duration,
+    /// The folder of the model pack for the page; no page without one.
+    pub page: Option<PathBuf>,
+    /// Photos of the page that are embedded at once.
+    pub page_photos: usize,
     /// Write the log as JSON.
     pub log_json: bool,
     /// What to log.
@@ -153,6 +232,9 @@ impl Overrides {
         Overrides {
             listen: self.listen.or(other.listen),
             shards: if self.shards.is_empty() { other.shards } else { self.shards },
+            opensearch: if self.opensearch.is_empty() { other.opensearch } else { self.opensearch },
+            index: self.index.or(other.index),
+            engine_searches: self.engine_searches.or(other.engine_searches),
             verify: self.verify.or(other.verify),
             tokens: self.tokens.or(other.tokens),
             rate: self.rate.or(other.rate),
@@ -167,6 +249,9 @@ impl Overrides {
             watch_ms: self.watch_ms.or(other.watch_ms),
             linger_ms: self.linger_ms.or(other.linger_ms),
             drain_ms: self.drain_ms.or(other.drain_ms),
+            page: self.page.or(other.page),
+            model: self.model.or(other.model),
+            page_photos: self.page_photos.or(other.page_photos),
             log_json: self.log_json.or(other.log_json),
             log: self.log.or(other.log),
         }
@@ -184,12 +269,25 @@ impl Overrides {
         if !(rate > 0.0 && rate.is_finite() && burst >= 1.0 && burst.is_finite()) {
             return Err(format!("a rate of {rate} and a burst of {burst} let no request pass"));
         }
-        if self.shards.is_empty() {
-            return Err("no shard is given: --shards FILE".to_owned());
+        match (self.shards.is_empty(), self.opensearch.is_empty()) {
+            (true, true) => return Err("there is nothing to search: --shards FILE or --opensearch URL".to_owned()),
+            (false, false) => return Err("--shards and --opensearch: expected one of the two".to_owned()),
+            _ => {}
         }
+        let page = match (self.page.unwrap_or(false), self.model) {
+            (true, _) if !cfg!(feature = "page") => {
+                return Err("--page: this program was built without it; build it with --features page".to_owned());
+            }
+            (true, None) => return Err("--page needs a model for its photos: --model FOLDER".to_owned()),
+            (true, model) => model,
+            (false, _) => None,
+        };
         Ok(Settings {
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
             shards: self.shards,
+            opensearch: self.opensearch,
+            index: index_name(self.index.as_deref().unwrap_or(INDEX)).map_err(|e| format!("--index: {e}"))?,
+            engine_searches: self.engine_searches.unwrap_or(64).clamp(1, 1 << 16),
             verify: self.verify.unwrap_or(false),
             tokens: self.tokens,
             rate,
@@ -204,6 +302,8 @@ impl Overrides {
             watch: ms(self.watch_ms, 5000),
             linger: ms(self.linger_ms, 500),
             drain: ms(self.drain_ms, 15_000),
+            page,
+            page_photos: self.page_photos.unwrap_or(1).clamp(1, 64),
             log_json: self.log_json.unwrap_or(false),
             log: level.parse().map_err(|_| format!("'{level}' is no level: error, warn, info or debug"))?,
         })
@@ -231,7 +331,12 @@ mod tests {
         assert_eq!((settings.max_k, settings.listen.port(), settings.burst), (20, 9000, 100.0));
         assert_eq!(settings.shards, ["a.magpie", "b.magpie"].map(PathBuf::from));
         assert_eq!(read(&["--shards", "c.magpie"]).expect("sound settings").shards, [PathBuf::from("c.magpie")]);
-        for (text, fault) in [("max-q = 1", "max-q"), ("rate = 0.0\nshards = [\"a\"]", "rate"), ("", "--shards")] {
+        for (text, fault) in [
+            ("max-q = 1", "max-q"),
+            ("rate = 0.0\nshards = [\"a\"]", "rate"),
+            ("", "--shards"),
+            ("page = true\nshards = [\"a\"]", "--page"),
+        ] {
             write(text);
             assert!(read(&[]).expect_err(text).contains(fault), "{text}");
         }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::Read;
 use std::time::Duration;
 
 use common::{DIM, JSON, MODEL, Running, agent, embedding, get, post, request, search, shard};
@@ -88,6 +89,54 @@ fn several_shards_answer_like_one() {
             assert!(common + common / 10 + 1 >= here.len(), "{there:?}\n{here:?}");
         }
     }
+}
+
+#[test]
+fn a_catalogue_that_has_not_changed_is_not_sent_again() {
+    let server = Running::start(|_| ());
+    let url = server.url("/v1/catalogs/Ann's%20shop");
+    let ask = |known: &str| agent().get(&url).header("if-none-match", known).call().unwrap();
+    let mut first = ask("\"other\"");
+    let said: serde_json::Value = serde_json::from_str(&first.body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!((&said["listings"], &said["sequence"]), (&400.into(), &1.into()));
+    assert_eq!(said["columns"], serde_json::json!({ "colour": "word", "price": "number" }));
+    let tag = first.headers()["etag"].to_str().unwrap().to_owned();
+    for known in [tag.as_str(), tag.trim_start_matches("W/"), &format!("\"x\", {tag}"), "*"] {
+        let mut again = ask(known);
+        assert_eq!((again.status().as_u16(), again.headers()["etag"].to_str().unwrap()), (304, tag.as_str()));
+        assert_eq!(again.body_mut().read_to_string().unwrap(), "");
+    }
+    shard(&server.folder.path().join("b.magpie"), 0..410, 2);
+    std::fs::rename(server.folder.path().join("b.magpie"), server.folder.path().join("a.magpie")).unwrap();
+    server.reload();
+    let changed = ask(&tag);
+    assert!(changed.status() == 200 && changed.headers()["etag"] != tag.as_str());
+    assert_eq!(get(&server.url("/v1/catalogs/Bob's%20shop")).status, 404);
+}
+
+#[test]
+fn replies_are_compressed_for_those_who_can_undo_it() {
+    let server = Running::start(|_| ());
+    let body = request(1, None, &SearchParams::default());
+    let ask = |accept: &str| {
+        let request = agent().post(server.url("/v1/search")).header("content-type", "application/json");
+        let mut response = request.header("accept-encoding", accept).send(&body).unwrap();
+        let coding = response.headers().get("content-encoding").map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(response.headers()["vary"], "accept-encoding");
+        (coding, response.body_mut().read_to_vec().unwrap())
+    };
+    let (none, plain) = ask("identity");
+    assert_eq!(none, None);
+    let (coding, coded) = ask("gzip, zstd");
+    assert_eq!((coding.as_deref(), zstd::decode_all(&coded[..]).unwrap()), (Some("zstd"), plain.clone()));
+    assert!(2 * coded.len() < plain.len(), "{} {}", coded.len(), plain.len());
+    let (coding, coded) = ask("gzip");
+    let mut undone = Vec::new();
+    flate2::read::GzDecoder::new(&coded[..]).read_to_end(&mut undone).unwrap();
+    assert_eq!((coding.as_deref(), undone), (Some("gzip"), plain));
+    // Little is sent as it is.
+    let response = agent().get(server.url("/healthz")).header("accept-encoding", "zstd").call().unwrap();
+    assert!(response.headers().get("content-encoding").is_none());
 }
 
 #[test]

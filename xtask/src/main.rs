@@ -2,6 +2,7 @@
 
 mod arm;
 mod bindings;
+mod engines;
 mod kotlin;
 mod peers;
 mod size;
@@ -21,6 +22,9 @@ const CARGO_DENY: &str = "0.20.2";
 /// A workspace of its own: what is measured is the core without the network.
 const SEARCH_RUNNER: &str = "tests/peers/search/runner/Cargo.toml";
 
+/// The server's page is an extra: what serves apps alone does without it.
+const PAGE: &str = "magpie-server/page";
+
 /// The project's tasks
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
@@ -30,7 +34,11 @@ enum Task {
     /// All tests: Rust's, and the training package's where its Python environment is set up; or one side's alone
     Test {
         /// Only the tests of this side
+        #[arg(conflicts_with = "engine")]
         side: Option<Side>,
+        /// Only the tests with this engine, which other runs leave out
+        #[arg(long)]
+        engine: Option<engines::Engine>,
     },
     /// The core's tests on ARM, so that NEON code is run; installs what is missing for it
     Arm {
@@ -89,9 +97,10 @@ type Outcome = Result<(), String>;
 fn main() -> ExitCode {
     let outcome = match Task::parse() {
         Task::Check => check(),
-        Task::Test { side: None } => test(),
-        Task::Test { side: Some(Side::Kotlin) } => kotlin::test(),
-        Task::Test { side: Some(Side::Swift) } => swift::test(),
+        Task::Test { side: None, engine: None } => test(),
+        Task::Test { side: Some(Side::Kotlin), .. } => kotlin::test(),
+        Task::Test { side: Some(Side::Swift), .. } => swift::test(),
+        Task::Test { engine: Some(engine), .. } => engines::test(engine),
         Task::Arm { filter } => arm::arm(filter.as_deref()),
         Task::BenchSmoke => bench(&["--smoke"]),
         Task::Bindings { release } => ["kotlin", "swift"].into_iter().try_for_each(|language| {
@@ -119,7 +128,10 @@ fn main() -> ExitCode {
 
 fn check() -> Outcome {
     cargo(["fmt", "--all", "--check"])?;
-    cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"])?;
+    let workspace = ["clippy", "--workspace", "--all-targets", "--features", PAGE, "--locked"];
+    cargo(workspace.iter().chain(&["--", "--deny", "warnings"]))?;
+    // The server as it is built for a catalogue: without its page.
+    cargo(["clippy", "--package", "magpie-server", "--locked", "--", "--deny", "warnings"])?;
     // The server and the lean phone build leave features out; the workspace build above turns all of them on.
     let alone = |feature| vec!["--no-default-features", "--features", feature];
     for features in [vec!["--no-default-features"], alone("build"), alone("image"), alone("model"), Vec::new()] {
@@ -135,7 +147,7 @@ fn check() -> Outcome {
 }
 
 fn test() -> Outcome {
-    cargo(["test", "--workspace", "--locked"])?;
+    cargo(["test", "--workspace", "--features", PAGE, "--locked"])?;
     bench(&["--smoke"])?;
     python_tests()
 }

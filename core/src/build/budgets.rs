@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::ids::PhotoRow;
-use crate::search::{SearchParams, Searcher, stored};
+use crate::search::{SearchParams, Searcher, stored_vector};
 use crate::shard::{Budget, RECALLS, Shard};
 
 /// Searches that are measured.
@@ -65,7 +65,7 @@ fn query(shard: &Shard, at: usize) -> Option<Vec<f32>> {
     let one = at as u64 * photos / QUERIES as u64;
     // Steps of the golden ratio lead to all parts of the catalogue.
     let other = (one + at as u64 * (photos as f64 * 0.618) as u64 + photos / 3) % photos;
-    let [mut query, mut away] = [one, other].map(|row| stored(shard, PhotoRow(row as u32)));
+    let [mut query, mut away] = [one, other].map(|row| stored_vector(shard, PhotoRow(row as u32)));
     let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
     normalise(&mut query)?;
     let along = product(&query, &away);

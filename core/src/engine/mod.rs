@@ -215,8 +215,17 @@ impl Engine {
 /// # Errors
 /// [`Error::Photo`] where the photo or region is of no use, [`Error::Model`] where the network fails.
 pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<Output> {
+    embed_timed(model, photo, region, limits).map(|(output, _)| output)
+}
+
+/// As [`embed`], with the times of its three stages; those of the others are zero.
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_timed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<(Output, Stages)> {
     let options = SearchOptions { region, limits: limits.clone(), ..SearchOptions::default() };
-    run(model, Picture::Photo(photo), &options, &mut Stages::default())
+    let mut stages = Stages::default();
+    run(model, Picture::Photo(photo), &options, &mut stages).map(|output| (output, stages))
 }
 
 /// What is searched with.

@@ -18,6 +18,4 @@ mod searcher;
 pub use filter::{Comparison, Filter, MAX_FILTER_LEN};
 pub use params::{MAX_K, Per, SearchParams};
 pub use results::Candidate;
-#[cfg(feature = "build")]
-pub(crate) use searcher::stored;
-pub use searcher::{Scratch, Searcher, search};
+pub use searcher::{Scratch, Searcher, search, stored_vector};

@@ -100,7 +100,7 @@ struct Originals(Vec<Vec<f32>>);
 impl Originals {
     /// Whether a photo is as near as `limit` to one that was kept; it is kept if not.
     fn repeats(&mut self, shard: &Shard, photo: PhotoRow, limit: f32) -> bool {
-        let mut vector = super::searcher::stored(shard, photo);
+        let mut vector = super::searcher::stored_vector(shard, photo);
         let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
         let length = product(&vector, &vector).sqrt().max(f32::MIN_POSITIVE);
         vector.iter_mut().for_each(|v| *v /= length);

@@ -117,7 +117,7 @@ impl<'a> Searcher<'a> {
         let photos: Vec<PhotoRow> = shard.photos_of(listing)?.into_iter().take(LIKE_PHOTOS).collect();
         let mut all: Vec<Candidate> = Vec::new();
         for photo in photos {
-            let mut vector = stored(shard, photo);
+            let mut vector = stored_vector(shard, photo);
             let length = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
             if length > 0.0 {
                 vector.iter_mut().for_each(|v| *v /= length);
@@ -178,8 +178,9 @@ impl<'a> Searcher<'a> {
     }
 }
 
-/// The vector of a photo as the shard keeps it: turned, and about of unit length.
-pub(crate) fn stored(shard: &Shard, photo: PhotoRow) -> Vec<f32> {
+/// The vector of a photo as the shard keeps it: turned by the rotation of
+/// [`Index::rotation_seed`](crate::shard::Index::rotation_seed), and about of unit length.
+pub fn stored_vector(shard: &Shard, photo: PhotoRow) -> Vec<f32> {
     let (dim, stride, index) = (shard.header().dim as usize, shard.stride(), shard.index());
     let row = photo.0 as usize;
     let list = shard.list_starts().partition_point(|&start| start <= photo.0).saturating_sub(1);

@@ -11,7 +11,7 @@ use magpie_core::build::{Field, Identity, ShardBuilder};
 use magpie_core::remote::{SearchReply, SearchRequest};
 use magpie_core::search::{Filter, SearchParams};
 use magpie_core::{Embedding, ModelId};
-use magpie_server::{Embedded, Overrides, Server, Settings, Stop};
+use magpie_server::{Cluster, Embedded, Engine, OpenSearch, Overrides, Server, Settings, Stop};
 
 pub(crate) const MODEL: ModelId = ModelId([0x4d; 32]);
 pub(crate) const DIM: usize = 32;
@@ -78,11 +78,36 @@ impl Running {
         change(&mut settings);
         let (threads, wait) = (settings.threads, settings.max_wait);
         let engine = Embedded::open(settings.shards.clone(), true, threads, wait).unwrap();
+        Running::run(folder, settings, async move |_| Arc::new(engine) as Arc<dyn Engine>)
+    }
+
+    /// Serves what a cluster has.
+    pub(crate) fn on_cluster(nodes: Vec<String>, index: &str, change: impl FnOnce(&mut Settings)) -> Running {
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let (opensearch, index) = (nodes, Some(index.to_owned()));
+        let given =
+            Overrides { listen, opensearch, index, linger_ms: Some(0), watch_ms: Some(0), ..Overrides::default() };
+        let mut settings = given.settings().unwrap();
+        (settings.max_wait, settings.default_deadline) = (Duration::from_secs(5), Duration::from_secs(10));
+        change(&mut settings);
+        Running::run(tempfile::tempdir().unwrap(), settings, async |settings: &Settings| {
+            let cluster = Cluster::new(&settings.opensearch).unwrap();
+            let engine = OpenSearch::open(cluster, settings.index.clone(), settings.engine_searches, settings.max_wait);
+            Arc::new(engine.await.unwrap()) as Arc<dyn Engine>
+        })
+    }
+
+    fn run(
+        folder: tempfile::TempDir,
+        settings: Settings,
+        engine: impl AsyncFnOnce(&Settings) -> Arc<dyn Engine> + Send + 'static,
+    ) -> Running {
         let (tell, told) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let (server, stop) = Server::bind(settings, Arc::new(engine)).await.unwrap();
+                let engine = engine(&settings).await;
+                let (server, stop) = Server::bind(settings, engine).await.unwrap();
                 tell.send((server.address().unwrap(), stop)).unwrap();
                 server.run().await;
             });

@@ -1,0 +1,172 @@
+//! Sending documents: a batch is sent until the engine took all of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::cluster::{Call, Cluster, Fault};
+use super::records::Document;
+use super::schema::LONGEST_ID;
+
+/// Pause after the engine pushed back; doubles up to the longest.
+const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Documents that are sent together.
+pub(super) struct Batch {
+    from: u64,
+    lines: Vec<Line>,
+    bytes: usize,
+}
+
+struct Line {
+    id: String,
+    /// The action and the document, a line each.
+    text: Vec<u8>,
+}
+
+/// A batch that the engine took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// The position of its first record, and of the one after its last.
+    pub(super) from: u64,
+    pub(super) to: u64,
+    /// How often the engine took only a part, or nothing.
+    pub(super) pushes: u32,
+}
+
+impl Batch {
+    /// A batch whose first document will be the record at `from`.
+    pub(super) fn new(from: u64) -> Batch {
+        Batch { from, lines: Vec::new(), bytes: 0 }
+    }
+
+    /// The first document will be the record at `from`: those before are there.
+    pub(super) fn start_at(&mut self, from: u64) {
+        self.from = from;
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn add(&mut self, document: &Document) -> Result<(), String> {
+        if document.id.len() > LONGEST_ID {
+            let start: String = document.id.chars().take(40).collect();
+            return Err(format!("the listing id '{start}…' is longer than {LONGEST_ID} bytes"));
+        }
+        let mut text = json!({ "index": { "_id": document.id } }).to_string();
+        text.push('\n');
+        text.push_str(&serde_json::to_string(&document.body).map_err(|e| e.to_string())?);
+        text.push('\n');
+        self.bytes += text.len();
+        self.lines.push(Line { id: document.id.clone(), text: text.into_bytes() });
+        Ok(())
+    }
+}
+
+/// Sends a batch until everything was taken.
+///
+/// # Errors
+/// A document that the engine refuses, or what it said when patience ended.
+pub(super) async fn send(
+    cluster: Arc<Cluster>,
+    index: String,
+    batch: Batch,
+    patience: Duration,
+) -> Result<Sent, String> {
+    let deadline = Instant::now() + patience;
+    let (from, to) = (batch.from, batch.from + batch.lines.len() as u64);
+    // Only what says whether a document was taken: the whole reply is longer than the request.
+    let path = format!("/{index}/_bulk?filter_path=items.*.status,items.*.error.type,items.*.error.reason");
+    let (mut lines, mut pushes, mut pause) = (batch.lines, 0, PAUSE);
+    loop {
+        let body = lines.iter().flat_map(|line| line.text.iter().copied()).collect();
+        let said = match cluster.call(&Call::lines(path.clone(), body), deadline).await {
+            Ok(reply) => {
+                lines = left_over(lines, &reply)?;
+                if lines.is_empty() {
+                    return Ok(Sent { from, to, pushes });
+                }
+                format!("{} documents were not taken", lines.len())
+            }
+            Err(Fault::Busy) => Fault::Busy.to_string(),
+            Err(other) => return Err(other.to_string()),
+        };
+        pushes += 1;
+        if Instant::now() + pause > deadline {
+            return Err(said);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The documents that have to be sent again.
+fn left_over(lines: Vec<Line>, reply: &[u8]) -> Result<Vec<Line>, String> {
+    #[derive(Deserialize)]
+    struct Reply {
+        items: Vec<Item>,
+    }
+    #[derive(Deserialize)]
+    struct Item {
+        index: Outcome,
+    }
+    #[derive(Deserialize)]
+    struct Outcome {
+        status: u16,
+        error: Option<Reason>,
+    }
+    #[derive(Deserialize)]
+    struct Reason {
+        #[serde(rename = "type")]
+        kind: String,
+        reason: String,
+    }
+    let Reply { items } = serde_json::from_slice(reply).map_err(|e| format!("the engine's reply: {e}"))?;
+    if items.len() != lines.len() {
+        return Err(format!("the engine's reply has {} outcomes for {} documents", items.len(), lines.len()));
+    }
+    let mut left = Vec::new();
+    for (line, Item { index: Outcome { status, error } }) in lines.into_iter().zip(items) {
+        match status {
+            200..=299 => {}
+            429 | 500..=599 => left.push(line),
+            _ => {
+                let said = error.map(|Reason { kind, reason }| format!("{kind}: {reason}")).unwrap_or_default();
+                let said: String = said.chars().take(300).collect();
+                return Err(format!("the listing '{}' was refused with status {status}: {said}", line.id));
+            }
+        }
+    }
+    Ok(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines() -> Vec<Line> {
+        ["a", "b", "c"].map(|id| Line { id: id.to_owned(), text: Vec::new() }).into()
+    }
+
+    #[test]
+    fn what_was_pushed_back_is_sent_again_and_what_was_refused_is_named() {
+        let left =
+            |reply: &str| left_over(lines(), reply.as_bytes()).map(|l| l.into_iter().map(|l| l.id).collect::<String>());
+        let item = |status: u16| format!(r#"{{"index":{{"status":{status}}}}}"#);
+        let reply = |statuses: [u16; 3]| format!(r#"{{"items":[{}]}}"#, statuses.map(item).join(","));
+        assert_eq!(left(&reply([201, 200, 201])), Ok(String::new()));
+        assert_eq!(left(&reply([429, 201, 503])), Ok("ac".to_owned()));
+        assert!(left(&reply([201, 400, 201])).is_err_and(|e| e.contains("'b'")));
+        assert!(left(r#"{"items":[]}"#).is_err_and(|e| e.contains("0 outcomes")));
+        assert!(left("null").is_err() && left("{").is_err());
+    }
+}

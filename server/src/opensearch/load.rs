@@ -1,0 +1,300 @@
+//! Loading shards into an index: with as much at once as the engine takes, and going on where a load was interrupted.
+//!
+//! The index is a new one, named after what is in it. Searches go to an alias, which changes over to it once everything
+//! is there: no search sees half a catalogue, and none fails meanwhile.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use magpie_core::shard::Shard;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::bulk::{Batch, Sent, send};
+use super::cluster::{Call, Cluster, Fault};
+use super::records::Records;
+use super::schema::{self, Meta};
+
+/// Bytes of a bulk request, and documents.
+const BATCH_BYTES: usize = 512 << 10;
+const BATCH_DOCUMENTS: usize = 500;
+/// How often the index is told how far it is.
+const REMEMBER: Duration = Duration::from_secs(5);
+/// How long merging may take.
+const MERGE: Duration = Duration::from_secs(3600);
+/// Batches in a row that the engine took, after which it gets one more at once.
+const STEP: u32 = 8;
+
+/// How to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// The alias that searches go to.
+    pub alias: String,
+    /// Shards of the index.
+    pub shards: u32,
+    /// Copies of each shard beside the first.
+    pub replicas: u32,
+    /// Whether to merge each shard into one segment at the end: searches are quicker and find more, loading is slower.
+    pub merge: bool,
+    /// How long a batch may go on failing.
+    pub patience: Duration,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The index.
+    pub index: String,
+    /// Its listings.
+    pub listings: u64,
+    /// Their photos.
+    pub photos: u64,
+    /// Listings that an earlier load had left there.
+    pub resumed: u64,
+    /// Batches that the engine did not take at first.
+    pub pushed_back: u64,
+    /// Requests that were sent again to another node.
+    pub retries: u64,
+}
+
+/// Puts the shards of one catalogue into an index of their own and points the alias to it. The index before stays, for
+/// servers that still search it; older ones are deleted. `progress` is told how many listings are there.
+///
+/// Called again after a failure, it goes on where the last one ended.
+///
+/// # Errors
+/// Which shard cannot be used, or what the engine said.
+pub async fn load(
+    cluster: Arc<Cluster>,
+    paths: &[PathBuf],
+    options: &LoadOptions,
+    progress: impl Fn(u64),
+) -> Result<Loaded, String> {
+    let (shards, digest) = open(paths)?;
+    let mut meta = Meta::of(&shards, 0, 0)?;
+    let name = format!("{}-{}-s{}-{digest}", options.alias, meta.sequence, options.shards);
+    let work = Work { cluster, name, options };
+    work.prepare(&mut meta).await?;
+    let resumed = meta.loaded;
+    let pushed_back = work.fill(&shards, &mut meta, progress).await?;
+    work.publish(&mut meta).await?;
+    let (listings, photos, retries) = (meta.listings, meta.photos, work.cluster.retries());
+    Ok(Loaded { index: work.name, listings, photos, resumed, pushed_back, retries })
+}
+
+/// Opens and checks the shards; also gives a digest of their bytes.
+fn open(paths: &[PathBuf]) -> Result<(Vec<Shard>, String), String> {
+    let (mut shards, mut hasher) = (Vec::<Shard>::new(), blake3::Hasher::new());
+    for path in paths {
+        let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+        let shard = Shard::open(path).map_err(|e| fault(&e))?;
+        shard.verify().map_err(|e| fault(&e))?;
+        if let Some(first) = shards.first() {
+            let header = |shard: &Shard| (shard.header().model_id, shard.header().dim, shard.catalog().to_owned());
+            if header(first) != header(&shard) {
+                return Err(fault(&"another catalogue or model than the first shard's"));
+            }
+        }
+        let file = std::fs::File::open(path).map_err(|e| fault(&e))?;
+        hasher.update_reader(file).map_err(|e| fault(&e))?;
+        shards.push(shard);
+    }
+    Ok((shards, hasher.finalize().to_hex()[..8].to_owned()))
+}
+
+struct Work<'a> {
+    cluster: Arc<Cluster>,
+    name: String,
+    options: &'a LoadOptions,
+}
+
+impl Work<'_> {
+    async fn ask(&self, call: Call) -> Result<Value, Fault> {
+        let reply = self.cluster.call(&call.patient(), Instant::now() + self.options.patience).await?;
+        serde_json::from_slice(&reply).map_err(|e| Fault::Refused(e.to_string()))
+    }
+
+    async fn change(&self, method: &'static str, path: String, body: &Value) -> Result<Value, String> {
+        self.ask(Call::json(method, path, body.to_string())).await.map_err(|e| e.to_string())
+    }
+
+    /// Makes the index, or finds how far an earlier load got.
+    async fn prepare(&self, meta: &mut Meta) -> Result<(), String> {
+        let path = format!("/{}", self.name);
+        let reply = self.cluster.call(&Call::get(path.clone()), Instant::now() + self.options.patience).await;
+        match reply {
+            Ok(reply) => {
+                let (_, there, _) = schema::described(&reply)?;
+                *meta = Meta { loaded: there.loaded, ..meta.clone() };
+                return Ok(());
+            }
+            Err(Fault::NotFound) => {}
+            Err(other) => return Err(other.to_string()),
+        }
+        // For whoever restores or reindexes by hand; this index gets the same below.
+        let settings = json!({ "index": {
+            "knn": true, "number_of_shards": self.options.shards, "number_of_replicas": self.options.replicas,
+        }});
+        let template = json!({
+            "index_patterns": [format!("{}-{}-*", self.options.alias, meta.sequence)], "priority": 500,
+            "template": { "settings": settings, "mappings": meta.mapping() },
+        });
+        self.change("PUT", format!("/_index_template/{}", self.options.alias), &template).await?;
+        // Copies from the start: what was acknowledged must survive the loss of a node. Nobody searches it yet.
+        let body = json!({ "settings": { "index": { "refresh_interval": "-1" } } });
+        self.change("PUT", path, &body).await?;
+        Ok(())
+    }
+
+    /// Sends what is not there yet. Returns how often the engine pushed back.
+    async fn fill(&self, shards: &[Shard], meta: &mut Meta, progress: impl Fn(u64)) -> Result<u64, String> {
+        let mut records = Records::new(shards, meta)?;
+        let mut under_way: JoinSet<Result<Sent, String>> = JoinSet::new();
+        // Additive increase, multiplicative decrease: the window finds what the engine takes.
+        let (mut window, most, mut taken, mut pushed_back) = (1, 2 * self.cluster.nodes().max(1), 0, 0);
+        let (mut at, mut photos, mut remembered) = (0, 0, Instant::now());
+        let mut ahead: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut next = true;
+        let mut failed = None;
+        while next || !under_way.is_empty() {
+            if next && under_way.len() < window {
+                let mut batch = Batch::new(at);
+                // Reads and decompresses some hundred records: a few milliseconds.
+                while batch.bytes() < BATCH_BYTES && batch.len() < BATCH_DOCUMENTS {
+                    let Some(record) = records.next()? else {
+                        next = false;
+                        break;
+                    };
+                    photos += record.photos();
+                    at += 1;
+                    if at > meta.loaded {
+                        batch.add(&record)?;
+                    } else {
+                        batch.start_at(at);
+                    }
+                }
+                if batch.len() > 0 {
+                    let (cluster, name) = (Arc::clone(&self.cluster), self.name.clone());
+                    under_way.spawn(send(cluster, name, batch, self.options.patience));
+                }
+                continue;
+            }
+            let Some(sent) = under_way.join_next().await else { continue };
+            match sent.map_err(|e| e.to_string()).and_then(|sent| sent) {
+                Ok(Sent { from, to, pushes }) => {
+                    ahead.insert(from, to);
+                    while let Some(to) = ahead.remove(&meta.loaded) {
+                        meta.loaded = to;
+                    }
+                    (window, taken) = match pushes {
+                        0 if taken + 1 >= STEP => ((window + 1).min(most), 0),
+                        0 => (window, taken + 1),
+                        _ => ((window / 2).max(1), 0),
+                    };
+                    pushed_back += u64::from(pushes > 0);
+                    progress(meta.loaded);
+                }
+                // What is under way may still arrive; nothing more is begun.
+                Err(fault) => (next, failed) = (false, failed.or(Some(fault))),
+            }
+            if remembered.elapsed() >= REMEMBER {
+                self.remember(meta).await?;
+                remembered = Instant::now();
+            }
+        }
+        if let Some(fault) = failed {
+            let kept = self.remember(meta).await.is_ok();
+            let there = if kept { meta.loaded } else { 0 };
+            return Err(format!("{fault}; {there} listings are there, and the same command goes on with them"));
+        }
+        (meta.listings, meta.photos) = (at, photos);
+        Ok(pushed_back)
+    }
+
+    async fn remember(&self, meta: &Meta) -> Result<(), String> {
+        self.change("PUT", format!("/{}/_mapping", self.name), &json!({ "_meta": meta })).await.map(drop)
+    }
+
+    /// Checks that everything is there, and lets searches change over.
+    async fn publish(&self, meta: &mut Meta) -> Result<(), String> {
+        let (name, alias) = (&self.name, &self.options.alias);
+        self.change("POST", format!("/{name}/_refresh"), &json!({})).await?;
+        let count = self.ask(Call::get(format!("/{name}/_count"))).await.map_err(|e| e.to_string())?;
+        if count.get("count").and_then(Value::as_u64) != Some(meta.listings) {
+            // The next load starts from the beginning, over what is there.
+            meta.loaded = 0;
+            self.remember(meta).await?;
+            return Err(format!("the index has {} listings, expected {}", count["count"], meta.listings));
+        }
+        meta.loaded = meta.listings;
+        self.remember(meta).await?;
+        if self.options.merge {
+            let call = Call::json("POST", format!("/{name}/_forcemerge?max_num_segments=1"), String::new()).patient();
+            self.cluster.call(&call, Instant::now() + MERGE).await.map_err(|e| e.to_string())?;
+        }
+        let settings = json!({ "index": { "refresh_interval": null, "number_of_replicas": self.options.replicas } });
+        self.change("PUT", format!("/{name}/_settings"), &settings).await?;
+        let seconds = self.options.patience.as_secs().clamp(1, 60);
+        let wait = format!("/_cluster/health/{name}?wait_for_status=yellow&timeout={seconds}s");
+        self.ask(Call::get(wait)).await.map_err(|e| e.to_string())?;
+        let before = self.ask(Call::get(format!("/_alias/{alias}"))).await;
+        let before: Vec<String> = match before {
+            Ok(Value::Object(indexes)) => indexes.into_iter().map(|(index, _)| index).collect(),
+            Ok(_) | Err(Fault::NotFound) => Vec::new(),
+            Err(other) => return Err(other.to_string()),
+        };
+        let removed = before.iter().map(|index| json!({ "remove": { "index": index, "alias": alias } }));
+        let added = json!({ "add": { "index": name, "alias": alias } });
+        let actions: Vec<Value> = removed.chain([added]).collect();
+        self.change("POST", "/_aliases".to_owned(), &json!({ "actions": actions })).await?;
+        self.tidy(meta.sequence, &before).await
+    }
+
+    /// Deletes what this program loaded under the alias and nobody searches any longer.
+    async fn tidy(&self, sequence: u64, before: &[String]) -> Result<(), String> {
+        #[derive(Deserialize)]
+        struct Row {
+            index: String,
+        }
+        let alias = &self.options.alias;
+        let list = Call::get(format!("/_cat/indices/{alias}-*?format=json&h=index"));
+        let rows = self.ask(list).await.map_err(|e| e.to_string())?;
+        let rows: Vec<Row> = serde_json::from_value(rows).map_err(|e| e.to_string())?;
+        for Row { index } in rows {
+            let old = number(alias, &index).is_some_and(|found| found <= sequence);
+            if old && index != self.name && !before.contains(&index) {
+                match self.ask(Call::json("DELETE", format!("/{index}"), String::new())).await {
+                    Ok(_) | Err(Fault::NotFound) => {}
+                    Err(other) => return Err(other.to_string()),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The sequence number in the name of an index that a load made; `None` for other indexes.
+fn number(alias: &str, index: &str) -> Option<u64> {
+    let mut parts = index.strip_prefix(alias)?.strip_prefix('-')?.split('-');
+    let (sequence, shards, digest) = (parts.next()?, parts.next()?, parts.next()?);
+    shards.strip_prefix('s')?.parse::<u32>().ok()?;
+    let is_digest = digest.len() == 8 && digest.chars().all(|c| c.is_ascii_hexdigit());
+    if parts.next().is_some() || !is_digest { None } else { sequence.parse().ok() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn only_names_that_a_load_gives_are_its_own() {
+        assert_eq!(number("shop", "shop-12-s3-0a1b2c3d"), Some(12));
+        for other in ["shop", "shop-12", "shop-two-12-s3-0a1b2c3d", "shop-12-s3-0a1b2c3d-x", "shops-12-s3-0a1b2c3d"] {
+            assert_eq!(number("shop", other), None, "{other}");
+        }
+    }
+}

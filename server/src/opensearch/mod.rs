@@ -1,0 +1,260 @@
+//! The engine beside the server: an OpenSearch cluster, for a catalogue beyond one machine.
+//!
+//! A document is a listing, and its photos are nested in it: the engine then gives listings, not photos, and all photos
+//! of a listing are in one shard. `schema` is what both sides agree on; `load` puts `records` into an index by `bulk`
+//! requests; `query` words searches, `reply` judges what comes back, `rules` applies what the engine cannot; `cluster`
+//! performs the requests.
+
+mod bulk;
+mod cluster;
+mod load;
+mod query;
+mod records;
+mod reply;
+mod rules;
+mod schema;
+
+use std::sync::{Arc, PoisonError, RwLock, mpsc};
+use std::time::{Duration, Instant};
+
+use magpie_core::listing::{Found, Listing};
+use magpie_core::remote::Parsed;
+use magpie_core::search::MAX_K;
+use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+pub use cluster::Cluster;
+pub use load::{LoadOptions, Loaded, load};
+
+use crate::engine::{Answering, Engine, EngineError, Status};
+use cluster::{Call, Fault};
+use query::Question;
+use schema::Meta;
+
+/// How long reading what there is to search may take.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Bytes of a reply: some for itself, and some for each listing. Whatever is longer is not read.
+const REPLY_BASE: usize = 256 << 10;
+const REPLY_PER_LISTING: usize = 32 << 10;
+const REPLY_MOST: usize = 32 << 20;
+
+/// Searches the index that an alias points to.
+pub struct OpenSearch {
+    cluster: Arc<Cluster>,
+    alias: String,
+    current: RwLock<Arc<Current>>,
+    /// Requests that the cluster works on at once.
+    places: Semaphore,
+    longest_wait: Duration,
+    runtime: Handle,
+}
+
+/// The index at one time.
+struct Current {
+    index: String,
+    meta: Meta,
+    shards: usize,
+}
+
+impl OpenSearch {
+    /// Looks what there is to search. Needs a runtime, on which [`Engine::reload`] and [`Engine::is_outdated`] will ask
+    /// the cluster: they must be called from threads that may wait.
+    ///
+    /// At most `places` searches are under way at once; one that would wait longer than `longest_wait` is turned away.
+    ///
+    /// # Errors
+    /// What the cluster said, or that there is no such catalogue.
+    pub async fn open(
+        cluster: Cluster,
+        alias: String,
+        places: usize,
+        longest_wait: Duration,
+    ) -> Result<OpenSearch, String> {
+        let current = Current::look(&cluster, &alias).await?;
+        Ok(OpenSearch {
+            cluster: Arc::new(cluster),
+            alias,
+            current: RwLock::new(Arc::new(current)),
+            places: Semaphore::new(places.max(1)),
+            longest_wait,
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Requests that were sent again to another node.
+    pub fn retries(&self) -> u64 {
+        self.cluster.retries()
+    }
+
+    fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change_to(&self, fresh: Current) -> Arc<Current> {
+        let fresh = Arc::new(fresh);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
+        fresh
+    }
+
+    /// Looks from a thread that may wait. Not by `block_on`, which panics where the runtime ends meanwhile.
+    fn look_and_wait(&self) -> Result<Current, String> {
+        let (cluster, alias) = (Arc::clone(&self.cluster), self.alias.clone());
+        let (tell, told) = mpsc::channel();
+        self.runtime.spawn(async move { tell.send(Current::look(&cluster, &alias).await) });
+        told.recv().unwrap_or_else(|_| Err("the server is stopping".to_owned()))
+    }
+
+    /// Asks the current index; once more the next one where it is gone.
+    async fn find(&self, wish: &Wish, deadline: Instant) -> Result<Vec<Found>, EngineError> {
+        let wait = tokio::time::timeout(self.longest_wait, self.places.acquire()).await;
+        let Ok(Ok(_place)) = wait else { return Err(EngineError::Overloaded) };
+        let current = self.current();
+        match self.find_in(&current, wish, deadline).await {
+            Err(Asked::NoIndex) => {}
+            Err(Asked::Failed(error)) => return Err(error),
+            Ok(answer) => return Ok(answer),
+        }
+        // Deleted: the catalogue is in another index by now.
+        let look = tokio::time::timeout_at(deadline.into(), Current::look(&self.cluster, &self.alias)).await;
+        let current = self.change_to(look.map_err(|_| EngineError::Late)?.map_err(EngineError::Upstream)?);
+        self.find_in(&current, wish, deadline).await.map_err(|asked| match asked {
+            Asked::NoIndex => EngineError::Upstream(format!("the index {} is gone", current.index)),
+            Asked::Failed(error) => error,
+        })
+    }
+
+    async fn ask(
+        &self,
+        current: &Current,
+        question: &Question<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<reply::Hit>, Asked> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let body = question.body(left).to_string();
+        // The copies of a shard have graphs of their own: the same query goes to the same ones, for the same answer.
+        let preference = blake3::hash(question.body(Duration::ZERO).to_string().as_bytes()).to_hex();
+        let path =
+            format!("/{}/_search?allow_partial_search_results=false&preference={}", current.index, &preference[..16]);
+        let most = (REPLY_BASE + question.size() * REPLY_PER_LISTING).min(REPLY_MOST);
+        let call = Call::json("POST", path, body).most(most);
+        let reply = self.cluster.call(&call, deadline).await.map_err(Asked::from)?;
+        reply::hits(&reply, &current.meta, question).map_err(Asked::Failed)
+    }
+
+    async fn find_in(&self, current: &Current, wish: &Wish, deadline: Instant) -> Result<Vec<Found>, Asked> {
+        let failed = Asked::Failed;
+        let meta = &current.meta;
+        let query = match wish {
+            Wish::Near(query) => query,
+            Wish::Id(id) => {
+                let hits = self.ask(current, &Question::by_id(id), deadline).await?;
+                return Ok(hits.into_iter().map(|hit| hit.found(meta)).collect());
+            }
+        };
+        if query.embedding.model() != meta.model_id {
+            return Err(failed(EngineError::WrongModel { catalog: meta.model_id }));
+        }
+        let mut size = rules::look_at(&query.params);
+        loop {
+            let question = Question::nearest(meta, query, size).map_err(|e| failed(EngineError::Unfit(e)))?;
+            let hits = self.ask(current, &question, deadline).await?;
+            let everything = hits.len() < size || size >= MAX_K;
+            let (found, more) = rules::apply(hits, meta, &query.params);
+            if everything || !more {
+                return Ok(found);
+            }
+            size = (size * 4).min(MAX_K);
+        }
+    }
+}
+
+/// What someone wants from the catalogue.
+enum Wish {
+    /// The listings nearest to a query.
+    Near(Parsed),
+    /// The listing with an id.
+    Id(String),
+}
+
+/// Why an index gave no answer.
+enum Asked {
+    NoIndex,
+    Failed(EngineError),
+}
+
+impl From<Fault> for Asked {
+    fn from(fault: Fault) -> Asked {
+        match fault {
+            Fault::NotFound => Asked::NoIndex,
+            Fault::Late => Asked::Failed(EngineError::Late),
+            Fault::Busy => Asked::Failed(EngineError::Overloaded),
+            Fault::Unreachable(detail) | Fault::Refused(detail) => Asked::Failed(EngineError::Upstream(detail)),
+        }
+    }
+}
+
+impl Current {
+    async fn look(cluster: &Cluster, alias: &str) -> Result<Current, String> {
+        let deadline = Instant::now() + LOOK;
+        let call = Call::get(format!("/{alias}"));
+        let reply = cluster.call(&call, deadline).await.map_err(|fault| match fault {
+            Fault::NotFound => format!("the cluster has no catalogue '{alias}': magpie-server load puts one there"),
+            other => other.to_string(),
+        })?;
+        let (index, meta, shards) = schema::described(&reply)?;
+        Ok(Current { index, meta, shards })
+    }
+}
+
+impl Engine for OpenSearch {
+    fn search(&self, query: Parsed, deadline: Instant) -> Answering<'_, Vec<Found>> {
+        Box::pin(async move { self.find(&Wish::Near(query), deadline).await })
+    }
+
+    fn listing(&self, id: String, deadline: Instant) -> Answering<'_, Option<Listing>> {
+        Box::pin(async move {
+            let found = self.find(&Wish::Id(id), deadline).await?;
+            Ok(found.into_iter().next().map(|found| found.listing))
+        })
+    }
+
+    fn name(&self) -> &'static str {
+        "opensearch"
+    }
+
+    fn status(&self) -> Option<Status> {
+        let Current { meta, shards, .. } = &*self.current();
+        Some(Status {
+            catalog: meta.catalog.clone(),
+            model_id: meta.model_id,
+            dim: meta.dim,
+            listings: meta.listings,
+            photos: meta.photos,
+            sequence: meta.sequence,
+            shards: *shards,
+            columns: meta.columns.clone(),
+        })
+    }
+
+    fn reload(&self) -> Result<Status, String> {
+        self.change_to(self.look_and_wait()?);
+        self.status().ok_or_else(|| "there is nothing to search".to_owned())
+    }
+
+    fn is_outdated(&self) -> bool {
+        match self.look_and_wait() {
+            Ok(fresh) => fresh.index != self.current().index,
+            Err(fault) => {
+                tracing::warn!(fault, "the cluster does not say what there is to search");
+                false
+            }
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let help = "Requests to the engine that were sent again to another node";
+        registry.register("engine_retries", help, self.cluster.counter());
+    }
+}

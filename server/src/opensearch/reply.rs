@@ -1,0 +1,147 @@
+//! What comes back from the engine, and what of it is believed.
+
+use std::collections::HashSet;
+
+use magpie_core::listing::{Found, Listing};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::query::Question;
+use super::schema::Meta;
+use crate::engine::EngineError;
+
+/// A listing that the engine found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Hit {
+    /// Cosine between the query and the nearest photo; 0 where the listing was asked for by its id.
+    pub(super) score: f32,
+    id: String,
+    photo: usize,
+    names: Vec<String>,
+    values: Vec<String>,
+    /// Values of the columns that were asked for.
+    pub(super) columns: Map<String, Value>,
+    /// The vector of the nearest photo, where it was asked for.
+    pub(super) vector: Option<Vec<i8>>,
+}
+
+impl Hit {
+    pub(super) fn found(self, meta: &Meta) -> Found {
+        let photo = self.names.get(self.photo).cloned().unwrap_or_default();
+        let fields = meta.fields.iter().cloned().zip(self.values).collect();
+        Found { score: self.score, listing: Listing { id: self.id, photo, photos: self.names, fields } }
+    }
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    timed_out: bool,
+    #[serde(rename = "_shards")]
+    shards: Shards,
+    hits: Hits<Document>,
+}
+
+#[derive(Deserialize)]
+struct Shards {
+    failed: u32,
+}
+
+#[derive(Deserialize)]
+struct Hits<T> {
+    hits: Vec<T>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(rename = "_score")]
+    score: Option<f32>,
+    #[serde(rename = "_source")]
+    source: Source,
+    inner_hits: Option<Inner>,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    id: String,
+    names: Vec<String>,
+    values: Vec<String>,
+    #[serde(flatten)]
+    columns: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Inner {
+    photos: InnerPhotos,
+}
+
+#[derive(Deserialize)]
+struct InnerPhotos {
+    hits: Hits<Photo>,
+}
+
+#[derive(Deserialize)]
+struct Photo {
+    #[serde(rename = "_nested")]
+    nested: Nested,
+    #[serde(rename = "_source")]
+    source: Option<PhotoSource>,
+}
+
+#[derive(Deserialize)]
+struct Nested {
+    offset: usize,
+}
+
+#[derive(Deserialize)]
+struct PhotoSource {
+    vector: Vec<i8>,
+}
+
+/// The listings of a reply, best first, ties in the order of ids.
+///
+/// # Errors
+/// [`EngineError::Late`] where the engine gave up, [`EngineError::Upstream`] where the reply is incomplete or makes no
+/// sense.
+pub(super) fn hits(reply: &[u8], meta: &Meta, question: &Question<'_>) -> Result<Vec<Hit>, EngineError> {
+    let size = question.size();
+    let odd = |detail: String| EngineError::Upstream(format!("the engine's reply: {detail}"));
+    let Reply { timed_out, shards, hits } = serde_json::from_slice(reply).map_err(|e| odd(e.to_string()))?;
+    if timed_out {
+        return Err(EngineError::Late);
+    }
+    if shards.failed > 0 || hits.hits.len() > size {
+        return Err(odd(format!("{} shards failed, {} listings of {size}", shards.failed, hits.hits.len())));
+    }
+    let mut hits =
+        hits.hits.into_iter().map(|document| hit(document, meta, question.is_nearest())).collect::<Result<Vec<_>, _>>();
+    if let Ok(hits) = &mut hits {
+        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
+        let mut ids = HashSet::new();
+        if let Some(twice) = hits.iter().find(|hit| !ids.insert(hit.id.as_str())) {
+            return Err(odd(format!("the listing '{}' is there twice", twice.id.escape_debug())));
+        }
+    }
+    hits.map_err(odd)
+}
+
+fn hit(document: Document, meta: &Meta, nearest: bool) -> Result<Hit, String> {
+    let Document { score, source: Source { id, names, values, columns }, inner_hits } = document;
+    if values.len() != meta.fields.len() || names.is_empty() {
+        return Err(format!("{} values and {} photos for {} fields", values.len(), names.len(), meta.fields.len()));
+    }
+    if !nearest {
+        return Ok(Hit { score: 0.0, id, photo: 0, names, values, columns, vector: None });
+    }
+    let nearest = inner_hits.and_then(|inner| inner.photos.hits.hits.into_iter().next());
+    let nearest = nearest.ok_or("a listing without the photo that is near")?;
+    // Lucene's score of a cosine c is (1 + c) / 2.
+    let score =
+        score.filter(|score| (-0.001..=1.001).contains(score)).map(|score| (2.0 * score - 1.0).clamp(-1.0, 1.0));
+    let score = score.ok_or("a score is missing or no score of a cosine")?;
+    let photo = nearest.nested.offset;
+    let vector = nearest.source.map(|source| source.vector);
+    if photo >= names.len() || vector.as_ref().is_some_and(|vector| vector.len() != meta.dim as usize) {
+        return Err(format!("photo {photo} of {}, or a vector of another dimension", names.len()));
+    }
+    Ok(Hit { score, id, photo, names, values, columns, vector })
+}

@@ -1,0 +1,56 @@
+//! What a result must be beside near: applied here, to the engine's listings, as the core does to a shard's.
+
+use std::collections::HashMap;
+
+use magpie_core::listing::Found;
+use magpie_core::search::{MAX_K, SearchParams};
+
+use super::reply::Hit;
+use super::schema::{Meta, field};
+
+/// Listings to ask for at first. Rules leave some out; asking again costs more than asking for more.
+pub(super) fn look_at(params: &SearchParams) -> usize {
+    let spare = if params.per.is_some() || params.near_duplicates.is_some() { 4 } else { 1 };
+    params.k.max(1).saturating_mul(spare).min(MAX_K)
+}
+
+/// Which of the listings, best first, are results. Says whether more listings could add any.
+pub(super) fn apply(hits: Vec<Hit>, meta: &Meta, params: &SearchParams) -> (Vec<Found>, bool) {
+    let least = params.min_score.unwrap_or(f32::NEG_INFINITY);
+    let per = params.per.as_ref().and_then(|per| {
+        let at = meta.columns.iter().position(|column| column.name == per.column)?;
+        Some((field(at), per.most))
+    });
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    let mut kept: Vec<Found> = Vec::new();
+    let mut originals: Vec<Vec<i8>> = Vec::new();
+    for mut hit in hits {
+        if kept.len() == params.k || hit.score < least {
+            return (kept, false);
+        }
+        if let Some((field, most)) = &per
+            && let Some(value) = hit.columns.get(field)
+        {
+            let count = counts.entry(value.to_string()).or_default();
+            if *count >= *most {
+                continue;
+            }
+            *count += 1;
+        }
+        if let (Some(limit), Some(vector)) = (params.near_duplicates, hit.vector.take()) {
+            if originals.iter().any(|kept| cosine(kept, &vector) >= limit) {
+                continue;
+            }
+            originals.push(vector);
+        }
+        kept.push(hit.found(meta));
+    }
+    let more = kept.len() < params.k;
+    (kept, more)
+}
+
+fn cosine(a: &[i8], b: &[i8]) -> f32 {
+    let product = |a: &[i8], b: &[i8]| -> i64 { a.iter().zip(b).map(|(x, y)| i64::from(*x) * i64::from(*y)).sum() };
+    let lengths = (product(a, a) as f64 * product(b, b) as f64).sqrt().max(f64::MIN_POSITIVE);
+    (product(a, b) as f64 / lengths) as f32
+}

@@ -1,0 +1,151 @@
+//! What an index of the engine looks like: the agreement between loading and searching.
+//!
+//! Columns are called `c0`, `c1` and so on: names out of a catalogue never become names in the engine.
+
+use magpie_core::ModelId;
+use magpie_core::shard::{ColumnKind, Shard};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::engine::ColumnInfo;
+
+/// Version of this layout.
+const FORMAT: u32 = 1;
+/// The field of the nested photos' vectors.
+pub(super) const VECTOR: &str = "photos.vector";
+/// A field that all listings have, with one value, and their nested photos have not.
+pub(super) const KIND: (&str, &str) = ("kind", "listing");
+/// Longest id of a document, in bytes: the engine's limit.
+pub(super) const LONGEST_ID: usize = 512;
+
+/// What an index says of itself, in `_meta` of its mapping.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    pub(super) format: u32,
+    pub(super) catalog: String,
+    pub(super) model_id: ModelId,
+    pub(super) dim: u32,
+    pub(super) sequence: u64,
+    /// The seed of the rotation that vectors were turned by, in hexadecimal: JSON numbers are not that long everywhere.
+    pub(super) rotation: String,
+    /// Listings, each counted once.
+    pub(super) listings: u64,
+    pub(super) photos: u64,
+    /// Names of a listing's fields, in the order of its values.
+    pub(super) fields: Vec<String>,
+    /// Filter columns; the field of each is `c` and its position.
+    pub(super) columns: Vec<ColumnInfo>,
+    /// Records of the shards, in their order, that are in the index for sure: where a load goes on.
+    pub(super) loaded: u64,
+}
+
+impl Meta {
+    /// What an index of these shards says before anything is loaded. The shards are of one catalogue and model.
+    ///
+    /// # Errors
+    /// Shards whose fields or columns differ: documents of one index have the same.
+    pub(super) fn of(shards: &[Shard], listings: u64, photos: u64) -> Result<Meta, String> {
+        let first = shards.first().ok_or("there is no shard to load")?;
+        let columns = |shard: &Shard| -> Vec<ColumnInfo> {
+            shard.columns().map(|(name, kind)| ColumnInfo { name: name.to_owned(), kind }).collect()
+        };
+        for shard in shards {
+            if shard.fields() != first.fields() || columns(shard) != columns(first) {
+                return Err("the shards have different fields or filter columns".to_owned());
+            }
+        }
+        let header = first.header();
+        Ok(Meta {
+            format: FORMAT,
+            catalog: first.catalog().to_owned(),
+            model_id: header.model_id,
+            dim: header.dim,
+            sequence: shards.iter().map(|shard| shard.header().sequence).max().unwrap_or(0),
+            rotation: format!("{:016x}", first.index().rotation_seed),
+            listings,
+            photos,
+            fields: first.fields().to_vec(),
+            columns: columns(first),
+            loaded: 0,
+        })
+    }
+
+    /// The seed of the rotation that queries have to be turned by.
+    pub(super) fn rotation_seed(&self) -> Option<u64> {
+        u64::from_str_radix(&self.rotation, 16).ok()
+    }
+
+    /// The mapping of an index.
+    pub(super) fn mapping(&self) -> Value {
+        // Kept for whoever finds the document, never searched.
+        let kept = json!({ "type": "object", "enabled": false });
+        let method = json!({
+            "name": "hnsw", "engine": "lucene", "space_type": "cosinesimil",
+            "parameters": { "m": 16, "ef_construction": 128 },
+        });
+        let vector = json!({ "type": "knn_vector", "dimension": self.dim, "data_type": "byte", "method": method });
+        let mut properties = Map::new();
+        properties.insert("id".to_owned(), json!({ "type": "keyword" }));
+        properties.insert(KIND.0.to_owned(), json!({ "type": "keyword" }));
+        properties.insert("names".to_owned(), kept.clone());
+        properties.insert("values".to_owned(), kept);
+        properties.insert("photos".to_owned(), json!({ "type": "nested", "properties": { "vector": vector } }));
+        for (at, column) in self.columns.iter().enumerate() {
+            let kind = match column.kind {
+                ColumnKind::Number => "double",
+                _ => "keyword",
+            };
+            properties.insert(field(at), json!({ "type": kind }));
+        }
+        json!({ "dynamic": "strict", "_meta": self, "properties": properties })
+    }
+}
+
+/// The field of a column.
+pub(super) fn field(column: usize) -> String {
+    format!("c{column}")
+}
+
+/// A vector with a byte a coordinate: its direction counts, not its length.
+pub(super) fn bytes(vector: &[f32]) -> Vec<i8> {
+    let largest = vector.iter().fold(0f32, |max, v| max.max(v.abs())).max(f32::MIN_POSITIVE);
+    vector.iter().map(|v| (v / largest * 127.0).round() as i8).collect()
+}
+
+/// Name, `_meta` and number of shards of the only index in a reply of `GET /index`.
+pub(super) fn described(reply: &[u8]) -> Result<(String, Meta, usize), String> {
+    #[derive(Deserialize)]
+    struct Described {
+        mappings: Mappings,
+        settings: Settings,
+    }
+    #[derive(Deserialize)]
+    struct Mappings {
+        #[serde(rename = "_meta")]
+        meta: Meta,
+    }
+    #[derive(Deserialize)]
+    struct Settings {
+        index: IndexSettings,
+    }
+    #[derive(Deserialize)]
+    struct IndexSettings {
+        number_of_shards: String,
+    }
+    let foreign = |e: serde_json::Error| format!("the index was not loaded by this program: {e}");
+    let indexes: std::collections::BTreeMap<String, Described> = serde_json::from_slice(reply).map_err(foreign)?;
+    let count = indexes.len();
+    let mut indexes = indexes.into_iter();
+    let (Some((name, Described { mappings: Mappings { meta }, settings })), None) = (indexes.next(), indexes.next())
+    else {
+        return Err(format!("{count} indexes have this name, expected one"));
+    };
+    if meta.format != FORMAT {
+        return Err(format!("the index {name} has the layout {}, expected {FORMAT}", meta.format));
+    }
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !name.chars().all(plain) || meta.rotation_seed().is_none() || meta.dim == 0 {
+        return Err(format!("the index '{}' was not loaded by this program", name.escape_debug()));
+    }
+    Ok((name, meta, settings.index.number_of_shards.parse().unwrap_or(1)))
+}
