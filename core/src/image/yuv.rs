@@ -37,10 +37,7 @@ pub(super) struct Matrix {
     blue_u: i16,
 }
 
-/// What a block's chroma adds to red, green and blue.
-pub(super) type Tints = [[i16; HALF]; 3];
-
-/// The same for each pixel, to be rounded as real numbers are.
+/// What a block's chroma adds to red, green and blue of each pixel, to be rounded as real numbers are.
 pub(super) type PreciseTints = [[f32; BLOCK]; 3];
 
 /// The lowest bits of a sum with this are those of the other, rounded to a whole number.
@@ -100,12 +97,41 @@ impl Matrix {
         colours
     }
 
-    /// Luma on the scale of RGB. Values have [`FRACTION`] fractional bits.
-    pub(super) fn grey<const N: usize>(&self, luma: &[i16; N]) -> [i16; N] {
+    /// Luma on the scale of RGB, rounded and clamped to 0 to 255. Values have [`FRACTION`] fractional bits.
+    #[inline(always)] // into functions with wider registers
+    pub(super) fn grey(&self, luma: &[i16], into: &mut [u8]) {
+        for (into, luma) in into.as_chunks_mut::<BLOCK>().0.iter_mut().zip(luma.as_chunks::<BLOCK>().0) {
+            *into = each(&self.scaled_luma(luma), whole);
+        }
+    }
+
+    /// A row of luma and chroma to rows of red, green and blue, one after the other, rounded and clamped to 0 to 255.
+    #[inline(always)] // into functions with wider registers
+    pub(super) fn colour(&self, [luma, u, v]: &[Vec<i16>; 3], into: &mut [u8]) {
+        let (red, rest) = into.split_at_mut(luma.len());
+        let (green, blue) = rest.split_at_mut(luma.len());
+        let chroma = u.as_chunks::<HALF>().0.iter().zip(v.as_chunks::<HALF>().0);
+        let rows = [red, green, blue].map(|row| row.as_chunks_mut::<BLOCK>().0);
+        let [red, green, blue] = rows;
+        let colours = red.iter_mut().zip(green).zip(blue);
+        for ((luma, (u, v)), ((red, green), blue)) in luma.as_chunks::<BLOCK>().0.iter().zip(chroma).zip(colours) {
+            let grey = self.scaled_luma(luma);
+            for (into, tint) in [red, green, blue].into_iter().zip(self.tints(u, v)) {
+                let pairs = into.as_chunks_mut::<2>().0.iter_mut().zip(grey.as_chunks::<2>().0);
+                for ((into, grey), tint) in pairs.zip(tint) {
+                    *into = grey.map(|grey| whole(grey.saturating_add(tint)));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn scaled_luma(&self, luma: &[i16; BLOCK]) -> [i16; BLOCK] {
         each(luma, |luma| scaled(i32::from(luma - self.black) * i32::from(self.luma)))
     }
 
-    pub(super) fn tints(&self, u: &[i16; HALF], v: &[i16; HALF]) -> Tints {
+    #[inline(always)]
+    fn tints(&self, u: &[i16; HALF], v: &[i16; HALF]) -> [[i16; HALF]; 3] {
         let mut tints = [[0; HALF]; 3];
         let [red, green, blue] = &mut tints;
         for at in 0..HALF {
@@ -115,21 +141,6 @@ impl Matrix {
             blue[at] = scaled(u * i32::from(self.blue_u));
         }
         tints
-    }
-
-    /// Rounded and clamped to 0 to 255. Luma is [`grey`](Self::grey)'s.
-    pub(super) fn coloured(&self, grey: &[i16; BLOCK], tints: &Tints) -> [[i16; BLOCK]; 3] {
-        tints.each_ref().map(|tint| {
-            let mut colour = [0; BLOCK];
-            let pairs = colour.as_chunks_mut::<2>().0.iter_mut().zip(grey.as_chunks::<2>().0);
-            for ((colour, grey), tint) in pairs.zip(tint) {
-                *colour = grey.map(|grey| {
-                    let value = grey.saturating_add(*tint).saturating_add(1 << (FRACTION - 1)) >> FRACTION;
-                    value.clamp(0, 255)
-                });
-            }
-            colour
-        })
     }
 
     /// Whether no pixel of two rows that share their chroma has to be clamped. May say no to colours that only come
@@ -168,6 +179,13 @@ pub(super) fn each<T: Copy, U: Copy + Default, const N: usize>(values: &[T; N], 
     out
 }
 
+/// Rounded and clamped to a byte.
+#[inline(always)]
+fn whole(value: i16) -> u8 {
+    (value.saturating_add(1 << (FRACTION - 1)) >> FRACTION).clamp(0, 255) as u8
+}
+
+#[inline(always)]
 fn scaled(product: i32) -> i16 {
     // Saturates where a filter with negative lobes overshoots; it is clamped to a byte anyway.
     ((product + (1 << (FACTOR - 1))) >> FACTOR).clamp(i16::MIN.into(), i16::MAX.into()) as i16
