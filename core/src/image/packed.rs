@@ -38,40 +38,23 @@ impl<const BYTES: usize> Columns<3> for Packed<'_, BYTES> {
 
     fn row(&mut self, target: usize, into: &mut [u8]) {
         let (first, weights) = self.down.window(target);
-        let samples = Samples { plane: self.plane, group: BYTES, row: self.area.top + first, column: self.area.left };
         let into = &mut into[..BYTES * self.area.width];
-        samples.each(weights.len(), into, |rows, into| {
-            self.kernels.down_bytes(rows, weights, self.down.precision, into);
-        });
-    }
-}
-
-/// Samples of a plane from a row and column on, `group` bytes at each column.
-pub(super) struct Samples<'a> {
-    pub(super) plane: &'a Plane<'a>,
-    pub(super) group: usize,
-    pub(super) row: usize,
-    pub(super) column: usize,
-}
-
-impl Samples<'_> {
-    /// Calls `sum` with so many rows that are as long as `into`: once where the samples lie side by side, else with
-    /// copies, block by block.
-    pub(super) fn each<P>(&self, rows: usize, into: &mut [P], mut sum: impl FnMut(Rows<'_>, &mut [P])) {
         let Plane { bytes, row_stride, pixel_stride } = *self.plane;
-        let bytes = &bytes[self.row * row_stride + self.column * pixel_stride..];
-        if pixel_stride == self.group {
-            return sum(Rows { bytes, stride: row_stride }, into);
+        let bytes = &bytes[(self.area.top + first) * row_stride + self.area.left * pixel_stride..];
+        let precision = self.down.precision;
+        if pixel_stride == BYTES {
+            return self.kernels.down_bytes(Rows { bytes, stride: row_stride }, weights, precision, into);
         }
-        let mut copies = vec![0; rows * BLOCK];
+        // Pixels with bytes between them are copied, block by block.
+        let mut copies = vec![0; weights.len() * BLOCK];
         for (block, into) in into.chunks_mut(BLOCK).enumerate() {
             for (row, copy) in copies.chunks_exact_mut(BLOCK).enumerate() {
                 for (at, copy) in copy[..into.len()].iter_mut().enumerate() {
                     let at = block * BLOCK + at;
-                    *copy = bytes[row * row_stride + at / self.group * pixel_stride + at % self.group];
+                    *copy = bytes[row * row_stride + at / BYTES * pixel_stride + at % BYTES];
                 }
             }
-            sum(Rows { bytes: &copies, stride: BLOCK }, into);
+            self.kernels.down_bytes(Rows { bytes: &copies, stride: BLOCK }, weights, precision, into);
         }
     }
 }

@@ -13,18 +13,15 @@ pub(super) struct Area {
     pub(super) top: usize,
     pub(super) width: usize,
     pub(super) height: usize,
-    /// Of the whole picture.
-    pub(super) picture: (usize, usize),
 }
 
 impl Area {
-    pub(super) fn new((width, height): (u32, u32), region: Region) -> Self {
+    pub(super) fn new(region: Region) -> Self {
         Area {
             left: region.x as usize,
             top: region.y as usize,
             width: region.width as usize,
             height: region.height as usize,
-            picture: (width as usize, height as usize),
         }
     }
 }

@@ -9,15 +9,8 @@ use super::{packed, yuv420};
 use crate::recipe::Filter;
 
 /// Red, green and blue of the region at the target's size, interleaved.
-pub(super) fn rgb(
-    pixels: &Pixels<'_>,
-    size: (u32, u32),
-    region: Region,
-    to: (u32, u32),
-    filter: Filter,
-    kernels: &Kernels,
-) -> Vec<u8> {
-    let area = Area::new(size, region);
+pub(super) fn rgb(pixels: &Pixels<'_>, region: Region, to: (u32, u32), filter: Filter, kernels: &Kernels) -> Vec<u8> {
+    let area = Area::new(region);
     match pixels {
         Pixels::Rgba(plane) => packed::rgb::<4>(plane, [0, 1, 2], &area, to, filter, kernels),
         Pixels::Bgra(plane) => packed::rgb::<4>(plane, [2, 1, 0], &area, to, filter, kernels),
@@ -26,18 +19,11 @@ pub(super) fn rgb(
 }
 
 /// Luma of the region at the target's size, 0 to 255 whatever the range of the pixels.
-pub(super) fn grey(
-    pixels: &Pixels<'_>,
-    size: (u32, u32),
-    region: Region,
-    to: (u32, u32),
-    filter: Filter,
-    kernels: &Kernels,
-) -> Vec<u8> {
+pub(super) fn grey(pixels: &Pixels<'_>, region: Region, to: (u32, u32), filter: Filter, kernels: &Kernels) -> Vec<u8> {
     if let Pixels::Yuv420 { y, range, .. } = pixels {
-        return yuv420::grey(y, Matrix::new(*range), &Area::new(size, region), to, filter, kernels);
+        return yuv420::grey(y, Matrix::new(*range), &Area::new(region), to, filter, kernels);
     }
-    let rgb = rgb(pixels, size, region, to, filter, kernels);
+    let rgb = rgb(pixels, region, to, filter, kernels);
     let luma = |pixel: &[u8; 3]| {
         let [red, green, blue] = pixel.map(u32::from);
         ((red * 19_595 + green * 38_470 + blue * 7_471 + (1 << 15)) >> 16) as u8

@@ -32,10 +32,9 @@ impl Photo {
         let stored = orient::stored_region(self.orientation, region, self.full);
         let source = stored.scaled(self.full, self.decoded_size());
         let target = orient::turned(self.orientation, (recipe.width, recipe.height));
-        let size = self.decoded_size();
-        let plane = Plane { bytes: self.rgb.as_raw(), row_stride: 3 * size.0 as usize, pixel_stride: 3 };
-        let area = Area::new(size, source);
-        let resized = packed::rgb::<3>(&plane, [0, 1, 2], &area, target, recipe.filter, Kernels::best());
+        let row_stride = 3 * self.rgb.width() as usize;
+        let plane = Plane { bytes: self.rgb.as_raw(), row_stride, pixel_stride: 3 };
+        let resized = packed::rgb::<3>(&plane, [0, 1, 2], &Area::new(source), target, recipe.filter, Kernels::best());
         let resized = RgbImage::from_raw(target.0, target.1, resized).unwrap_or_default();
         let upright = orient::upright(self.orientation, resized);
         Ok(InputRgb { width: recipe.width, height: recipe.height, rgb: upright.into_raw() })

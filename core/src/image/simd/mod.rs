@@ -11,7 +11,7 @@ mod neon;
 mod scalar;
 
 use super::taps::Taps;
-use super::yuv::Matrix;
+use super::yuv::{Extremes, Matrix, Strip};
 use crate::cpu::Isa;
 
 /// Bytes that are summed at a time.
@@ -169,6 +169,9 @@ pub(super) struct Kernels {
     transpose: unsafe fn(&[u8], usize, &mut [u8]),
     grey: unsafe fn(&Matrix, &[i16], &mut [u8]),
     colour: unsafe fn(&Matrix, &[Vec<i16>; 3], &mut [u8]),
+    long_way: unsafe fn(&Matrix, &Strip<'_>, &[i16], u32) -> [[u8; BLOCK]; 3],
+    leaves_gamut: unsafe fn(&Matrix, &[Extremes; 3], &mut [bool]),
+    extend: unsafe fn(&mut Extremes, &[u8]),
 }
 
 /// Compiles every kernel for one instruction set.
@@ -211,7 +214,30 @@ macro_rules! kernels {
             fn colour(matrix: &Matrix, sums: &[Vec<i16>; 3], into: &mut [u8]) {
                 matrix.colour(sums, into);
             }
-            Kernels { isa: $isa, down_bytes, down_words, across, transpose, grey, colour }
+            $(#[target_feature(enable = $features)])?
+            fn long_way(matrix: &Matrix, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
+                matrix.long_way(strip, weights, shift)
+            }
+            $(#[target_feature(enable = $features)])?
+            fn leaves_gamut(matrix: &Matrix, extremes: &[Extremes; 3], into: &mut [bool]) {
+                matrix.leaves_gamut(extremes, into);
+            }
+            $(#[target_feature(enable = $features)])?
+            fn extend(extremes: &mut Extremes, row: &[u8]) {
+                extremes.add(row);
+            }
+            Kernels {
+                isa: $isa,
+                down_bytes,
+                down_words,
+                across,
+                transpose,
+                grey,
+                colour,
+                long_way,
+                leaves_gamut,
+                extend,
+            }
         };
     };
 }
@@ -301,6 +327,24 @@ impl Kernels {
         // SAFETY: as above.
         unsafe { (self.colour)(matrix, sums, into) }
     }
+
+    /// [`Matrix::long_way`].
+    pub(super) fn long_way(&self, matrix: &Matrix, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
+        // SAFETY: as above.
+        unsafe { (self.long_way)(matrix, strip, weights, shift) }
+    }
+
+    /// [`Matrix::leaves_gamut`].
+    pub(super) fn leaves_gamut(&self, matrix: &Matrix, extremes: &[Extremes; 3], into: &mut [bool]) {
+        // SAFETY: as above.
+        unsafe { (self.leaves_gamut)(matrix, extremes, into) }
+    }
+
+    /// [`Extremes::add`].
+    pub(super) fn extend(&self, extremes: &mut Extremes, row: &[u8]) {
+        // SAFETY: as above.
+        unsafe { (self.extend)(extremes, row) }
+    }
 }
 
 /// Fewer sums than a block has.
@@ -386,7 +430,7 @@ mod tests {
         /// Sums as filters leave them: within bytes, or beyond where weights are negative.
         #[test]
         fn colours_are_the_same_on_every_cpu(
-            blocks in 1usize..4, values in proptest::collection::vec(-4000i16..20_000, 2 * 3 * 32), video: bool,
+            blocks in 1usize..4, values in proptest::collection::vec(-4000i16..20_000, 2 * 3 * 32), video: bool, calm: bool,
         ) {
             let matrix = Matrix::new(if video { YuvRange::Bt709Video } else { YuvRange::Bt601Full });
             let row = |from: usize, length: usize| values.iter().cycle().skip(from).take(length).copied().collect();
@@ -394,12 +438,35 @@ mod tests {
             let (mut expected, mut grey) = (vec![0; 96 * blocks], vec![0; 32 * blocks]);
             matrix.colour(&sums, &mut expected);
             matrix.grey(&sums[0], &mut grey);
+            let bytes: Vec<u8> = values.iter().map(|value| (value >> 5) as u8).collect();
+            let strip = |from: usize| Rows { bytes: &bytes[from..], stride: 32 };
+            let strip = Strip { luma: strip(0), chroma: [strip(1), strip(9)], odd: video };
+            let long = matrix.long_way(&strip, &[3, -1, 1 << 10, 2, 40], 10);
+            let leaves = |extend: &dyn Fn(&mut Extremes, &[u8])| {
+                let mut extremes = [blocks * 32, blocks * 16, blocks * 16].map(Extremes::new);
+                for (at, extremes) in extremes.iter_mut().enumerate() {
+                    let rows = bytes.chunks(37).map(|row| row.repeat(3));
+                    // Colours far from the gamut's edge, or anything.
+                    let rows = rows.map(|row| row.iter().map(|v| if calm { 116 + v % 24 } else { *v }).collect());
+                    rows.for_each(|row: Vec<u8>| extend(extremes, &row[at..]));
+                }
+                extremes
+            };
+            let extremes = leaves(&Extremes::add);
+            let mut outside = vec![false; blocks];
+            matrix.leaves_gamut(&extremes, &mut outside);
+            prop_assert!(!calm || !outside.contains(&true));
             for kernels in all() {
                 let (mut into, mut wide) = (vec![7; 96 * blocks], vec![7; 32 * blocks]);
                 kernels.colour(&matrix, &sums, &mut into);
                 kernels.grey(&matrix, &sums[0], &mut wide);
                 prop_assert_eq!(&into, &expected, "{}", kernels.isa);
                 prop_assert_eq!(&wide, &grey, "{}", kernels.isa);
+                prop_assert_eq!(kernels.long_way(&matrix, &strip, &[3, -1, 1 << 10, 2, 40], 10), long);
+                let extremes = leaves(&|extremes, row| kernels.extend(extremes, row));
+                let mut found = vec![false; blocks];
+                kernels.leaves_gamut(&matrix, &extremes, &mut found);
+                prop_assert_eq!(&found, &outside, "{}", kernels.isa);
             }
         }
     }
