@@ -16,7 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("engine", &["attributes", "embedding", "error", "ids", "image", "listing", "model", "search", "shard"]),
     ("error", &["ids"]),
     ("ids", &[]),
-    ("image", &["error", "recipe"]),
+    ("image", &["cpu", "error", "recipe"]),
     ("int8", &["cpu"]),
     ("listing", &["error", "ids", "search", "shard"]),
     ("live", &["image"]),

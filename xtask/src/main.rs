@@ -165,6 +165,8 @@ fn bench(args: &[&str]) -> Outcome {
         "--bench",
         "frames",
         "--bench",
+        "photos",
+        "--bench",
         "search",
         "--features",
         "magpie-core/build",

@@ -128,6 +128,9 @@ pub fn decode(bytes: &[u8], region: Option<Region>, recipe: &Recipe, limits: &Li
     decoded.unwrap_or_else(failed)
 }
 
+/// Largest side of a photo in pixels, as of a JPEG: what resampling takes grows with it, whatever the area is.
+const MAX_PHOTO_SIDE: u32 = u16::MAX as u32;
+
 fn full_size(
     format: &'static str,
     mut decoder: impl ImageDecoder,
@@ -138,6 +141,10 @@ fn full_size(
     let (width, height) = decoder.dimensions();
     // The decoder's own buffer, and RGB made of it.
     limits.check_size(width, height, u64::from(decoder.color_type().bytes_per_pixel()) + 3)?;
+    if let Some(side) = [width, height].into_iter().find(|side| *side > MAX_PHOTO_SIDE) {
+        let detail = format!("a side of {side} pixels, more than {MAX_PHOTO_SIDE}");
+        return Err(PhotoError::Unsupported { format, detail });
+    }
     let mut decoder_limits = image::Limits::default();
     decoder_limits.max_alloc = Some(limits.max_memory);
     decoder.set_limits(decoder_limits).map_err(failed)?;

@@ -6,6 +6,7 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use super::luma::Luma;
 use super::region::Region;
 use super::resize::InputRgb;
+use super::simd::Kernels;
 use super::yuv::YuvRange;
 use super::{orient, planes};
 use crate::error::PhotoError;
@@ -154,7 +155,7 @@ impl Frame<'_> {
         let (upright_w, upright_h) = self.upright_size();
         let region = Region::of(region, upright_w, upright_h)?.fitted(recipe.fit, recipe.width, recipe.height);
         let (stored, to) = self.stored(region, size);
-        let rgb = planes::rgb(&self.pixels, (self.width, self.height), stored, to, recipe.filter);
+        let rgb = planes::rgb(&self.pixels, stored, to, recipe.filter, Kernels::best());
         let picture = RgbImage::from_raw(to.0, to.1, rgb).unwrap_or_default();
         let upright = orient::upright(self.orientation(), picture);
         Ok(InputRgb { width: recipe.width, height: recipe.height, rgb: upright.into_raw() })
@@ -170,7 +171,7 @@ impl Frame<'_> {
         let (upright_w, upright_h) = self.upright_size();
         let all = Region { x: 0, y: 0, width: upright_w, height: upright_h };
         let (stored, to) = self.stored(all, (width, height));
-        let grey = planes::grey(&self.pixels, (self.width, self.height), stored, to, Filter::Box);
+        let grey = planes::grey(&self.pixels, stored, to, Filter::Box, Kernels::best());
         let mut picture = DynamicImage::ImageLuma8(GrayImage::from_raw(to.0, to.1, grey).unwrap_or_default());
         picture.apply_orientation(self.orientation());
         Ok(Luma { width, height, values: picture.into_luma8().into_raw() })

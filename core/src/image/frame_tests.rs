@@ -4,8 +4,8 @@
 use image::RgbImage;
 use proptest::prelude::*;
 
-use super::decode::Photo;
 use super::frame::{Frame, Pixels, Plane, Rotation};
+use super::oracle;
 use super::region::Region;
 use super::resize::InputRgb;
 use super::yuv::YuvRange;
@@ -159,8 +159,7 @@ fn converted(frame: &Frame<'_>) -> RgbImage {
 
 /// The way of a photo with these pixels.
 fn slowly(frame: &Frame<'_>, region: Option<Region>, recipe: &Recipe) -> InputRgb {
-    let photo = Photo::new(converted(frame), frame.orientation(), (frame.width, frame.height));
-    photo.input_rgb(region, recipe).unwrap()
+    oracle::input(&converted(frame), frame.orientation(), region, recipe)
 }
 
 fn recipe((width, height): (u32, u32), filter: Filter, fit: Fit) -> Recipe {
@@ -348,8 +347,7 @@ fn turning_first_gives_the_same() {
             let size = upright.dimensions();
             assert_eq!(size, frame.upright_size());
             let region = Region { x: 11, y: 5, width: size.0 - 23, height: size.1 - 17 };
-            let photo = Photo::new(upright, image::metadata::Orientation::NoTransforms, size);
-            let slow = photo.input_rgb(Some(region), &recipe).unwrap();
+            let slow = oracle::input(&upright, image::metadata::Orientation::NoTransforms, Some(region), &recipe);
             let fast = frame.input_rgb(Some(region), &recipe).unwrap();
             assert!(furthest(&fast.rgb, &slow.rgb) <= 1, "{rotation:?} {mirrored}");
         }

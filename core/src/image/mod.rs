@@ -13,11 +13,15 @@ mod limits;
 mod luma;
 mod normalise;
 mod orient;
+mod packed;
+mod passes;
 mod planes;
 mod region;
 mod resize;
+mod simd;
 mod taps;
 mod yuv;
+mod yuv420;
 
 pub use decode::{Format, Photo, decode, sniff};
 pub use frame::{Frame, MAX_FRAME_SIDE, Pixels, Plane, Rotation};
@@ -30,3 +34,7 @@ pub use yuv::YuvRange;
 
 #[cfg(test)]
 mod frame_tests;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod resize_tests;

@@ -2,6 +2,7 @@
 
 use std::f64::consts::PI;
 
+use super::yuv::FRACTION;
 use crate::recipe::Filter;
 
 /// Most fractional bits of a weight: a sum of bytes times weights then stays within 32 bits, negative lobes included.
@@ -48,51 +49,30 @@ impl Coefficients {
         Coefficients(self.0.iter().map(window).collect())
     }
 
-    /// As integers. Each window is padded with zeros to a multiple of `lanes` weights.
-    pub(super) fn taps(&self, lanes: usize) -> Taps {
+    /// As integers.
+    pub(super) fn taps(&self) -> Taps {
         let largest = self.0.iter().flat_map(|(_, weights)| weights).fold(0.0, |a: f64, b| a.max(*b));
         let fits = |precision: &u32| (largest * f64::from(1 << precision)).round() < f64::from(1 << 15);
-        let precision = (1..=MAX_PRECISION).rev().find(fits).unwrap_or(1);
+        let precision = (FRACTION..=MAX_PRECISION).rev().find(fits).unwrap_or(FRACTION);
         let one = f64::from(1 << precision);
         let mut taps = Taps { precision, windows: Vec::with_capacity(self.0.len()), weights: Vec::new() };
         for (first, weights) in &self.0 {
             let start = taps.weights.len();
             taps.weights.extend(weights.iter().map(|weight| (weight * one).round() as i16));
-            taps.weights.resize(start + weights.len().next_multiple_of(lanes), 0);
             taps.windows.push((*first, start..taps.weights.len()));
         }
         taps
     }
 
-    /// As shares of [`WHOLE`], for sums in 16 bits; `None` where a weight is negative or a window too long for that.
-    pub(super) fn shares(&self) -> Option<Shares> {
-        let fits = |(_, weights): &(usize, Vec<f64>)| weights.len() <= LONGEST && weights.iter().all(|w| *w >= 0.0);
-        let share = |weight: &f64| (weight * WHOLE).round() as u16;
-        let window = |(first, weights): &(usize, Vec<f64>)| (*first, weights.iter().map(share).collect());
-        self.0.iter().all(fits).then(|| Shares(self.0.iter().map(window).collect()))
-    }
-}
-
-/// What the shares of a window add up to: 257 x 255 times it has 255 in the upper byte.
-const WHOLE: f64 = 65_280.0;
-
-/// Each product is cut to 16 bits, which costs half a 256th of a level.
-const LONGEST: usize = 128;
-
-/// Coefficients that are nowhere negative, for sums of `257 * byte * share >> 16`: bytes with eight fractional bits.
-pub(super) struct Shares(Vec<(usize, Vec<u16>)>);
-
-impl Shares {
-    /// First source sample and shares of a target sample.
-    pub(super) fn window(&self, target: usize) -> (usize, &[u16]) {
-        let (first, shares) = &self.0[target];
-        (*first, shares)
+    /// Whether no weight is negative.
+    pub(super) fn are_means(&self) -> bool {
+        self.0.iter().flat_map(|(_, weights)| weights).all(|weight| *weight >= 0.0)
     }
 }
 
 /// Coefficients in fixed point.
 pub(super) struct Taps {
-    /// Fractional bits of the weights.
+    /// Fractional bits of the weights, at least [`FRACTION`].
     pub(super) precision: u32,
     windows: Vec<(usize, std::ops::Range<usize>)>,
     weights: Vec<i16>,

@@ -1,5 +1,7 @@
 //! Luma and chroma to RGB, in blocks of sixteen pairs of pixels and 16-bit arithmetic.
 
+use super::simd::Rows;
+
 /// Matrix and range of YUV pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -37,11 +39,8 @@ pub(super) struct Matrix {
     blue_u: i16,
 }
 
-/// What a block's chroma adds to red, green and blue.
-pub(super) type Tints = [[i16; HALF]; 3];
-
-/// The same for each pixel, to be rounded as real numbers are.
-pub(super) type PreciseTints = [[f32; BLOCK]; 3];
+/// What a block's chroma adds to red, green and blue of each pixel, to be rounded as real numbers are.
+type PreciseTints = [[f32; BLOCK]; 3];
 
 /// The lowest bits of a sum with this are those of the other, rounded to a whole number.
 const ROUNDING: f32 = 8_388_608.0;
@@ -72,7 +71,8 @@ impl Matrix {
         }
     }
 
-    pub(super) fn precise_tints(&self, u: &[u8; HALF], v: &[u8; HALF]) -> PreciseTints {
+    #[inline(always)]
+    fn precise_tints(&self, u: &[u8; HALF], v: &[u8; HALF]) -> PreciseTints {
         let [_, red_v, green_u, green_v, blue_u] = self.precise;
         let (mut wide_u, mut wide_v) = ([0.0; BLOCK], [0.0; BLOCK]);
         for (wide, chroma) in [(&mut wide_u, u), (&mut wide_v, v)] {
@@ -88,7 +88,8 @@ impl Matrix {
     }
 
     /// Each pixel by itself, rounded and clamped to 0 to 255.
-    pub(super) fn precisely(&self, luma: &[u8; BLOCK], tints: &PreciseTints) -> [[i16; BLOCK]; 3] {
+    #[inline(always)]
+    fn precisely(&self, luma: &[u8; BLOCK], tints: &PreciseTints) -> [[i16; BLOCK]; 3] {
         let black = f32::from(self.black >> FRACTION);
         let grey = each(luma, |luma| (f32::from(luma) - black) * self.precise[0]);
         let mut colours = [[0; BLOCK]; 3];
@@ -100,12 +101,41 @@ impl Matrix {
         colours
     }
 
-    /// Luma on the scale of RGB. Values have [`FRACTION`] fractional bits.
-    pub(super) fn grey<const N: usize>(&self, luma: &[i16; N]) -> [i16; N] {
+    /// Luma on the scale of RGB, rounded and clamped to 0 to 255. Values have [`FRACTION`] fractional bits.
+    #[inline(always)] // into functions with wider registers
+    pub(super) fn grey(&self, luma: &[i16], into: &mut [u8]) {
+        for (into, luma) in into.as_chunks_mut::<BLOCK>().0.iter_mut().zip(luma.as_chunks::<BLOCK>().0) {
+            *into = each(&self.scaled_luma(luma), whole);
+        }
+    }
+
+    /// A row of luma and chroma to rows of red, green and blue, one after the other, rounded and clamped to 0 to 255.
+    #[inline(always)] // into functions with wider registers
+    pub(super) fn colour(&self, [luma, u, v]: &[Vec<i16>; 3], into: &mut [u8]) {
+        let (red, rest) = into.split_at_mut(luma.len());
+        let (green, blue) = rest.split_at_mut(luma.len());
+        let chroma = u.as_chunks::<HALF>().0.iter().zip(v.as_chunks::<HALF>().0);
+        let rows = [red, green, blue].map(|row| row.as_chunks_mut::<BLOCK>().0);
+        let [red, green, blue] = rows;
+        let colours = red.iter_mut().zip(green).zip(blue);
+        for ((luma, (u, v)), ((red, green), blue)) in luma.as_chunks::<BLOCK>().0.iter().zip(chroma).zip(colours) {
+            let grey = self.scaled_luma(luma);
+            for (into, tint) in [red, green, blue].into_iter().zip(self.tints(u, v)) {
+                let pairs = into.as_chunks_mut::<2>().0.iter_mut().zip(grey.as_chunks::<2>().0);
+                for ((into, grey), tint) in pairs.zip(tint) {
+                    *into = grey.map(|grey| whole(grey.saturating_add(tint)));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn scaled_luma(&self, luma: &[i16; BLOCK]) -> [i16; BLOCK] {
         each(luma, |luma| scaled(i32::from(luma - self.black) * i32::from(self.luma)))
     }
 
-    pub(super) fn tints(&self, u: &[i16; HALF], v: &[i16; HALF]) -> Tints {
+    #[inline(always)]
+    fn tints(&self, u: &[i16; HALF], v: &[i16; HALF]) -> [[i16; HALF]; 3] {
         let mut tints = [[0; HALF]; 3];
         let [red, green, blue] = &mut tints;
         for at in 0..HALF {
@@ -117,50 +147,110 @@ impl Matrix {
         tints
     }
 
-    /// Rounded and clamped to 0 to 255. Luma is [`grey`](Self::grey)'s.
-    pub(super) fn coloured(&self, grey: &[i16; BLOCK], tints: &Tints) -> [[i16; BLOCK]; 3] {
-        tints.each_ref().map(|tint| {
-            let mut colour = [0; BLOCK];
-            let pairs = colour.as_chunks_mut::<2>().0.iter_mut().zip(grey.as_chunks::<2>().0);
-            for ((colour, grey), tint) in pairs.zip(tint) {
-                *colour = grey.map(|grey| {
-                    let value = grey.saturating_add(*tint).saturating_add(1 << (FRACTION - 1)) >> FRACTION;
-                    value.clamp(0, 255)
-                });
+    /// A block of rows converted pixel by pixel and summed then, as photos are. The weights have `shift` fractional bits.
+    #[inline(always)] // into functions with wider registers
+    pub(super) fn long_way(&self, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
+        let mut sums = [[1i32 << shift >> 1; BLOCK]; 3];
+        let mut tints = [[0.0; BLOCK]; 3];
+        for (row, weight) in weights.iter().enumerate() {
+            let position = row + usize::from(strip.odd);
+            if row == 0 || position % 2 == 0 {
+                let [u, v] = strip.chroma.map(|chroma| block(chroma, position / 2));
+                tints = self.precise_tints(&u, &v);
             }
-            colour
-        })
+            let colours = self.precisely(&block(strip.luma, row), &tints);
+            for (sums, colour) in sums.iter_mut().zip(colours) {
+                for (sum, value) in sums.iter_mut().zip(colour) {
+                    *sum += i32::from(value) * i32::from(*weight);
+                }
+            }
+        }
+        let mut colours = [[0; BLOCK]; 3];
+        for (colour, sums) in colours.iter_mut().zip(&sums) {
+            *colour = each(sums, |sum| (sum >> shift).clamp(0, 255) as u8);
+        }
+        colours
     }
 
-    /// Whether no pixel of two rows that share their chroma has to be clamped. May say no to colours that only come
-    /// within a quarter of a level of it: it has four fractional bits.
-    pub(super) fn in_gamut(&self, rows: &[[u8; BLOCK]; 2], u: &[u8; HALF], v: &[u8; HALF]) -> bool {
+    /// For each block, whether a pixel may have to be clamped. May say so of colours that only come within a quarter of
+    /// a level of it, since values have four fractional bits, and where luma and chroma that never meet would be.
+    #[inline(always)] // into functions with wider registers
+    pub(super) fn leaves_gamut(&self, [luma, u, v]: &[Extremes; 3], into: &mut [bool]) {
         const ROUGH: u32 = 4;
         // Seven bits below a byte, times a factor, without the lower 16: four are left.
         let times = |value: i16, factor: i16| ((i32::from(value) * i32::from(factor)) >> 16) as i16;
         let black = self.black << (7 - FRACTION);
-        let mut outside = 0i16;
-        let [above, below] = rows.each_ref().map(|row| row.as_chunks::<2>().0);
-        for (((above, below), u), v) in above.iter().zip(below).zip(u).zip(v) {
-            let [a, b] = [u16::from_le_bytes(*above), u16::from_le_bytes(*below)];
-            let darkest = (a & 255).min(a >> 8).min((b & 255).min(b >> 8)) as i16;
-            let brightest = (a & 255).max(a >> 8).max((b & 255).max(b >> 8)) as i16;
-            let [darkest, brightest] = [darkest, brightest].map(|luma| times((luma << 7) - black, self.luma));
-            let [u, v] = [*u, *v].map(|chroma| (i16::from(chroma) - 128) << 7);
-            let (red, blue) = (times(v, self.red_v), times(u, self.blue_u));
-            let green = times(u, self.green_u) + times(v, self.green_v);
-            let (low, high) = (red.min(green).min(blue), red.max(green).max(blue));
-            // Rounded down each: two of luma and one of green, at most.
-            outside |= i16::from(darkest + low < -(1 << ROUGH >> 1) + 1);
-            outside |= i16::from(brightest + high > (255 << ROUGH) + (1 << ROUGH >> 1) - 4);
+        let lows = u.low.as_chunks::<HALF>().0.iter().zip(v.low.as_chunks::<HALF>().0);
+        let highs = u.high.as_chunks::<HALF>().0.iter().zip(v.high.as_chunks::<HALF>().0);
+        let lumas = luma.low.as_chunks::<BLOCK>().0.iter().zip(luma.high.as_chunks::<BLOCK>().0);
+        for (((into, (low, high)), (low_u, low_v)), (high_u, high_v)) in into.iter_mut().zip(lumas).zip(lows).zip(highs)
+        {
+            let mut outside = 0i16;
+            for at in 0..HALF {
+                let [low, high] = [low, high].map(|luma| u16::from_le_bytes([luma[2 * at], luma[2 * at + 1]]));
+                let darkest = times(((((low & 255).min(low >> 8)) << 7) as i16) - black, self.luma);
+                let brightest = times(((((high & 255).max(high >> 8)) << 7) as i16) - black, self.luma);
+                let chroma = |value: u8| (i16::from(value) - 128) << 7;
+                let [low_u, low_v, high_u, high_v] = [low_u, low_v, high_u, high_v].map(|row| chroma(row[at]));
+                // The factors of green are negative: its lowest value comes from the highest chroma.
+                let green = times(high_u, self.green_u) + times(high_v, self.green_v);
+                let lowest = times(low_v, self.red_v).min(times(low_u, self.blue_u)).min(green);
+                let green = times(low_u, self.green_u) + times(low_v, self.green_v);
+                let highest = times(high_v, self.red_v).max(times(high_u, self.blue_u)).max(green);
+                // Rounded down each: two of luma and one of green, at most.
+                outside |= i16::from(darkest + lowest < -(1 << ROUGH >> 1) + 1);
+                outside |= i16::from(brightest + highest > (255 << ROUGH) + (1 << ROUGH >> 1) - 4);
+            }
+            *into = outside != 0;
         }
-        outside == 0
+    }
+}
+
+/// Columns of a block: luma, and the two rows of chroma that go with it.
+pub(super) struct Strip<'a> {
+    pub(super) luma: Rows<'a>,
+    /// U and V.
+    pub(super) chroma: [Rows<'a>; 2],
+    /// Whether the first row of luma is the second one of its chroma.
+    pub(super) odd: bool,
+}
+
+/// The start of a row; past the end of the plane, nothing that matters.
+#[inline(always)]
+fn block<const N: usize>(rows: Rows<'_>, row: usize) -> [u8; N] {
+    let from = rows.bytes.get(row * rows.stride..).unwrap_or_default();
+    from.first_chunk().copied().unwrap_or_else(|| std::array::from_fn(|at| from.get(at).copied().unwrap_or_default()))
+}
+
+/// The lowest and highest samples of some rows, column by column.
+pub(super) struct Extremes {
+    low: Vec<u8>,
+    high: Vec<u8>,
+}
+
+impl Extremes {
+    /// Of no row.
+    pub(super) fn new(length: usize) -> Self {
+        Extremes { low: vec![255; length], high: vec![0; length] }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.low.fill(255);
+        self.high.fill(0);
+    }
+
+    #[inline(always)] // into functions with wider registers
+    pub(super) fn add(&mut self, row: &[u8]) {
+        for ((low, high), value) in self.low.iter_mut().zip(&mut self.high).zip(row) {
+            *low = (*low).min(*value);
+            *high = (*high).max(*value);
+        }
     }
 }
 
 /// `map` of arrays, as a loop: compilers make vector code of that.
 #[inline(always)]
-pub(super) fn each<T: Copy, U: Copy + Default, const N: usize>(values: &[T; N], of: impl Fn(T) -> U) -> [U; N] {
+fn each<T: Copy, U: Copy + Default, const N: usize>(values: &[T; N], of: impl Fn(T) -> U) -> [U; N] {
     let mut out = [U::default(); N];
     for (out, value) in out.iter_mut().zip(values) {
         *out = of(*value);
@@ -168,6 +258,13 @@ pub(super) fn each<T: Copy, U: Copy + Default, const N: usize>(values: &[T; N], 
     out
 }
 
+/// Rounded and clamped to a byte.
+#[inline(always)]
+fn whole(value: i16) -> u8 {
+    (value.saturating_add(1 << (FRACTION - 1)) >> FRACTION).clamp(0, 255) as u8
+}
+
+#[inline(always)]
 fn scaled(product: i32) -> i16 {
     // Saturates where a filter with negative lobes overshoots; it is clamped to a byte anyway.
     ((product + (1 << (FACTOR - 1))) >> FACTOR).clamp(i16::MIN.into(), i16::MAX.into()) as i16

@@ -1,0 +1,60 @@
+//! Pictures whose pixels are a few bytes side by side: photos, and cameras' RGBA and BGRA.
+
+use super::frame::Plane;
+use super::passes::{Area, Columns, shrink};
+use super::simd::{BLOCK, Kernels, RowLayout, Rows};
+use super::taps::{Coefficients, Taps};
+use crate::recipe::Filter;
+
+/// Red, green and blue of the area at the target's size, interleaved. They are at `order` in pixels of `BYTES` bytes.
+///
+/// The plane was checked: all of the area's pixels are there.
+pub(super) fn rgb<const BYTES: usize>(
+    plane: &Plane<'_>,
+    order: [usize; 3],
+    area: &Area,
+    to: (u32, u32),
+    filter: Filter,
+    kernels: &Kernels,
+) -> Vec<u8> {
+    let down = Coefficients::new(filter, area.height, to.1 as usize).taps();
+    let across = Coefficients::new(filter, area.width, to.0 as usize).taps();
+    shrink(&mut Packed::<BYTES> { plane, order, area, down, kernels }, &across, to, kernels)
+}
+
+struct Packed<'a, const BYTES: usize> {
+    plane: &'a Plane<'a>,
+    /// Where red, green and blue are.
+    order: [usize; 3],
+    area: &'a Area,
+    down: Taps,
+    kernels: &'a Kernels,
+}
+
+impl<const BYTES: usize> Columns<3> for Packed<'_, BYTES> {
+    fn layout(&self) -> RowLayout<3> {
+        RowLayout { first: self.order, step: BYTES, length: BYTES * self.area.width }
+    }
+
+    fn row(&mut self, target: usize, into: &mut [u8]) {
+        let (first, weights) = self.down.window(target);
+        let into = &mut into[..BYTES * self.area.width];
+        let Plane { bytes, row_stride, pixel_stride } = *self.plane;
+        let bytes = &bytes[(self.area.top + first) * row_stride + self.area.left * pixel_stride..];
+        let precision = self.down.precision;
+        if pixel_stride == BYTES {
+            return self.kernels.down_bytes(Rows { bytes, stride: row_stride }, weights, precision, into);
+        }
+        // Pixels with bytes between them are copied, block by block.
+        let mut copies = vec![0; weights.len() * BLOCK];
+        for (block, into) in into.chunks_mut(BLOCK).enumerate() {
+            for (row, copy) in copies.chunks_exact_mut(BLOCK).enumerate() {
+                for (at, copy) in copy[..into.len()].iter_mut().enumerate() {
+                    let at = block * BLOCK + at;
+                    *copy = bytes[row * row_stride + at / BYTES * pixel_stride + at % BYTES];
+                }
+            }
+            self.kernels.down_bytes(Rows { bytes: &copies, stride: BLOCK }, weights, precision, into);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Camera frames as luma and chroma planes.
+//!
+//! Resampling and the colour matrix are both linear, so luma and chroma are resampled apart, in a quarter of the time of
+//! converting every pixel. That is only right where no pixel's colour has to be clamped. Blocks with such pixels
+//! (noise, saturated edges) are found first, by the extremes of luma and chroma, and take the long way: every pixel is
+//! converted before it is summed.
+
+use std::borrow::Cow;
+
+use super::frame::Plane;
+use super::passes::{Area, Columns, shrink};
+use super::simd::{Kernels, RowLayout, Rows};
+use super::taps::{Coefficients, Taps};
+use super::yuv::{BLOCK, Extremes, FRACTION, HALF, Matrix, Strip};
+use crate::recipe::Filter;
+
+/// Red, green and blue of the area at the target's size, interleaved. The planes were checked.
+pub(super) fn rgb(
+    planes: [&Plane<'_>; 3],
+    matrix: Matrix,
+    area: &Area,
+    to: (u32, u32),
+    filter: Filter,
+    kernels: &Kernels,
+) -> Vec<u8> {
+    let across = Coefficients::new(filter, area.width, to.0 as usize).taps();
+    shrink(&mut Yuv::new(planes, matrix, area, to, filter, kernels), &across, to, kernels)
+}
+
+/// Luma of the area at the target's size, 0 to 255 whatever the range of the pixels.
+pub(super) fn grey(
+    plane: &Plane<'_>,
+    matrix: Matrix,
+    area: &Area,
+    to: (u32, u32),
+    filter: Filter,
+    kernels: &Kernels,
+) -> Vec<u8> {
+    let down = Coefficients::new(filter, area.height, to.1 as usize).taps();
+    let across = Coefficients::new(filter, area.width, to.0 as usize).taps();
+    let luma = Samples::new(plane, (area.left, area.top), (area.width, area.height));
+    let sums = vec![0; area.width.next_multiple_of(BLOCK)];
+    shrink(&mut Grey { luma, matrix, down, sums, kernels }, &across, to, kernels)
+}
+
+/// The luma plane alone.
+struct Grey<'a> {
+    luma: Samples<'a>,
+    matrix: Matrix,
+    down: Taps,
+    sums: Vec<i16>,
+    kernels: &'a Kernels,
+}
+
+impl Columns<1> for Grey<'_> {
+    fn layout(&self) -> RowLayout<1> {
+        RowLayout { first: [0], step: 1, length: self.sums.len() }
+    }
+
+    fn row(&mut self, target: usize, into: &mut [u8]) {
+        let (first, weights) = self.down.window(target);
+        let (rows, shift) = (self.luma.from(first, 0), self.down.precision - FRACTION);
+        self.kernels.down_words(rows, weights, shift, &mut self.sums[..self.luma.columns]);
+        self.kernels.grey(&self.matrix, &self.sums, &mut into[..self.sums.len()]);
+    }
+}
+
+/// Three planes, chroma at half the resolution.
+struct Yuv<'a> {
+    /// From the region's first row, and its column or the one to the left, where chroma starts.
+    luma: Samples<'a>,
+    /// U and V, from the same pixel.
+    chroma: [Samples<'a>; 2],
+    matrix: Matrix,
+    area: &'a Area,
+    down: Taps,
+    /// For chroma rows, counted from the frame's top.
+    chroma_down: Taps,
+    /// By groups of chroma rows, then by block: whether each pixel has to be converted by itself. Empty where all have
+    /// to be: negative weights make levels of what is rounded differently.
+    clamped: Vec<bool>,
+    /// A row of luma and of each chroma: whole blocks.
+    sums: [Vec<i16>; 3],
+    kernels: &'a Kernels,
+}
+
+/// Chroma rows that are looked at together for colours to be clamped.
+const GROUP: usize = 4;
+
+impl<'a> Yuv<'a> {
+    fn new(
+        [y, u, v]: [&'a Plane<'a>; 3],
+        matrix: Matrix,
+        area: &'a Area,
+        to: (u32, u32),
+        filter: Filter,
+        kernels: &'a Kernels,
+    ) -> Self {
+        let down = Coefficients::new(filter, area.height, to.1 as usize);
+        let (chroma_down, down, are_means) = (down.halved(area.top).taps(), down.taps(), down.are_means());
+        let (top, left, odd) = (area.top / 2, area.left / 2, area.left % 2);
+        let (width, rows) = (odd + area.width, (area.top + area.height).div_ceil(2) - top);
+        let luma = Samples::new(y, (2 * left, area.top), (width, area.height));
+        let chroma = [u, v].map(|plane| Samples::new(plane, (left, top), (width.div_ceil(2), rows)));
+        let length = width.next_multiple_of(BLOCK);
+        let sums = [length, length / 2, length / 2].map(|length| vec![0; length]);
+        let clamped = Vec::new();
+        let mut yuv = Yuv { luma, chroma, matrix, area, down, chroma_down, clamped, sums, kernels };
+        if are_means {
+            yuv.find_clamped(rows);
+        }
+        yuv
+    }
+
+    fn find_clamped(&mut self, rows: usize) {
+        let in_row = self.sums[0].len() / BLOCK;
+        self.clamped = vec![false; rows.div_ceil(GROUP) * in_row];
+        let mut extremes = self.sums.each_ref().map(|sums| Extremes::new(sums.len()));
+        let odd = self.area.top % 2;
+        for (group, clamped) in self.clamped.chunks_exact_mut(in_row).enumerate() {
+            let (first, last) = (group * GROUP, (group * GROUP + GROUP).min(rows));
+            extremes.iter_mut().for_each(Extremes::clear);
+            let [luma, chroma @ ..] = &mut extremes;
+            for row in (2 * first).saturating_sub(odd)..(2 * last - odd).min(self.area.height) {
+                self.kernels.extend(luma, self.luma.row(row));
+            }
+            for (extremes, plane) in chroma.iter_mut().zip(&self.chroma) {
+                for row in first..last {
+                    self.kernels.extend(extremes, plane.row(row));
+                }
+            }
+            self.kernels.leaves_gamut(&self.matrix, &extremes, clamped);
+        }
+    }
+
+    /// First chroma row of a target row, from the region's first one, and the weights.
+    fn chroma_window(&self, target: usize) -> (usize, &[i16]) {
+        let (first, weights) = self.chroma_down.window(target);
+        (first - self.area.top / 2, weights)
+    }
+
+    /// A target row of luma and chroma, not yet converted.
+    fn sum(&mut self, target: usize) {
+        let mut sums = std::mem::take(&mut self.sums);
+        let (first, weights) = self.down.window(target);
+        let shift = self.down.precision - FRACTION;
+        self.kernels.down_words(self.luma.from(first, 0), weights, shift, &mut sums[0][..self.luma.columns]);
+        let (first, weights) = self.chroma_window(target);
+        let shift = self.chroma_down.precision - FRACTION;
+        for (plane, into) in self.chroma.iter().zip(&mut sums[1..]) {
+            self.kernels.down_words(plane.from(first, 0), weights, shift, &mut into[..plane.columns]);
+        }
+        self.sums = sums;
+    }
+}
+
+impl Columns<3> for Yuv<'_> {
+    fn layout(&self) -> RowLayout<3> {
+        let (length, lead) = (self.sums[0].len(), self.area.left % 2);
+        RowLayout { first: [0, 1, 2].map(|colour| colour * length + lead), step: 1, length: 3 * length }
+    }
+
+    fn row(&mut self, target: usize, into: &mut [u8]) {
+        self.sum(target);
+        let length = self.sums[0].len();
+        self.kernels.colour(&self.matrix, &self.sums, into);
+        let (chroma_first, chroma_weights) = self.chroma_window(target);
+        let (first, weights) = self.down.window(target);
+        let odd = (self.area.top + first) % 2 == 1;
+        let in_row = length / BLOCK;
+        let groups = chroma_first / GROUP..(chroma_first + chroma_weights.len()).div_ceil(GROUP);
+        let clamped = self.clamped.get(groups.start * in_row..groups.end * in_row);
+        for block in 0..in_row {
+            if clamped.is_some_and(|rows| !rows.iter().skip(block).step_by(in_row).any(|clamped| *clamped)) {
+                continue;
+            }
+            let chroma = self.chroma.each_ref().map(|plane| plane.from(chroma_first, block * HALF));
+            let strip = Strip { luma: self.luma.from(first, block * BLOCK), chroma, odd };
+            let colours = self.kernels.long_way(&self.matrix, &strip, weights, self.down.precision);
+            for (row, colour) in into.chunks_exact_mut(length).zip(colours) {
+                row[block * BLOCK..][..BLOCK].copy_from_slice(&colour);
+            }
+        }
+    }
+}
+
+/// A part of a plane with its samples side by side: the plane itself, or a copy where others lie between them.
+struct Samples<'a> {
+    bytes: Cow<'a, [u8]>,
+    row_stride: usize,
+    columns: usize,
+}
+
+impl<'a> Samples<'a> {
+    /// The plane was checked: all of the samples are there.
+    fn new(plane: &Plane<'a>, (left, top): (usize, usize), (columns, rows): (usize, usize)) -> Self {
+        let stride = plane.pixel_stride;
+        let bytes = &plane.bytes[top * plane.row_stride + left * stride..];
+        if stride == 1 {
+            return Samples { bytes: Cow::Borrowed(bytes), row_stride: plane.row_stride, columns };
+        }
+        let mut copy = vec![0; columns * rows];
+        for (row, copy) in copy.chunks_exact_mut(columns).enumerate() {
+            // The last row may end with its last sample.
+            let row = &bytes[row * plane.row_stride..][..(columns - 1) * stride + 1];
+            if stride == 2 {
+                // Compilers make vector code of pairs.
+                let (pairs, last) = row.as_chunks::<2>();
+                for (sample, pair) in copy.iter_mut().zip(pairs) {
+                    *sample = u16::from_le_bytes(*pair) as u8;
+                }
+                copy[columns - 1] = last[0];
+            } else {
+                for (sample, from) in copy.iter_mut().zip(row.iter().step_by(stride)) {
+                    *sample = *from;
+                }
+            }
+        }
+        Samples { bytes: Cow::Owned(copy), row_stride: columns, columns }
+    }
+
+    fn row(&self, row: usize) -> &[u8] {
+        &self.bytes[row * self.row_stride..][..self.columns]
+    }
+
+    fn from(&self, row: usize, column: usize) -> Rows<'_> {
+        Rows { bytes: &self.bytes[row * self.row_stride + column..], stride: self.row_stride }
+    }
+}
