@@ -1,9 +1,11 @@
 //! The library that Kotlin and Swift load, and the sources that are generated from it.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{cargo, root, run, swift};
+use crate::{Outcome, cargo, root, run, swift};
 
 /// The compiled library and what was generated.
 pub(crate) struct Bindings {
@@ -27,7 +29,7 @@ pub(crate) fn bindings(language: &str, release: bool) -> Result<Bindings, String
     let into = target.join("bindings").join(language);
     // Nothing of an earlier interface may stay.
     if into.exists() {
-        std::fs::remove_dir_all(&into).map_err(|e| format!("{}: {e}", into.display()))?;
+        fs::remove_dir_all(&into).map_err(|e| format!("{}: {e}", into.display()))?;
     }
     let name = format!("{}magpie_ffi{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let mut generate = Command::new(library.join("magpie-bindgen"));
@@ -39,4 +41,27 @@ pub(crate) fn bindings(language: &str, release: bool) -> Result<Bindings, String
         swift::put_generated(&into)?;
     }
     Ok(Bindings { library, sources: into })
+}
+
+impl Bindings {
+    /// What both languages' embeddings are compared with, to the bit: `golden.npy`, the embeddings that the command line
+    /// makes of the pack's golden photos, and `golden.txt`, the paths of these photos.
+    pub(crate) fn golden_embeddings(&self, into: &Path) -> Outcome {
+        let golden = root().join("models/packs/default/golden");
+        let failed = |e: io::Error| format!("{}: {e}", golden.display());
+        let mut photos: Vec<PathBuf> = Vec::new();
+        for case in fs::read_dir(&golden).map_err(failed)? {
+            let case = case.map_err(failed)?.path();
+            photos.extend(["photo.jpg", "photo.png"].map(|name| case.join(name)).into_iter().filter(|p| p.is_file()));
+        }
+        photos.sort();
+        let lines: String = photos.iter().map(|photo| format!("{}\n", photo.display())).collect();
+        let list = into.join("golden.txt");
+        fs::create_dir_all(into)
+            .and_then(|()| fs::write(&list, lines))
+            .map_err(|e| format!("{}: {e}", list.display()))?;
+        let mut embed = Command::new(self.library.join("magpie"));
+        embed.arg("embed").arg("--list").arg(&list).arg("--out").arg(into.join("golden.npy"));
+        run(embed.current_dir(root()))
+    }
 }

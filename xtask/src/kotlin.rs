@@ -1,7 +1,6 @@
 //! The Kotlin package on a JVM, against the library of this machine.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::bindings::{Bindings, bindings};
@@ -23,8 +22,10 @@ const LOG: [&str; 3] = [
 /// Builds what the Kotlin tests need and runs them: style, API, the README's program; the Android parts are compiled.
 pub(crate) fn test() -> Outcome {
     tools()?;
-    let Bindings { library, sources } = bindings("kotlin", false)?;
+    let bindings = bindings("kotlin", false)?;
     let data = root().join("target/kotlin");
+    bindings.golden_embeddings(&data)?;
+    let Bindings { library, sources } = bindings;
     demo(&library.join("magpie"), &data)?;
     let given = |name: &str, folder: &Path| format!("-Dmagpie.{name}={}", folder.display());
     let mut maven = Command::new("mvn");
@@ -33,26 +34,11 @@ pub(crate) fn test() -> Outcome {
     run(maven.args(["clean", "test"]).current_dir(root()))
 }
 
-/// The demo's shard, with thumbnails, and Rust's embeddings of the pack's golden photos.
+/// The demo's shard, with thumbnails.
 fn demo(magpie: &Path, data: &Path) -> Outcome {
-    let failed = |e: std::io::Error| format!("{}: {e}", data.display());
-    fs::create_dir_all(data).map_err(failed)?;
     let mut build = Command::new(magpie);
     build.args(["build", "--catalog", "cli/demo/catalog.csv", "--images", "cli/demo/photos", "--thumbnails", "128"]);
-    run(build.args(["--name", "demo", "--strict", "--out"]).arg(data.join("demo.magpie")).current_dir(root()))?;
-
-    let mut photos: Vec<PathBuf> = Vec::new();
-    for case in fs::read_dir(root().join("models/packs/default/golden")).map_err(failed)?.flatten() {
-        photos
-            .extend(["photo.jpg", "photo.png"].map(|name| case.path().join(name)).into_iter().filter(|p| p.is_file()));
-    }
-    photos.sort();
-    let list = data.join("golden.txt");
-    let lines: String = photos.iter().map(|photo| format!("{}\n", photo.display())).collect();
-    fs::write(&list, lines).map_err(failed)?;
-    let mut embed = Command::new(magpie);
-    embed.arg("embed").arg("--list").arg(&list).arg("--out").arg(data.join("golden.npy"));
-    run(embed.current_dir(root()))
+    run(build.args(["--name", "demo", "--strict", "--out"]).arg(data.join("demo.magpie")).current_dir(root()))
 }
 
 /// Sees to Maven and Java.

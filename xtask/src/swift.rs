@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::bindings::Bindings;
 use crate::{Outcome, arm, root, run, xcframework};
 
 /// The oldest compiler that the package is written for.
@@ -42,7 +43,9 @@ pub(crate) fn test() -> Outcome {
         xcframework::xcframework(None)?;
     }
     readme_program()?;
-    golden_embeddings()?;
+    // As the README's commands made them.
+    let made = Bindings { library: root().join("target/debug"), sources: root().join("target/bindings/swift") };
+    made.golden_embeddings(&root().join("target/swift"))?;
     inside("swift", ["format", "lint", "--strict", "--recursive"].iter().chain(&HAND_WRITTEN))?;
     parse_sample()?;
     let args = ["test", "--package-path", "ios", "--scratch-path", "target/swift/build", "--disable-xctest"];
@@ -112,25 +115,6 @@ fn readme_program() -> Outcome {
 fn block<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     let blocks = text.split("```").skip(1).step_by(2);
     blocks.filter_map(|block| block.split_once('\n')).find(|(_, body)| body.starts_with(start)).map(|(_, body)| body)
-}
-
-/// The embeddings that the command line makes of the golden photos: what Swift's are compared with.
-fn golden_embeddings() -> Outcome {
-    let golden = "models/packs/default/golden";
-    let failed = |e: io::Error| format!("{golden}: {e}");
-    let mut photos = Vec::new();
-    for folder in fs::read_dir(root().join(golden)).map_err(failed)? {
-        let folder = folder.map_err(failed)?.path();
-        photos.extend(["photo.jpg", "photo.png"].map(|name| folder.join(name)).into_iter().filter(|p| p.exists()));
-    }
-    photos.sort();
-    let lines = photos.iter().filter_map(|photo| Some(format!("{}\n", photo.strip_prefix(root()).ok()?.display())));
-    let made = root().join("target/swift");
-    let list = made.join("golden.txt");
-    fs::write(&list, lines.collect::<String>()).map_err(|e| format!("{}: {e}", list.display()))?;
-    let mut embed = Command::new(root().join("target/debug/magpie"));
-    embed.arg("embed").arg("--list").arg(list).arg("--out").arg(made.join("golden.npy"));
-    run(embed.current_dir(root()))
 }
 
 /// The sample can be compiled on a Mac only; anywhere, its syntax can be checked.

@@ -13,7 +13,7 @@ import Testing
         let width = rows.count / photos.count
         let modelID = try await Demo.engine.info.modelID
         for (index, path) in photos.enumerated() {
-            let photo = try Data(contentsOf: Demo.repository.appendingPathComponent(path))
+            let photo = try Data(contentsOf: URL(fileURLWithPath: path))
             let embedding = try await Demo.engine.embedding(of: photo)
             let expected = rows[index * width..<(index + 1) * width]
             #expect(embedding.values.map(\.bitPattern) == expected.map(\.bitPattern), "\(path)")
