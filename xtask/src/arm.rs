@@ -82,10 +82,15 @@ impl Tools {
         command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", GCC);
         command.env("CC_aarch64_unknown_linux_gnu", GCC);
         if let Some(rust) = &self.rust {
-            command.env("RUSTC", rust.join("bin/rustc")).env("LD_LIBRARY_PATH", rust.join(HOST_LIBRARIES));
+            use_rust(&mut command, rust);
         }
         command
     }
+}
+
+/// Has a cargo command use the Rust of [`debians_rust`].
+pub(crate) fn use_rust(command: &mut Command, rust: &Path) {
+    command.env("RUSTC", rust.join("bin/rustc")).env("LD_LIBRARY_PATH", rust.join(HOST_LIBRARIES));
 }
 
 /// Whether the Rust that everything else is built with can build for ARM: `rustup target add` makes it so.
@@ -102,7 +107,7 @@ fn has_tools() -> bool {
 
 /// Debian's Rust and its standard library for ARM, which come from one source: a `/usr` under `target`, so that the
 /// machine's own Rust stays the one that is found.
-fn debians_rust() -> Result<PathBuf, String> {
+pub(crate) fn debians_rust() -> Result<PathBuf, String> {
     let folder = root().join("target/arm");
     let rust = folder.join("rust/usr");
     let started =

@@ -2,6 +2,7 @@
 
 mod arm;
 mod bindings;
+mod cross;
 mod engines;
 mod kotlin;
 mod peers;
@@ -65,6 +66,12 @@ enum Task {
         #[arg(long)]
         url: Option<String>,
     },
+    /// Check that the library for apps compiles for Android and iOS, with Debian's Rust and without their SDKs
+    Cross {
+        /// The full library, with the ONNX importer, instead of the lean one
+        #[arg(long)]
+        full: bool,
+    },
     /// Build the library that apps ship for ARM, and write its size and largest parts to bindings/SIZE.md
     Size {
         /// Only `lean` or `full`, and only print
@@ -110,6 +117,7 @@ fn main() -> ExitCode {
         }),
         Task::Swift { args } => swift::swift(&args),
         Task::Xcframework { url } => xcframework::xcframework(url.as_deref()),
+        Task::Cross { full } => cross::cross(full),
         Task::Size { flavour } => size::size(flavour.as_deref()),
         Task::Bench => bench(&[]),
         Task::Peers(bench) => peers::peers(bench),
