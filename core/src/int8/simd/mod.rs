@@ -19,6 +19,7 @@ mod matrix;
 mod neon;
 mod scalar;
 mod share;
+mod step;
 mod windows;
 
 use std::ops::Range;
@@ -26,11 +27,12 @@ use std::ops::Range;
 use super::graph::Scale;
 use crate::cpu::Isa;
 use depthwise::Convolution;
-pub(super) use execute::{Checked, Group, SLACK, Span, Step, patch_bytes};
+pub(super) use execute::Checked;
 use lanes::Lanes;
 pub(super) use lanes::{Requantise, column};
 use matrix::Product;
 use scalar::Scalar;
+pub(super) use step::{Group, SLACK, Span, Step, patch_bytes};
 
 /// How an instruction set wants its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

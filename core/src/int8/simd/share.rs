@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Job;
-use super::execute::Step;
+use super::step::Step;
 
 /// Multiplications that are worth a share: some microseconds.
 const WORTH: usize = 200_000;
