@@ -123,7 +123,11 @@ fn main() -> ExitCode {
         Task::Peers(bench) => peers::peers(bench),
         Task::Deny => deny(),
         Task::Fmt => cargo(["fmt", "--all"]).and_then(|()| cargo(["fmt", "--manifest-path", SEARCH_RUNNER])),
-        Task::Ci => check().and_then(|()| test()).and_then(|()| arm::arm(None)),
+        Task::Ci => check()
+            .and_then(|()| test())
+            .and_then(|()| kotlin::test())
+            .and_then(|()| swift::test())
+            .and_then(|()| arm::arm(None)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
