@@ -3,7 +3,7 @@
 use super::frame::Plane;
 use super::passes::{Area, Columns, shrink};
 use super::simd::{BLOCK, Kernels, RowLayout, Rows};
-use super::taps::{Coefficients, Taps};
+use super::taps::Taps;
 use crate::recipe::Filter;
 
 /// Red, green and blue of the area at the target's size, interleaved. They are at `order` in pixels of `BYTES` bytes.
@@ -17,8 +17,7 @@ pub(super) fn rgb<const BYTES: usize>(
     filter: Filter,
     kernels: &Kernels,
 ) -> Vec<u8> {
-    let down = Coefficients::new(filter, area.height, to.1 as usize).taps();
-    let across = Coefficients::new(filter, area.width, to.0 as usize).taps();
+    let [down, across] = area.taps(to, filter);
     shrink(&mut Packed::<BYTES> { plane, order, area, down, kernels }, &across, to, kernels)
 }
 

@@ -5,7 +5,8 @@
 
 use super::region::Region;
 use super::simd::{BLOCK, Kernels, RowLayout, TILE};
-use super::taps::Taps;
+use super::taps::{Coefficients, Taps};
+use crate::recipe::Filter;
 
 /// The region in the stored picture, by columns and rows.
 pub(super) struct Area {
@@ -23,6 +24,12 @@ impl Area {
             width: region.width as usize,
             height: region.height as usize,
         }
+    }
+
+    /// The weights down its columns and along its rows that make it this wide and high.
+    pub(super) fn taps(&self, to: (u32, u32), filter: Filter) -> [Taps; 2] {
+        let taps = |from: usize, to: u32| Coefficients::new(filter, from, to as usize).taps();
+        [taps(self.height, to.1), taps(self.width, to.0)]
     }
 }
 

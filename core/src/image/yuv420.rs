@@ -36,8 +36,7 @@ pub(super) fn grey(
     filter: Filter,
     kernels: &Kernels,
 ) -> Vec<u8> {
-    let down = Coefficients::new(filter, area.height, to.1 as usize).taps();
-    let across = Coefficients::new(filter, area.width, to.0 as usize).taps();
+    let [down, across] = area.taps(to, filter);
     let luma = Samples::new(plane, (area.left, area.top), (area.width, area.height));
     let sums = vec![0; area.width.next_multiple_of(BLOCK)];
     shrink(&mut Grey { luma, matrix, down, sums, kernels }, &across, to, kernels)

@@ -50,15 +50,37 @@ trait Lanes {
     type Bytes: Copy;
 
     /// Sums of `V * BLOCK` bytes of each row times its weight, plus `half`.
+    ///
+    /// # Safety
+    ///
+    /// As above: each row with a weight has these bytes.
     unsafe fn sums<const V: usize>(from: *const u8, stride: usize, weights: &[i16], half: i32) -> [Self::Sums; V];
     /// Sums shifted to the right and clamped to bytes.
+    ///
+    /// # Safety
+    ///
+    /// As above: there are [`BLOCK`] places.
     unsafe fn store_bytes(sums: Self::Sums, shift: u32, to: *mut u8);
     /// Sums shifted to the right and clamped to 16 bits.
+    ///
+    /// # Safety
+    ///
+    /// As above: there are [`BLOCK`] places.
     unsafe fn store_words(sums: Self::Sums, shift: u32, to: *mut i16);
 
+    /// # Safety
+    ///
+    /// As above: [`TILE`] bytes.
     unsafe fn load(from: *const u8) -> Self::Bytes;
+    /// # Safety
+    ///
+    /// As above: [`TILE`] places.
     unsafe fn store(bytes: Self::Bytes, to: *mut u8);
     /// Interleaved: the first half and the second.
+    ///
+    /// # Safety
+    ///
+    /// As above: the instruction set.
     unsafe fn zip(a: Self::Bytes, b: Self::Bytes) -> [Self::Bytes; 2];
 }
 

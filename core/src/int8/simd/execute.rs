@@ -15,6 +15,8 @@ pub(in super::super) struct Checked {
     kernels: &'static Kernels,
     steps: Vec<Step>,
     groups: Vec<Group>,
+    /// Into how many shares threads cut each group.
+    shares: Vec<usize>,
     /// Values of each input.
     inputs: Vec<usize>,
     bytes: usize,
@@ -47,7 +49,16 @@ impl Checked {
             let both = !matches!(&written[..], [a, b] if a.overlaps(*b));
             read.iter().chain(&written).all(inside) && written.iter().all(apart) && both && step.fits(&inputs, threads)
         });
-        (good && complete && threads > 0).then_some(Checked { kernels, steps, groups, inputs, bytes, threads })
+        if !(good && complete && threads > 0) {
+            return None;
+        }
+        let cut = groups.iter().map(|group| match &steps[group.steps.clone()] {
+            [] => 0,
+            [step] => shares(step, threads).into_iter().product(),
+            _ => rows_shares(group.size, threads),
+        });
+        let shares = cut.collect();
+        Some(Checked { kernels, steps, groups, shares, inputs, bytes, threads })
     }
 
     /// Bytes of memory that a run needs.
@@ -97,12 +108,6 @@ impl Checked {
     }
 
     fn run_groups(&self, inputs: &[&[f32]], memory: Memory) {
-        let counts = self.groups.iter().map(|group| match &self.steps[group.steps.clone()] {
-            [] => 0,
-            [step] => shares(step, self.threads).into_iter().product(),
-            _ => rows_shares(group.size, self.threads),
-        });
-        let counts: Vec<usize> = counts.collect();
         let work = |at: usize, job: Job, worker: usize| {
             let group = &self.groups[at];
             match &self.steps[group.steps.clone()] {
@@ -120,7 +125,7 @@ impl Checked {
                 }
             }
         };
-        share(self.threads, &counts, &work, &mut |_| ());
+        share(self.threads, &self.shares, &work, &mut |_| ());
     }
 
     /// A share of a product as one of its rows and one of its columns.
