@@ -8,7 +8,8 @@ use super::frame::{Frame, Pixels, Plane, Rotation};
 use super::oracle;
 use super::region::Region;
 use super::resize::InputRgb;
-use super::yuv::YuvRange;
+use super::yuv::{BLOCK, Matrix, YuvRange};
+use super::yuv_tests;
 use crate::error::PhotoError;
 use crate::recipe::{Channels, Filter, Fit, Recipe};
 
@@ -128,27 +129,19 @@ impl Buffers {
     }
 }
 
-/// A pixel by the standards' formulas.
+/// The bytes of a sample or pixel.
+fn at<'a>(plane: &Plane<'a>, x: usize, y: usize) -> &'a [u8] {
+    &plane.bytes[y * plane.row_stride + x * plane.pixel_stride..]
+}
+
+/// A pixel as RGB, as it is converted where it is not summed first.
 fn pixel(frame: &Frame<'_>, x: usize, y: usize) -> [u8; 3] {
-    fn at<'a>(plane: &Plane<'a>, x: usize, y: usize) -> &'a [u8] {
-        &plane.bytes[y * plane.row_stride + x * plane.pixel_stride..]
-    }
     match &frame.pixels {
         Pixels::Rgba(plane) => [0, 1, 2].map(|c| at(plane, x, y)[c]),
         Pixels::Bgra(plane) => [2, 1, 0].map(|c| at(plane, x, y)[c]),
         Pixels::Yuv420 { y: luma, u, v, range } => {
-            let [luma, u, v] = [at(luma, x, y)[0], at(u, x / 2, y / 2)[0], at(v, x / 2, y / 2)[0]].map(f64::from);
-            let (luma, u, v) = match range {
-                YuvRange::Bt601Full | YuvRange::Bt709Full => (luma, u - 128.0, v - 128.0),
-                _ => ((luma - 16.0) * 255.0 / 219.0, (u - 128.0) * 255.0 / 224.0, (v - 128.0) * 255.0 / 224.0),
-            };
-            let rgb = match range {
-                YuvRange::Bt601Full | YuvRange::Bt601Video => {
-                    [luma + 1.402 * v, luma - 0.344136 * u - 0.714136 * v, luma + 1.772 * u]
-                }
-                _ => [luma + 1.5748 * v, luma - 0.187324 * u - 0.468124 * v, luma + 1.8556 * u],
-            };
-            rgb.map(|value| value.round().clamp(0.0, 255.0) as u8)
+            let chroma = [u, v].map(|plane| at(plane, x / 2, y / 2)[0]);
+            yuv_tests::converted(&Matrix::new(*range), &[at(luma, x, y)[0]; BLOCK], chroma).map(|colour| colour[0])
         }
     }
 }
@@ -209,10 +202,11 @@ fn buffers(sides: std::ops::Range<usize>) -> impl Strategy<Value = Buffers> {
 }
 
 proptest! {
-    // The same cases in every run: among some thousands one is known that is off by 2 (NV21, bicubic, noise, a region one
-    // pixel wide made larger), and it is not understood yet.
-    #![proptest_config(ProptestConfig { rng_seed: proptest::test_runner::RngSeed::Fixed(2), ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
+    /// With a filter that overshoots, each pixel is converted by itself as a photo's are, and nothing differs. Else both
+    /// passes take means: those of rounded and of unrounded colours are half a level apart, and a little for fixed point,
+    /// so a level at most where the first pass has rounded them, and means of these are no further apart.
     #[test]
     fn a_frame_is_within_a_level_of_a_photo(
         buffers in buffers(1..150), rotation in rotation(), mirrored: bool, to in (1u32..40, 1u32..40),
@@ -229,7 +223,8 @@ proptest! {
         let recipe = recipe(to, filter, if crop { Fit::Crop(0.9) } else { Fit::Squash });
         let (fast, slow) = (frame.input_rgb(region, &recipe).unwrap(), slowly(&frame, region, &recipe));
         prop_assert_eq!((fast.width, fast.height), (slow.width, slow.height));
-        prop_assert!(furthest(&fast.rgb, &slow.rgb) <= 1, "off by {}", furthest(&fast.rgb, &slow.rgb));
+        let most = match filter { Filter::Box | Filter::Bilinear => 1, _ => 0 };
+        prop_assert!(furthest(&fast.rgb, &slow.rgb) <= most, "off by {}", furthest(&fast.rgb, &slow.rgb));
     }
 
     /// Where a frame's buffers are cut, it is refused; where they are whole, padding does not matter.
@@ -283,13 +278,13 @@ proptest! {
         buffers = Buffers::new(buffers.layout, (columns * 4, rows * 4), buffers.padding, range, fill);
         let stored = buffers.frame(Rotation::None, false);
         let small = stored.luma(columns as u32, rows as u32).unwrap();
-        for (at, value) in small.values.iter().enumerate() {
-            let (left, top) = (at % columns * 4, at / columns * 4);
+        for (place, value) in small.values.iter().enumerate() {
+            let (left, top) = (place % columns * 4, place / columns * 4);
             let mut sum = 0.0;
             for (x, y) in (0..16).map(|i| (left + i % 4, top + i / 4)) {
                 sum += match &stored.pixels {
                     Pixels::Yuv420 { y: plane, .. } => {
-                        let luma = f64::from(plane.bytes[y * plane.row_stride + x * plane.pixel_stride]);
+                        let luma = f64::from(at(plane, x, y)[0]);
                         if range == YuvRange::Bt601Full { luma } else { (luma - 16.0) * 255.0 / 219.0 }
                     }
                     _ => {
@@ -329,6 +324,22 @@ fn rows_of_864_pixels_in_896_bytes() {
         let (fast, slow) = (frame.input_rgb(None, &recipe).unwrap(), slowly(&frame, None, &recipe));
         assert!(furthest(&fast.rgb, &slow.rgb) <= 1, "{layout:?}: {}", furthest(&fast.rgb, &slow.rgb));
     }
+}
+
+/// A row that only the second pass changes. Were it converted in fixed point, green of 126.496 would be 127 in place of
+/// 126, and the third pixel here two levels brighter.
+#[test]
+fn nothing_is_off_where_only_the_second_pass_overshoots() {
+    let (luma, vu) = ([140, 139, 142, 141, 140, 140, 141, 140], [142, 142, 142, 144, 142, 145, 145, 145]);
+    let plane = |bytes, pixel_stride| Plane { bytes, row_stride: 8, pixel_stride };
+    let pixels = Pixels::nv21(plane(&luma, 1), plane(&vu, 2));
+    let frame = Frame { pixels, width: 8, height: 1, rotation: Rotation::None, mirrored: false };
+    let region = Some(Region { x: 1, y: 0, width: 6, height: 1 });
+    let recipe = recipe((7, 1), Filter::Bicubic, Fit::Squash);
+    let fast = frame.input_rgb(region, &recipe).unwrap().rgb;
+    assert_eq!(fast, slowly(&frame, region, &recipe).rgb);
+    let green: Vec<u8> = fast.iter().skip(1).step_by(3).copied().collect();
+    assert_eq!(green, [124, 126, 125, 124, 124, 124, 123]);
 }
 
 /// A photo turned upright before it is resized gives the same: a region is where the user saw it.

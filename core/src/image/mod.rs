@@ -38,3 +38,5 @@ mod frame_tests;
 mod oracle;
 #[cfg(test)]
 mod resize_tests;
+#[cfg(test)]
+mod yuv_tests;

@@ -27,9 +27,13 @@ impl Area {
     }
 
     /// The weights down its columns and along its rows that make it this wide and high.
+    pub(super) fn coefficients(&self, to: (u32, u32), filter: Filter) -> [Coefficients; 2] {
+        [(self.height, to.1), (self.width, to.0)].map(|(from, to)| Coefficients::new(filter, from, to as usize))
+    }
+
+    /// The same as integers.
     pub(super) fn taps(&self, to: (u32, u32), filter: Filter) -> [Taps; 2] {
-        let taps = |from: usize, to: u32| Coefficients::new(filter, from, to as usize).taps();
-        [taps(self.height, to.1), taps(self.width, to.0)]
+        self.coefficients(to, filter).map(|pass| pass.taps())
     }
 }
 

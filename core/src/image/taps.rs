@@ -63,10 +63,14 @@ impl Coefficients {
         }
         taps
     }
+}
 
-    /// Whether no weight is negative.
-    pub(super) fn are_means(&self) -> bool {
-        self.0.iter().flat_map(|(_, weights)| weights).all(|weight| *weight >= 0.0)
+/// Whether the filter has negative weights for some sizes. A pass then gives more than the largest of its samples or less
+/// than the smallest, and errors in them grow.
+pub(super) fn overshoots(filter: Filter) -> bool {
+    match filter {
+        Filter::Box | Filter::Bilinear => false,
+        Filter::Bicubic | Filter::Lanczos => true,
     }
 }
 
@@ -110,4 +114,24 @@ fn catmull_rom(x: f64) -> f64 {
 fn lanczos(x: f64) -> f64 {
     let sinc = |x: f64| if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) };
     if x.abs() < 3.0 { sinc(x) * sinc(x / 3.0) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bicubic_and_lanczos_overshoot() {
+        for filter in [Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+            let mut sizes = (1..50).flat_map(|from| (1..50).map(move |to| (from, to)));
+            let negative = |(from, to): (usize, usize)| {
+                Coefficients::new(filter, from, to)
+                    .0
+                    .iter()
+                    .flat_map(|(_, weights)| weights)
+                    .any(|weight| *weight < 0.0)
+            };
+            assert_eq!(sizes.any(negative), overshoots(filter), "{filter:?}");
+        }
+    }
 }

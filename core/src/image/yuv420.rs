@@ -3,14 +3,15 @@
 //! Resampling and the colour matrix are both linear, so luma and chroma are resampled apart, in a quarter of the time of
 //! converting every pixel. That is only right where no pixel's colour has to be clamped. Blocks with such pixels
 //! (noise, saturated edges) are found first, by the extremes of luma and chroma, and take the long way: every pixel is
-//! converted before it is summed.
+//! converted before it is summed. With a filter that overshoots, all blocks do: apart and together are rounded differently,
+//! by a level at most, and negative weights in the second pass would make that two.
 
 use std::borrow::Cow;
 
 use super::frame::Plane;
 use super::passes::{Area, Columns, shrink};
 use super::simd::{Kernels, RowLayout, Rows};
-use super::taps::{Coefficients, Taps};
+use super::taps::{self, Coefficients, Taps};
 use super::yuv::{BLOCK, Extremes, FRACTION, HALF, Matrix, Strip};
 use crate::recipe::Filter;
 
@@ -23,8 +24,12 @@ pub(super) fn rgb(
     filter: Filter,
     kernels: &Kernels,
 ) -> Vec<u8> {
-    let across = Coefficients::new(filter, area.width, to.0 as usize).taps();
-    shrink(&mut Yuv::new(planes, matrix, area, to, filter, kernels), &across, to, kernels)
+    let [down, across] = area.coefficients(to, filter);
+    let mut yuv = Yuv::new(planes, matrix, area, &down, kernels);
+    if !taps::overshoots(filter) {
+        yuv.find_clamped();
+    }
+    shrink(&mut yuv, &across.taps(), to, kernels)
 }
 
 /// Luma of the area at the target's size, 0 to 255 whatever the range of the pixels.
@@ -76,7 +81,7 @@ struct Yuv<'a> {
     /// For chroma rows, counted from the frame's top.
     chroma_down: Taps,
     /// By groups of chroma rows, then by block: whether each pixel has to be converted by itself. Empty where all have
-    /// to be: negative weights make levels of what is rounded differently.
+    /// to be.
     clamped: Vec<bool>,
     /// A row of luma and of each chroma: whole blocks.
     sums: [Vec<i16>; 3],
@@ -86,32 +91,31 @@ struct Yuv<'a> {
 /// Chroma rows that are looked at together for colours to be clamped.
 const GROUP: usize = 4;
 
+/// Chroma rows that the area touches.
+fn chroma_rows(area: &Area) -> usize {
+    (area.top + area.height).div_ceil(2) - area.top / 2
+}
+
 impl<'a> Yuv<'a> {
     fn new(
         [y, u, v]: [&'a Plane<'a>; 3],
         matrix: Matrix,
         area: &'a Area,
-        to: (u32, u32),
-        filter: Filter,
+        down: &Coefficients,
         kernels: &'a Kernels,
     ) -> Self {
-        let down = Coefficients::new(filter, area.height, to.1 as usize);
-        let (chroma_down, down, are_means) = (down.halved(area.top).taps(), down.taps(), down.are_means());
+        let (chroma_down, down) = (down.halved(area.top).taps(), down.taps());
         let (top, left, odd) = (area.top / 2, area.left / 2, area.left % 2);
-        let (width, rows) = (odd + area.width, (area.top + area.height).div_ceil(2) - top);
+        let (width, rows) = (odd + area.width, chroma_rows(area));
         let luma = Samples::new(y, (2 * left, area.top), (width, area.height));
         let chroma = [u, v].map(|plane| Samples::new(plane, (left, top), (width.div_ceil(2), rows)));
         let length = width.next_multiple_of(BLOCK);
         let sums = [length, length / 2, length / 2].map(|length| vec![0; length]);
-        let clamped = Vec::new();
-        let mut yuv = Yuv { luma, chroma, matrix, area, down, chroma_down, clamped, sums, kernels };
-        if are_means {
-            yuv.find_clamped(rows);
-        }
-        yuv
+        Yuv { luma, chroma, matrix, area, down, chroma_down, clamped: Vec::new(), sums, kernels }
     }
 
-    fn find_clamped(&mut self, rows: usize) {
+    fn find_clamped(&mut self) {
+        let rows = chroma_rows(self.area);
         let in_row = self.sums[0].len() / BLOCK;
         self.clamped = vec![false; rows.div_ceil(GROUP) * in_row];
         let mut extremes = self.sums.each_ref().map(|sums| Extremes::new(sums.len()));
