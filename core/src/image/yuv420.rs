@@ -164,9 +164,11 @@ impl Columns<3> for Yuv<'_> {
     }
 
     fn row(&mut self, target: usize, into: &mut [u8]) {
-        self.sum(target);
         let length = self.sums[0].len();
-        self.kernels.colour(&self.matrix, &self.sums, into);
+        if !self.clamped.is_empty() {
+            self.sum(target);
+            self.kernels.colour(&self.matrix, &self.sums, into);
+        }
         let (chroma_first, chroma_weights) = self.chroma_window(target);
         let (first, weights) = self.down.window(target);
         let odd = (self.area.top + first) % 2 == 1;
