@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .graph import EMBEDDING
-from .preprocess import Box, open_upright, squash
+from .preprocess import Box, Recipe, open_upright
 from .runtime import Network, softmax
 
 EXIF_ORIENTATION = 0x0112
@@ -73,19 +72,19 @@ def expectation(case: Case, pixels: np.ndarray, network: Network, manifest: dict
         attributes[head["name"]] = {"label": head["labels"][best], "probability": round(float(probabilities[best]), 6)}
     return {
         "crop": None if case.crop is None else list(case.crop),
-        "embedding": [round(float(v), 8) for v in outputs[EMBEDDING][0]],
+        "embedding": [round(float(v), 8) for v in outputs[manifest["embedding"]["output"]][0]],
         "attributes": attributes,
     }
 
 
 def write_golden(photos: Path, target: Path, network: Network, manifest: dict) -> None:
-    width, height = manifest["input"]["width"], manifest["input"]["height"]
+    recipe = Recipe.of(manifest)
     for case in CASES:
         folder = target / case.name
         folder.mkdir(parents=True)
         photo = folder / f"photo{case.suffix}"
         write_photo(case, photos / case.source, photo)
-        pixels = squash(open_upright(photo), width, height, case.crop)
+        pixels = recipe.squash(open_upright(photo), case.crop)
         Image.fromarray(pixels).save(folder / "input.png", optimize=True)
         expected = expectation(case, pixels, network, manifest)
         (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")

@@ -22,8 +22,8 @@ def manifest() -> dict:
 
 
 @pytest.fixture(scope="module")
-def network(manifest: dict) -> Network:
-    return Network(PACK / manifest["network"]["file"])
+def network() -> Network:
+    return Network.of_pack(PACK)
 
 
 def test_network_file_is_the_one_described(manifest):
