@@ -73,6 +73,23 @@ def supervised_contrastive(embedding: torch.Tensor, target: torch.Tensor, temper
     return of_anchor.sum() / (count > 0).sum().clamp(min=1)
 
 
+def matching(embedding: torch.Tensor, target: torch.Tensor, is_catalogue: torch.Tensor, scale: float) -> torch.Tensor:
+    """Each shopper's photo is to pick its catalogue photo among all of the batch, and the other way round.
+
+    embedding [N, dim], target [N], is_catalogue [N]. Cross-entropy over scaled cosines across the two domains only, as
+    in Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); catalogue photos
+    without a label are further wrong answers. Each label has one catalogue photo and one shopper's photo; 0 without any.
+    """
+    shop, catalogue = ~is_catalogue & (target != NO_LABEL), is_catalogue
+    if not shop.any():
+        return embedding.sum() * 0.0
+    z = F.normalize(embedding)
+    similarity = scale * z[shop] @ z[catalogue].T
+    right = (target[shop][:, None] == target[catalogue][None]).int().argmax(1)
+    backwards = similarity.T[right]
+    return (F.cross_entropy(similarity, right) + F.cross_entropy(backwards, torch.arange(len(right)))) / 2
+
+
 def triplet(embedding: torch.Tensor, target: torch.Tensor, margin: float, negatives: str) -> torch.Tensor:
     """max(0, d(anchor, positive) - d(anchor, negative) + margin) with distances of unit vectors; target [N].
 

@@ -5,6 +5,7 @@
     cosine/TASK            cosine softmax on the embedding
     contrastive/TASK       supervised contrastive loss of the embedding
     triplet/TASK           triplets with hard or semi-hard negatives
+    matching/TASK          catalogue photo and shopper's photo find each other among those of the batch
     head/TASK              attribute head on the pooled features
 
 An objective is a set of such terms; any weight can be set apart, and terms be added, from the command line.
@@ -22,7 +23,7 @@ from .sources import Batch
 
 HEAD_WEIGHT = 0.15
 HEAD_TERMS = {f"head/{head}": HEAD_WEIGHT for head in HEADS}
-KINDS = ("softmax", "cosine", "contrastive", "triplet", "head")
+KINDS = ("softmax", "cosine", "contrastive", "triplet", "matching", "head")
 # Kinds that draw photos to a class's own direction: a catalogue photo's part in them is scaled.
 CLASS_KINDS = ("softmax", "cosine")
 
@@ -42,7 +43,9 @@ OBJECTIVES = {
     "contrastive": Preset({"contrastive/product": 1.0, "contrastive/garment": 0.7, **HEAD_TERMS}, 4, True),
     "triplet": Preset({"triplet/product": 1.0, "triplet/garment": 0.7, **HEAD_TERMS}, 4, True),
     "multitask": Preset(
-        {"cosine/product": 1.0, "cosine/group": 0.5, "cosine/garment": 0.7, **HEAD_TERMS}, 1, False
+        {"cosine/product": 0.4, "cosine/group": 0.5, "cosine/garment": 1.0, "matching/virtual": 1.5, **HEAD_TERMS},
+        1,
+        False,
     ),
 }
 
@@ -113,6 +116,8 @@ class Objective(nn.Module):
                 result[name] = losses.masked_cross_entropy(out, target, s.smoothing, weight)
             elif kind == "contrastive":
                 result[name] = losses.supervised_contrastive(embedding, target, s.temperature)
+            elif kind == "matching":
+                result[name] = losses.matching(embedding, target, batch.is_catalogue, s.scale)
             elif kind == "triplet":
                 result[name] = losses.triplet(embedding, target, s.margin, s.negatives)
             else:

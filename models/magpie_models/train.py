@@ -24,8 +24,9 @@ from .pack import EMBEDDING
 from .record import Record, watt_hours, write_json
 from .samplers import Sampler
 from .scores import RetrievalTest
-from .sources import Batch, Photos, Sample, Source, assemble, tensor
+from .sources import Batch, Photos, Sample, Source, assemble, centred, tensor
 from .start import backbone_layers
+from .virtual import VirtualProducts
 
 # Photos are cached larger than the network's input, so that a cut keeps real detail.
 CACHE_SIDE = 192
@@ -74,8 +75,8 @@ class Trainer:
         taught = training_rows(self.rows)
         paths = [data_folder / self.rows[i]["path"] for i in taught]
         teacher = weights.teacher_features(paths, weight_folder, cache)
+        teacher = centred(teacher, taught, self.rows, self.train)
         self.photos = Photos(self.rows, self.labels, self.large, teacher, taught)
-        self.centre = teacher[np.isin(taught, self.train)].mean(0)
         self.sampler = Sampler(
             run.sampler,
             self.rows,
@@ -86,6 +87,8 @@ class Trainer:
         )
         # Further sources of samples, drawn for each batch.
         self.sources: list[Source] = []
+        if run.virtual_pairs:
+            self.sources.append(VirtualProducts(self.rows, self.train, self.large, run.virtual_pairs))
 
         torch.manual_seed(run.seed)
         heads = [head for head in data.HEADS if self.labels.names[head]]
@@ -134,7 +137,7 @@ class Trainer:
         counts: dict[str, int] = {}
         self.student.train()
         for rows in self.sampler.epoch(rng, self.config.batch):
-            batch = assemble(self.samples(rows, rng), self.config.side, self.centre, rng)
+            batch = assemble(self.samples(rows, rng), self.config.side, rng)
             for name, value in self.take_step(batch, steps).items():
                 sums[name] = sums.get(name, 0.0) + value
                 counts[name] = counts.get(name, 0) + 1

@@ -74,7 +74,7 @@ def test_every_objective_lowers_its_loss(shop, objective, teacher_weight):
     made.start()
     rng = np.random.default_rng(0)
     rows = made.sampler.epoch(rng, 12)[0]
-    batch = assemble(made.samples(rows, rng), 32, made.centre, rng)
+    batch = assemble(made.samples(rows, rng), 32, rng)
     losses = [made.take_step(batch, 100)["total"] for _ in range(12)]
     assert losses[-1] < 0.9 * losses[0]
 
@@ -103,11 +103,11 @@ def test_catalogue_photos_without_weight_take_no_part_in_class_terms(shop):
     made = trainer(shop, catalogue_weight=0.0, heads="probe", teacher_weight=0.0)
     made.start()
     rows = np.array([i for i in made.train if made.photos.is_catalogue[i]])
-    batch = assemble(made.samples(rows, rng), 32, made.centre, rng)
+    batch = assemble(made.samples(rows, rng), 32, rng)
     parts = made.objective(made.student, batch)
     assert all(value == 0 for name, value in parts.items() if name.startswith("cosine/"))
     assert parts["head/category"] > 0
-    mixed = assemble(made.samples(made.train[:20], rng), 32, made.centre, rng)
+    mixed = assemble(made.samples(made.train[:20], rng), 32, rng)
     assert made.objective(made.student, mixed)["cosine/product"] > 0
 
 
@@ -125,7 +125,7 @@ def test_a_further_source_adds_samples_with_labels_of_its_own(shop):
     made.sources.append(Twins())
     made.start()
     rng = np.random.default_rng(0)
-    batch = assemble(made.samples(made.train[:12], rng), 32, made.centre, rng)
+    batch = assemble(made.samples(made.train[:12], rng), 32, rng)
     assert batch.pixels.shape == (18, 3, 32, 32)
     assert batch.labels["scene"].tolist() == [-1] * 12 + [0, 0, 1, 1, 2, 2]
     assert batch.labels["product"].tolist()[12:] == [-1] * 6
