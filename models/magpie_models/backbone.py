@@ -20,6 +20,16 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int, groups: int) -> torch.Tensor:
+    """A convolution with TensorFlow's SAME padding."""
+    kernel = weight.shape[2]
+    top, bottom = same_padding(x.shape[2], kernel, stride)
+    left, right = same_padding(x.shape[3], kernel, stride)
+    if top == bottom == left == right:
+        return F.conv2d(x, weight, bias, stride, top, groups=groups)
+    return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, stride, groups=groups)
+
+
 class MobileNet(nn.Module):
     """[N, 3, H, W] in -1..1 -> pooled features [N, channels]. V1 and V2: a chain of convolutions, some of them with a
     shortcut around a block.
@@ -48,13 +58,7 @@ class MobileNet(nn.Module):
         for layer, conv in zip(self.layers, self.convolutions):
             if layer.opens_block:
                 shortcut = x
-            kernel, stride = conv.kernel_size[0], conv.stride[0]
-            top, bottom = same_padding(x.shape[2], kernel, stride)
-            left, right = same_padding(x.shape[3], kernel, stride)
-            if top == bottom == left == right:
-                x = F.conv2d(x, conv.weight, conv.bias, stride, top, groups=conv.groups)
-            else:
-                x = conv(F.pad(x, (left, right, top, bottom)))
+            x = convolve(x, conv.weight, conv.bias, layer.stride, conv.groups)
             if not layer.linear:
                 x = F.relu6(x, inplace=True)
             if layer.adds_shortcut:

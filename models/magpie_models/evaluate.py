@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep-out-kinds", default="", help="without --run: as given to train")
     parser.add_argument("--f32", type=Path, help="f32 network to compare with, such as the run's f32.onnx")
     parser.add_argument("--val", action="store_true", help="only the val figures, for tuning")
-    parser.add_argument("--out", type=Path, help="where the embeddings go (default: embeddings.npy in the run's folder)")
+    parser.add_argument("--out", type=Path, help="of the embeddings (default: embeddings.npy in the run's folder)")
     parser.add_argument("--json", type=Path, help="where the figures go as JSON")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()

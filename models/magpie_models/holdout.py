@@ -29,7 +29,7 @@ class Holdout:
         if products:
             fold, _, of = products.partition("/")
             if not (fold.isdigit() and of.isdigit() and int(fold) < int(of)):
-                raise ValueError(f"kept-out products are '{products}', expected FOLD/OF with FOLD below OF, such as 0/5")
+                raise ValueError(f"kept-out products: '{products}', expected FOLD/OF with FOLD below OF, such as 0/5")
             chosen = every_product[int(fold) :: int(of)]
         known = {row["coarse"] for row in rows if row["set"] == "clothing"} - set(UNNAMED)
         named = {kind.strip() for kind in kinds.split(",")} - {""}

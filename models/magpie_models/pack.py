@@ -84,7 +84,11 @@ def replaced(pack: Path) -> Iterator[Path]:
     part, old = pack.with_name(pack.name + ".part"), pack.with_name(pack.name + ".old")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    yield part
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part)
+        raise
     if (pack / CARD).exists():
         shutil.copy(pack / CARD, part)
     shutil.rmtree(old, ignore_errors=True)

@@ -49,6 +49,12 @@ class Recipe:
         given = manifest["input"]
         return Recipe(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
 
+    def __post_init__(self) -> None:
+        crop, _, fraction = self.fit.partition(":")
+        plain = self.fit in ("squash", "crop")
+        if not plain and not (crop == "crop" and _is_fraction(fraction)):
+            raise ValueError(f"fit is '{self.fit}', expected 'squash', 'crop' or 'crop:F' with F above 0 and up to 1")
+
     def squash(self, picture: Image.Image, crop: Box | None = None) -> np.ndarray:
         region = self.fitted(crop or (0, 0, picture.width, picture.height))
         return squash(picture, self.width, self.height, region, self.filter)
@@ -61,7 +67,9 @@ class Recipe:
         x, y, w, h = region
         aspect = self.width / self.height
         fit_w, fit_h = (h * aspect, h) if w / h > aspect else (w, w / aspect)
-        width, height = (min(full, max(1, math.floor(part * fraction + 0.5))) for part, full in ((fit_w, w), (fit_h, h)))
+        # Halves are rounded up, as in Rust.
+        width = min(w, max(1, math.floor(fit_w * fraction + 0.5)))
+        height = min(h, max(1, math.floor(fit_h * fraction + 0.5)))
         return x + (w - width) // 2, y + (h - height) // 2, width, height
 
     def normalise(self, pixels: np.ndarray) -> np.ndarray:
@@ -69,6 +77,13 @@ class Recipe:
         if self.channels == "bgr":
             pixels = pixels[..., ::-1]
         return normalise(pixels, self.mean, self.std)
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return 0 < float(text) <= 1
+    except ValueError:
+        return False
 
 
 def open_upright(path: Path) -> Image.Image:

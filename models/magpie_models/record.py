@@ -6,8 +6,8 @@
     checkpoint.pt     where the run goes on after a stop
     split.json        the manifest rows that were trained on
 
-TensorBoard and not MLflow: its writer is part of torch and adds 9 packages to the environment, MLflow 80. Energy is an
-estimate, CPU time times a stated power of a busy core; nothing was measured at the socket.
+TensorBoard and not MLflow: its writer is part of torch and adds 6 packages to the environment, MLflow more than 70.
+Energy is an estimate, CPU time times a stated power of a busy core; nothing was measured at the socket.
 """
 
 import json

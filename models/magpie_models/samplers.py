@@ -1,9 +1,9 @@
 """In what order, and in what company, an epoch shows the training photos.
 
 `uniform` shows every photo about equally often, `class` every product and garment, `domain` as many photos of
-shoppers' groceries as of the catalogue and of clothing; the last two leave photos without a class out. With N photos a product, N photos of one class stand side by
-side, so that a batch has positives for pairwise losses (N photos of P classes: Hermans et al., "In Defense of the
-Triplet Loss", 2017).
+shoppers' groceries as of the catalogue and of clothing; the last two leave photos without a class out. With N photos a
+product, N photos of one class stand side by side, so that a batch has positives for pairwise losses (N photos of P
+classes: Hermans et al., "In Defense of the Triplet Loss", 2017).
 """
 
 import numpy as np

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from . import architecture, weights
 from .architecture import mobilenet_v1, mobilenet_v2
@@ -22,15 +23,25 @@ BACKBONES = {
 STARTS = ("imagenet", "random")
 
 
-def backbone_layers(name: str, folder: Path, start: str = "imagenet", seed: int = 0) -> list[Convolution]:
-    """The convolutions of a backbone; `folder` has the LiteRT files. A random start reads none."""
+def backbone_layers(
+    name: str, folder: Path, start: str = "imagenet", seed: int = 0, pictures: torch.Tensor | None = None
+) -> list[Convolution]:
+    """The convolutions of a backbone; `folder` has the LiteRT files. A random start reads none.
+
+    `pictures` [N, 3, H, W] normalised: training photos, wanted where a narrower network is made of a wide one.
+    """
     sizes, file = BACKBONES[name]
     if start == "random":
         return random_layers(sizes, seed)
-    layers = slim(weights.read_mobilenet(folder / file), sizes)
-    if not architecture.same_structure(layers, sizes):
+    whole = mobilenet_v2(1.0) if file == V2_FILE else sizes
+    layers = weights.read_mobilenet(folder / file)
+    if not architecture.same_structure(layers, whole):
         raise ValueError(f"{folder / file} is not the network that {name} starts from")
-    return layers
+    if architecture.same_structure(whole, sizes):
+        return layers
+    if pictures is None:
+        raise ValueError(f"{name} is made of a wider network, with the help of pictures")
+    return slim(layers, sizes, pictures)
 
 
 def random_layers(layers: list[Convolution], seed: int) -> list[Convolution]:

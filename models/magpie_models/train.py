@@ -30,6 +30,8 @@ from .virtual import VirtualProducts
 
 # Photos are cached larger than the network's input, so that a cut keeps real detail.
 CACHE_SIDE = 192
+# That show how strong a channel is, where a narrower network is made of a wide one.
+SLIMMING_PHOTOS = 64
 
 
 def arguments() -> argparse.Namespace:
@@ -92,7 +94,9 @@ class Trainer:
 
         torch.manual_seed(run.seed)
         heads = [head for head in data.HEADS if self.labels.names[head]]
-        self.layers = backbone_layers(run.backbone, weight_folder, run.start, run.seed)
+        some = np.sort(np.random.default_rng(run.seed).permutation(self.train)[:SLIMMING_PHOTOS])
+        pictures = tensor(self.whole[some].astype(np.float32) / 255.0)
+        self.layers = backbone_layers(run.backbone, weight_folder, run.start, run.seed, pictures)
         sizes = {head: len(self.labels.names[head]) for head in heads}
         self.student = Student(self.layers, run.dim, sizes).to(memory_format=torch.channels_last)
         self.student.backbone.freeze(run.freeze)

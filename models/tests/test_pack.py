@@ -13,6 +13,7 @@ from magpie_models.pack import model_id, read_manifest
 from magpie_models.preprocess import open_upright, squash
 from magpie_models.runtime import Network, softmax
 
+ROOT = Path(__file__).parents[2]
 PACK = Path(__file__).parents[1] / "packs" / "default"
 
 

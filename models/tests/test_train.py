@@ -26,7 +26,7 @@ def trainer(shop, **options) -> Trainer:
 
 def weights_of(folder) -> dict[str, torch.Tensor]:
     state = checkpoint.load(folder / checkpoint.FILE)
-    return {f"{part}/{name}": value for part in ("student", "average", "objective") for name, value in state[part].items()}
+    return {f"{part}/{name}": v for part in ("student", "average", "objective") for name, v in state[part].items()}
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(shop, tmp_path):
