@@ -29,7 +29,7 @@ COLUMNS = ("set", "split", "domain", "class_id", "coarse", "group")
 class Limits:
     """Most photos of each part; None for all. The small index must cost less than a tenth of an epoch."""
 
-    unseen: int | None = 250
+    unseen: int | None = 450
     shop_photos_per_product: int | None = 2
     unseen_clothing: int | None = 100
     seen_clothing: int | None = 80
