@@ -108,6 +108,9 @@ def from_arguments(arguments: argparse.Namespace) -> Config:
     weights = {}
     for term in arguments.term:
         name, _, weight = term.rpartition("=")
-        weights[name] = float(weight)
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            raise SystemExit(f"--term '{term}', expected KIND/TASK=WEIGHT") from None
     values = {f.name: getattr(arguments, f.name) for f in fields(Config) if f.name != "terms"}
     return Config(**values).resolved(weights)

@@ -1,13 +1,13 @@
 """The product photos: manifest rows, labels and pixel caches."""
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .preprocess import open_upright, squash
+from .preprocess import Recipe, open_upright
 
 NO_LABEL = -1
 HEADS = ("category", "colour", "shape", "material")
@@ -64,15 +64,18 @@ def sure_of_colour(row: dict[str, str]) -> bool:
     return row["colour_src"] != "pixels" or float(row["colour_conf"] or 0) >= MIN_COLOUR_SHARE
 
 
-def pixels(rows: list[dict[str, str]], data: Path, side: int, cache: Path) -> np.ndarray:
-    """uint8 [rows, side, side, 3], squashed as at inference; decoded once and kept in `cache`."""
-    path = cache / f"pixels-{side}.npy"
+def pixels(rows: list[dict[str, str]], data: Path, recipe: Recipe, cache: Path) -> np.ndarray:
+    """uint8 [rows, height, width, 3], resized as at inference; decoded once and kept in `cache`."""
+    width, height = recipe.width, recipe.height
+    path = cache / f"pixels-{width}.npy"
+    if recipe != replace(recipe, height=width, fit="squash", filter="bilinear"):
+        path = cache / f"pixels-{width}x{height}-{recipe.filter}-{recipe.fit.replace(':', '-')}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        out = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(rows), side, side, 3))
+        out = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(rows), height, width, 3))
         for i, row in enumerate(rows):
-            out[i] = squash(open_upright(data / row["path"]), side, side)
+            out[i] = recipe.squash(open_upright(data / row["path"]))
         out.flush()
         part.rename(path)
     # Mapped, so that runs at the same time share one copy in memory.

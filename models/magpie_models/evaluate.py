@@ -110,7 +110,7 @@ def main() -> None:
     holdout = Holdout.parse(rows, *kept_out)
     described = read_manifest(pack)
     recipe, output = Recipe.of(described), described["embedding"]["output"]
-    pixels = data.pixels(rows, options.data, recipe.width, places.cache(options.work))
+    pixels = data.pixels(rows, options.data, recipe, places.cache(options.work))
     wanted = tuning_rows(rows) if options.val else np.arange(len(rows))
     test = RetrievalTest(rows, holdout, NO_LIMITS)
     score = official_score(options.data)

@@ -70,7 +70,7 @@ def main() -> None:
     run = places.run_folder(options.work, options.run)
     rows = data.read_manifest(options.data)
     side = checkpoint.load_student(run / checkpoint.FILE)[2].side
-    pixels = data.pixels(rows, options.data, side, places.cache(options.work))
+    pixels = data.pixels(rows, options.data, Recipe(side, side), places.cache(options.work))
     target = options.pack or run / "pack"
     described = export(run, target, rows, pixels, options.photos, options.calibration, options.name)
     print(f"{target}: {described['network']['bytes']} bytes, model id {described['model_id']}")

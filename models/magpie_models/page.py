@@ -196,7 +196,7 @@ def main() -> None:
     found = sections(rows, holdout, options.each)
     wanted = np.unique(np.concatenate([part for s in found for part in (s.queries, s.gallery)]))
     described = read_manifest(pack)
-    pixels = data.pixels(rows, options.data, Recipe.of(described).width, places.cache(options.work))
+    pixels = data.pixels(rows, options.data, Recipe.of(described), places.cache(options.work))
     outputs = Network.of_pack(pack)(pixels[wanted])[described["embedding"]["output"]]
     embedding = np.zeros((len(rows), outputs.shape[1]), np.float32)
     embedding[wanted] = outputs

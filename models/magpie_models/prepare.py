@@ -9,6 +9,7 @@ import time
 
 from . import data, places, weights
 from .holdout import training_rows
+from .preprocess import Recipe
 from .train import CACHE_SIDE
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     cache = places.cache(options.work)
     for side in sorted({CACHE_SIDE, *options.side}):
         began = time.process_time()
-        found = data.pixels(rows, options.data, side, cache)
+        found = data.pixels(rows, options.data, Recipe(side, side), cache)
         print(f"{len(found)} photos at {side} px: {time.process_time() - began:.0f} CPU-seconds", flush=True)
     began = time.process_time()
     paths = [options.data / rows[i]["path"] for i in training_rows(rows)]

@@ -29,10 +29,10 @@ COLUMNS = ("set", "split", "domain", "class_id", "coarse", "group")
 class Limits:
     """Most photos of each part; None for all. The small index must cost less than a tenth of an epoch."""
 
-    unseen: int | None = 250
+    unseen: int | None = 400
     shop_photos_per_product: int | None = 2
-    unseen_clothing: int | None = 100
-    seen_clothing: int | None = 80
+    unseen_clothing: int | None = 60
+    seen_clothing: int | None = 60
 
 
 NO_LIMITS = Limits(None, None, None, None)

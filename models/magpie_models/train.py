@@ -21,6 +21,7 @@ from .config import Config
 from .holdout import Holdout, training_rows
 from .objectives import Objective
 from .pack import EMBEDDING
+from .preprocess import Recipe
 from .record import Record, watt_hours, write_json
 from .samplers import Sampler
 from .scores import RetrievalTest
@@ -72,8 +73,8 @@ class Trainer:
         self.holdout = Holdout.parse(self.rows, run.keep_out_products, run.keep_out_kinds)
         self.train = training_rows(self.rows, self.holdout)
         self.labels = data.make_labels(self.rows, self.train)
-        self.large = data.pixels(self.rows, data_folder, CACHE_SIDE, cache)
-        self.whole = data.pixels(self.rows, data_folder, run.side, cache)
+        self.large = data.pixels(self.rows, data_folder, Recipe(CACHE_SIDE, CACHE_SIDE), cache)
+        self.whole = data.pixels(self.rows, data_folder, Recipe(run.side, run.side), cache)
         taught = training_rows(self.rows)
         paths = [data_folder / self.rows[i]["path"] for i in taught]
         teacher = weights.teacher_features(paths, weight_folder, cache)

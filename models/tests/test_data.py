@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from magpie_models.data import NO_LABEL, make_labels
+from magpie_models.data import NO_LABEL, make_labels, pixels
 from magpie_models.holdout import Holdout, training_rows, tuning_rows
+from magpie_models.preprocess import Recipe, open_upright
 from magpie_models.samplers import SAMPLERS, Sampler
 
 
@@ -97,3 +98,13 @@ def test_a_sampler_without_what_it_needs_says_so(shop):
     listing = make_labels(shop.rows, train).numbers["listing"]
     with pytest.raises(ValueError, match="needs products with shop and catalogue photos, and clothing"):
         Sampler("domain", shop.rows, train, listing)
+
+
+def test_each_recipe_has_its_own_pixels(shop):
+    plain, tall = Recipe(16, 16), Recipe(16, 16, fit="crop:0.5", filter="bicubic")
+    cache = shop.work / "cache"
+    first, second = (pixels(shop.rows, shop.data, recipe, cache) for recipe in (plain, tall))
+    assert first.shape == second.shape and not np.array_equal(first, second)
+    assert np.array_equal(second[3], tall.squash(open_upright(shop.data / shop.rows[3]["path"])))
+    with pytest.raises(ValueError, match="expected 3: delete it"):
+        pixels(shop.rows[:3], shop.data, plain, cache)

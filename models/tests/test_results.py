@@ -18,6 +18,7 @@ from magpie_models.evaluate import head_numbers, official, official_score
 from magpie_models.export import calibration_rows, export
 from magpie_models.holdout import Holdout
 from magpie_models.pack import EMBEDDING
+from magpie_models.preprocess import Recipe
 from magpie_models.record import read_config, read_metrics
 from magpie_models.runtime import Network
 from magpie_models.train import run
@@ -34,7 +35,7 @@ def trained(shop):
     for name, objective in (("first", "multitask"), ("second", "contrastive")):
         folders[name] = places.run_folder(shop.work, name)
         run(trainer(shop, objective=objective, **options), folders[name], stop_after=1)
-    pixels = data.pixels(shop.rows, shop.data, SMALL.side, places.cache(shop.work))
+    pixels = data.pixels(shop.rows, shop.data, Recipe(SMALL.side, SMALL.side), places.cache(shop.work))
     export(folders["first"], folders["first"] / "pack", shop.rows, pixels, RENDERS, calibration=16)
     return folders, pixels
 

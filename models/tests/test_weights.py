@@ -89,7 +89,7 @@ def test_what_a_lost_channel_gave_is_taken_from_others():
     weight = np.float32([[1, 0, 1]])
     wanted = inputs @ torch.tensor([[1.0], [0.0], [1.0]], dtype=torch.float64) + lost[:, None]
     found, bias = fitted(weight, inputs, wanted)
-    np.testing.assert_allclose(found, [[3, 0, 0]], atol=0.15)
+    np.testing.assert_allclose(found, [[3, 0, 0]], atol=0.3)
     np.testing.assert_allclose(bias, [5], atol=0.1)
 
 
