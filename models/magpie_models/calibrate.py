@@ -48,6 +48,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pack", type=Path, default=Path("models/packs/default"))
     parser.add_argument("--precision", type=float, default=0.8, help="of answers above the confidence's threshold")
     parser.add_argument("--head-precision", type=float, default=0.8, help="of labels that a head says")
+    parser.add_argument("--keep-out-every", type=int, default=0, help="as given to train: judge these products apart")
+    parser.add_argument("--fit-kept-out", action="store_true", help="fit on the products kept out as well")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dry-run", action="store_true", help="print only, change nothing")
     return parser.parse_args()
@@ -97,40 +99,72 @@ def fit_on(questions: list[Questions], keep: int | None) -> tuple[np.ndarray, fl
     return calibration.fit(*(np.concatenate(part) for part in zip(*parts)))
 
 
-def confidence(rows: list[dict[str, str]], embeddings: np.ndarray, precision: float) -> dict:
+def confidence(
+    rows: list[dict[str, str]],
+    embeddings: np.ndarray,
+    precision: float,
+    kept_out: set[str] = frozenset(),
+    fit_kept_out: bool = False,
+) -> dict:
     """The manifest's `confidence`. Embeddings belong to all rows; those of split test are not looked at."""
     of = {name: np.array([row[name] for row in rows]) for name in ("set", "split", "domain", "class_id")}
     grocery = of["set"] == "grocery"
-    queries = np.flatnonzero(grocery & (of["domain"] == "user") & (of["split"] == "val"))
+    shop, new = grocery & (of["domain"] == "user"), np.isin(of["class_id"], list(kept_out))
+    queries = np.flatnonzero(shop & (of["split"] == "val") & ~new)
+    # The network saw none of these, so that their photos of split train serve as well.
+    new_queries = np.flatnonzero(shop & (of["split"] != "test") & new)
     products = np.flatnonzero(grocery & (of["domain"] == "product"))
     clothing = np.flatnonzero((of["set"] == "clothing") & (of["split"] == "train"))
     similarity = embeddings[queries] @ embeddings[products].T
     background = round(float(similarity[of["class_id"][queries][:, None] != of["class_id"][products][None]].mean()), 3)
     catalogues = [(WHOLE, products, 0), ("among clothing", np.concatenate([products, clothing]), 0)]
     catalogues += [(f"{size} listings", products, size) for size in SMALL_CATALOGUES]
-    questions = [ask(name, queries, rows_, of, embeddings, size, background) for name, rows_, size in catalogues]
 
-    crossed = [fit_on(questions, keep=1 - half) for half in (0, 1)]
-    print(f"confidence, {len(queries)} photos, each half of the products judged by the fit on the other:")
-    for q in questions:
+    def all_questions(asked: np.ndarray) -> list[Questions]:
+        return [ask(name, asked, listed, of, embeddings, size, background) for name, listed, size in catalogues]
+
+    known, unknown = all_questions(queries), all_questions(new_queries) if len(new_queries) else []
+    fitted = known + (unknown if fit_kept_out else [])
+    crossed = [fit_on(fitted, keep=1 - half) for half in (0, 1)]
+
+    def judged(q: Questions) -> np.ndarray:
         z = np.stack([q.x @ weights + bias for weights, bias in crossed])
-        p = logistic(z[q.half, np.arange(len(q.half))])
-        areas = f"AUROC in it or not {auroc(p, q.inside):.3f}, right or wrong {auroc(p, q.right):.3f}"
-        print(f"  {q.catalogue:14} {areas}, ECE {ece(p, q.right):.3f}")
-        if q.catalogue == WHOLE:
-            chosen = calibration.threshold(p, q.right, precision)
-            print_coverage(p, q, sorted({*SHOWN, chosen}))
-    weights, bias = fit_on(questions, keep=None)
+        return logistic(z[q.half, np.arange(len(q.half))])
+
+    whole = [q for q in fitted if q.catalogue == WHOLE]
+    right = np.concatenate([q.right for q in whole])
+    chosen = calibration.threshold(np.concatenate([judged(q) for q in whole]), right, precision)
+    print(f"confidence, {len(queries)} photos, each half of the products judged by the fit on the other:")
+    for q in known:
+        print_figures(judged(q), q, chosen)
+    if unknown:
+        print(f"{len(new_queries)} photos of products kept out of training:")
+    for q in unknown:
+        print_figures(judged(q), q, chosen)
+    weights, bias = fit_on(fitted, keep=None)
     return {
         "kind": KIND,
         "weights": {name: round(float(w), 4) for name, w in zip(FEATURES, weights)},
         "bias": round(bias, 4),
         "background": background,
         "threshold": chosen,
-        "data": f"{len(queries)} shop photos of split val, each asked with and without its product in catalogues of "
+        "data": f"{len(queries)} shop photos of split val"
+        + (f" and {len(new_queries)} of products kept out of training" if fit_kept_out and unknown else "")
+        + ", each asked with and without its product in catalogues of "
         f"{SMALL_CATALOGUES[0]} to {len(products) + len(clothing)} listings; threshold for {precision:.0%} right "
         "answers where half of what is asked is not in the catalogue",
     }
+
+
+def print_figures(p: np.ndarray, q: Questions, chosen: float) -> None:
+    areas = f"AUROC in it or not {auroc(p, q.inside):.3f}, right or wrong {auroc(p, q.right):.3f}"
+    print(f"  {q.catalogue:14} {areas}, ECE {ece(p, q.right):.3f}")
+    if q.catalogue == WHOLE:
+        print_coverage(p, q, sorted({*SHOWN, chosen}))
+
+
+def share(right: np.ndarray) -> float:
+    return float(right.mean()) if len(right) else float("nan")
 
 
 def print_coverage(p: np.ndarray, q: Questions, thresholds: list[float]) -> None:
@@ -138,7 +172,7 @@ def print_coverage(p: np.ndarray, q: Questions, thresholds: list[float]) -> None
     for t in thresholds:
         answered = p >= t
         inside, outside = answered[q.inside].mean(), answered[~q.inside].mean()
-        right, both = q.right[answered & q.inside].mean(), q.right[answered].mean()
+        right, both = share(q.right[answered & q.inside]), share(q.right[answered])
         print(f"    {t:9.3f}  {inside:15.1%}  {right:5.1%}  {outside:20.1%}  {both:13.1%}")
 
 
@@ -178,11 +212,13 @@ def main() -> None:
     # Nothing of split test is looked at.
     kinds = [(row["set"], row["split"]) for row in rows]
     asked = {("grocery", "val"), ("clothing", "val"), ("grocery", "gallery"), ("clothing", "train")}
-    wanted = np.array([i for i, kind in enumerate(kinds) if kind in asked])
+    kept_out = data.kept_out_products(rows, options.keep_out_every)
+    unseen = [kind == ("grocery", "train") and row["class_id"] in kept_out for kind, row in zip(kinds, rows)]
+    wanted = np.array([i for i, kind in enumerate(kinds) if kind in asked or unseen[i]])
     outputs = network(pixels[wanted])
     embeddings = np.zeros((len(rows), described["embedding"]["dim"]), np.float32)
     embeddings[wanted] = outputs[EMBEDDING]
-    described["confidence"] = confidence(rows, embeddings, options.precision)
+    described["confidence"] = confidence(rows, embeddings, options.precision, kept_out, options.fit_kept_out)
     val = np.array([rows[i]["split"] == "val" for i in wanted])
     of_val = {name: values[val] for name, values in outputs.items()}
     calibrate_heads(rows, of_val, wanted[val], described["heads"], options.head_precision)

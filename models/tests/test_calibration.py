@@ -96,6 +96,18 @@ def test_a_confidence_is_fitted_and_says_what_it_is(capsys):
     assert float(whole.split("ECE")[1]) < 0.1 and float(whole.split("wrong ")[1].split(",")[0]) > 0.8, whole
 
 
+def test_products_kept_out_of_training_are_judged_apart(capsys):
+    rows, embeddings = made_up_photos(products=60, photos=6)
+    kept_out = {str(product) for product in range(0, 60, 6)}
+    seen = calibrate.confidence(rows, embeddings, 0.8, kept_out)
+    printed = capsys.readouterr().out
+    assert "300 photos, each half" in printed and "60 photos of products kept out" in printed
+    assert "300 shop photos of split val, each" in seen["data"]
+    both = calibrate.confidence(rows, embeddings, 0.8, kept_out, fit_kept_out=True)
+    assert "and 60 of products kept out of training" in both["data"]
+    assert both["weights"] != seen["weights"]
+
+
 def test_a_calibrated_pack_keeps_its_id_and_its_golden_cases_follow(tmp_path):
     pack = tmp_path / "pack"
     shutil.copytree(PACK, pack)
