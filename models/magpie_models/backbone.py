@@ -1,6 +1,7 @@
-"""The student: MobileNetV1 with folded batch normalisation, a projection to the embedding, attribute heads.
+"""The student: a MobileNet with folded batch normalisation, a projection to the embedding, attribute heads.
 
-Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications" (2017).
+Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications" (2017); Sandler et
+al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
 """
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .pack import EMBEDDING
+from .preprocess import normalise
 from .weights import Convolution
 
 
@@ -17,31 +20,49 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-class MobileNetV1(nn.Module):
-    """[N, 3, H, W] in -1..1 -> pooled features [N, channels]."""
+def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int, groups: int) -> torch.Tensor:
+    """A convolution with TensorFlow's SAME padding."""
+    kernel = weight.shape[2]
+    top, bottom = same_padding(x.shape[2], kernel, stride)
+    left, right = same_padding(x.shape[3], kernel, stride)
+    if top == bottom == left == right:
+        return F.conv2d(x, weight, bias, stride, top, groups=groups)
+    return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, stride, groups=groups)
+
+
+class MobileNet(nn.Module):
+    """[N, 3, H, W] in -1..1 -> pooled features [N, channels]. V1 and V2: a chain of convolutions, some of them with a
+    shortcut around a block.
+    """
 
     def __init__(self, layers: list[Convolution]):
         super().__init__()
+        self.layers = layers
         self.convolutions = nn.ModuleList()
         for layer in layers:
             out, in_per_group, kernel, _ = layer.weight.shape
             groups = out if layer.depthwise else 1
             conv = nn.Conv2d(in_per_group * groups, out, kernel, layer.stride, groups=groups)
-            conv.weight.data = torch.from_numpy(layer.weight)
-            conv.bias.data = torch.from_numpy(layer.bias)
+            conv.weight.data = torch.from_numpy(layer.weight).clone()
+            conv.bias.data = torch.from_numpy(layer.bias).clone()
             self.convolutions.append(conv)
         self.channels = layers[-1].weight.shape[0]
 
+    def freeze(self, count: int) -> None:
+        """The first `count` convolutions are no longer trained: no gradient is computed for them."""
+        for conv in self.convolutions[:count]:
+            conv.requires_grad_(False)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for conv in self.convolutions:
-            kernel, stride = conv.kernel_size[0], conv.stride[0]
-            top, bottom = same_padding(x.shape[2], kernel, stride)
-            left, right = same_padding(x.shape[3], kernel, stride)
-            if top == bottom == left == right:
-                x = F.conv2d(x, conv.weight, conv.bias, stride, top, groups=conv.groups)
-            else:
-                x = conv(F.pad(x, (left, right, top, bottom)))
-            x = F.relu6(x, inplace=True)
+        shortcut = x
+        for layer, conv in zip(self.layers, self.convolutions):
+            if layer.opens_block:
+                shortcut = x
+            x = convolve(x, conv.weight, conv.bias, layer.stride, conv.groups)
+            if not layer.linear:
+                x = F.relu6(x, inplace=True)
+            if layer.adds_shortcut:
+                x = x + shortcut
         return x.mean((2, 3))
 
 
@@ -50,16 +71,18 @@ class Student(nn.Module):
 
     def __init__(self, layers: list[Convolution], dim: int, heads: dict[str, int]):
         super().__init__()
-        self.backbone = MobileNetV1(layers)
+        self.backbone = MobileNet(layers)
         self.embedding = nn.Linear(self.backbone.channels, dim)
         self.heads = nn.ModuleDict({name: nn.Linear(self.backbone.channels, n) for name, n in heads.items()})
         for head in self.heads.values():
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    def forward(self, x: torch.Tensor, probe: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """With `probe`, the heads learn but do not change the backbone."""
         pooled = self.backbone(x)
-        return self.embedding(pooled), {name: head(pooled) for name, head in self.heads.items()}
+        seen = pooled.detach() if probe else pooled
+        return self.embedding(pooled), {name: head(seen) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def start_from_principal_components(self, pooled: np.ndarray) -> None:
@@ -75,13 +98,12 @@ class Student(nn.Module):
 
 
 @torch.no_grad()
-def embed(student: Student, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
-    """uint8 [N, H, W, 3] -> float32 [N, dim], unit length."""
-    from .preprocess import normalise
-
-    parts = []
+def outputs_of(student: Student, pixels: np.ndarray, batch: int = 64) -> dict[str, np.ndarray]:
+    """uint8 [N, H, W, 3] -> `embedding` [N, dim] of unit length, and the logits [N, labels] of each head."""
+    parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(pixels), batch):
         x = torch.from_numpy(normalise(np.asarray(pixels[start : start + batch])))
-        x = x.to(memory_format=torch.channels_last)
-        parts.append(F.normalize(student(x)[0]).numpy())
-    return np.concatenate(parts)
+        embedding, logits = student(x.to(memory_format=torch.channels_last))
+        for name, value in {EMBEDDING: F.normalize(embedding), **logits}.items():
+            parts.setdefault(name, []).append(value.numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}

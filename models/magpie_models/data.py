@@ -1,21 +1,19 @@
-"""The product photos: manifest rows, labels, pixel caches and the training sampler."""
+"""The product photos: manifest rows, labels and pixel caches."""
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .preprocess import open_upright, squash
+from .preprocess import Recipe, open_upright
 
 NO_LABEL = -1
 HEADS = ("category", "colour", "shape", "material")
 UNNAMED = ("Not sure", "Other", "")
 # The clothing colours are measured from the pixels; below this share of the foreground they are mostly wrong.
 MIN_COLOUR_SHARE = 0.4
-# 61 catalogue photos stand against 6,261 others, and each is the only picture of its kind.
-CATALOGUE_REPEATS = 6
 
 
 def read_manifest(data: Path) -> list[dict[str, str]]:
@@ -23,38 +21,38 @@ def read_manifest(data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def training_rows(rows: list[dict[str, str]]) -> np.ndarray:
-    """Row numbers for training: user photos of split train, and the catalogue photos. Never val or test."""
-    return np.array([i for i, row in enumerate(rows) if row["split"] in ("train", "gallery")])
-
-
-def kept_out_products(rows: list[dict[str, str]], every: int) -> set[str]:
-    """Every n-th product by name, for measuring on products never seen in training; none for 0."""
-    products = sorted({row["class_id"] for row in rows} - {""})
-    return set(products[every - 1 :: every]) if every else set()
-
-
 @dataclass
 class Labels:
-    """Label names, and for each manifest row its number or NO_LABEL."""
+    """Label names, and for each manifest row its number or NO_LABEL. Names come from the rows `used`."""
 
+    used: np.ndarray
     names: dict[str, list[str]] = field(default_factory=dict)
     numbers: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, task: str, values: list[str]) -> None:
-        self.names[task] = sorted(set(values) - {""})
-        number = {name: i for i, name in enumerate(self.names[task])}
-        self.numbers[task] = np.array([number.get(value, NO_LABEL) for value in values])
+        self.names[task] = sorted({values[i] for i in self.used} - {""})
+        self.numbers[task] = numbered(values, self.names[task])
 
 
-def make_labels(rows: list[dict[str, str]]) -> Labels:
-    """Targets of the metric losses (product, group, garment) and of the attribute heads."""
-    labels = Labels()
+def numbered(values: list[str], names: list[str]) -> np.ndarray:
+    """The number of each value among `names`, or NO_LABEL."""
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number.get(value, NO_LABEL) for value in values])
+
+
+def make_labels(rows: list[dict[str, str]], used: np.ndarray | None = None) -> Labels:
+    """Targets of the metric losses (product, group, garment, listing) and of the attribute heads.
+
+    Label names are those that the rows `used` have (all by default): a class that is kept out of training gets no
+    output. `listing` is the finest label that a photo has: its product, or its kind of garment.
+    """
+    labels = Labels(np.arange(len(rows)) if used is None else used)
     grocery = [row["set"] == "grocery" for row in rows]
     named = ["" if row["coarse"] in UNNAMED else row["coarse"] for row in rows]
     labels.add("product", [row["class_id"] if g else "" for row, g in zip(rows, grocery)])
     labels.add("group", [name if g else "" for name, g in zip(named, grocery)])
     labels.add("garment", ["" if g else name for name, g in zip(named, grocery)])
+    labels.add("listing", [row["class_id"] if g else name for row, name, g in zip(rows, named, grocery)])
     labels.add("category", named)
     labels.add("colour", [row["colour"] if sure_of_colour(row) else "" for row in rows])
     labels.add("shape", [row["shape"] for row in rows])
@@ -66,44 +64,22 @@ def sure_of_colour(row: dict[str, str]) -> bool:
     return row["colour_src"] != "pixels" or float(row["colour_conf"] or 0) >= MIN_COLOUR_SHARE
 
 
-def pixels(rows: list[dict[str, str]], data: Path, side: int, cache: Path) -> np.ndarray:
-    """uint8 [rows, side, side, 3], squashed as at inference; decoded once and kept in `cache`."""
-    path = cache / f"pixels-{side}.npy"
+def pixels(rows: list[dict[str, str]], data: Path, recipe: Recipe, cache: Path) -> np.ndarray:
+    """uint8 [rows, height, width, 3], resized as at inference; decoded once and kept in `cache`."""
+    width, height = recipe.width, recipe.height
+    path = cache / f"pixels-{width}.npy"
+    if recipe != replace(recipe, height=width, fit="squash", filter="bilinear"):
+        path = cache / f"pixels-{width}x{height}-{recipe.filter}-{recipe.fit.replace(':', '-')}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        out = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(rows), side, side, 3))
+        out = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(rows), height, width, 3))
         for i, row in enumerate(rows):
-            out[i] = squash(open_upright(data / row["path"]), side, side)
+            out[i] = recipe.squash(open_upright(data / row["path"]))
         out.flush()
         part.rename(path)
-    return np.load(path, mmap_mode="r")
-
-
-def epoch_order(rows: list[dict[str, str]], train: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Training rows in random order, catalogue photos repeated."""
-    catalogue = np.array([i for i in train if rows[i]["domain"] == "product"])
-    return rng.permutation(np.concatenate([train, np.repeat(catalogue, CATALOGUE_REPEATS - 1)]))
-
-
-def jitter(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """uint8 [S, S, 3] -> float32 [side, side, 3] in 0..1, randomly cut, mirrored and coloured.
-
-    At inference the network sees whole pictures, so cuts keep at least 60 % of the area and a third keep everything.
-    """
-    full = image.shape[0]
-    width = height = float(full)
-    if rng.random() < 0.67:
-        area, aspect = rng.uniform(0.6, 1.0), np.exp(rng.uniform(-0.2, 0.2))
-        width, height = min(full, full * np.sqrt(area * aspect)), min(full, full * np.sqrt(area / aspect))
-    left, top = rng.uniform(0, full - width), rng.uniform(0, full - height)
-    cut = Image.fromarray(image).resize(
-        (side, side), Image.Resampling.BILINEAR, box=(left, top, left + width, top + height)
-    )
-    x = np.asarray(cut, dtype=np.float32) / 255.0
-    if rng.random() < 0.5:
-        x = x[:, ::-1]
-    grey = x @ np.float32([0.299, 0.587, 0.114])
-    x = grey[..., None] + (x - grey[..., None]) * np.float32(rng.uniform(0.7, 1.3))
-    gains = rng.uniform(0.7, 1.3) * rng.uniform(0.9, 1.1, 3)
-    return np.clip(x * gains.astype(np.float32), 0.0, 1.0)
+    # Mapped, so that runs at the same time share one copy in memory.
+    result = np.load(path, mmap_mode="r")
+    if len(result) != len(rows):
+        raise ValueError(f"{path} has {len(result)} photos, expected {len(rows)}: delete it")
+    return result

@@ -1,7 +1,8 @@
 """Scores a pack on the product photos. `python -m magpie_models.evaluate --help`
 
-Embeds every manifest row with ONNX Runtime, writes the .npy in manifest order, and scores it with the data pack's own
-score.py. With --f32, compares the quantised network with the f32 one that export wrote.
+Embeds the manifest rows with ONNX Runtime, writes the .npy in manifest order, and scores it with the data pack's own
+score.py: G1, G2 and C1 in all, and apart for products and kinds of garment that training kept out. With --f32, compares
+the quantised network with the f32 one that export wrote. Latency is `magpie bench`'s business.
 """
 
 import argparse
@@ -12,22 +13,28 @@ from types import ModuleType
 
 import numpy as np
 
-from . import data
-from .graph import EMBEDDING
-from .pack import read_manifest
+from . import data, places
+from .holdout import Holdout, Rows, tuning_rows
+from .pack import EMBEDDING, read_manifest
+from .preprocess import Recipe
+from .record import read_config, write_json
 from .runtime import Network
-from .scores import val_split_scores
+from .scores import NO_LIMITS, RetrievalTest
+
+Figures = dict[str, dict[str, float]]
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/products"))
-    parser.add_argument("--work", type=Path, default=Path("models/.work"), help="for caches and the .npy")
-    parser.add_argument("--pack", type=Path, default=Path("models/packs/default"))
-    parser.add_argument("--f32", type=Path, help="f32 network to compare with, such as <work>/f32.onnx")
+    places.add_flags(parser, weights=False)
+    parser.add_argument("--pack", type=Path, help="(default: the run's, or models/packs/default)")
+    parser.add_argument("--run", help="name of the run that the pack is from: says what it kept out")
+    parser.add_argument("--keep-out-products", default="", help="without --run: as given to train")
+    parser.add_argument("--keep-out-kinds", default="", help="without --run: as given to train")
+    parser.add_argument("--f32", type=Path, help="f32 network to compare with, such as the run's f32.onnx")
     parser.add_argument("--val", action="store_true", help="only the val figures, for tuning")
-    parser.add_argument("--keep-out-every", type=int, default=0, help="as given to train: score these products apart")
-    parser.add_argument("--out", type=Path, help="where the embeddings go (default <work>/embeddings.npy)")
+    parser.add_argument("--out", type=Path, help="of the embeddings (default: embeddings.npy in the run's folder)")
+    parser.add_argument("--json", type=Path, help="where the figures go as JSON")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -39,54 +46,99 @@ def official_score(data_folder: Path) -> ModuleType:
     return module
 
 
-def head_accuracy(
-    outputs: dict[str, np.ndarray], rows: list[dict[str, str]], numbers: np.ndarray, heads: list[dict]
-) -> dict[str, float]:
-    """Share of labelled val photos whose most probable label is right; outputs belong to manifest rows `numbers`."""
+def head_numbers(rows: Rows, heads: list[dict]) -> dict[str, np.ndarray]:
+    """For each head and manifest row the number among the head's labels, NO_LABEL where it has none."""
     labels = data.make_labels(rows)
-    val = np.array([rows[i]["split"] == "val" for i in numbers])
-    result = {}
+    numbers = {}
     for head in heads:
-        assert labels.names[head["name"]] == head["labels"], head["name"]
-        truth = labels.numbers[head["name"]][numbers]
-        asked = val & (truth != data.NO_LABEL)
-        result[head["name"]] = round(float((outputs[head["output"]].argmax(1) == truth)[asked].mean()), 4)
+        if head["name"] in labels.names:
+            names = np.array([*labels.names[head["name"]], ""])
+            values = names[labels.numbers[head["name"]]]
+            numbers[head["output"]] = data.numbered(list(values), head["labels"])
+    return numbers
+
+
+def official(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdout: Holdout) -> Figures:
+    """score.py's figures; then the same for part of the queries, with the whole gallery."""
+    result = {f"{task}/{part}": v for task, parts in score.tasks(rows, embeddings).items() for part, v in parts.items()}
+    if holdout.products:
+        held = np.array([row["class_id"] in holdout.products for row in rows])
+        test = np.array([row["split"] == "test" for row in rows])
+        for part, asked in (("seen", ~held), ("unseen", held)):
+            kept = ~test | asked
+            some = score.tasks([row for row, keep in zip(rows, kept) if keep], embeddings[kept])
+            result |= {f"{task}/{part} products": some[task]["all"] for task in ("G1", "G2") if task in some}
+    return result | clothing_parts(score, rows, embeddings, holdout)
+
+
+def clothing_parts(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdout: Holdout) -> Figures:
+    """C1 for queries that training did not have: senders of split val, and kinds that were kept out."""
+    at = [i for i, r in enumerate(rows) if r["set"] == "clothing" and r["coarse"] not in data.UNNAMED]
+    if not at:
+        return {}
+    kind, sender, split = (np.array([rows[i][name] for i in at]) for name in ("coarse", "group", "split"))
+    held, val = np.isin(kind, list(holdout.kinds)), split == "val"
+    result = {}
+    for part, asked in (
+        ("unseen senders", val & ~held),
+        ("unseen kinds", held),
+        ("unseen senders and kinds", val & held),
+    ):
+        if asked.any():
+            e = embeddings[at]
+            similarity = score.sims(e[asked], e, "cos")
+            similarity[sender[asked][:, None] == sender[None]] = -np.inf
+            figures = score.rank_metrics(similarity, kind[asked], kind, ks=(1, 10))
+            result[f"C1/{part}"] = score.summ(figures, np.ones(int(asked.sum()), bool))
     return result
 
 
-def print_official(title: str, score: ModuleType, rows: list[dict[str, str]], embeddings: np.ndarray) -> None:
-    for task, parts in score.tasks(rows, embeddings).items():
-        for part, values in parts.items():
-            print(title, task, part, " ".join(f"{name}={value}" for name, value in values.items()))
+def show(title: str, figures: Figures) -> None:
+    for part, values in figures.items():
+        print(title, part, " ".join(f"{name}={value}" for name, value in values.items()))
 
 
 def main() -> None:
     options = arguments()
-    described = read_manifest(options.pack)
+    folder = places.run_folder(options.work, options.run) if options.run else None
+    pack = options.pack or (folder / "pack" if folder else places.SHIPPED)
     rows = data.read_manifest(options.data)
-    pixels = data.pixels(rows, options.data, described["input"]["width"], options.work / "cache")
-    wanted = np.array([i for i, r in enumerate(rows) if not options.val or r["split"] != "test"])
-    outputs = Network(options.pack / described["network"]["file"], options.threads)(pixels[wanted])
-    embeddings = outputs[EMBEDDING].astype(np.float32)
-    print("val", json.dumps(val_split_scores(rows, wanted, embeddings)))
-    print("val heads", json.dumps(head_accuracy(outputs, rows, wanted, described["heads"])))
+    kept_out = (options.keep_out_products, options.keep_out_kinds)
+    if folder:
+        trained = read_config(folder)
+        kept_out = (trained.keep_out_products, trained.keep_out_kinds)
+    holdout = Holdout.parse(rows, *kept_out)
+    described = read_manifest(pack)
+    recipe, output = Recipe.of(described), described["embedding"]["output"]
+    pixels = data.pixels(rows, options.data, recipe, places.cache(options.work))
+    wanted = tuning_rows(rows) if options.val else np.arange(len(rows))
+    test = RetrievalTest(rows, holdout, NO_LIMITS)
     score = official_score(options.data)
-    if not options.val:
-        np.save(options.out or options.work / "embeddings.npy", embeddings)
-        print_official("pack", score, rows, embeddings)
-        kept_out = data.kept_out_products(rows, options.keep_out_every)
-        if kept_out:
-            # Fewer queries, but the whole gallery: the other products stay as wrong answers.
-            asked = np.array([row["split"] != "test" or row["class_id"] in kept_out for row in rows])
-            some_rows = [row for row, keep in zip(rows, asked) if keep]
-            print_official("products kept out of training:", score, some_rows, embeddings[asked])
-    if options.f32:
-        reference = Network(options.f32, options.threads)(pixels[wanted])
-        cosine = (reference[EMBEDDING] * embeddings).sum(1)
-        print(f"cosine to f32: mean {cosine.mean():.5f}, 1st percentile {np.percentile(cosine, 1):.5f}")
-        print("f32 val", json.dumps(val_split_scores(rows, wanted, reference[EMBEDDING])))
+    found: dict[str, object] = {"pack": str(pack), "model_id": described["model_id"], "kept_out": kept_out}
+
+    def figures(title: str, network: Network) -> np.ndarray:
+        outputs = network(pixels[wanted])
+        outputs[EMBEDDING] = outputs.pop(output).astype(np.float32)
+        at = np.searchsorted(wanted, test.numbers)
+        tuning = {name: values[at] for name, values in outputs.items()}
+        val = test.scores(tuning) | test.head_accuracy(tuning, head_numbers(rows, described["heads"]))
+        found[f"{title} val"] = {name: round(value, 4) for name, value in val.items()}
+        print(title, "val", json.dumps(found[f"{title} val"]))
         if not options.val:
-            print_official("f32", score, rows, reference[EMBEDDING].astype(np.float32))
+            found[title] = official(score, rows, outputs[EMBEDDING], holdout)
+            show(title, found[title])
+        return outputs[EMBEDDING]
+
+    embeddings = figures("pack", Network.of_pack(pack, options.threads))
+    if not options.val:
+        np.save(options.out or (folder or options.work) / "embeddings.npy", embeddings)
+    if options.f32:
+        reference = figures("f32", Network(options.f32, recipe, output, options.threads))
+        cosine = (reference * embeddings).sum(1)
+        found["cosine"] = {"mean": float(cosine.mean()), "1st percentile": float(np.percentile(cosine, 1))}
+        print(f"cosine to f32: mean {cosine.mean():.5f}, 1st percentile {np.percentile(cosine, 1):.5f}")
+    if options.json:
+        write_json(options.json, found)
 
 
 if __name__ == "__main__":

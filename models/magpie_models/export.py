@@ -1,83 +1,79 @@
-"""Writes a model pack from a checkpoint. `python -m magpie_models.export --help`
+"""Writes a model pack from a run's checkpoint. `python -m magpie_models.export --help`
 
-Everything is written beside the target and moved into place at the end, so that a reader never sees half a pack.
-MODEL_CARD.md of the old pack is kept: it is written by hand.
+Quantises with photos that the run was trained on. The f32 network stays in the run's folder, for evaluate.
 """
 
 import argparse
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 
-from . import data, weights
-from .backbone import Student
+from . import checkpoint, data, pack, places
+from .config import Config
 from .golden import write_golden
 from .graph import build, quantise
-from .pack import manifest
+from .holdout import Holdout, training_rows
+from .preprocess import Recipe
 from .runtime import Network
 
 CALIBRATION_SEED = 7
+F32 = "f32.onnx"
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/products"))
-    parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
-    parser.add_argument("--work", type=Path, default=Path("models/.work"), help="where train wrote its checkpoint")
-    parser.add_argument("--pack", type=Path, default=Path("models/packs/default"))
+    places.add_flags(parser, weights=False)
+    parser.add_argument("run", help="name of the run")
+    parser.add_argument("--pack", type=Path, help="folder to write (default: `pack` in the run's folder)")
+    parser.add_argument("--name", help="of the pack (default: backbone and input side)")
     parser.add_argument("--photos", type=Path, default=Path("cli/demo"), help="the project's renders, for golden/")
     parser.add_argument("--calibration", type=int, default=512, help="training photos that set the activation ranges")
     return parser.parse_args()
 
 
-def load_student(checkpoint: Path, weight_folder: Path) -> tuple[Student, dict[str, list[str]], int]:
-    """The averaged weights, the heads' labels, the input side."""
-    state = torch.load(checkpoint, weights_only=True)
-    labels = state["labels"]
-    layers = weights.read_mobilenet_v1(weight_folder / weights.STUDENT_FILE)
-    dim = state["average"]["embedding.weight"].shape[0]
-    student = Student(layers, dim, {name: len(names) for name, names in labels.items()})
-    student.load_state_dict(state["average"])
-    return student.eval(), labels, state["options"]["side"]
+def calibration_rows(rows: list[dict[str, str]], config: Config, count: int) -> np.ndarray:
+    """`count` of the photos that the run was trained on."""
+    train = training_rows(rows, Holdout.parse(rows, config.keep_out_products, config.keep_out_kinds))
+    chosen = np.random.default_rng(CALIBRATION_SEED).choice(train, min(count, len(train)), replace=False)
+    return np.sort(chosen)
+
+
+def export(
+    run: Path,
+    target: Path,
+    rows: list[dict[str, str]],
+    pixels: np.ndarray,
+    photos: Path,
+    calibration: int = 512,
+    name: str | None = None,
+) -> dict:
+    """Writes the pack `target` and returns its manifest; `pixels` [rows, side, side, 3]."""
+    student, labels, config = checkpoint.load_student(run / checkpoint.FILE)
+    side = config.side
+    recipe = Recipe(side, side)
+    f32 = build(student, side)
+    onnx.save(f32, run / F32)
+    chosen = calibration_rows(rows, config, calibration)
+    int8 = quantise(f32, np.asarray(pixels[chosen]), recipe)
+    with pack.replaced(target) as part:
+        onnx.save(int8, part / pack.NETWORK)
+        name = name or f"{config.backbone.replace('.', '')}-{side}"
+        described = pack.manifest(name, part / pack.NETWORK, recipe, config.dim, labels)
+        pack.write_manifest(part, described)
+        write_golden(photos, part / "golden", Network(part / pack.NETWORK, recipe), described)
+    return described
 
 
 def main() -> None:
     options = arguments()
-    student, labels, side = load_student(options.work / "checkpoint.pt", options.weights)
+    run = places.run_folder(options.work, options.run)
     rows = data.read_manifest(options.data)
-    pixels = data.pixels(rows, options.data, side, options.work / "cache")
-    train = data.training_rows(rows)
-    chosen = np.random.default_rng(CALIBRATION_SEED).choice(train, options.calibration, replace=False)
-
-    f32 = build(student, side)
-    onnx.save(f32, options.work / "f32.onnx")
-    int8 = quantise(f32, np.asarray(pixels[np.sort(chosen)]))
-
-    part = options.pack.with_name(options.pack.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    onnx.save(int8, part / "model.onnx")
-    dim = student.embedding.out_features
-    described = manifest(f"mobilenetv1-075-{side}", part / "model.onnx", side, dim, labels)
-    (part / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
-    write_golden(options.photos, part / "golden", Network(part / "model.onnx"), described)
-    if (options.pack / "MODEL_CARD.md").exists():
-        shutil.copy(options.pack / "MODEL_CARD.md", part)
-    replace(part, options.pack)
-    print(f"{options.pack}: {described['network']['bytes']} bytes, model id {described['model_id']}")
-
-
-def replace(part: Path, target: Path) -> None:
-    old = target.with_name(target.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    part.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    side = checkpoint.load_student(run / checkpoint.FILE)[2].side
+    pixels = data.pixels(rows, options.data, Recipe(side, side), places.cache(options.work))
+    target = options.pack or run / "pack"
+    described = export(run, target, rows, pixels, options.photos, options.calibration, options.name)
+    print(f"{target}: {described['network']['bytes']} bytes, model id {described['model_id']}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The student as an ONNX graph, in f32 and quantised.
 
 The graph is written node by node instead of traced, so that it holds exactly the patterns the Rust core recognises:
-Conv with explicit padding, Clip, GlobalAveragePool, Flatten, Gemm.
+Conv with explicit padding, Clip, Add, GlobalAveragePool, Flatten, Gemm.
 """
 
 import tempfile
@@ -13,10 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from .backbone import Student, same_padding
-from .preprocess import normalise
+from .pack import EMBEDDING
+from .preprocess import Recipe
 
 OPSET, IR_VERSION = 13, 8
-INPUT, EMBEDDING = "image", "embedding"
+INPUT = "image"
 # An input scale of 2 / 255 would put every pixel value half-way between two levels, where the last bit of a float
 # decides. With 1 / 127 no pixel value comes near a tie.
 INPUT_SCALE, INPUT_ZERO_POINT = 1 / 127, 128
@@ -32,8 +33,10 @@ def build(student: Student, side: int) -> onnx.ModelProto:
 
     low = constant("relu6_low", np.array(0, np.float32))
     high = constant("relu6_high", np.array(6, np.float32))
-    x, size = INPUT, side
-    for i, conv in enumerate(student.backbone.convolutions):
+    x, size, shortcut = INPUT, side, INPUT
+    for i, (layer, conv) in enumerate(zip(student.backbone.layers, student.backbone.convolutions)):
+        if layer.opens_block:
+            shortcut = x
         kernel, stride = conv.kernel_size[0], conv.stride[0]
         before, after = same_padding(size, kernel, stride)
         kind = "depthwise" if conv.groups > 1 else f"conv{kernel}x{kernel}"
@@ -52,8 +55,13 @@ def build(student: Student, side: int) -> onnx.ModelProto:
                 group=conv.groups,
             )
         )
-        x = f"{name}_out"
-        nodes.append(helper.make_node("Clip", [f"{name}_sum", low, high], [x], name=f"{name}_relu6"))
+        x = f"{name}_sum"
+        if not layer.linear:
+            nodes.append(helper.make_node("Clip", [x, low, high], [f"{name}_out"], name=f"{name}_relu6"))
+            x = f"{name}_out"
+        if layer.adds_shortcut:
+            nodes.append(helper.make_node("Add", [shortcut, x], [f"{name}_block"], name=f"{name}_add"))
+            x = f"{name}_block"
         size = -(-size // stride)
     nodes.append(helper.make_node("GlobalAveragePool", [x], ["pooled_map"], name="pool"))
     nodes.append(helper.make_node("Flatten", ["pooled_map"], ["pooled"], name="flatten"))
@@ -72,17 +80,17 @@ def build(student: Student, side: int) -> onnx.ModelProto:
     return model
 
 
-class Photos(CalibrationDataReader):
-    """uint8 [N, side, side, 3], one photo at a time, as ONNX Runtime's calibrator wants them."""
+class Calibration(CalibrationDataReader):
+    """uint8 [N, height, width, 3], one photo at a time, as ONNX Runtime's calibrator wants them."""
 
-    def __init__(self, pixels: np.ndarray):
-        self.pixels, self.next = pixels, 0
+    def __init__(self, pixels: np.ndarray, recipe: Recipe):
+        self.pixels, self.recipe, self.next = pixels, recipe, 0
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         if self.next == len(self.pixels):
             return None
         self.next += 1
-        return {INPUT: normalise(np.asarray(self.pixels[self.next - 1 : self.next]))}
+        return {self.recipe.name: self.recipe.normalise(np.asarray(self.pixels[self.next - 1 : self.next]))}
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -91,35 +99,35 @@ class Photos(CalibrationDataReader):
         self.pixels, self.next = self.pixels[start_index:end_index], 0
 
 
-def quantise(model: onnx.ModelProto, photos: np.ndarray) -> onnx.ModelProto:
+def quantise(model: onnx.ModelProto, photos: np.ndarray, recipe: Recipe) -> onnx.ModelProto:
     """QDQ: s8 weights per channel, u8 activations with the ranges seen on `photos`; the Clip nodes become saturation.
 
     The Gemm outputs stay f32: they leave the network, and eight bits there would only cost precision.
     """
+    options: dict = {"OpTypesToExcludeOutputQuantization": ["Gemm"]}
+    if recipe.mean == recipe.std == (0.5, 0.5, 0.5):
+        options["TensorQuantOverrides"] = {
+            recipe.name: [
+                {
+                    "quant_type": QuantType.QUInt8,
+                    "scale": np.array(INPUT_SCALE, np.float32),
+                    "zero_point": np.array(INPUT_ZERO_POINT, np.uint8),
+                }
+            ]
+        }
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "f32.onnx"), Path(folder, "int8.onnx")
         onnx.save(model, source)
         quantize_static(
             source,
             target,
-            Photos(photos),
+            Calibration(photos, recipe),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             weight_type=QuantType.QInt8,
             activation_type=QuantType.QUInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            extra_options={
-                "OpTypesToExcludeOutputQuantization": ["Gemm"],
-                "TensorQuantOverrides": {
-                    INPUT: [
-                        {
-                            "quant_type": QuantType.QUInt8,
-                            "scale": np.array(INPUT_SCALE, np.float32),
-                            "zero_point": np.array(INPUT_ZERO_POINT, np.uint8),
-                        }
-                    ]
-                },
-            },
+            extra_options=options,
         )
         quantised = onnx.load(target)
     onnx.checker.check_model(quantised, full_check=True)

@@ -1,4 +1,4 @@
-"""Losses of the fine-tuning. Targets may hold data.NO_LABEL, which takes that photo out of the term."""
+"""Losses of the training. Targets may hold data.NO_LABEL, which takes that photo out of the term."""
 
 import torch
 import torch.nn.functional as F
@@ -37,12 +37,84 @@ class CosineSoftmax(nn.Module):
                 continue
             self.directions[c] = F.normalize(F.normalize(embeddings[target == c]).mean(0), dim=0)
 
-    def forward(self, embedding: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, embedding: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None = None
+    ) -> torch.Tensor:
         logits = self.scale * F.normalize(embedding) @ F.normalize(self.directions).T
-        return masked_cross_entropy(logits, target, self.smoothing)
+        return masked_cross_entropy(logits, target, self.smoothing, weight)
 
 
-def masked_cross_entropy(logits: torch.Tensor, target: torch.Tensor, smoothing: float) -> torch.Tensor:
-    """Mean over the labelled photos; 0 where the batch has none."""
-    loss = F.cross_entropy(logits, target, ignore_index=NO_LABEL, label_smoothing=smoothing, reduction="sum")
-    return loss / (target != NO_LABEL).sum().clamp(min=1)
+def masked_cross_entropy(
+    logits: torch.Tensor, target: torch.Tensor, smoothing: float, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean over the labelled photos, each with its `weight` [N] (1 by default); 0 where the batch has none."""
+    loss = F.cross_entropy(logits, target, ignore_index=NO_LABEL, label_smoothing=smoothing, reduction="none")
+    labelled = (target != NO_LABEL).to(logits.dtype)
+    if weight is not None:
+        labelled = labelled * weight
+    # Unlabelled photos have loss 0. A batch with little weight must not be blown up.
+    return (loss * labelled).sum() / labelled.sum().clamp(min=1)
+
+
+def supervised_contrastive(embedding: torch.Tensor, target: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
+    """Photos with the same label are to be nearer than the others of the batch; embedding [N, dim], target [N].
+
+    Khosla et al., "Supervised Contrastive Learning" (2020), the form with the sum outside the logarithm. Unlabelled
+    photos take no part; the mean goes over photos with at least one positive, and is 0 where there is none.
+    """
+    labelled = target != NO_LABEL
+    z, target = F.normalize(embedding[labelled]), target[labelled]
+    itself = torch.eye(len(z), dtype=torch.bool)
+    positive = (target[:, None] == target[None]) & ~itself
+    logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
+    log_share = logits - torch.logsumexp(logits, 1, keepdim=True) if len(z) else logits
+    count = positive.sum(1)
+    of_anchor = -log_share.masked_fill(~positive, 0.0).sum(1) / count.clamp(min=1)
+    return of_anchor.sum() / (count > 0).sum().clamp(min=1)
+
+
+def matching(embedding: torch.Tensor, target: torch.Tensor, is_catalogue: torch.Tensor, scale: float) -> torch.Tensor:
+    """Each shopper's photo is to pick its catalogue photo among all of the batch, and the other way round.
+
+    embedding [N, dim], target [N], is_catalogue [N]. Cross-entropy over scaled cosines across the two domains only, as
+    in Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); catalogue photos
+    without a label are further wrong answers. Each label has one catalogue photo and one shopper's photo; 0 without any.
+    """
+    shop, catalogue = ~is_catalogue & (target != NO_LABEL), is_catalogue
+    if not shop.any():
+        return embedding.sum() * 0.0
+    z = F.normalize(embedding)
+    similarity = scale * z[shop] @ z[catalogue].T
+    right = (target[shop][:, None] == target[catalogue][None]).int().argmax(1)
+    backwards = similarity.T[right]
+    return (F.cross_entropy(similarity, right) + F.cross_entropy(backwards, torch.arange(len(right)))) / 2
+
+
+def triplet(embedding: torch.Tensor, target: torch.Tensor, margin: float, negatives: str) -> torch.Tensor:
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin) with distances of unit vectors; target [N].
+
+    `hard`: for each anchor its farthest positive and nearest negative (Hermans et al., "In Defense of the Triplet Loss
+    for Person Re-Identification", 2017). `semi-hard`: for each pair of anchor and positive the nearest negative that is
+    farther than the positive, or the farthest where none is (Schroff et al., "FaceNet", 2015). Unlabelled photos take
+    no part; 0 where the batch has no triplet.
+    """
+    labelled = target != NO_LABEL
+    z, target = F.normalize(embedding[labelled]), target[labelled]
+    same = target[:, None] == target[None]
+    positive = same & ~torch.eye(len(z), dtype=torch.bool)
+    usable = positive.any(1) & ~same.all(1) if len(z) else positive.new_zeros(0)
+    if not usable.any():
+        return embedding.sum() * 0.0
+    # The square root has no slope at 0.
+    distance = (2 - 2 * z @ z.T).clamp(min=1e-6).sqrt()
+    if negatives == "hard":
+        farthest = distance.masked_fill(~positive, -1.0).amax(1)
+        nearest = distance.masked_fill(same, torch.inf).amin(1)
+        return F.relu(farthest - nearest + margin)[usable].mean()
+    anchor, other = torch.nonzero(positive & usable[:, None], as_tuple=True)
+    to_positive = distance[anchor, other]
+    to_others, is_negative = distance[anchor], ~same[anchor]
+    beyond = is_negative & (to_others > to_positive[:, None])
+    nearest = to_others.masked_fill(~beyond, torch.inf).amin(1)
+    farthest = to_others.masked_fill(~is_negative, -1.0).amax(1)
+    return F.relu(to_positive - torch.where(beyond.any(1), nearest, farthest) + margin).mean()

@@ -1,17 +1,26 @@
 """The pack's manifest and its model id. The Rust core recomputes the id when it opens a pack."""
 
 import json
+import shutil
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from blake3 import blake3
 
-from .preprocess import MEAN, STD
+from .preprocess import Recipe
 
 FORMAT = 1
+NETWORK = "model.onnx"
+CARD = "MODEL_CARD.md"
+EMBEDDING = "embedding"
 
 
-def manifest(name: str, network: Path, side: int, dim: int, heads: dict[str, list[str]]) -> dict:
+def manifest(
+    name: str, network: Path, recipe: Recipe, dim: int, heads: dict[str, list[str]], embedding: str = EMBEDDING
+) -> dict:
+    """`heads`: the labels of each, in the order of its logits; a head's output has its name."""
     content = network.read_bytes()
     result = {
         "format": FORMAT,
@@ -19,16 +28,16 @@ def manifest(name: str, network: Path, side: int, dim: int, heads: dict[str, lis
         "model_id": "",
         "network": {"file": network.name, "bytes": len(content), "blake3": blake3(content).hexdigest()},
         "input": {
-            "name": "image",
-            "width": side,
-            "height": side,
-            "fit": "squash",
-            "filter": "bilinear",
-            "channels": "rgb",
-            "mean": list(MEAN),
-            "std": list(STD),
+            "name": recipe.name,
+            "width": recipe.width,
+            "height": recipe.height,
+            "fit": recipe.fit,
+            "filter": recipe.filter,
+            "channels": recipe.channels,
+            "mean": list(recipe.mean),
+            "std": list(recipe.std),
         },
-        "embedding": {"output": "embedding", "dim": dim},
+        "embedding": {"output": embedding, "dim": dim},
         "heads": [{"name": head, "output": head, "labels": labels} for head, labels in heads.items()],
         "confidence": None,
     }
@@ -64,3 +73,30 @@ def model_id(manifest: dict) -> str:
 
 def read_manifest(pack: Path) -> dict:
     return json.loads((pack / "manifest.json").read_text())
+
+
+@contextmanager
+def replaced(pack: Path) -> Iterator[Path]:
+    """Gives a folder beside `pack`, which takes its place at the end: a reader never sees half a pack.
+
+    The old pack's model card is kept: it is written by hand.
+    """
+    part, old = pack.with_name(pack.name + ".part"), pack.with_name(pack.name + ".old")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part)
+        raise
+    if (pack / CARD).exists():
+        shutil.copy(pack / CARD, part)
+    shutil.rmtree(old, ignore_errors=True)
+    if pack.exists():
+        pack.rename(old)
+    part.rename(pack)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def write_manifest(folder: Path, described: dict) -> None:
+    (folder / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")

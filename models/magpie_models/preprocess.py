@@ -2,13 +2,16 @@
 
 1. decode to RGB8, turned upright by the EXIF orientation;
 2. cut out the crop box, if there is one (pixels of the upright photo);
-3. resize the whole region to width x height with an antialiased bilinear filter; the aspect ratio is not kept;
-4. x = (rgb / 255 - mean) / std per channel, as f32 in NCHW order.
+3. where the recipe's fit is `crop:F`, keep the largest centred part with the input's aspect ratio, times F;
+4. resize that region to width x height with an antialiased filter; the aspect ratio is not kept;
+5. x = (rgb / 255 - mean) / std per channel, as f32 in NCHW order.
 
-Step 3 is Pillow's `Image.resize(BILINEAR)`, which widens the filter when it shrinks. A filter that does not (OpenCV's
-or torch's default) gives other pixels, and recall drops without any error.
+Step 4 is Pillow's `Image.resize`, which widens the filter when it shrinks. A filter that does not (OpenCV's or torch's
+default) gives other pixels, and recall drops without any error.
 """
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,69 @@ MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
 
 Box = tuple[int, int, int, int]
+Triple = tuple[float, float, float]
+FILTERS = {
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+CHANNELS = ("rgb", "bgr")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a manifest's `input` says; mean and std in the order of the channels."""
+
+    width: int
+    height: int
+    name: str = "image"
+    fit: str = "squash"
+    filter: str = "bilinear"
+    channels: str = "rgb"
+    mean: Triple = MEAN
+    std: Triple = STD
+
+    @staticmethod
+    def of(manifest: dict) -> "Recipe":
+        given = manifest["input"]
+        return Recipe(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
+
+    def __post_init__(self) -> None:
+        crop, _, fraction = self.fit.partition(":")
+        plain = self.fit in ("squash", "crop")
+        if not plain and not (crop == "crop" and _is_fraction(fraction)):
+            raise ValueError(f"fit is '{self.fit}', expected 'squash', 'crop' or 'crop:F' with F above 0 and up to 1")
+
+    def squash(self, picture: Image.Image, crop: Box | None = None) -> np.ndarray:
+        region = self.fitted(crop or (0, 0, picture.width, picture.height))
+        return squash(picture, self.width, self.height, region, self.filter)
+
+    def fitted(self, region: Box) -> Box:
+        """The part of a region that the recipe uses."""
+        if self.fit == "squash":
+            return region
+        fraction = float(np.float32(self.fit.partition(":")[2] or 1.0))
+        x, y, w, h = region
+        aspect = self.width / self.height
+        fit_w, fit_h = (h * aspect, h) if w / h > aspect else (w, w / aspect)
+        # Halves are rounded up, as in Rust.
+        width = min(w, max(1, math.floor(fit_w * fraction + 0.5)))
+        height = min(h, max(1, math.floor(fit_h * fraction + 0.5)))
+        return x + (w - width) // 2, y + (h - height) // 2, width, height
+
+    def normalise(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 RGB [N, H, W, 3] -> float32 [N, 3, H, W], planes in the order of the channels."""
+        if self.channels == "bgr":
+            pixels = pixels[..., ::-1]
+        return normalise(pixels, self.mean, self.std)
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return 0 < float(text) <= 1
+    except ValueError:
+        return False
 
 
 def open_upright(path: Path) -> Image.Image:
@@ -26,7 +92,9 @@ def open_upright(path: Path) -> Image.Image:
         return ImageOps.exif_transpose(picture).convert("RGB")
 
 
-def squash(picture: Image.Image, width: int, height: int, crop: Box | None = None) -> np.ndarray:
+def squash(
+    picture: Image.Image, width: int, height: int, crop: Box | None = None, filter: str = "bilinear"
+) -> np.ndarray:
     """uint8 [height, width, 3] of the crop (x, y, w, h), or of the whole picture."""
     if crop is not None:
         x, y, w, h = crop
@@ -34,12 +102,12 @@ def squash(picture: Image.Image, width: int, height: int, crop: Box | None = Non
             raise ValueError(f"crop {crop} does not fit a picture of {picture.width} x {picture.height}")
         # Cut first: resize(box=...) would let the filter see pixels outside the box.
         picture = picture.crop((x, y, x + w, y + h))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(picture.resize((width, height), FILTERS[filter]))
 
 
-def normalise(pixels: np.ndarray) -> np.ndarray:
+def normalise(pixels: np.ndarray, mean: Triple = MEAN, std: Triple = STD) -> np.ndarray:
     """uint8 [N, H, W, 3] -> float32 [N, 3, H, W]."""
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[3] != 3:
         raise ValueError(f"expected uint8 [N, H, W, 3], found {pixels.dtype} {list(pixels.shape)}")
-    x = (pixels.astype(np.float32) / 255.0 - np.float32(MEAN)) / np.float32(STD)
+    x = (pixels.astype(np.float32) / 255.0 - np.float32(mean)) / np.float32(std)
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2))

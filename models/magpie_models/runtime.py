@@ -5,28 +5,37 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from .graph import EMBEDDING, INPUT
-from .preprocess import normalise
+from .pack import EMBEDDING, read_manifest
+from .preprocess import Recipe
 
 
 class Network:
-    def __init__(self, model: Path | bytes, threads: int = 1):
+    """An ONNX file; `embedding` names its embedding output."""
+
+    def __init__(self, model: Path | bytes, recipe: Recipe, embedding: str = EMBEDDING, threads: int = 1):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         source = model if isinstance(model, bytes) else str(model)
         self.session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        self.recipe, self.embedding = recipe, embedding
         self.outputs = [output.name for output in self.session.get_outputs()]
+
+    @staticmethod
+    def of_pack(pack: Path, threads: int = 1) -> "Network":
+        described = read_manifest(pack)
+        file = pack / described["network"]["file"]
+        return Network(file, Recipe.of(described), described["embedding"]["output"], threads)
 
     def __call__(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """uint8 [N, H, W, 3] -> each output [N, n]; the embedding at unit length, the heads as logits."""
         parts = [
-            self.session.run(self.outputs, {INPUT: normalise(np.asarray(pixels[i : i + 1]))})
+            self.session.run(self.outputs, {self.recipe.name: self.recipe.normalise(np.asarray(pixels[i : i + 1]))})
             for i in range(len(pixels))
         ]
         result = {name: np.concatenate(values) for name, values in zip(self.outputs, zip(*parts))}
-        embedding = result[EMBEDDING]
-        result[EMBEDDING] = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+        embedding = result[self.embedding]
+        result[self.embedding] = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
         return result
 
 

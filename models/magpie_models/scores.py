@@ -1,6 +1,41 @@
-"""Retrieval figures on the val split, for tuning. The official test figures come from the data pack's score.py."""
+"""The retrieval test that watches training: hit rates and distances on a small index, without any test photo.
+
+    catalogue    changed views of the catalogue photos -> catalogue photos
+    G1           shoppers' photos -> catalogue photos
+    G2           shoppers' photos -> other shoppers' photos
+    C1           clothing -> clothing of other senders; right if the kind agrees
+    distance     1 - cosine of a shopper's photo to its catalogue photo, to the others, and to the nearest of them
+    head         share of labelled val photos whose most probable label is right
+
+`seen` and `unseen` are products (G1, G2) and kinds of garment (C1) that training has and that are kept out of it. For
+seen ones the queries are val photos, for unseen ones photos of the splits train and val. The galleries hold both; G2's
+has shop photos of split train.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
+
+from .augment import jitter
+from .data import NO_LABEL, UNNAMED
+from .holdout import Holdout, Rows
+from .pack import EMBEDDING
+
+SEED = 11
+COLUMNS = ("set", "split", "domain", "class_id", "coarse", "group")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most photos of each part; None for all. The small index must cost less than a tenth of an epoch."""
+
+    unseen: int | None = 400
+    shop_photos_per_product: int | None = 2
+    unseen_clothing: int | None = 60
+    seen_clothing: int | None = 60
+
+
+NO_LIMITS = Limits(None, None, None, None)
 
 
 def hit_at(similarity: np.ndarray, query: np.ndarray, gallery: np.ndarray, k: int) -> float:
@@ -9,25 +44,95 @@ def hit_at(similarity: np.ndarray, query: np.ndarray, gallery: np.ndarray, k: in
     return float((gallery[order] == query[:, None]).any(1).mean())
 
 
-def val_split_scores(rows: list[dict[str, str]], numbers: np.ndarray, embeddings: np.ndarray) -> dict[str, float]:
-    """G1 and C1 as the official tasks define them, but with queries of split val.
+class RetrievalTest:
+    """Chooses the photos once; `numbers` are the manifest rows whose outputs `scores` wants."""
 
-    `embeddings` [n, dim] of unit length belong to the manifest rows `numbers` [n]. Grocery: val shop photos against
-    the catalogue photos. Clothing: val photos against all clothing photos given, without the same sender's.
-    """
-    columns = ("set", "split", "domain", "class_id", "coarse", "group")
-    of = {name: np.array([rows[i][name] for i in numbers]) for name in columns}
-    val = of["split"] == "val"
+    def __init__(self, rows: Rows, holdout: Holdout, limits: Limits = Limits()):
+        rng = np.random.default_rng(SEED)
+        of = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
+        user, val = of["domain"] == "user", of["split"] == "val"
+        tuning = (of["split"] == "train") | val
+        held = np.array([holdout.has(row) for row in rows])
+        shop, clothing = user & (of["set"] == "grocery") & tuning, user & (of["set"] == "clothing") & tuning
+        named = clothing & ~np.isin(of["coarse"], UNNAMED)
 
-    shop, catalogue = val & (of["set"] == "grocery"), of["domain"] == "product"
-    g1 = embeddings[shop] @ embeddings[catalogue].T
-    scores = {
-        f"G1 hit@{k}": hit_at(g1, of["class_id"][shop], of["class_id"][catalogue], k) for k in (1, 5)
+        self.catalogue = np.flatnonzero(of["domain"] == "product")
+        self.seen = np.flatnonzero(shop & val & ~held)
+        others = shop & ~val
+        products = np.unique(of["class_id"][others])
+        company = [_some(rng, others & (of["class_id"] == p), limits.shop_photos_per_product) for p in products]
+        self.company = np.concatenate([np.array([], int), *company])
+        # Photos of one visit to a shop are much alike: those in the gallery ask no question.
+        asked = held & shop & ~np.isin(np.arange(len(rows)), self.company)
+        self.unseen = _some(rng, asked if limits.shop_photos_per_product else held & shop, limits.unseen)
+        self.seen_clothing = np.flatnonzero(named & val & ~held)
+        self.unseen_clothing = _some(rng, named & held, limits.unseen_clothing)
+        more = _some(rng, named & ~val & ~held, limits.seen_clothing)
+        self.clothing = np.concatenate([self.seen_clothing, self.unseen_clothing, more])
+        # The heads are asked about every val photo.
+        parts = (self.catalogue, self.seen, self.unseen, self.company, self.clothing, np.flatnonzero(user & val))
+        self.numbers = np.unique(np.concatenate(parts))
+        self.val = val
+        self.of = of
+
+    def views(self, pixels: np.ndarray, side: int) -> np.ndarray:
+        """uint8 [catalogue, side, side, 3]: the catalogue photos changed, each time alike. `pixels` [rows, S, S, 3]."""
+        rng = np.random.default_rng(SEED)
+        pictures = [jitter(np.asarray(pixels[row]), side, rng) for row in self.catalogue]
+        return np.round(np.stack(pictures) * 255).astype(np.uint8)
+
+    def scores(self, outputs: dict[str, np.ndarray], views: np.ndarray | None = None) -> dict[str, float]:
+        """`outputs[EMBEDDING]` [numbers, dim] and `views` [catalogue, dim] are of unit length."""
+        embedding = np.zeros((len(self.val), outputs[EMBEDDING].shape[1]), np.float32)
+        embedding[self.numbers] = outputs[EMBEDDING]
+        product, catalogue = self.of["class_id"], self.catalogue
+        result: dict[str, float] = {}
+        if views is not None and len(catalogue):
+            similarity = views @ embedding[catalogue].T
+            for k in (1, 5):
+                result[f"catalogue/hit@{k}"] = hit_at(similarity, catalogue, catalogue, k)
+        for part, queries in (("seen", self.seen), ("unseen", self.unseen)):
+            if not len(queries) or not len(catalogue):
+                continue
+            similarity = embedding[queries] @ embedding[catalogue].T
+            for k in (1, 5):
+                result[f"G1/{part}/hit@{k}"] = hit_at(similarity, product[queries], product[catalogue], k)
+            result |= _distances(part, similarity, product[queries][:, None] == product[catalogue][None])
+            asking = queries[~np.isin(queries, self.company)]
+            similarity = embedding[asking] @ embedding[self.company].T
+            result[f"G2/{part}/hit@1"] = hit_at(similarity, product[asking], product[self.company], 1)
+        kind, sender = self.of["coarse"], self.of["group"]
+        for part, queries in (("seen", self.seen_clothing), ("unseen", self.unseen_clothing)):
+            if not len(queries):
+                continue
+            similarity = embedding[queries] @ embedding[self.clothing].T
+            similarity[sender[queries][:, None] == sender[self.clothing][None]] = -np.inf
+            result[f"C1/{part}/hit@1"] = hit_at(similarity, kind[queries], kind[self.clothing], 1)
+        return result
+
+    def head_accuracy(self, outputs: dict[str, np.ndarray], numbers: dict[str, np.ndarray]) -> dict[str, float]:
+        """`numbers[head]` [rows] are label numbers, NO_LABEL for photos that are not asked."""
+        result = {}
+        for head in outputs.keys() & numbers.keys():
+            truth = numbers[head][self.numbers]
+            asked = self.val[self.numbers] & (truth != NO_LABEL)
+            if asked.any():
+                result[f"head/{head}"] = float((outputs[head].argmax(1) == truth)[asked].mean())
+        return dict(sorted(result.items()))
+
+
+def _distances(part: str, similarity: np.ndarray, same: np.ndarray) -> dict[str, float]:
+    distance = 1 - similarity
+    nearest = np.where(same, np.inf, distance).min(1)
+    return {
+        f"distance/{part}/positive": float(distance[same].mean()),
+        f"distance/{part}/negative": float(distance[~same].mean()),
+        f"distance/{part}/nearest_negative": float(nearest.mean()),
     }
 
-    clothing = (of["set"] == "clothing") & ~np.isin(of["coarse"], ("Not sure", "Other"))
-    query = val & clothing
-    c1 = embeddings[query] @ embeddings[clothing].T
-    c1[of["group"][query][:, None] == of["group"][clothing][None]] = -np.inf
-    scores["C1 hit@1"] = hit_at(c1, of["coarse"][query], of["coarse"][clothing], 1)
-    return scores
+
+def _some(rng: np.random.Generator, mask: np.ndarray, most: int | None) -> np.ndarray:
+    numbers = np.flatnonzero(mask)
+    if most is not None and len(numbers) > most:
+        numbers = np.sort(rng.choice(numbers, most, replace=False))
+    return numbers

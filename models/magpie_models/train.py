@@ -1,8 +1,7 @@
-"""Fine-tunes the student. `python -m magpie_models.train --help`
+"""Trains a network. `python -m magpie_models.train --help`
 
-Loss of a batch: 4 x similarity MSE to the teacher + cosine softmax over product (1.0), coarse group (0.5) and garment
-(0.7) + cross-entropy of the attribute heads (0.15 each). AdamW, cosine schedule, moving average of the weights.
-A checkpoint is written after each epoch; the same command carries on from it.
+The run is recorded in <work>/runs/NAME; the same command goes on from its last checkpoint. AdamW, linear warm-up, half
+a cosine, moving average of the weights; what is exported and measured is the average.
 """
 
 import argparse
@@ -16,194 +15,234 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import data, weights
-from .backbone import Student, embed
-from .losses import CosineSoftmax, masked_cross_entropy, similarity_mse
-from .preprocess import MEAN, STD
-from .scores import val_split_scores
+from . import checkpoint, config, data, places, weights
+from .backbone import Student, outputs_of
+from .config import Config
+from .holdout import Holdout, training_rows
+from .objectives import Objective
+from .pack import EMBEDDING
+from .preprocess import Recipe
+from .record import Record, watt_hours, write_json
+from .samplers import Sampler
+from .scores import RetrievalTest
+from .sources import Batch, Photos, Sample, Source, assemble, centred, tensor
+from .start import backbone_layers
+from .virtual import VirtualProducts
 
-EMBEDDING_DIM = 128
 # Photos are cached larger than the network's input, so that a cut keeps real detail.
 CACHE_SIDE = 192
-TEACHER_WEIGHT = 4.0
-METRIC_WEIGHTS = {"product": 1.0, "group": 0.5, "garment": 0.7}
-HEAD_WEIGHT = 0.15
-SMOOTHING = 0.1
-WARM_UP_STEPS = 100
-EMA_DECAY = 0.998
-GRADIENT_NORM = 5.0
+# That show how strong a channel is, where a narrower network is made of a wide one.
+SLIMMING_PHOTOS = 64
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/products"))
-    parser.add_argument("--weights", type=Path, default=Path("../shared/weights"))
-    parser.add_argument("--work", type=Path, default=Path("models/.work"), help="caches and checkpoints")
-    parser.add_argument("--side", type=int, default=144, help="input width and height")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=6e-4)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep-out-every", type=int, default=0, help="train without every n-th product")
+    places.add_flags(parser)
+    parser.add_argument("--name", help="of the run (default: from the options)")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stop-after", type=int, metavar="EPOCHS", help="stop early; the same command goes on later")
+    parser.add_argument("--watts-per-core", type=float, default=10.0, help="assumed, for the energy estimate (10)")
+    config.add_flags(parser)
     return parser.parse_args()
 
 
-def parameter_groups(modules: nn.ModuleList) -> list[dict]:
+def parameter_groups(modules: nn.Module, weight_decay: float) -> list[dict]:
     """Weight decay for matrices only; depthwise kernels and biases are few and carry the folded normalisation."""
     decayed, plain = [], []
     for parameter in modules.parameters():
-        matrix = parameter.ndim >= 2 and parameter.shape[1] > 1
-        (decayed if matrix else plain).append(parameter)
-    return [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
+        if parameter.requires_grad:
+            matrix = parameter.ndim >= 2 and parameter.shape[1] > 1
+            (decayed if matrix else plain).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
 
 
-def rate_factor(step: int, steps: int) -> float:
+def rate_factor(step: int, steps: int, warm_up: int) -> float:
     """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter, "SGDR", 2017)."""
-    if step < WARM_UP_STEPS:
-        return (step + 1) / WARM_UP_STEPS
-    return 0.5 * (1 + math.cos(math.pi * (step - WARM_UP_STEPS) / max(1, steps - WARM_UP_STEPS)))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
 
 
 class Trainer:
-    def __init__(self, options: argparse.Namespace):
-        self.options = options
-        self.cache = options.work / "cache"
-        self.rows = data.read_manifest(options.data)
-        self.labels = data.make_labels(self.rows)
-        every_training_row = data.training_rows(self.rows)
-        kept_out = data.kept_out_products(self.rows, options.keep_out_every)
-        used = np.array([self.rows[i]["class_id"] not in kept_out for i in every_training_row])
-        self.train = every_training_row[used]
-        self.pixels = np.array(data.pixels(self.rows, options.data, CACHE_SIDE, self.cache)[self.train])
-        self.position = {row: i for i, row in enumerate(self.train)}
-        self.whole = data.pixels(self.rows, options.data, options.side, self.cache)
-        paths = [options.data / self.rows[i]["path"] for i in every_training_row]
-        self.teacher = torch.from_numpy(weights.teacher_features(paths, options.weights, self.cache)[used])
-        self.teacher -= self.teacher.mean(0)
+    """Data, network and optimiser of a run."""
 
-        torch.manual_seed(options.seed)
-        heads = {name: len(self.labels.names[name]) for name in data.HEADS}
-        layers = weights.read_mobilenet_v1(options.weights / weights.STUDENT_FILE)
-        self.student = Student(layers, EMBEDDING_DIM, heads).to(memory_format=torch.channels_last)
-        classes = {task: len(self.labels.names[task]) for task in METRIC_WEIGHTS}
-        self.softmax = nn.ModuleDict(
-            {task: CosineSoftmax(EMBEDDING_DIM, n, smoothing=SMOOTHING) for task, n in classes.items()}
+    def __init__(self, run: Config, data_folder: Path, weight_folder: Path, work: Path):
+        self.config = run
+        cache = places.cache(work)
+        self.rows = data.read_manifest(data_folder)
+        self.holdout = Holdout.parse(self.rows, run.keep_out_products, run.keep_out_kinds)
+        self.train = training_rows(self.rows, self.holdout)
+        self.labels = data.make_labels(self.rows, self.train)
+        self.large = data.pixels(self.rows, data_folder, Recipe(CACHE_SIDE, CACHE_SIDE), cache)
+        self.whole = data.pixels(self.rows, data_folder, Recipe(run.side, run.side), cache)
+        taught = training_rows(self.rows)
+        paths = [data_folder / self.rows[i]["path"] for i in taught]
+        teacher = weights.teacher_features(paths, weight_folder, cache)
+        teacher = centred(teacher, taught, self.rows, self.train)
+        self.photos = Photos(self.rows, self.labels, self.large, teacher, taught)
+        self.sampler = Sampler(
+            run.sampler,
+            self.rows,
+            self.train,
+            self.labels.numbers["listing"],
+            run.photos_per_product,
+            run.catalogue_repeats,
         )
-        self.modules = nn.ModuleList([self.student, self.softmax])
-        self.optimiser = torch.optim.AdamW(parameter_groups(self.modules), lr=options.rate)
+        # Further sources of samples, drawn for each batch.
+        self.sources: list[Source] = []
+        if run.virtual_pairs:
+            self.sources.append(VirtualProducts(self.rows, self.train, self.large, run.virtual_pairs))
+
+        torch.manual_seed(run.seed)
+        heads = [head for head in data.HEADS if self.labels.names[head]]
+        some = np.sort(np.random.default_rng(run.seed).permutation(self.train)[:SLIMMING_PHOTOS])
+        pictures = tensor(self.whole[some].astype(np.float32) / 255.0)
+        self.layers = backbone_layers(run.backbone, weight_folder, run.start, run.seed, pictures)
+        sizes = {head: len(self.labels.names[head]) for head in heads}
+        self.student = Student(self.layers, run.dim, sizes).to(memory_format=torch.channels_last)
+        self.student.backbone.freeze(run.freeze)
+        terms = {t: w for t, w in run.terms.items() if not t.startswith("head/") or t[5:] in heads}
+        self.objective = Objective(terms, self.labels, run.dim, run.losses())
+        self.modules = nn.ModuleList([self.student, self.objective])
+        self.optimiser = torch.optim.AdamW(parameter_groups(self.modules, run.weight_decay), lr=run.rate)
         self.average = copy.deepcopy(self.student)
-        self.epoch, self.step, self.cpu_seconds, self.history = 0, 0, 0.0, []
-        order = data.epoch_order(self.rows, self.train, np.random.default_rng(0))
-        self.batches = len(order) // options.batch
+        self.epoch, self.step, self.cpu_seconds = 0, 0, 0.0
+        self.history: list[dict[str, float]] = []
+        self.batches = len(self.sampler.pool) // run.batch
+        if not self.batches:
+            raise SystemExit(f"{len(self.sampler.pool)} training photos are fewer than a batch of {run.batch}")
+
+        self.test = RetrievalTest(self.rows, self.holdout)
+        self.test_views = self.test.views(self.large, run.side)
 
     @torch.no_grad()
     def start(self) -> None:
         """Sets projection and class directions from the pretrained features, before the first step."""
         parts = []
-        for start in range(0, len(self.train), 64):
-            parts.append(self.student.backbone(self.tensor(self.whole[self.train[start : start + 64]])))
+        for first in range(0, len(self.train), 64):
+            whole = self.whole[self.train[first : first + 64]].astype(np.float32) / 255.0
+            parts.append(self.student.backbone(tensor(whole)))
         pooled = torch.cat(parts)
         self.student.start_from_principal_components(pooled.numpy())
-        embeddings = self.student.embedding(pooled)
-        for task, softmax in self.softmax.items():
-            softmax.start_from_means(embeddings, torch.from_numpy(self.labels.numbers[task][self.train]))
+        labels = {task: torch.from_numpy(numbers[self.train]) for task, numbers in self.labels.numbers.items()}
+        used = torch.ones(len(self.train), dtype=torch.bool)
+        if self.config.catalogue_weight == 0:
+            used = torch.from_numpy(~self.photos.is_catalogue[self.train])
+        self.objective.start_from_means(self.student.embedding(pooled), labels, used)
         self.average = copy.deepcopy(self.student)
 
-    def tensor(self, pixels: np.ndarray) -> torch.Tensor:
-        """[N, H, W, 3], uint8 or 0..1, -> [N, 3, H, W] normalised, in channels-last memory."""
-        x = pixels.astype(np.float32) / 255.0 if pixels.dtype == np.uint8 else pixels
-        return torch.from_numpy((x - np.float32(MEAN)) / np.float32(STD)).permute(0, 3, 1, 2)
+    def samples(self, rows: np.ndarray, rng: np.random.Generator) -> list[Sample]:
+        return [self.photos.sample(row) for row in rows] + [s for source in self.sources for s in source.draw(rng)]
 
-    def run_epoch(self) -> float:
-        rng = np.random.default_rng([self.options.seed, self.epoch])
-        order = data.epoch_order(self.rows, self.train, rng)
-        steps, total = self.options.epochs * self.batches, 0.0
+    def run_epoch(self) -> dict[str, float]:
+        """One epoch; the mean loss, in all and by term."""
+        rng = np.random.default_rng([self.config.seed, self.epoch])
+        steps = self.config.epochs * self.batches
+        sums: dict[str, float] = {}
+        counts: dict[str, int] = {}
         self.student.train()
-        for b in range(self.batches):
-            chosen = order[b * self.options.batch : (b + 1) * self.options.batch]
-            at = [self.position[row] for row in chosen]
-            x = self.tensor(np.stack([data.jitter(self.pixels[i], self.options.side, rng) for i in at]))
-            loss = self.loss(x, chosen, at)
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.options.rate * rate_factor(self.step, steps)
-            self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.modules.parameters(), GRADIENT_NORM)
-            self.optimiser.step()
-            self.step += 1
-            self.update_average()
-            total += loss.item()
-        return total / self.batches
+        for rows in self.sampler.epoch(rng, self.config.batch):
+            batch = assemble(self.samples(rows, rng), self.config.side, rng)
+            for name, value in self.take_step(batch, steps).items():
+                sums[name] = sums.get(name, 0.0) + value
+                counts[name] = counts.get(name, 0) + 1
+        self.epoch += 1
+        return {f"loss/{name}": total / counts[name] for name, total in sums.items()}
 
-    def loss(self, x: torch.Tensor, rows: np.ndarray, at: list[int]) -> torch.Tensor:
-        embedding, logits = self.student(x)
-        target = {task: torch.from_numpy(numbers[rows]) for task, numbers in self.labels.numbers.items()}
-        loss = TEACHER_WEIGHT * similarity_mse(embedding, self.teacher[at])
-        for task, weight in METRIC_WEIGHTS.items():
-            loss = loss + weight * self.softmax[task](embedding, target[task])
-        for head in data.HEADS:
-            loss = loss + HEAD_WEIGHT * masked_cross_entropy(logits[head], target[head], SMOOTHING)
-        return loss
+    def take_step(self, batch: Batch, steps: int) -> dict[str, float]:
+        parts = self.objective(self.student, batch)
+        loss = self.objective.total(parts)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.rate * rate_factor(self.step, steps, self.config.warm_up)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.modules.parameters(), self.config.gradient_norm)
+        self.optimiser.step()
+        self.step += 1
+        self.update_average()
+        return {"total": loss.item(), **{name: value.item() for name, value in parts.items()}}
 
     @torch.no_grad()
     def update_average(self) -> None:
-        decay = min(EMA_DECAY, (1 + self.step) / (10 + self.step))
+        decay = min(self.config.average, (1 + self.step) / (10 + self.step))
         for mean, now in zip(self.average.parameters(), self.student.parameters()):
             mean.lerp_(now, 1 - decay)
 
     def validate(self) -> dict[str, float]:
-        """Catalogue and val photos only: embedding every clothing photo each epoch would cost a fifth of the time."""
-        numbers = np.array([i for i, row in enumerate(self.rows) if row["split"] in ("val", "gallery")])
-        return val_split_scores(self.rows, numbers, embed(self.average.eval(), self.whole[numbers]))
+        self.average.eval()
+        outputs = outputs_of(self.average, self.whole[self.test.numbers])
+        views = outputs_of(self.average, self.test_views)[EMBEDDING]
+        return self.test.scores(outputs, views) | self.test.head_accuracy(outputs, self.labels.numbers)
 
-    def save(self, path: Path) -> None:
-        state = {
+    def state(self) -> dict:
+        return {
+            "layout": checkpoint.layout(self.layers),
             "student": self.student.state_dict(),
-            "softmax": self.softmax.state_dict(),
+            "objective": self.objective.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "progress": (self.epoch, self.step, self.cpu_seconds, self.history),
-            "options": {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.options).items()},
-            "labels": {name: self.labels.names[name] for name in data.HEADS},
+            "config": self.config.to_json(),
+            "labels": {head: self.labels.names[head] for head in self.student.heads},
         }
-        torch.save(state, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
 
-    def resume(self, path: Path) -> None:
-        state = torch.load(path, weights_only=True)
+    def resume(self, state: dict) -> None:
         self.student.load_state_dict(state["student"])
-        self.softmax.load_state_dict(state["softmax"])
+        self.objective.load_state_dict(state["objective"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.step, self.cpu_seconds, self.history = state["progress"]
 
 
+def run(trainer: Trainer, folder: Path, watts_per_core: float = 10.0, stop_after: int | None = None) -> None:
+    """Trains to the end of the schedule or to epoch `stop_after`, from the folder's checkpoint if there is one."""
+    file = folder / checkpoint.FILE
+    state = checkpoint.load(file) if file.exists() else None
+    record = Record(folder, trainer.config, watts_per_core, state["progress"][0] if state else 0)
+    if state:
+        trainer.resume(state)
+    else:
+        write_json(folder / "split.json", {"trained_on": [trainer.rows[i]["path"] for i in trainer.train]})
+        trainer.start()
+        note(trainer, record, {}, 0.0, watts_per_core, time.monotonic())
+    while trainer.epoch < min(trainer.config.epochs, stop_after or trainer.config.epochs):
+        began, cpu = time.monotonic(), time.process_time()
+        losses = trainer.run_epoch()
+        note(trainer, record, losses, time.process_time() - cpu, watts_per_core, began)
+        checkpoint.save(file, trainer.state())
+    record.close()
+
+
+def note(
+    trainer: Trainer, record: Record, losses: dict[str, float], cpu: float, watts_per_core: float, began: float
+) -> None:
+    """Tests the network and adds a line to the record. The training's and the test's CPU time are told apart."""
+    before = time.process_time()
+    scores = trainer.validate()
+    testing = time.process_time() - before
+    trainer.cpu_seconds += cpu + testing
+    line = {
+        "epoch": trainer.epoch,
+        **losses,
+        **scores,
+        "cost/seconds": time.monotonic() - began,
+        "cost/cpu_seconds": trainer.cpu_seconds,
+        "cost/test_share": testing / cpu if cpu else 0.0,
+        "cost/watt_hours": watt_hours(trainer.cpu_seconds, watts_per_core),
+    }
+    trainer.history.append({name: round(value, 5) for name, value in line.items()})
+    record.epoch(trainer.history)
+    print(json.dumps(trainer.history[-1]), flush=True)
+
+
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
-    trainer = Trainer(options)
-    checkpoint = options.work / "checkpoint.pt"
-    if checkpoint.exists():
-        trainer.resume(checkpoint)
-    else:
-        trainer.start()
-        print(json.dumps({"epoch": 0, **trainer.validate()}), flush=True)
-    while trainer.epoch < options.epochs:
-        began, cpu = time.monotonic(), time.process_time()
-        loss = trainer.run_epoch()
-        trainer.epoch += 1
-        trainer.cpu_seconds += time.process_time() - cpu
-        line = {
-            "epoch": trainer.epoch,
-            "loss": round(loss, 4),
-            "seconds": round(time.monotonic() - began),
-            "cpu_seconds": round(trainer.cpu_seconds),
-            **{name: round(value, 4) for name, value in trainer.validate().items()},
-        }
-        trainer.history.append(line)
-        trainer.save(checkpoint)
-        print(json.dumps(line), flush=True)
+    chosen = config.from_arguments(options)
+    folder = places.run_folder(options.work, options.name or chosen.default_name())
+    trainer = Trainer(chosen, options.data, options.weights, options.work)
+    print(f"run {folder}: {len(trainer.train)} photos, {trainer.batches} batches an epoch", flush=True)
+    run(trainer, folder, options.watts_per_core, options.stop_after)
 
 
 if __name__ == "__main__":

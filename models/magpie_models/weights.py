@@ -4,7 +4,7 @@ Jacob et al., "Quantization and Training of Neural Networks for Efficient Intege
 a real value is scale * (stored - zero_point). The files have batch normalisation folded into the convolutions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,24 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from .preprocess import open_upright, squash
 
-STUDENT_FILE = "mobilenet_v1_0.75_192_quant.tflite"
 TEACHER_FILE = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """One convolution in torch's layout: weight [out, in / groups, k, k], bias [out]."""
+    """One convolution in torch's layout: weight [out, in / groups, k, k], bias [out].
+
+    `linear`: no ReLU6 follows. `opens_block`: what it reads is also the shortcut of a residual block, which
+    `adds_shortcut` of a later convolution adds to its own result.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
     stride: int
     depthwise: bool
+    linear: bool = False
+    opens_block: bool = False
+    adds_shortcut: bool = False
 
 
 def open_model(path: Path) -> Interpreter:
@@ -38,27 +44,55 @@ def open_model(path: Path) -> Interpreter:
     return interpreter
 
 
-def dequantise(interpreter: Interpreter, index: int) -> np.ndarray:
-    details = next(d for d in interpreter.get_tensor_details() if d["index"] == index)
-    scale, zero = details["quantization"]
-    return (interpreter.get_tensor(index).astype(np.float32) - zero) * np.float32(scale)
+def details_of(interpreter: Interpreter) -> dict[int, dict]:
+    return {int(d["index"]): d for d in interpreter.get_tensor_details()}
 
 
-def read_mobilenet_v1(path: Path) -> list[Convolution]:
-    """The convolutions of a MobileNetV1 in order, without the classifier."""
+def dequantise(interpreter: Interpreter, details: dict) -> np.ndarray:
+    """float32 values of a tensor with one scale, or with one a channel."""
+    stored = interpreter.get_tensor(details["index"]).astype(np.float32)
+    given = details["quantization_parameters"]
+    scales, zeros = given["scales"].astype(np.float32), given["zero_points"].astype(np.float32)
+    if len(scales) > 1:
+        shape = [1] * stored.ndim
+        shape[given["quantized_dimension"]] = len(scales)
+        scales, zeros = scales.reshape(shape), zeros.reshape(shape)
+    return (stored - zeros) * scales
+
+
+def reaches_below_zero(details: dict) -> bool:
+    """Whether a quantised tensor can hold negative values; one after a ReLU6 cannot."""
+    _, zero = details["quantization"]
+    return bool(np.iinfo(details["dtype"]).min < zero)
+
+
+def read_mobilenet(path: Path) -> list[Convolution]:
+    """The convolutions of a MobileNetV1 or V2 in order, without the classifier."""
     interpreter = open_model(path)
-    shapes = {d["index"]: d["shape"] for d in interpreter.get_tensor_details()}
-    layers = []
+    details = details_of(interpreter)
+    layers: list[Convolution] = []
+    reader: dict[int, int] = {}
+    maker: dict[int, int] = {}
     for op in interpreter._get_ops_details():
+        inputs, output = [int(i) for i in op["inputs"] if i >= 0], int(op["outputs"][0])
+        if op["op_name"] == "ADD":
+            shortcut, sum_of_block = sorted(inputs, key=lambda i: maker[i])
+            opening, last = reader[shortcut], maker[sum_of_block]
+            layers[opening] = replace(layers[opening], opens_block=True)
+            layers[last] = replace(layers[last], adds_shortcut=True)
+            maker[output] = last
         if op["op_name"] not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             continue
-        source, weight, bias = (int(i) for i in op["inputs"])
+        source, weight, bias = inputs
         depthwise = op["op_name"] == "DEPTHWISE_CONV_2D"
-        w = dequantise(interpreter, weight)
+        w = dequantise(interpreter, details[weight])
         # LiteRT keeps [out, k, k, in], and [1, k, k, channels] for depthwise.
         w = w[0].transpose(2, 0, 1)[:, None] if depthwise else w.transpose(0, 3, 1, 2)
-        stride = round(shapes[source][1] / shapes[int(op["outputs"][0])][1])
-        layers.append(Convolution(np.ascontiguousarray(w), dequantise(interpreter, bias), stride, depthwise))
+        stride = round(details[source]["shape"][1] / details[output]["shape"][1])
+        b = dequantise(interpreter, details[bias])
+        linear = reaches_below_zero(details[output])
+        reader[source] = maker[output] = len(layers)
+        layers.append(Convolution(np.ascontiguousarray(w), b, stride, depthwise, linear))
     return layers[:-1]
 
 
@@ -72,7 +106,7 @@ class PooledFeatures:
         pools = [
             op for op in self.interpreter._get_ops_details() if op["op_name"] in ("MEAN", "AVERAGE_POOL_2D")
         ]
-        self.output = int(pools[-1]["outputs"][0])
+        self.output = details_of(self.interpreter)[int(pools[-1]["outputs"][0])]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [side, side, 3] -> float32 [features]."""
@@ -97,4 +131,7 @@ def teacher_features(paths: list[Path], weights: Path, cache: Path) -> np.ndarra
         teacher = PooledFeatures(weights / TEACHER_FILE)
         features = np.stack([teacher(squash(open_upright(p), teacher.side, teacher.side)) for p in paths])
         np.save(path, features)
-    return np.load(path)
+    features = np.load(path, mmap_mode="r")
+    if len(features) != len(paths):
+        raise ValueError(f"{path} has {len(features)} photos, expected {len(paths)}: delete it")
+    return features

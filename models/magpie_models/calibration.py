@@ -1,0 +1,94 @@
+"""Probabilities that are what they say: the confidence in a search's first listing, and the temperature of a head.
+
+The confidence is a logistic function of three features of a ranking of listings, as core/src/confidence.rs computes it
+and describes it. A head's temperature divides its logits (Guo et al., On Calibration of Modern Neural Networks, 2017).
+"""
+
+import numpy as np
+
+KIND = "logistic-1"
+LEADING = 10
+FEATURES = ("score", "margin", "contrast")
+BINS = 10
+# Holds weights of features that say the same thing together.
+RIDGE = 1e-3
+
+
+def features(scores: np.ndarray, background: float) -> np.ndarray:
+    """Scores of listings [n] in any order, n >= 1 -> score, margin, contrast."""
+    leading = np.sort(scores)[::-1][:LEADING]
+    ranking = np.full(LEADING, min(background, leading[0]))
+    ranking[: len(leading)] = leading
+    return np.array([ranking[0], ranking[0] - ranking[1], ranking[0] - ranking[1:].mean()])
+
+
+def logistic(z: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(z, -500, 500)))
+
+
+def fit(x: np.ndarray, right: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights [3], none negative, and bias of the most likely logistic function; x [n, 3], right [n], weight [n].
+
+    Newton's method; a feature whose weight would be negative is left out, the most negative one first.
+    """
+    mean, scale = x.mean(0), x.std(0) + 1e-9
+    z = np.hstack([(x - mean) / scale, np.ones((len(x), 1))])
+    used = list(range(x.shape[1]))
+    while True:
+        part = z[:, used + [x.shape[1]]]
+        ridge = RIDGE * weight.sum() * np.diag([1.0] * len(used) + [0.0])
+        w = np.zeros(part.shape[1])
+        for _ in range(50):
+            p = logistic(part @ w)
+            gradient = part.T @ (weight * (p - right)) + ridge @ w
+            hessian = (part * (weight * p * (1 - p))[:, None]).T @ part + ridge + 1e-9 * np.eye(len(w))
+            step = np.linalg.solve(hessian, gradient)
+            w -= step * min(1.0, 5.0 / (np.abs(step).max() + 1e-12))
+            if np.abs(step).max() < 1e-9:
+                break
+        slopes = w[:-1]
+        if not (slopes < 0).any():
+            break
+        used.pop(int(slopes.argmin()))
+    weights = np.zeros(x.shape[1])
+    weights[used] = slopes / scale[used]
+    return weights, float(w[-1] - weights @ mean)
+
+
+def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature under which the labels [n] are most likely, given logits [n, labels]; 0.05 to 20."""
+
+    def loss(log_t: float) -> float:
+        scaled = logits / np.exp(log_t)
+        scaled = scaled - scaled.max(1, keepdims=True)
+        return float((np.log(np.exp(scaled).sum(1)) - scaled[np.arange(len(truth)), truth]).mean())
+
+    # The loss has one minimum over the temperature: golden section.
+    low, high, ratio = np.log(0.05), np.log(20.0), (5**0.5 - 1) / 2
+    while high - low > 1e-4:
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        low, high = (low, b) if loss(a) < loss(b) else (a, high)
+    return float(np.exp((low + high) / 2))
+
+
+def threshold(probability: np.ndarray, right: np.ndarray, precision: float, least: float = 0.5) -> float:
+    """The lowest threshold, not below `least`, from which on answers are right this often; 1 where none is."""
+    for t in np.arange(least, 1.0, 0.005):
+        answered = probability >= t
+        if answered.any() and right[answered].mean() >= precision:
+            return round(float(t), 3)
+    return 1.0
+
+
+def ece(probability: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error over bins of equal width."""
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
+    apart = [abs((probability[bins == b] - right[bins == b]).sum()) for b in range(BINS)]
+    return float(sum(apart) / max(len(probability), 1))
+
+
+def auroc(value: np.ndarray, positive: np.ndarray) -> float:
+    """Chance that a positive has a higher value than a negative, ties counting half."""
+    values = np.sort(value[~positive])
+    below, upto = np.searchsorted(values, value[positive]), np.searchsorted(values, value[positive], side="right")
+    return float(((below + upto) / 2).mean() / len(values))

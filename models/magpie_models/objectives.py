@@ -1,0 +1,128 @@
+"""What training minimises: a weighted sum of terms, each named KIND/TASK after its loss and its labels.
+
+    teacher                similarity MSE to the teacher's features (distillation)
+    softmax/TASK           linear classifier on the embedding: the embedding is the layer before it
+    cosine/TASK            cosine softmax on the embedding
+    contrastive/TASK       supervised contrastive loss of the embedding
+    triplet/TASK           triplets with hard or semi-hard negatives
+    matching/TASK          catalogue photo and shopper's photo find each other among those of the batch
+    head/TASK              attribute head on the pooled features
+
+An objective is a set of such terms; any weight can be set apart, and terms be added, from the command line.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from . import losses
+from .backbone import Student
+from .data import HEADS, Labels
+from .sources import Batch
+
+HEAD_WEIGHT = 0.15
+HEAD_TERMS = {f"head/{head}": HEAD_WEIGHT for head in HEADS}
+KINDS = ("softmax", "cosine", "contrastive", "triplet", "matching", "head")
+# Kinds that draw photos to a class's own direction: a catalogue photo's part in them is scaled.
+CLASS_KINDS = ("softmax", "cosine")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Weights of an objective's terms, what it needs of the sampler, and whether heads change the backbone."""
+
+    terms: dict[str, float]
+    photos_per_product: int
+    probe: bool
+
+
+# The heads of the first three only watch, so that the objectives stay comparable and each gives a complete pack.
+OBJECTIVES = {
+    "classification": Preset({"softmax/category": 1.0, **HEAD_TERMS}, 1, True),
+    "contrastive": Preset({"contrastive/product": 1.0, "contrastive/garment": 0.7, **HEAD_TERMS}, 4, True),
+    "triplet": Preset({"triplet/product": 1.0, "triplet/garment": 0.7, **HEAD_TERMS}, 4, True),
+    "multitask": Preset(
+        {"cosine/product": 0.4, "cosine/group": 0.5, "cosine/garment": 1.0, "matching/virtual": 1.5, **HEAD_TERMS},
+        1,
+        False,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Numbers of the losses; see `losses`."""
+
+    catalogue_weight: float = 1.0
+    scale: float = 14.0
+    smoothing: float = 0.1
+    temperature: float = 0.1
+    margin: float = 0.2
+    negatives: str = "hard"
+    probe: bool = False
+
+
+class Objective(nn.Module):
+    """The terms, with the parameters that only training needs."""
+
+    def __init__(self, terms: dict[str, float], labels: Labels, dim: int, settings: LossSettings):
+        super().__init__()
+        self.settings = settings
+        self.terms = {name: weight for name, weight in terms.items() if weight > 0}
+        self.classifiers = nn.ModuleDict()
+        for name in self.terms:
+            kind, _, task = name.partition("/")
+            if name != "teacher" and (kind not in KINDS or not task):
+                raise ValueError(f"term '{name}', expected 'teacher' or KIND/TASK with KIND one of {KINDS}")
+            if kind not in (*CLASS_KINDS, "head"):
+                continue
+            if task not in labels.names:
+                raise ValueError(f"term '{name}': there is no task '{task}'; there are {sorted(labels.names)}")
+            classes = len(labels.names[task])
+            if kind == "cosine":
+                self.classifiers[name] = losses.CosineSoftmax(dim, classes, settings.scale, settings.smoothing)
+            elif kind == "softmax":
+                self.classifiers[name] = nn.Linear(dim, classes)
+
+    def start_from_means(self, embeddings: torch.Tensor, labels: dict[str, torch.Tensor], used: torch.Tensor) -> None:
+        """Class directions of the cosine terms, from the photos `used` [N] of `embeddings` [N, dim]."""
+        for name, classifier in self.classifiers.items():
+            if isinstance(classifier, losses.CosineSoftmax):
+                target = labels[name.partition("/")[2]]
+                classifier.start_from_means(embeddings[used], target[used])
+
+    def forward(self, student: Student, batch: Batch) -> dict[str, torch.Tensor]:
+        """Each term's loss, not weighted yet."""
+        embedding, logits = student(batch.pixels, self.settings.probe)
+        s = self.settings
+        weight = torch.where(batch.is_catalogue, s.catalogue_weight, 1.0)
+        result = {}
+        for name in self.terms:
+            kind, _, task = name.partition("/")
+            if name == "teacher":
+                if len(batch.taught) < 2:
+                    continue
+                result[name] = losses.similarity_mse(embedding[batch.taught], batch.teacher)
+                continue
+            if task not in batch.labels:
+                # No sample of this batch has the task.
+                continue
+            target = batch.labels[task]
+            if kind == "cosine":
+                result[name] = self.classifiers[name](embedding, target, weight)
+            elif kind == "softmax":
+                out = self.classifiers[name](embedding)
+                result[name] = losses.masked_cross_entropy(out, target, s.smoothing, weight)
+            elif kind == "contrastive":
+                result[name] = losses.supervised_contrastive(embedding, target, s.temperature)
+            elif kind == "matching":
+                result[name] = losses.matching(embedding, target, batch.is_catalogue, s.scale)
+            elif kind == "triplet":
+                result[name] = losses.triplet(embedding, target, s.margin, s.negatives)
+            else:
+                result[name] = losses.masked_cross_entropy(logits[task], target, s.smoothing)
+        return result
+
+    def total(self, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.stack([self.terms[name] * value for name, value in parts.items()]).sum()

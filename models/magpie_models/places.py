@@ -1,0 +1,34 @@
+"""Where data, weights and results are: the same flags for every command."""
+
+import argparse
+import subprocess
+from pathlib import Path
+
+WORK = Path("models/.work")
+SHIPPED = Path("models/packs/default")
+
+
+def add_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None:
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/products"), help="the labelled photos")
+    if weights:
+        parser.add_argument("--weights", type=Path, default=Path("../shared/weights"), help="the LiteRT files")
+    parser.add_argument("--work", type=Path, default=WORK, help="caches and runs")
+
+
+def cache(work: Path) -> Path:
+    return work / "cache"
+
+
+def run_folder(work: Path, name: str) -> Path:
+    return work / "runs" / name
+
+
+def refuse_tracked(target: Path) -> None:
+    """Stops where photos would be written among files that git tracks."""
+    target = target.absolute()
+    there = next(folder for folder in (target, *target.parents) if folder.is_dir())
+    inside = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], cwd=there, capture_output=True, text=True)
+    if inside.stdout.strip() != "true":
+        return
+    if subprocess.run(["git", "check-ignore", "--quiet", str(target)], cwd=there).returncode != 0:
+        raise SystemExit(f"{target} is in a repository and not ignored by it: photos must not be copied there")

@@ -1,0 +1,107 @@
+"""Where training photos come from. A batch takes the sampler's photos, and more from each further source.
+
+A source of artificial pictures has one method, `draw`, and may use label tasks of its own: the pairwise terms of
+`objectives` (`contrastive/TASK`, `triplet/TASK`) need no list of classes, only equal numbers for the same thing.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from .augment import jitter, resized
+from .data import NO_LABEL, Labels
+from .holdout import Rows
+from .preprocess import MEAN, STD
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture, uint8 [S, S, 3] of any S, with what is known about it.
+
+    A task that `labels` does not name has no label. `teacher` is the teacher's feature [1280], see `centred`. A
+    `finished` picture is only resized, not jittered.
+    """
+
+    pixels: np.ndarray
+    labels: dict[str, int]
+    teacher: np.ndarray | None = None
+    is_catalogue: bool = False
+    finished: bool = False
+
+
+class Source(Protocol):
+    """Gives further samples for each batch."""
+
+    def draw(self, rng: np.random.Generator) -> list[Sample]: ...
+
+
+class Photos:
+    """The manifest's photos as samples, by row number."""
+
+    def __init__(
+        self,
+        rows: list[dict[str, str]],
+        labels: Labels,
+        pixels: np.ndarray,
+        teacher: np.ndarray,
+        teacher_rows: np.ndarray,
+    ):
+        """`pixels` uint8 [rows, S, S, 3]; `teacher` [n, 1280] belongs to the rows `teacher_rows` [n]."""
+        self.labels, self.pixels, self.teacher = labels, pixels, teacher
+        self.teacher_at = {int(row): i for i, row in enumerate(teacher_rows)}
+        self.is_catalogue = np.array([row["domain"] == "product" for row in rows])
+
+    def sample(self, row: int) -> Sample:
+        at = self.teacher_at.get(int(row))
+        return Sample(
+            np.asarray(self.pixels[row]),
+            {task: int(numbers[row]) for task, numbers in self.labels.numbers.items()},
+            None if at is None else self.teacher[at],
+            bool(self.is_catalogue[row]),
+        )
+
+
+@dataclass
+class Batch:
+    """`pixels` [N, 3, side, side] normalised; `labels` [N] by task; `teacher` [M, 1280], of the photos `taught` [M]."""
+
+    pixels: torch.Tensor
+    labels: dict[str, torch.Tensor]
+    teacher: torch.Tensor
+    taught: torch.Tensor
+    is_catalogue: torch.Tensor = field(repr=False)
+
+
+def centred(teacher: np.ndarray, of: np.ndarray, rows: Rows, train: np.ndarray) -> np.ndarray:
+    """`teacher` [n, 1280] of the rows `of` [n] without the mean of its set's shoppers' photos among `train`.
+
+    What all groceries in shops have in common says nothing of which is which: without it the teacher itself finds 3 of
+    100 more kept-out products first.
+    """
+    sets = np.array([rows[i]["set"] for i in of])
+    user = np.array([rows[i]["domain"] == "user" for i in of])
+    result = teacher.copy()
+    for name in np.unique(sets):
+        result[sets == name] -= teacher[(sets == name) & user & np.isin(of, train)].mean(0)
+    return result
+
+
+def assemble(samples: list[Sample], side: int, rng: np.random.Generator) -> Batch:
+    pictures = np.stack([resized(s.pixels, side) if s.finished else jitter(s.pixels, side, rng) for s in samples])
+    tasks = sorted({task for s in samples for task in s.labels})
+    taught = [i for i, s in enumerate(samples) if s.teacher is not None]
+    teacher = np.stack([samples[i].teacher for i in taught]) if taught else np.zeros((0, 1), np.float32)
+    return Batch(
+        tensor(pictures),
+        {task: torch.tensor([s.labels.get(task, NO_LABEL) for s in samples]) for task in tasks},
+        torch.from_numpy(teacher),
+        torch.tensor(taught, dtype=torch.long),
+        torch.tensor([s.is_catalogue for s in samples]),
+    )
+
+
+def tensor(pictures: np.ndarray) -> torch.Tensor:
+    """float32 [N, H, W, 3] in 0..1 -> [N, 3, H, W] normalised, in channels-last memory."""
+    return torch.from_numpy((pictures - np.float32(MEAN)) / np.float32(STD)).permute(0, 3, 1, 2)

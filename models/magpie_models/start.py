@@ -1,0 +1,59 @@
+"""The backbones by name, and where their weights start from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import architecture, weights
+from .architecture import mobilenet_v1, mobilenet_v2
+from .slim import slim
+from .weights import Convolution
+
+V2_FILE = weights.TEACHER_FILE
+# Name -> its sizes, and the file of ImageNet-trained weights that it starts from, itself or wider.
+BACKBONES = {
+    "mobilenetv1-0.5": (mobilenet_v1(0.5), "mobilenet_v1_0.5_160_quant.tflite"),
+    "mobilenetv1-0.75": (mobilenet_v1(0.75), "mobilenet_v1_0.75_192_quant.tflite"),
+    "mobilenetv2-0.5": (mobilenet_v2(0.5), V2_FILE),
+    "mobilenetv2-0.75": (mobilenet_v2(0.75), V2_FILE),
+    "mobilenetv2-1.0": (mobilenet_v2(1.0), V2_FILE),
+}
+STARTS = ("imagenet", "random")
+
+
+def backbone_layers(
+    name: str, folder: Path, start: str = "imagenet", seed: int = 0, pictures: torch.Tensor | None = None
+) -> list[Convolution]:
+    """The convolutions of a backbone; `folder` has the LiteRT files. A random start reads none.
+
+    `pictures` [N, 3, H, W] normalised: training photos, wanted where a narrower network is made of a wide one.
+    """
+    sizes, file = BACKBONES[name]
+    if start == "random":
+        return random_layers(sizes, seed)
+    whole = mobilenet_v2(1.0) if file == V2_FILE else sizes
+    layers = weights.read_mobilenet(folder / file)
+    if not architecture.same_structure(layers, whole):
+        raise ValueError(f"{folder / file} is not the network that {name} starts from")
+    if architecture.same_structure(whole, sizes):
+        return layers
+    if pictures is None:
+        raise ValueError(f"{name} is made of a wider network, with the help of pictures")
+    return slim(layers, sizes, pictures)
+
+
+def random_layers(layers: list[Convolution], seed: int) -> list[Convolution]:
+    """The same sizes with random weights and no bias.
+
+    He et al., "Delving Deep into Rectifiers" (2015): variance 2 / fan-in before a ReLU, 1 / fan-in without one.
+    """
+    rng = np.random.default_rng(seed)
+    result = []
+    for layer in layers:
+        fan_in = np.prod(layer.weight.shape[1:])
+        deviation = np.sqrt((1 if layer.linear else 2) / fan_in)
+        weight = rng.normal(0, deviation, layer.weight.shape).astype(np.float32)
+        result.append(replace(layer, weight=weight, bias=np.zeros_like(layer.bias)))
+    return result
