@@ -9,6 +9,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use magpie_core::build::LocalScaling;
+use magpie_core::{Embedding, ModelId};
 use serde_json::{Map, Value};
 
 use crate::failure::{Failure, Result};
@@ -69,9 +71,31 @@ impl Manifest {
 /// One task's scores, in the order in which they are printed.
 pub(crate) type Scores = Vec<(String, f64)>;
 
-/// Each task that has queries, with its scores and the number of queries.
-pub(crate) fn tasks(manifest: &Manifest, embeddings: &Rows) -> Vec<(&'static str, Scores, usize)> {
-    let unit = unit_rows(embeddings);
+/// Local scaling by the shoppers' grocery photos of split `train`.
+pub(crate) fn local_scaling(manifest: &Manifest, embeddings: &Rows, strength: f32) -> Result<LocalScaling> {
+    let is = |name: &'static str, value: &'static str, at: usize| manifest.column(name)[at] == value;
+    let shoppers =
+        manifest.select(|at| is("set", "grocery", at) && is("domain", "user", at) && is("split", "train", at));
+    let row = |at: usize| &embeddings.values[at * embeddings.width..][..embeddings.width];
+    // All rows are of one model, whichever it is.
+    let photos = shoppers.into_iter().filter_map(|at| Embedding::new(row(at), ModelId([0; 32])));
+    LocalScaling::new(&photos.collect::<Vec<_>>(), strength).map_err(|e| Failure::new(e.to_string()))
+}
+
+/// Each task that has queries, with its scores and the number of queries; `scaling` is for the catalogue photos.
+pub(crate) fn tasks(
+    manifest: &Manifest,
+    embeddings: &Rows,
+    scaling: Option<&LocalScaling>,
+) -> Vec<(&'static str, Scores, usize)> {
+    let mut unit = unit_rows(embeddings);
+    if let Some(scaling) = scaling {
+        for at in manifest.select(|at| manifest.column("domain")[at] == "product") {
+            let row = &mut unit[at * embeddings.width..][..embeddings.width];
+            let factor = scaling.factor(row);
+            row.iter_mut().for_each(|v| *v *= factor);
+        }
+    }
     let width = embeddings.width;
     let row = |at: usize| &unit[at * width..(at + 1) * width];
     let is = |name: &'static str, value: &'static str| move |at: usize| manifest.column(name)[at] == value;
@@ -249,7 +273,7 @@ mod tests {
         crate::npy::write(&npy, &rows).expect("a writable file");
         let theirs = Command::new(python).arg(script).arg("--manifest").arg(csv).arg("--emb").arg(npy).output();
         let theirs = String::from_utf8(theirs.expect("python runs").stdout).expect("text");
-        let ours = tasks(&manifest, &rows);
+        let ours = tasks(&manifest, &rows, None);
         let ours: String = ours.iter().map(|(task, scores, n)| line(task, scores, *n) + "\n").collect();
         assert_eq!(ours, theirs);
         assert_eq!(ours.lines().count(), 3);

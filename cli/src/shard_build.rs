@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use magpie_core::build::{BuildReport, Field, Identity, ShardBuilder, Step};
+use magpie_core::build::{BuildOptions, BuildReport, Field, Identity, LocalScaling, ShardBuilder, Step};
 use magpie_core::engine;
 use magpie_core::image::Limits;
 use magpie_core::model::Model;
@@ -26,6 +26,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) strict: bool,
     /// Longer side of the thumbnails in pixels; none where `None`.
     pub(crate) thumbnails: Option<u32>,
+    /// Makes photos that are near to every query count for less.
+    pub(crate) scaling: Option<LocalScaling>,
     /// Whether to leave out the progress bar.
     pub(crate) quiet: bool,
 }
@@ -59,6 +61,9 @@ pub(crate) fn build(
         writer: concat!("magpie ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
+    let mut options = BuildOptions::default();
+    options.local_scaling.clone_from(&plan.scaling);
+    builder = builder.with_options(options);
 
     let limits = Limits::default();
     let embed = |row: &Row| {

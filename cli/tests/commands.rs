@@ -170,6 +170,26 @@ fn a_catalogue_photo_finds_its_own_listing_first() {
 }
 
 #[test]
+fn shoppers_photos_change_what_listings_count() {
+    let small = Small::get();
+    let (catalog, images) = (small.path("catalog.csv"), small.path("photos"));
+    let (out, shoppers) = (small.path("scaled.magpie"), demo_folder().join("queries").display().to_string());
+    let build = ["build", "--catalog", &catalog, "--images", &images, "--out", &out, "--shoppers"];
+    json(&[&build[..], &[&shoppers, "--local-scaling", "1", "--json"]].concat());
+    let photo = small.path("photos/mug-04-1.jpg");
+    let found = json(&["search", "--shard", &out, "--photo", &photo, "--json"]);
+    // The photo itself has a cosine of 1: what its listing scores is its factor.
+    let score = found["listings"][0]["score"].as_f64().unwrap();
+    assert!((score - 1.0).abs() > 0.01, "{score}");
+
+    let few = small.path("few");
+    fs::create_dir_all(&few).unwrap();
+    fs::copy(&photo, Path::new(&few).join("one.jpg")).unwrap();
+    assert!(refused(&[&build[..], &[&few]].concat(), 1).contains("1 shoppers' photos, at least 10 are needed"));
+    assert!(refused(&[&build[..], &[&small.path("nowhere")]].concat(), 1).contains("nowhere"));
+}
+
+#[test]
 fn filters_and_crops_are_obeyed() {
     let small = Small::get();
     let found = small.search(&query("mug-01.jpg"), &["--where", "category=Chairs and price>=0", "--k", "3"]);

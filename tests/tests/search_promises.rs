@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use magpie_core::build::{Field, ShardBuilder};
+use magpie_core::build::{BuildOptions, Field, LocalScaling, ShardBuilder};
 use magpie_core::listing::{self, Found};
 use magpie_core::search::{Candidate, Filter, search};
 use magpie_core::shard::Shard;
-use magpie_core::{Error, FilterError, ListingRow, ShardError};
-use magpie_tests::shards::{Photo, build, embedding, filters, identity};
+use magpie_core::{Embedding, Error, FilterError, ListingRow, ModelId, ShardError};
+use magpie_tests::shards::{Photo, build, builder, bytes, embedding, filters, identity};
 use proptest::prelude::*;
 
 /// What int8 codes of vectors with few coordinates may be off.
@@ -294,4 +294,47 @@ fn the_builder_refuses_what_a_reader_would_refuse() {
 #[test]
 fn an_empty_shard_cannot_be_built() {
     assert!(matches!(build(2, vec![], &[]), Err(Error::Shard(ShardError::Build(_)))));
+}
+
+/// Local scaling changes nothing but the scores, each by its photo's factor.
+#[test]
+fn with_local_scaling_scores_are_the_cosines_times_the_factors() {
+    let vector = |i: usize| -> Vec<f32> { (0..8).map(|d| ((i * 37 + d * 11) as f32 * 0.7).sin() + 0.4).collect() };
+    let photos: Vec<Photo> = (0..200).map(|i| Photo::new(&format!("{i:03}"), "", &[], &vector(i))).collect();
+    let shoppers: Vec<_> = (500..540).map(|i| embedding(&vector(i))).collect();
+    let scaling = LocalScaling::new(&shoppers, 0.8).unwrap();
+    for lists in [1, 6] {
+        let mut options = BuildOptions::default();
+        (options.lists, options.local_scaling) = (Some(lists), Some(scaling.clone()));
+        let built = bytes(builder(8, vec![], &photos).unwrap().with_options(options)).unwrap();
+        let shard = Shard::from_bytes(&built).unwrap();
+        for query in (900..910).map(vector) {
+            let mut exact: Vec<(f32, &str)> = photos
+                .iter()
+                .map(|photo| {
+                    let stored = embedding(&photo.vector);
+                    let cosine = stored.cosine(&embedding(&query)).unwrap();
+                    (cosine * scaling.factor(stored.values()), photo.listing.as_str())
+                })
+                .collect();
+            exact.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let found = find(&shard, &query, "", 200);
+            assert_eq!(found.len(), 200);
+            for (found, (score, _)) in found.iter().zip(&exact) {
+                assert!((found.score - score).abs() < EXACT as f32, "{} {score}", found.score);
+            }
+            let factors = |at: usize| scaling.factor(embedding(&photos[at].vector).values());
+            assert!((0..200).any(|at| (factors(at) - 1.0).abs() > 0.05), "the test scales nothing");
+        }
+    }
+}
+
+#[test]
+fn local_scaling_with_another_models_photos_is_refused() {
+    let foreign: Vec<_> = (1..20).map(|i| Embedding::new(&[i as f32, 1.0], ModelId([9; 32])).unwrap()).collect();
+    let mut options = BuildOptions::default();
+    options.local_scaling = Some(LocalScaling::new(&foreign, 0.5).unwrap());
+    let photos = [Photo::new("a", "x", &[], &[1.0, 0.0])];
+    let refused = bytes(builder(2, vec![], &photos).unwrap().with_options(options));
+    assert!(matches!(refused, Err(Error::ModelMismatch { .. })));
 }

@@ -1,11 +1,15 @@
 //! `magpie build`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use magpie_core::Embedding;
+use magpie_core::build::LocalScaling;
+use magpie_core::model::Model;
 use magpie_core::shard::MAX_COLUMNS;
 
 use crate::catalog::{Catalog, list};
+use crate::commands::embed::embed_files;
 use crate::failure::{Failure, Result};
 use crate::shard_build::{Plan, build};
 use crate::{assets, output};
@@ -44,6 +48,13 @@ pub(crate) struct Args {
     /// Keep a thumbnail of each photo whose longer side has so many pixels: some 2 kB each for 128
     #[arg(long, value_name = "SIZE", value_parser = clap::value_parser!(u32).range(16..=1024))]
     thumbnails: Option<u32>,
+    /// Folder of shoppers' photos, some hundreds of things like the listings: listings whose photos are near to too
+    /// many of them count for less (local scaling), so that new products are not hidden behind known ones
+    #[arg(long, value_name = "FOLDER")]
+    shoppers: Option<PathBuf>,
+    /// How much less, 0 to 1
+    #[arg(long, value_name = "STRENGTH", requires = "shoppers", default_value_t = LocalScaling::STRENGTH)]
+    local_scaling: f32,
     /// Threads to use [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
@@ -66,13 +77,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         filters: &filters,
         strict: args.strict,
         thumbnails: args.thumbnails,
+        scaling: None,
         quiet: args.json,
     };
     let model = assets::model(args.model.as_ref())?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0));
     let threads = threads.build().map_err(|e| Failure::new(e.to_string()))?;
     let read = |name: &str| std::fs::read(args.images.join(name)).map_err(|e| Failure::new(e.to_string()));
-    let (report, skipped) = threads.install(|| build(&model, catalog, read, &plan, &args.out))?;
+    let (report, skipped) = threads.install(|| {
+        let scaling = args.shoppers.as_ref().map(|folder| local_scaling(&model, folder, args)).transpose()?;
+        build(&model, catalog, read, &Plan { scaling, ..plan }, &args.out)
+    })?;
 
     let size = std::fs::metadata(&args.out).map_err(|e| Failure::io(&args.out, e))?.len();
     let seconds = started.elapsed().as_secs_f64();
@@ -98,6 +113,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if skipped.is_empty() { String::new() } else { format!("; {} rows left out", skipped.len()) },
     );
     Ok(())
+}
+
+/// Embeds the photos of a folder, for [`LocalScaling`].
+fn local_scaling(model: &Model, folder: &Path, args: &Args) -> Result<LocalScaling> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Failure::io(folder, e))?;
+    let mut photos = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(|e| Failure::io(folder, e))?;
+    photos.retain(|path| path.is_file());
+    photos.sort();
+    let rows = embed_files(model, &photos, args.json)?;
+    let photos = rows.values.chunks_exact(rows.width).filter_map(|row| Embedding::new(row, model.id()));
+    LocalScaling::new(&photos.collect::<Vec<_>>(), args.local_scaling).map_err(|e| Failure::of(folder, e))
 }
 
 fn filters(args: &Args, catalog: &Catalog) -> Result<Vec<String>> {

@@ -101,7 +101,8 @@ pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf
     let path = folder.join("demo.magpie");
     let catalog = Catalog::from_csv(assets::DEMO_CATALOG.as_bytes()).map_err(Failure::new)?;
     let filters = catalog.default_filters(MAX_COLUMNS);
-    let plan = Plan { name: "demo", sequence: 1, filters: &filters, strict: true, thumbnails: None, quiet };
+    let plan =
+        Plan { name: "demo", sequence: 1, filters: &filters, strict: true, thumbnails: None, scaling: None, quiet };
     let photo = |name: &str| {
         let bytes = assets::demo_picture(&format!("photos/{name}"));
         bytes.map(<[u8]>::to_vec).ok_or_else(|| Failure::new("the demo has no such picture"))

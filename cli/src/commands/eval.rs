@@ -23,6 +23,10 @@ pub(crate) struct Args {
     /// Folder of the model pack [default: the pack inside this program]
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Make catalogue photos count for less that are near to many shoppers' photos of split train, as 'magpie build
+    /// --shoppers' does; 0 to 1
+    #[arg(long, value_name = "STRENGTH")]
+    local_scaling: Option<f32>,
     /// Also write the embeddings to this .npy file
     #[arg(long)]
     save: Option<PathBuf>,
@@ -45,7 +49,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(path) = &args.save {
         npy::write(path, &rows)?;
     }
-    let tasks = scores::tasks(&manifest, &rows);
+    let scaling = args.local_scaling.map(|strength| scores::local_scaling(&manifest, &rows, strength)).transpose()?;
+    let tasks = scores::tasks(&manifest, &rows, scaling.as_ref());
     if tasks.is_empty() {
         return Err(Failure::new("the manifest has the queries of none of the tasks"));
     }

@@ -10,6 +10,7 @@ mod clusters;
 mod columns;
 mod encode;
 mod graph;
+mod scaling;
 mod vectors;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::vector::{Kernels, Rotation};
 
 pub use crate::shard::writer::Identity;
 use encode::{Coded, Photo};
+pub use scaling::LocalScaling;
 use vectors::Vectors;
 
 /// Seed of the rotation in new shards: any number would do.
@@ -38,11 +40,14 @@ pub struct Field {
 }
 
 /// How to build.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct BuildOptions {
     /// Inverted lists; chosen by the number of photos where `None`.
     pub lists: Option<u32>,
+    /// Makes photos that are near to every query count for less; all count alike where `None`. Base and delta shards of
+    /// a catalogue need the same.
+    pub local_scaling: Option<LocalScaling>,
 }
 
 /// What the builder is doing.
@@ -174,7 +179,8 @@ impl ShardBuilder {
     /// Writes the shard.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`ShardError::Build`] where there is nothing to write or too much for the format.
+    /// [`Error::Io`], [`ShardError::Build`] where there is nothing to write or too much for the format, or
+    /// [`Error::ModelMismatch`] where the photos of local scaling are of another model.
     pub fn write(self, path: &Path) -> Result<BuildReport> {
         self.write_with(path, &|_, _| {})
     }
@@ -183,7 +189,7 @@ impl ShardBuilder {
     ///
     /// # Errors
     /// As [`ShardBuilder::write`].
-    pub fn write_with(self, path: &Path, progress: Progress<'_>) -> Result<BuildReport> {
+    pub fn write_with(mut self, path: &Path, progress: Progress<'_>) -> Result<BuildReport> {
         if self.listings.is_empty() {
             return Err(ShardError::Build("there are no photos".to_owned()).into());
         }
@@ -207,6 +213,13 @@ impl ShardBuilder {
             records.push(RecordData { id, photos: names, values: listing.values });
         }
 
+        if let Some(scaling) = &self.options.local_scaling {
+            // One model gives one dimension.
+            if scaling.model() != self.identity.model_id || scaling.dim() != self.vectors.dim() {
+                return Err(Error::ModelMismatch { model: scaling.model(), shard: self.identity.model_id });
+            }
+            scaling.turned(&self.rotation).apply(&mut self.vectors);
+        }
         let kernels = Kernels::best();
         let lists = self.options.lists.map_or_else(|| clusters::count(photos.len()), |lists| lists as usize);
         let lists = lists.clamp(1, photos.len());

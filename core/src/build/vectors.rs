@@ -19,6 +19,10 @@ impl Vectors {
         self.dim
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Appends a vector of the dimension and returns its number.
     pub(super) fn push(&mut self, vector: &[f32]) -> usize {
         if self.len.is_multiple_of(PIECE) {
