@@ -25,8 +25,8 @@ pub use frame::{ColorRange, FrameLayout, PixelFormat};
 pub use live::{LiveGate, LiveSettings, PowerHint, Ranked, Verdict};
 pub use logging::{LogLevel, LogSink, start_logging};
 pub use records::{
-    Attribute, Benchmark, Column, Crop, Embedding, EngineInfo, Field, Group, Listing, OpenOptions, SearchOptions,
-    SearchResults, StageTime, StageTimes,
+    Attribute, Benchmark, Column, Confidence, Crop, Embedding, EngineInfo, Field, Group, Listing, OpenOptions,
+    SearchOptions, SearchResults, StageTime, StageTimes,
 };
 
 uniffi::setup_scaffolding!("magpie_ffi");

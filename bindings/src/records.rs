@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use magpie_core::attributes;
+use magpie_core::confidence;
 use magpie_core::engine::{self, Stages};
 use magpie_core::image::Region;
 use magpie_core::listing::Found;
@@ -144,10 +145,19 @@ pub struct Field {
 pub struct Attribute {
     /// Which attribute, e.g. `colour`.
     pub name: String,
-    /// The most probable label, e.g. `green`.
-    pub label: String,
-    /// Its probability, 0 to 1.
+    /// The most probable label, e.g. `green`; none where the network is not sure enough of it to say it.
+    pub label: Option<String>,
+    /// Probability of the most probable label, said or not, 0 to 1.
     pub probability: f32,
+}
+
+/// How far a search's first listing can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, uniffi::Record)]
+pub struct Confidence {
+    /// Probability that the first listing is right, 0 to 1; 0 where nothing was found.
+    pub probability: f32,
+    /// Whether that is enough, by the model's threshold. If not, there is no good match.
+    pub enough: bool,
 }
 
 /// Wall-clock time of each stage of a search, in milliseconds.
@@ -170,6 +180,8 @@ pub struct StageTimes {
 pub struct SearchResults {
     /// Best first; ties in the order of listing ids.
     pub listings: Vec<Listing>,
+    /// How far the first can be trusted; none where the model is not calibrated.
+    pub confidence: Option<Confidence>,
     /// What the network says of the photo.
     pub attributes: Vec<Attribute>,
     /// How long each stage took.
@@ -262,6 +274,13 @@ impl From<attributes::Attribute> for Attribute {
     }
 }
 
+impl From<confidence::Confidence> for Confidence {
+    fn from(confidence: confidence::Confidence) -> Confidence {
+        let confidence::Confidence { probability, enough } = confidence;
+        Confidence { probability, enough }
+    }
+}
+
 impl From<Stages> for StageTimes {
     fn from(stages: Stages) -> StageTimes {
         StageTimes {
@@ -278,6 +297,7 @@ impl From<engine::SearchResults> for SearchResults {
     fn from(results: engine::SearchResults) -> SearchResults {
         SearchResults {
             listings: results.listings.into_iter().map(Listing::from).collect(),
+            confidence: results.confidence.map(Confidence::from),
             attributes: results.attributes.0.into_iter().map(Attribute::from).collect(),
             times: results.stages.into(),
         }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod assets;
+mod calibration;
 mod catalog;
 mod commands;
 mod failure;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use magpie_core::attributes::Attribute;
+use magpie_core::confidence::Confidence;
 use magpie_core::listing::Listing;
+use magpie_core::model::Manifest;
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
@@ -67,10 +69,23 @@ pub(crate) fn price(listing: &Listing) -> String {
     format!("{} {}", get("price"), get("currency")).trim().to_owned()
 }
 
-/// Attributes with their labels and probabilities.
+/// Attributes with their labels and probabilities; a head that does not say its label is not sure.
 pub(crate) fn attributes<'a>(attributes: impl Iterator<Item = &'a Attribute>) -> String {
-    let texts = attributes.map(|a| format!("{} {} ({:.0} %)", a.name, a.label, 100.0 * a.probability));
-    texts.collect::<Vec<_>>().join(", ")
+    let text = |attribute: &Attribute| {
+        let Attribute { name, label, probability } = attribute;
+        format!("{name} {} ({:.0} %)", label.as_deref().unwrap_or("not sure"), 100.0 * probability)
+    };
+    attributes.map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether there is a good match, and how likely; nothing where the pack has no calibration.
+pub(crate) fn confidence(confidence: Option<Confidence>, manifest: &Manifest) -> Option<String> {
+    let (Confidence { probability, enough }, calibration) = (confidence?, manifest.confidence.as_ref()?);
+    let (found, wanted) = (100.0 * probability, 100.0 * calibration.threshold);
+    Some(match enough {
+        true => format!("confidence {found:.0} %"),
+        false => format!("no good match: confidence {found:.0} %, wanted {wanted:.0} %"),
+    })
 }
 
 #[cfg(test)]

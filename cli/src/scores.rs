@@ -29,6 +29,9 @@ pub(crate) struct Manifest {
 const COLUMNS: [&str; 10] =
     ["set", "split", "domain", "category", "coarse", "class_id", "colour", "shape", "material", "group"];
 
+/// Columns that a manifest may have: where a colour comes from, and how much of the foreground it holds for.
+const MORE_COLUMNS: [&str; 2] = ["colour_src", "colour_conf"];
+
 impl Manifest {
     /// Reads manifests one after the other; photos are relative to the manifest's folder.
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Manifest> {
@@ -47,7 +50,8 @@ impl Manifest {
             found.ok_or_else(|| format!("there is no column '{name}'"))
         };
         let photo = at("path")?;
-        let columns = COLUMNS.into_iter().map(|name| Ok((name, at(name)?))).collect::<Result<Vec<_>, String>>()?;
+        let mut columns = COLUMNS.into_iter().map(|name| Ok((name, at(name)?))).collect::<Result<Vec<_>, String>>()?;
+        columns.extend(MORE_COLUMNS.into_iter().filter_map(|name| Some((name, at(name).ok()?))));
         let folder = path.parent().unwrap_or(Path::new(""));
         for record in reader.records() {
             let record = record.map_err(|e| e.to_string())?;
@@ -59,11 +63,13 @@ impl Manifest {
         Ok(())
     }
 
-    fn column(&self, name: &str) -> &[String] {
+    /// A column; empty where the manifest has none of this name.
+    pub(crate) fn column(&self, name: &str) -> &[String] {
         self.columns.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn select(&self, keep: impl Fn(usize) -> bool) -> Vec<usize> {
+    /// The rows to keep.
+    pub(crate) fn select(&self, keep: impl Fn(usize) -> bool) -> Vec<usize> {
         (0..self.photos.len()).filter(|&row| keep(row)).collect()
     }
 }
@@ -200,11 +206,12 @@ fn share(hits: &[bool]) -> f64 {
     hits.iter().filter(|&&hit| hit).count() as f64 / hits.len() as f64
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn unit_rows(rows: &Rows) -> Vec<f32> {
+/// The rows, each of unit length, one after the other.
+pub(crate) fn unit_rows(rows: &Rows) -> Vec<f32> {
     let mut unit = rows.values.clone();
     for row in unit.chunks_exact_mut(rows.width.max(1)) {
         let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-9);

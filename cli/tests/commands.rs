@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod pack;
+
 fn magpie(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap()
 }
@@ -200,6 +202,80 @@ fn filters_and_crops_are_obeyed() {
     assert_eq!(none["listings"].as_array().unwrap().len(), 0);
     let cropped = small.search(&query("mug-01.jpg"), &["--crop", "20,30,100,120"]);
     assert_ne!(cropped["listings"], small.search(&query("mug-01.jpg"), &[])["listings"]);
+}
+
+#[test]
+fn a_calibrated_pack_says_whether_there_is_a_good_match() {
+    let small = Small::get();
+    let model = pack::with_confidence(&small.folder.path().join("calibrated"), pack::calibration(-7.0));
+    let (shard, photo) = (small.shard(), small.path("photos/mug-04-1.jpg"));
+    let search = |model: &str, more: &[&str]| small.search(&photo, &[&["--model", model], more].concat());
+    let good = search(&model, &[])["confidence"].clone();
+    assert!(good["enough"] == true && good["probability"].as_f64().unwrap() > 0.7, "{good}");
+    assert_eq!(search(&model, &["--k", "1"])["confidence"], good);
+    let chairs = search(&model, &["--where", "category=Chairs"]);
+    assert!(chairs["confidence"]["enough"] == false && !chairs["listings"].as_array().unwrap().is_empty(), "{chairs}");
+
+    let text = |more: &[&str]| {
+        let args = [&["search", "--shard", &shard, "--photo", &photo, "--model", &model], more].concat();
+        String::from_utf8(magpie(&args).stdout).unwrap()
+    };
+    let (good, doubtful) = (text(&[]), text(&["--where", "category=Chairs"]));
+    assert!(good.contains("\nconfidence ") && !good.contains("1?") && !good.contains("no good match"), "{good}");
+    assert!(doubtful.contains("\nno good match: confidence ") && doubtful.contains("1?"), "{doubtful}");
+    assert!(text(&["--where", "price<0"]).contains("no good match: confidence 0 %"));
+
+    // Compiling a pack takes the calibration along, in a folder of its own.
+    let out = small.path("compiled");
+    json(&["model", "compile", &model, "--out", &out, "--json"]);
+    assert!(!Path::new(&out).join("model.onnx").exists());
+    assert_eq!(search(&out, &[])["confidence"], search(&model, &[])["confidence"]);
+
+    let plain = pack::with_confidence(&small.folder.path().join("plain"), Value::Null);
+    assert_eq!(search(&plain, &[])["confidence"], Value::Null);
+    let mut wrong = pack::calibration(-7.0);
+    wrong["threshold"] = 2.into();
+    let wrong = pack::with_confidence(&small.folder.path().join("wrong"), wrong);
+    let args = ["search", "--shard", &shard, "--photo", &photo, "--model", &wrong];
+    assert!(refused(&args, 4).contains("confidence.threshold is 2, expected 0 to 1"));
+}
+
+#[test]
+fn eval_says_how_far_probabilities_can_be_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = pack::with_confidence(&folder.path().join("calibrated"), pack::calibration(-7.0));
+    let mut table = "path,set,split,domain,category,coarse,class_id,colour,shape,material,group\n".to_owned();
+    for name in ["mug-01", "mug-02", "chair-01", "chair-02", "hat-01", "hat-02", "lamp-01", "lamp-02"] {
+        for (path, split, domain) in
+            [(format!("photos/{name}-1.jpg"), "gallery", "product"), (format!("queries/{name}.jpg"), "test", "user")]
+        {
+            let path = demo_folder().join(path);
+            // Whether the colour is right does not matter here; it is one that the head knows.
+            table.push_str(&format!("{},grocery,{split},{domain},x,x,{name},green,,,\n", path.display()));
+        }
+    }
+    let manifest = folder.path().join("manifest.csv");
+    fs::write(&manifest, table).unwrap();
+    let args = ["eval", "--manifest", manifest.to_str().unwrap(), "--model", &model];
+    assert_eq!(json(&[&args[..], &["--json"]].concat())["calibration"], Value::Null);
+    let scores = json(&[&args[..], &["--calibration", "--json"]].concat());
+    let found = &scores["calibration"]["confidence"];
+    assert_eq!((&found["queries"], &scores["calibration"]["split"]), (&8.into(), &"test".into()), "{scores}");
+    for figure in ["auroc_in_catalogue", "auroc_right", "ece"] {
+        assert!((0.0..=1.0).contains(&found[figure].as_f64().unwrap()), "{figure}");
+    }
+    // With a threshold of nothing all is answered, and right as often as G1 says.
+    let all = &found["thresholds"][0];
+    assert_eq!((&all["threshold"], &all["answered_in"], &all["answered_out"]), (&0.0.into(), &1.0.into(), &1.0.into()));
+    assert_eq!(all["precision_in"], scores["G1"]["all"]["hit@1"]);
+    assert_eq!(found["thresholds"].as_array().unwrap().iter().filter(|at| at["own"] == true).count(), 1);
+    let colour = scores["calibration"]["heads"].as_array().unwrap().iter().find(|head| head["name"] == "colour");
+    assert_eq!(colour.unwrap()["photos"], 8);
+    let text = magpie(&[&args[..], &["--calibration"]].concat());
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("AUROC") && text.contains("the pack's") && text.contains("colour"), "{text}");
+    let text = magpie(&[&args[..], &["--calibration", "val"]].concat());
+    assert!(String::from_utf8(text.stdout).unwrap().contains("the split has no queries"));
 }
 
 #[test]

@@ -11,6 +11,8 @@ use magpie_server::{Embedded, Overrides, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod pack;
+
 const TOKEN: &str = "a-long-enough-token";
 
 fn demo(name: &str) -> PathBuf {
@@ -124,6 +126,23 @@ fn asking_gives_the_order_that_the_whole_shard_would_give() {
         }
         assert_eq!(asked.len(), whole.len());
     }
+}
+
+#[test]
+fn a_calibrated_pack_decides_by_its_confidence() {
+    let shop = Shop::get();
+    let ask = |bias: f32| {
+        let model = pack::with_confidence(&shop.folder.path().join(format!("pack{bias}")), pack::calibration(bias));
+        shop.ask("mug-01.jpg", &["--k", "3", "--model", &model])
+    };
+    // The same listings with the same scores: what differs is what they are worth.
+    let (sure, unsure) = (ask(100.0), ask(-100.0));
+    assert_eq!((&sure["reason"], &sure["sends"]), (&"good_enough".into(), &0.into()), "{sure}");
+    assert_eq!((&unsure["reason"], &unsure["ended"]["name"]), (&"doubtful".into(), &"answered".into()), "{unsure}");
+    assert_eq!(
+        (&sure["local_confidence"]["enough"], &unsure["local_confidence"]["enough"]),
+        (&true.into(), &false.into())
+    );
 }
 
 #[test]

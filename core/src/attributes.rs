@@ -7,9 +7,10 @@ use serde::Serialize;
 pub struct Attribute {
     /// Name of the head, e.g. `colour`.
     pub name: String,
-    /// The most probable label, e.g. `green`.
-    pub label: String,
-    /// Its softmax probability, 0 to 1. Not calibrated unless the model card says so.
+    /// The most probable label, e.g. `green`; `None` where the head is not sure enough of it to say it.
+    pub label: Option<String>,
+    /// Probability of the most probable label, said or not, 0 to 1. Calibrated where the manifest has a temperature for
+    /// the head.
     pub probability: f32,
 }
 

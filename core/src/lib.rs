@@ -33,6 +33,7 @@ compile_error!("shards are little-endian and mapped without conversion: big-endi
 pub mod attributes;
 #[cfg(feature = "build")]
 pub mod build;
+pub mod confidence;
 pub mod cpu;
 mod embedding;
 #[cfg(feature = "model")]

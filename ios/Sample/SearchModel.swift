@@ -72,7 +72,8 @@ final class SearchModel {
         switch update {
         case .found(let results):
             listings = results.listings
-            hint = listings.isEmpty ? "Nothing like it in the catalogue" : "\(listings.count) listings"
+            let unsure = results.confidence?.isEnough == false ? "No good match. Similar: " : ""
+            hint = listings.isEmpty ? "Nothing like it in the catalogue" : "\(unsure)\(listings.count) listings"
         case .skipped(.dark): hint = "Too dark"
         case .skipped(.moving): hint = "Hold the phone still"
         case .skipped(.blurred): hint = "Move a little further away"

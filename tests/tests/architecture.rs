@@ -7,20 +7,24 @@ use std::process::Command;
 use magpie_tests::repository;
 
 /// Modules and the modules that they may name. `error`, `ids` and the vocabulary that crosses stages (`attributes`,
-/// `embedding`, `recipe`) know no stage; `image`, `model`, `vector` and `shard` do not know each other.
+/// `confidence`, `embedding`, `recipe`) know no stage; `image`, `model`, `vector` and `shard` do not know each other.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("attributes", &[]),
     ("build", &["embedding", "error", "ids", "search", "shard", "vector"]),
+    ("confidence", &[]),
     ("cpu", &[]),
     ("embedding", &["ids"]),
-    ("engine", &["attributes", "embedding", "error", "ids", "image", "listing", "model", "search", "shard"]),
+    (
+        "engine",
+        &["attributes", "confidence", "embedding", "error", "ids", "image", "listing", "model", "search", "shard"],
+    ),
     ("error", &["ids"]),
     ("ids", &[]),
     ("image", &["cpu", "error", "recipe"]),
     ("int8", &["cpu"]),
     ("listing", &["error", "ids", "search", "shard"]),
     ("live", &["image"]),
-    ("model", &["attributes", "cpu", "embedding", "error", "ids", "int8", "recipe"]),
+    ("model", &["attributes", "confidence", "cpu", "embedding", "error", "ids", "int8", "recipe"]),
     ("recipe", &[]),
     ("remote", &["embedding", "error", "ids", "listing", "search"]),
     ("search", &["cpu", "embedding", "error", "ids", "shard", "vector"]),

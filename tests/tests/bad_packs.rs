@@ -158,7 +158,8 @@ fn two_heads_may_read_one_output() {
     let network = tiny_network();
     let mut manifest = tiny_manifest(&network);
     let labels = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
-    let head = magpie_core::model::HeadSpec { name: "x".to_owned(), output: "embedding".to_owned(), labels };
+    let (name, output) = ("x".to_owned(), "embedding".to_owned());
+    let head = magpie_core::model::HeadSpec { name, output, labels, temperature: None, threshold: None };
     manifest.heads = vec![head.clone(), head];
     assert_eq!(use_pack(&open(&manifest, &network).unwrap()), Ok(4));
 }

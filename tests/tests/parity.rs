@@ -129,13 +129,18 @@ fn attributes_and_their_probabilities_are_those_of_training() {
         assert_eq!(attributes.0.len(), expected.len(), "heads of the manifest and of the case");
         for (name, expected) in expected {
             let found = attributes.get(name).unwrap();
-            let (label, probability) = (expected["label"].as_str().unwrap(), expected["probability"].as_f64().unwrap());
+            let probability = expected["probability"].as_f64().unwrap();
+            // None where the head is not sure.
+            let label = expected["label"].as_str();
             let apart = (f64::from(found.probability) - probability).abs();
-            let shown = format!("{} {name}: {label} {probability}, found {found:?}", case.folder.display());
+            let shown = format!("{} {name}: {label:?} {probability}, found {found:?}", case.folder.display());
             println!("{shown}");
             assert!(apart <= 0.02, "{shown}");
-            // Two labels that are nearly as likely may change places; a clear one may not.
-            assert!(found.label == label || probability < 0.35, "{shown}");
+            // Two labels that are nearly as likely may change places, and a head that is barely sure may not be so here; a
+            // clear one may not.
+            let head = model.manifest().heads.iter().find(|head| head.name == *name).unwrap();
+            let barely = (probability - f64::from(head.threshold.unwrap_or(0.0))).abs() <= 0.02;
+            assert!(found.label.as_deref() == label || probability < 0.35 || barely, "{shown}");
         }
     });
 }

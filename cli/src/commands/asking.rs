@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use magpie_core::attributes::Attributes;
-use magpie_core::engine::{self, Engine, SearchOptions};
+use magpie_core::confidence::Confidence;
+use magpie_core::engine::{self, Engine, Matches, SearchOptions};
+use magpie_core::model::Model;
 use magpie_core::remote::{
     Answer, Ask, Connectivity, Ended, Exchange, Judgement, Limits, Question, SearchRequest, Setting, Situation,
     Thresholds, decide,
@@ -39,6 +41,8 @@ pub(crate) struct Asking {
 pub(crate) struct Asked {
     #[serde(flatten)]
     pub(crate) answer: Answer,
+    /// In what the shard found, which the answer may not begin with.
+    pub(crate) local_confidence: Option<Confidence>,
     pub(crate) attributes: Attributes,
     embed_ms: f64,
     search_ms: f64,
@@ -67,10 +71,13 @@ impl Asking {
         // Both sides search with the query as it travels, so that scores and order are the same. It is never zero: the
         // embedding is of unit length.
         let query = request.embedding.embedding(request.model_id).unwrap_or(output.embedding);
-        let (local, filter_unknown) = match engine.search_embedding(&query, options) {
+        let (local, confidence, filter_unknown) = match engine.search_embedding(&query, options) {
             // The server may have a column that the shard does not have.
-            Err(Error::Filter(FilterError::UnknownColumn { .. })) if !self.offline => (Vec::new(), true),
-            other => (other?, false),
+            Err(Error::Filter(FilterError::UnknownColumn { .. })) if !self.offline => (Vec::new(), None, true),
+            other => {
+                let Matches { listings, confidence, .. } = other?;
+                (listings, confidence, false)
+            }
         };
         let searched = begun.elapsed();
         let connectivity = match (self.offline, self.metered) {
@@ -88,7 +95,9 @@ impl Asking {
             found: local.len(),
             filter_unknown,
             coverage: None,
-            judgement: local.first().map(|first| Judgement::Score(first.score)),
+            judgement: confidence
+                .map(|confidence| Judgement::Confidence(confidence.probability))
+                .or(local.first().map(|first| Judgement::Score(first.score))),
         };
         let verdict = decide(&situation, &Thresholds::default());
         let answer = if verdict.ask == Ask::No {
@@ -103,13 +112,20 @@ impl Asking {
         };
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let (embed_ms, search_ms) = (ms(embedded), ms(searched - embedded));
-        Ok(Asked { answer, attributes: output.attributes, embed_ms, search_ms, ask_ms: ms(begun.elapsed() - searched) })
+        let ask_ms = ms(begun.elapsed() - searched);
+        let (local_confidence, attributes) = (confidence, output.attributes);
+        Ok(Asked { answer, local_confidence, attributes, embed_ms, search_ms, ask_ms })
     }
 }
 
 impl Asked {
+    /// Whether what the shard found is no good match.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        self.local_confidence.is_some_and(|confidence| !confidence.enough)
+    }
+
     /// What happened, in a line each.
-    pub(crate) fn summary(&self) -> String {
+    pub(crate) fn summary(&self, model: &Model) -> String {
         let Answer { reason, ended, sends, .. } = &self.answer;
         let ended = match ended {
             None => String::new(),
@@ -124,8 +140,10 @@ impl Asked {
         };
         let attributes = output::attributes(self.attributes.0.iter());
         let (embed, search) = (self.embed_ms, self.search_ms);
+        let confidence = output::confidence(self.local_confidence, model.manifest());
+        let confidence = confidence.map_or_else(String::new, |text| format!("here: {text}\n"));
         format!(
-            "the photo: {attributes}\nthe server: {reason}{ended}\nembedded in {embed:.1} ms, searched here in {search:.3} ms"
+            "{confidence}the photo: {attributes}\nthe server: {reason}{ended}\nembedded in {embed:.1} ms, searched here in {search:.3} ms"
         )
     }
 }

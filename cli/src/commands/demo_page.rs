@@ -59,7 +59,7 @@ fn card(answer: &Answer, pictures: &mut BTreeSet<String>) -> String {
         Some(place) => format!("the right listing is number {place}"),
         None => "the right listing is not among the first five".to_owned(),
     };
-    let attributes = answer.results.attributes.0.iter().filter(|a| a.probability >= SURE);
+    let attributes = answer.results.attributes.0.iter().filter(|a| a.label.is_some() && a.probability >= SURE);
     let mut card = format!(
         "<section>\n<figure class=\"query\">{}<figcaption>{}<br><small>{}</small></figcaption></figure>\n<ol>\n",
         picture(format!("queries/{}", answer.query.photo), "shopper's photo"),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use magpie_core::engine;
 use magpie_core::image::Limits;
-use magpie_core::model::Model;
+use magpie_core::model::{Model, Output};
 use rayon::prelude::*;
 
 use crate::failure::{Failure, Result};
@@ -48,21 +48,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// The embeddings of photo files, in order; the first that cannot be used (in the order of the list) is an error.
 pub(crate) fn embed_files(model: &Model, paths: &[PathBuf], quiet: bool) -> Result<Rows> {
+    let width = model.manifest().embedding.dim as usize;
+    let mut values = Vec::with_capacity(width * paths.len());
+    run_files(model, paths, quiet, |output| values.extend(output.embedding.values()))?;
+    Ok(Rows { width, values })
+}
+
+/// Takes what the network says of photo files, in order.
+pub(crate) fn run_files(model: &Model, paths: &[PathBuf], quiet: bool, mut take: impl FnMut(Output)) -> Result<()> {
     let limits = Limits::default();
     let bar = output::progress(paths.len(), "embedding", quiet);
     let embed = |path: &PathBuf| {
         let bytes = std::fs::read(path).map_err(|e| Failure::io(path, e))?;
         engine::embed(model, &bytes, None, &limits).map_err(|e| Failure::of(path, e))
     };
-    let width = model.manifest().embedding.dim as usize;
-    let mut values = Vec::with_capacity(width * paths.len());
     // A photo that cannot be used stops the command soon, and it is the same photo on any number of cores.
     for batch in paths.chunks(BATCH) {
         let outputs: Vec<_> = batch.par_iter().map(embed).inspect(|_| bar.inc(1)).collect();
         for output in outputs {
-            values.extend(output?.embedding.values());
+            take(output?);
         }
     }
     bar.finish_and_clear();
-    Ok(Rows { width, values })
+    Ok(())
 }

@@ -123,7 +123,14 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
     );
     println!("embedding   {} values", manifest.embedding.dim);
     for head in &manifest.heads {
-        println!("head        {} ({} labels)", head.name, head.labels.len());
+        let number =
+            |name: &str, value: Option<f32>| value.map_or_else(String::new, |value| format!(", {name} {value}"));
+        let calibrated = number("temperature", head.temperature) + &number("threshold", head.threshold);
+        println!("head        {} ({} labels{calibrated})", head.name, head.labels.len());
+    }
+    match &manifest.confidence {
+        Some(calibration) => println!("confidence  threshold {}; {}", calibration.threshold, calibration.data),
+        None => println!("confidence  not calibrated"),
     }
     print_report(report);
     if args.layers {

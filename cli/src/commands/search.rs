@@ -18,6 +18,8 @@ use crate::{assets, output};
 #[derive(clap::Args)]
 #[command(after_help = "Filters compare columns (see 'magpie inspect') with =, !=, <, <=, >, >= and in (…), joined \
     with and, or, not and parentheses; values with spaces stand in quotes.\n\n\
+    Where the model pack is calibrated, the probability that the first listing is what the photo shows is printed. Below \
+    the pack's threshold there is no good match: what was found is listed with question marks.\n\n\
     Examples: magpie search --shard catalog.magpie --photo mug.jpg --where 'category=Mugs and price<50'\n\
     magpie search --shard catalog.magpie --photo mug.jpg --server https://shop.example")]
 pub(crate) struct Args {
@@ -104,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if args.json {
             return output::json(&serde_json::json!({ "listings": listings }));
         }
-        print!("{}", listings_table(&listings));
+        print!("{}", listings_table(&listings, false));
         return Ok(());
     };
     if let Some(mut server) = server {
@@ -112,7 +114,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if args.json {
             return output::json(&asked);
         }
-        print!("{}\n{}\n", sourced_table(&asked.answer.listings), asked.summary());
+        print!("{}\n{}\n", sourced_table(&asked.answer.listings, asked.is_doubtful()), asked.summary(engine.model()));
         return Ok(());
     }
     let results = engine.search_photo(&photo, &options).map_err(failure)?;
@@ -122,7 +124,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         value["load_model_ms"] = (load.as_secs_f64() * 1e3).into();
         return output::json(&value);
     }
-    print!("{}", listings_table(&results.listings));
+    let doubtful = results.confidence.is_some_and(|confidence| !confidence.enough);
+    print!("{}", listings_table(&results.listings, doubtful));
+    if let Some(confidence) = output::confidence(results.confidence, engine.model().manifest()) {
+        println!("\n{confidence}");
+    }
     println!("\nthe photo: {}", output::attributes(results.attributes.0.iter()));
     println!(
         "{}; shard opened in {}, model loaded in {}",
@@ -133,21 +139,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Rank, score, id, title and price of each listing.
-fn listings_table(listings: &[Found]) -> String {
-    let rows: Vec<Vec<String>> = listings.iter().enumerate().map(|(at, found)| row(at, found)).collect();
+/// Rank, score, id, title and price of each listing; doubtful ones have a question mark.
+fn listings_table(listings: &[Found], doubtful: bool) -> String {
+    let rows: Vec<Vec<String>> = listings.iter().enumerate().map(|(at, found)| row(at, found, doubtful)).collect();
     table(&["> ", ">score", "listing", "title", ">price", "photo"], &rows)
 }
 
-/// The same, and who found it.
-fn sourced_table(listings: &[Sourced]) -> String {
+/// The same, and who found it; what the server found is not doubted by the shard's calibration.
+fn sourced_table(listings: &[Sourced], doubtful: bool) -> String {
     let source = |source| match source {
         Source::Local => "here",
         Source::Server => "server",
         Source::Both => "both",
     };
     let row = |(at, sourced): (usize, &Sourced)| {
-        let mut row = row(at, &sourced.found);
+        let mut row = row(at, &sourced.found, doubtful && sourced.source == Source::Local);
         row.push(source(sourced.source).to_owned());
         row
     };
@@ -155,10 +161,10 @@ fn sourced_table(listings: &[Sourced]) -> String {
     table(&["> ", ">score", "listing", "title", ">price", "photo", "found"], &rows)
 }
 
-fn row(at: usize, found: &Found) -> Vec<String> {
+fn row(at: usize, found: &Found, doubtful: bool) -> Vec<String> {
     let listing = &found.listing;
     let title = listing.get("title").unwrap_or_default().to_owned();
-    let (rank, score) = ((at + 1).to_string(), format!("{:.3}", found.score));
+    let (rank, score) = (format!("{}{}", at + 1, if doubtful { "?" } else { "" }), format!("{:.3}", found.score));
     vec![rank, score, listing.id.clone(), title, output::price(listing), listing.photo.clone()]
 }
 

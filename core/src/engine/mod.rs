@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::attributes::Attributes;
+use crate::confidence::{Calibration, Confidence, LEADING};
 use crate::embedding::Embedding;
 use crate::error::{Error, FilterError, Result};
 use crate::ids::ListingRow;
 use crate::image::{self, Frame, Limits, Region};
 use crate::listing::{self, Found};
 use crate::model::{Model, Output};
-use crate::search::{Filter, Scratch, SearchParams, Searcher};
+use crate::search::{Filter, Ranking, Scratch, SearchParams, Searcher};
 use crate::shard::{Column, Shard};
 pub use cancel::Cancel;
 pub use stages::{StageTimes, Stages, percentile};
@@ -51,10 +52,25 @@ pub struct SearchOptions {
 pub struct SearchResults {
     /// Best first; ties in the order of listing ids.
     pub listings: Vec<Found>,
+    /// See [`Matches::confidence`].
+    pub confidence: Option<Confidence>,
     /// What the network says of the photo.
     pub attributes: Attributes,
     /// How long each stage took.
     pub stages: Stages,
+}
+
+/// The listings that an embedding found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Matches {
+    /// Best first; ties in the order of listing ids.
+    pub listings: Vec<Found>,
+    /// How likely the first of them is what the photo shows; `None` where the model's pack has no calibration.
+    ///
+    /// It goes by the best listings that pass the filter, whatever number, least score or groups were asked for:
+    /// [`Searcher::rank`]. Where none is returned, it is 0.
+    pub confidence: Option<Confidence>,
 }
 
 impl Engine {
@@ -100,8 +116,8 @@ impl Engine {
     fn search(&self, picture: Picture<'_>, options: &SearchOptions) -> Result<SearchResults> {
         let mut stages = Stages::default();
         let Output { embedding, attributes } = run(&self.model, picture, options, &mut stages)?;
-        let listings = self.find(&embedding, options, &mut stages)?;
-        Ok(SearchResults { listings, attributes, stages })
+        let Matches { listings, confidence } = self.find(&embedding, options, &mut stages)?;
+        Ok(SearchResults { listings, confidence, attributes, stages })
     }
 
     /// Embeds a photo as a search would; only the options' region, limits and flag matter.
@@ -124,12 +140,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::search_photo`], and [`Error::ModelMismatch`] where the embedding is of another model.
-    pub fn search_embedding(&self, embedding: &Embedding, options: &SearchOptions) -> Result<Vec<Found>> {
+    pub fn search_embedding(&self, embedding: &Embedding, options: &SearchOptions) -> Result<Matches> {
         self.find(embedding, options, &mut Stages::default())
     }
 
     /// Finds the listings most like a listing of the shard, by its id; the listing itself is not among them.
-    /// The options' region and limits do not matter.
+    /// The options' region and limits do not matter. There is no right one among them, and so no confidence.
     ///
     /// # Errors
     /// [`Error::UnknownListing`] where the shard has no such listing; else as [`Engine::search_photo`].
@@ -200,13 +216,20 @@ impl Engine {
         result
     }
 
-    fn find(&self, embedding: &Embedding, options: &SearchOptions, stages: &mut Stages) -> Result<Vec<Found>> {
+    fn find(&self, embedding: &Embedding, options: &SearchOptions, stages: &mut Stages) -> Result<Matches> {
         options.cancel.check()?;
-        let candidates = timed(&mut stages.search, || {
-            self.with_searcher(|searcher| searcher.search(embedding, options.filter.as_ref(), &options.search))
+        let calibration = self.model.manifest().confidence.as_ref();
+        let leading = calibration.map_or(0, |_| LEADING);
+        let Ranking { candidates, leading } = timed(&mut stages.search, || {
+            self.with_searcher(|searcher| searcher.rank(embedding, options.filter.as_ref(), &options.search, leading))
         })?;
         options.cancel.check()?;
-        timed(&mut stages.listings, || listing::fetch(&self.shard, &candidates))
+        let listings = timed(&mut stages.listings, || listing::fetch(&self.shard, &candidates))?;
+        let judge = |calibration: &Calibration| match listings.is_empty() {
+            true => Confidence::NONE,
+            false => calibration.judge(&leading),
+        };
+        Ok(Matches { confidence: calibration.map(judge), listings })
     }
 }
 

@@ -4,7 +4,8 @@ use super::manifest::HeadSpec;
 use crate::attributes::Attribute;
 use crate::error::ModelError;
 
-/// The most probable label of a head, with its softmax probability.
+/// The most probable label of a head, with its probability: the softmax of logits divided by the head's temperature
+/// (Guo et al., On Calibration of Modern Neural Networks, 2017).
 pub(super) fn attribute(head: &HeadSpec, logits: &[f32]) -> Result<Attribute, ModelError> {
     if logits.len() != head.labels.len() {
         let (found, expected) = (logits.len(), head.labels.len());
@@ -16,8 +17,11 @@ pub(super) fn attribute(head: &HeadSpec, logits: &[f32]) -> Result<Attribute, Mo
     if !logits.iter().all(|v| v.is_finite()) {
         return Err(ModelError::Run(format!("output '{}' is not finite", head.output)));
     }
-    let sum: f32 = logits.iter().map(|v| (v - max).exp()).sum();
-    Ok(Attribute { name: head.name.clone(), label: head.labels[best].clone(), probability: 1.0 / sum })
+    let temperature = head.temperature.unwrap_or(1.0);
+    let sum: f32 = logits.iter().map(|v| ((v - max) / temperature).exp()).sum();
+    let probability = 1.0 / sum;
+    let sure = probability >= head.threshold.unwrap_or(0.0);
+    Ok(Attribute { name: head.name.clone(), label: sure.then(|| head.labels[best].clone()), probability })
 }
 
 #[cfg(test)]
@@ -26,16 +30,35 @@ mod tests {
 
     fn head(labels: &[&str]) -> HeadSpec {
         let labels = labels.iter().map(|&l| l.to_owned()).collect();
-        HeadSpec { name: "colour".to_owned(), output: "colour".to_owned(), labels }
+        let (temperature, threshold) = (None, None);
+        HeadSpec { name: "colour".to_owned(), output: "colour".to_owned(), labels, temperature, threshold }
     }
 
     #[test]
     fn softmax_of_the_best_label() {
         let found = attribute(&head(&["red", "green"]), &[1.0, 1.0 + 3f32.ln()]).expect("two logits, two labels");
-        assert_eq!(found.label, "green");
+        assert_eq!(found.label.as_deref(), Some("green"));
         assert!((found.probability - 0.75).abs() < 1e-6);
         // Large logits must not overflow.
         assert_eq!(attribute(&head(&["red", "green"]), &[900.0, -900.0]).expect("finite").probability, 1.0);
+    }
+
+    #[test]
+    fn a_temperature_changes_how_sure_a_head_is_and_not_of_what() {
+        let logits = [1.0, 1.0 + 9f32.ln()];
+        let found = |temperature, threshold| {
+            let head = HeadSpec { temperature, threshold, ..head(&["red", "green"]) };
+            attribute(&head, &logits).expect("two logits, two labels")
+        };
+        let near = |found: Attribute, probability: f32, label: Option<&str>| {
+            assert!((found.probability - probability).abs() < 1e-6, "{found:?}");
+            assert_eq!(found.label.as_deref(), label);
+        };
+        near(found(None, None), 0.9, Some("green"));
+        near(found(Some(2.0), None), 0.75, Some("green"));
+        near(found(Some(2.0), Some(0.74)), 0.75, Some("green"));
+        near(found(Some(2.0), Some(0.76)), 0.75, None);
+        near(found(None, Some(1.0)), 0.9, None);
     }
 
     #[test]

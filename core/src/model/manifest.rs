@@ -1,7 +1,10 @@
 //! `manifest.json` of a model pack: what the network takes and gives.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
+use crate::confidence::{Calibration, Kind};
 use crate::embedding::MAX_DIM;
 use crate::error::ModelError;
 use crate::ids::ModelId;
@@ -34,6 +37,22 @@ pub struct Manifest {
     /// Attribute classifiers.
     #[serde(default)]
     pub heads: Vec<HeadSpec>,
+    /// How likely a search's first listing is right. `None` where nobody has measured it, or by features that this
+    /// version does not know.
+    #[serde(default, deserialize_with = "known")]
+    pub confidence: Option<Calibration>,
+}
+
+/// A calibration of a later kind is of no use, and no reason to refuse the pack.
+fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Calibration>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(from)? else { return Ok(None) };
+    if let Some(Value::String(kind)) = value.get("kind")
+        && Kind::deserialize(value["kind"].clone()).is_err()
+    {
+        log::warn!("the pack's confidence is of the kind '{}', which is not known here", kind.escape_debug());
+        return Ok(None);
+    }
+    serde_json::from_value(value).map(Some).map_err(|e| D::Error::custom(format!("confidence: {e}")))
 }
 
 /// The network file of a pack.
@@ -65,6 +84,12 @@ pub struct HeadSpec {
     pub output: String,
     /// The labels, in the order of the logits.
     pub labels: Vec<String>,
+    /// Divides the logits before the softmax, 0.01 to 100, so that probabilities are what they say; 1 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// Below this probability, 0 to 1, the head does not say its label; 0 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
 }
 
 impl Manifest {
@@ -101,18 +126,29 @@ impl Manifest {
         if let Some(head) = self.heads.iter().find(|head| head.labels.is_empty()) {
             return Err(format!("head '{}' has no labels", head.name.escape_debug()));
         }
+        for head in &self.heads {
+            let numbers = [("temperature", head.temperature, 0.01, 100.0), ("threshold", head.threshold, 0.0, 1.0)];
+            for (field, value, least, most) in numbers {
+                // Not the other way round: a number that is none lies in no range.
+                if value.is_some_and(|value| !(least..=most).contains(&value)) {
+                    let (name, value) = (head.name.escape_debug(), value.unwrap_or_default());
+                    return Err(format!("{field} of head '{name}' is {value}, expected {least} to {most}"));
+                }
+            }
+        }
         let labels: usize = self.heads.iter().map(|head| head.labels.len()).sum();
         if labels > MAX_LABELS {
             return Err(format!("the heads have {labels} labels, expected at most {MAX_LABELS}"));
         }
-        Ok(())
+        self.confidence.as_ref().map_or(Ok(()), Calibration::check)
     }
 
     /// The id that network and recipe have: BLAKE3 over these fields, each preceded by its length as `u32`
     /// (all numbers little-endian): `magpie-model-1`, BLAKE3 of the network file, input name, width and height as
     /// `u32`, fit, filter, channels, mean and std as three `f32` each, embedding output, its dimension as `u32`.
     ///
-    /// Heads and calibration are left out: they do not change what embeddings can be compared with.
+    /// Heads, their temperatures and thresholds, and the calibration of the confidence are left out: they do not change
+    /// what embeddings can be compared with, and a pack that is calibrated anew still searches the catalogues it built.
     pub fn compute_model_id(&self, network: &blake3::Hash) -> ModelId {
         let mut hasher = blake3::Hasher::new();
         let mut field = |bytes: &[u8]| {

@@ -66,7 +66,8 @@ pub struct Situation {
 ///
 /// The scores are those of the default pack: on 227 validation photos of shoppers against 61 products, a first listing of
 /// at least 0.65 was right in 94 % of cases (0.60: 89 %), and 7 % of photos whose product was taken out still got that far
-/// (18 %). A model of one's own needs its own. The other numbers are guesses until there is a calibrated confidence.
+/// (18 %). A model of one's own needs its own. Confidences are probabilities, and mean the same for every pack that is
+/// calibrated; half of the photos of a calibration are of products that the catalogue lacks. The coverage is a guess.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Thresholds {

@@ -17,5 +17,5 @@ mod searcher;
 
 pub use filter::{Comparison, Filter, MAX_FILTER_LEN};
 pub use params::{MAX_K, Per, SearchParams};
-pub use results::Candidate;
+pub use results::{Candidate, Ranking};
 pub use searcher::{Scratch, Searcher, search, stored_vector};

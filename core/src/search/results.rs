@@ -27,10 +27,21 @@ impl Candidate {
     }
 }
 
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Ranking {
+    /// The listings asked for, best first.
+    pub candidates: Vec<Candidate>,
+    /// Scores of the best listings that pass the filter, whatever else was asked for; see [`Searcher::rank`].
+    ///
+    /// [`Searcher::rank`]: super::Searcher::rank
+    pub leading: Vec<f32>,
+}
+
 /// What a result must be beside near, looked up in one shard.
 pub(super) struct Rules<'a> {
     shard: &'a Shard,
-    k: usize,
+    pub(super) k: usize,
     min_score: f32,
     near_duplicates: Option<f32>,
     per: Option<(Column<'a>, usize)>,
@@ -45,6 +56,15 @@ impl<'a> Rules<'a> {
         });
         let min_score = params.min_score.unwrap_or(f32::NEG_INFINITY);
         Ok(Rules { shard, k, min_score, near_duplicates: params.near_duplicates, per: per.transpose()?, exclude })
+    }
+
+    /// The rules for the best listings of all: how many are wanted does not matter, nor which scores and groups. Repeats of a
+    /// better listing are no listings of their own where the caller says so, and a limit of no listing for each value is a
+    /// filter.
+    pub(super) fn leading(&self, k: usize) -> Rules<'a> {
+        let per = self.per.filter(|(_, most)| *most == 0);
+        let (shard, near_duplicates, exclude) = (self.shard, self.near_duplicates, self.exclude);
+        Rules { shard, k, min_score: f32::NEG_INFINITY, near_duplicates, per, exclude }
     }
 
     /// The listings of photos that come best first. Says whether looking at more photos could add any.

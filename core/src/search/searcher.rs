@@ -4,7 +4,7 @@ use super::filter::Filter;
 use super::params::{MAX_K, SearchParams};
 use super::plan::Plan;
 use super::predicate::Predicate;
-use super::results::{Candidate, Rules};
+use super::results::{Candidate, Ranking, Rules};
 use super::scan::{Scanner, Target};
 use crate::embedding::Embedding;
 use crate::error::{Error, Result, ShardError};
@@ -81,6 +81,24 @@ impl<'a> Searcher<'a> {
         filter: Option<&Filter>,
         params: &SearchParams,
     ) -> Result<Vec<Candidate>> {
+        Ok(self.rank(query, filter, params, 0)?.candidates)
+    }
+
+    /// As [`Searcher::search`], with the scores of the best `leading` listings that pass the filter, best first: what a
+    /// [confidence](crate::confidence) goes by. They do not depend on how many listings are asked for, as long as it is no
+    /// more than `leading` (a search for more looks farther, and may see what the other missed), nor on
+    /// [`SearchParams::min_score`] and [`SearchParams::per`]. With [`SearchParams::near_duplicates`], a listing that
+    /// repeats a better one is none of them. There are fewer only where fewer listings pass.
+    ///
+    /// # Errors
+    /// As [`Searcher::search`].
+    pub fn rank(
+        &mut self,
+        query: &Embedding,
+        filter: Option<&Filter>,
+        params: &SearchParams,
+        leading: usize,
+    ) -> Result<Ranking> {
         let header = self.shard.header();
         if query.model() != header.model_id {
             return Err(Error::ModelMismatch { model: query.model(), shard: header.model_id });
@@ -98,7 +116,7 @@ impl<'a> Searcher<'a> {
         self.scratch.turned.extend(query.values());
         rotation.turn(&mut self.scratch.turned);
         self.scratch.rotation = Some((seed, rotation));
-        self.search_turned(filter, params, None)
+        self.search_turned(filter, params, None, leading)
     }
 
     /// The listings most like another listing of the shard, which is not among them. Searches with the first photos of
@@ -123,7 +141,7 @@ impl<'a> Searcher<'a> {
                 vector.iter_mut().for_each(|v| *v /= length);
             }
             self.scratch.turned = vector;
-            all.extend(self.search_turned(filter, params, Some(listing))?);
+            all.extend(self.search_turned(filter, params, Some(listing), 0)?.candidates);
         }
         all.sort_by(Candidate::rank);
         let rules = Rules::bind(shard, params, params.k.min(MAX_K), Some(listing))?;
@@ -146,18 +164,21 @@ impl<'a> Searcher<'a> {
         filter: Option<&Filter>,
         params: &SearchParams,
         exclude: Option<ListingRow>,
-    ) -> Result<Vec<Candidate>> {
+        leading: usize,
+    ) -> Result<Ranking> {
         let shard = self.shard;
         let predicate = filter.map(|filter| Predicate::bind(filter, shard)).transpose()?;
         let k = params.k.min(MAX_K);
         let rules = Rules::bind(shard, params, k, exclude)?;
-        if k == 0 {
-            return Ok(Vec::new());
+        let leaders = rules.leading(leading.min(MAX_K));
+        if k.max(leaders.k) == 0 {
+            return Ok(Ranking::default());
         }
         let Scratch { turned, query, scanner, photos, .. } = &mut self.scratch;
         query.set(turned, stride(turned.len()));
         let target = Target { shard, kernels: self.kernels, turned, query, predicate: predicate.as_ref() };
-        let mut plan = Plan::new(shard, predicate.as_ref(), params, k);
+        let mut plan = Plan::new(shard, predicate.as_ref(), params, k.max(leaders.k));
+        let mut led: Option<Vec<f32>> = None;
         loop {
             let complete = scanner.run(&target, &plan)?;
             photos.clear();
@@ -168,10 +189,17 @@ impl<'a> Searcher<'a> {
             photos.sort_unstable_by(Candidate::rank);
             // Which of the best photos share a listing is known only now. The best `take` are in the final order, so
             // their listings are the best ones; too few of them means: look further.
-            let (listings, more) = rules.apply(photos);
+            let (candidates, more) = rules.apply(photos);
             // The last is for damaged shards, which may have fewer photos in their lists than they say.
-            if complete || !more || plan.is_everything(shard) {
-                return Ok(listings);
+            let everything = complete || plan.is_everything(shard);
+            // Those of the first look that has enough of them: what else is asked for may take another look.
+            if led.is_none() {
+                let (best, more) = leaders.apply(photos);
+                led = (everything || !more).then(|| best.iter().map(|candidate| candidate.score).collect());
+            }
+            match led.take() {
+                Some(leading) if everything || !more => return Ok(Ranking { candidates, leading }),
+                undecided => led = undecided,
             }
             plan = plan.wider();
         }

@@ -86,7 +86,9 @@ public struct LiveSearch<Frames: AsyncSequence>: AsyncSequence where Frames.Elem
             let list = gate.results(results: results.listings.map { Ranked(id: $0.id, score: $0.score) })
             let listings = list.compactMap { known[$0.id] }
             shown = Dictionary(listings.map { ($0.id, $0) }) { first, _ in first }
-            return SearchResults(listings: listings, attributes: results.attributes, times: results.times)
+            return SearchResults(
+                listings: listings, confidence: results.confidence, attributes: results.attributes,
+                times: results.times)
         }
 
         /// Milliseconds since the start.

@@ -5,10 +5,27 @@ internal import MagpieGenerated
 public struct SearchResults: Sendable, Hashable {
     /// Best first; ties in the order of listing ids.
     public let listings: [Listing]
+    /// How far the first listing can be trusted; nil where the model is not calibrated.
+    public let confidence: Confidence?
     /// What the network says of the photo, e.g. that its colour is green.
     public let attributes: [Attribute]
     /// How long each stage took.
     public let times: StageTimes
+}
+
+/// How far a search's first listing can be trusted.
+///
+/// ```swift
+/// let heading = results.confidence?.isEnough == false ? "No good match. Similar:" : "Found:"
+/// ```
+///
+/// It depends on the photo, the catalogue and the filter, not on how many listings are asked for, nor on the least score or
+/// the groups. In a live search it is that of the frame's search, whose list may hold still meanwhile.
+public struct Confidence: Sendable, Hashable {
+    /// Probability that the first listing is what the photo shows, 0 to 1; 0 where nothing was found.
+    public let probability: Float
+    /// Whether that is enough, by the model's threshold. If not, there is no good match.
+    public let isEnough: Bool
 }
 
 /// A listing that was found.
@@ -46,9 +63,9 @@ public struct Listing: Sendable, Hashable, Identifiable {
 public struct Attribute: Sendable, Hashable {
     /// Which attribute, e.g. `colour`.
     public let name: String
-    /// The most probable label, e.g. `green`.
-    public let label: String
-    /// Its probability, 0 to 1.
+    /// The most probable label, e.g. `green`; nil where the network is not sure enough of it to say it.
+    public let label: String?
+    /// Probability of the most probable label, said or not, 0 to 1.
     public let probability: Float
 }
 
@@ -81,6 +98,9 @@ extension SearchResults {
     init(_ results: MagpieGenerated.SearchResults) {
         self.init(
             listings: results.listings.map(Listing.init),
+            confidence: results.confidence.map {
+                Confidence(probability: $0.probability, isEnough: $0.enough)
+            },
             attributes: results.attributes.map {
                 Attribute(name: $0.name, label: $0.label, probability: $0.probability)
             },

@@ -40,6 +40,22 @@ enum Demo {
         return rows.compactMap { $0.split(separator: ",").last.map(String.init) }
     }
 
+    /// The pack in a folder of its own, with this confidence, and heads that are sure of nothing.
+    static func calibrated(confidence: [String: Any]) throws -> URL {
+        let file = try Data(contentsOf: model.appendingPathComponent("manifest.json"))
+        guard var manifest = try JSONSerialization.jsonObject(with: file) as? [String: Any],
+            let heads = manifest["heads"] as? [[String: Any]]
+        else { throw CocoaError(.fileReadCorruptFile) }
+        manifest["heads"] = heads.map { $0.merging(["threshold": 1.0]) { _, new in new } }
+        manifest["confidence"] = confidence
+        let folder = try folder()
+        let changed = try JSONSerialization.data(withJSONObject: manifest)
+        try changed.write(to: folder.appendingPathComponent("manifest.json"))
+        let network = folder.appendingPathComponent("model.onnx")
+        try FileManager.default.copyItem(at: model.appendingPathComponent("model.onnx"), to: network)
+        return folder
+    }
+
     /// A folder of its own for a test that writes files.
     static func folder() throws -> URL {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("magpie-\(UUID().uuidString)")

@@ -17,7 +17,33 @@ import Testing
         #expect(results.listings == results.listings.sorted { $0.score > $1.score })
         #expect(results.times.network > .zero && results.times.total >= results.times.network)
         #expect(!results.attributes.isEmpty)
-        #expect(results.attributes.allSatisfy { (0...1).contains($0.probability) && !$0.label.isEmpty })
+        #expect(results.attributes.allSatisfy { (0...1).contains($0.probability) && $0.label != "" })
+    }
+
+    @Test func aCalibratedModelSaysHowFarItCanBeTrusted() async throws {
+        let folder = try Demo.calibrated(confidence: [
+            "kind": "logistic-1", "weights": ["score": 6.6, "margin": 3.4, "contrast": 7.3], "bias": -7.1,
+            "background": 0.12, "threshold": 0.5,
+        ])
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let engine = try await Engine.open(model: folder, catalog: Demo.catalog)
+        let photo = try Demo.photo("mug-01-1")
+        let results = try await engine.search(photo: photo)
+        let inside = try #require(results.confidence)
+        #expect(inside.isEnough && (0.7...1).contains(inside.probability))
+        let one = try await engine.search(photo: photo, options: SearchOptions(count: 1))
+        #expect(one.confidence == inside)
+        let chairs = SearchOptions(filter: Filter.Column("category") == "Chairs")
+        let others = try await engine.search(photo: photo, options: chairs)
+        let outside = try #require(others.confidence)
+        #expect(!outside.isEnough && outside.probability < inside.probability && !others.listings.isEmpty)
+        let free = SearchOptions(filter: Filter.Column("price") < 0)
+        let nothing = try await engine.search(photo: photo, options: free).confidence
+        #expect(nothing?.probability == 0 && nothing?.isEnough == false)
+
+        // Heads whose threshold is 1 say no label.
+        let category = try #require(results.attributes.first { $0.name == "category" })
+        #expect(category.label == nil && (0...1).contains(category.probability))
     }
 
     /// The renders of shoppers' photos are what the command line's demo searches with; it finds 9 in 10 of them.

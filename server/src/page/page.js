@@ -279,7 +279,8 @@ function chip(column, value, note) {
 
 function drawChips(focus) {
   const seen = [element("b", "It sees")];
-  for (const { name, label, probability } of query.attributes) {
+  // A head that is not sure says no label.
+  for (const { name, label, probability } of query.attributes.filter(({ label }) => label !== null)) {
     const facet = facets.find((f) => f.name === name && f.kind === "word");
     const value = facet?.values.find(([v]) => v.toLowerCase() === label.toLowerCase())?.[0];
     const note = `${Math.round(100 * probability)} %`;

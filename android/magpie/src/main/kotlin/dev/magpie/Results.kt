@@ -3,6 +3,7 @@ package dev.magpie
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import dev.magpie.internal.Attribute as RustAttribute
+import dev.magpie.internal.Confidence as RustConfidence
 import dev.magpie.internal.Embedding as RustEmbedding
 import dev.magpie.internal.Listing as RustListing
 import dev.magpie.internal.SearchResults as RustResults
@@ -12,10 +13,31 @@ import dev.magpie.internal.StageTimes as RustTimes
  * What a search found.
  *
  * @property listings best first; ties in the order of listing ids
+ * @property confidence how far the first listing can be trusted; null where the model is not calibrated
  * @property attributes what the network says of the photo
  * @property times how long each stage took
  */
-public data class SearchResults(val listings: List<Listing>, val attributes: List<Attribute>, val times: StageTimes)
+public data class SearchResults(
+    val listings: List<Listing>,
+    val confidence: Confidence?,
+    val attributes: List<Attribute>,
+    val times: StageTimes,
+)
+
+/**
+ * How far a search's first listing can be trusted.
+ *
+ * ```kotlin
+ * heading.text = if (results.confidence?.enough == false) "No good match. Similar:" else "Found:"
+ * ```
+ *
+ * It depends on the photo, the catalogue and the filter, not on how many listings are asked for, nor on the least score or
+ * the group. It is that of the frame's search in a live search, whose list may hold still meanwhile.
+ *
+ * @property probability that the first listing is what the photo shows, 0 to 1; 0 where nothing was found
+ * @property enough whether that is enough, by the model's threshold; if not, there is no good match
+ */
+public data class Confidence(val probability: Float, val enough: Boolean)
 
 /**
  * A listing that was found.
@@ -45,10 +67,10 @@ public data class Listing(
  * What the network says of a photo, e.g. that its colour is green.
  *
  * @property name which attribute, e.g. `colour`
- * @property label the most probable label, e.g. `green`
- * @property probability of that label, 0 to 1
+ * @property label the most probable label, e.g. `green`; null where the network is not sure enough of it to say it
+ * @property probability of the most probable label, said or not, 0 to 1
  */
-public data class Attribute(val name: String, val label: String, val probability: Float)
+public data class Attribute(val name: String, val label: String?, val probability: Float)
 
 /**
  * Wall-clock time of each stage of a search.
@@ -79,12 +101,14 @@ public data class StageTimes(
 public class Embedding internal constructor(public val values: FloatArray, public val modelId: String)
 
 internal fun RustResults.public(): SearchResults =
-    SearchResults(listings.map { it.public() }, attributes.map { it.public() }, times.public())
+    SearchResults(listings.map { it.public() }, confidence?.public(), attributes.map { it.public() }, times.public())
 
 internal fun RustListing.public(): Listing =
     Listing(id, score, photo, photos, fields.filter { it.value.isNotEmpty() }.associate { it.name to it.value })
 
 internal fun RustEmbedding.public(): Embedding = Embedding(values.toFloatArray(), modelId)
+
+private fun RustConfidence.public() = Confidence(probability, enough)
 
 private fun RustAttribute.public() = Attribute(name, label, probability)
 

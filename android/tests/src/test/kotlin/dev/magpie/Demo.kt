@@ -36,6 +36,22 @@ internal object Demo {
 
     suspend fun open(): SearchEngine = SearchEngine.open(pack, catalog)
 
+    /** The pack in another folder, with this confidence, and heads that are sure of nothing. */
+    fun calibrated(folder: File, confidence: String): File {
+        val manifest = pack.resolve("manifest.json").readText()
+        // It is the manifest's last field.
+        val before = manifest.substringBefore("\"confidence\"")
+        val unsure =
+            if ("\"threshold\"" in before) {
+                before.replace(Regex("\"threshold\": [0-9.]+"), "\"threshold\": 1.0")
+            } else {
+                before.replace("\"labels\"", "\"threshold\": 1.0, \"labels\"")
+            }
+        folder.resolve("manifest.json").writeText("$unsure\"confidence\": $confidence}")
+        pack.resolve("model.onnx").copyTo(folder.resolve("model.onnx"))
+        return folder
+    }
+
     private fun property(name: String) = checkNotNull(System.getProperty(name)) { "no system property $name" }
 }
 

@@ -7,6 +7,8 @@ import org.junit.jupiter.api.Assertions.assertNull
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
+import org.junit.jupiter.api.io.TempDir
+import java.io.File
 import java.nio.ByteBuffer
 import kotlin.time.Duration
 
@@ -40,6 +42,32 @@ class SearchTest {
         assertEquals(results.listings.sortedByDescending { it.score }, results.listings)
         assertTrue(results.attributes.any { it.name == "category" && it.probability in 0f..1f })
         assertTrue(results.times.network > Duration.ZERO && results.times.total > results.times.network)
+    }
+
+    @Test
+    fun `a calibrated model says how far the first listing can be trusted, and what it is not sure of`(
+        @TempDir folder: File,
+    ) = suspending {
+        val weights = """{"score": 6.6, "margin": 3.4, "contrast": 7.3}"""
+        val confidence =
+            """{"kind": "logistic-1", "weights": $weights, "bias": -7.1, "background": 0.12, "threshold": 0.5}"""
+        SearchEngine.open(Demo.calibrated(folder, confidence), Demo.catalog).use { engine ->
+            val catalogued = Demo.root.resolve("cli/demo/photos/mug-01-1.jpg").readBytes()
+            val results = engine.search(catalogued)
+            val inside = checkNotNull(results.confidence)
+            assertTrue(inside.enough && inside.probability in 0.7f..1f, "$inside")
+            assertEquals(inside, engine.search(catalogued, SearchOptions(limit = 1)).confidence)
+            val chairs = engine.search(catalogued, SearchOptions(filter = column("category") equalTo "Chairs"))
+            val outside = checkNotNull(chairs.confidence)
+            assertTrue(!outside.enough && outside.probability < inside.probability, "$outside")
+            assertTrue(chairs.listings.isNotEmpty())
+            val nothing = engine.search(catalogued, SearchOptions(filter = column("price") lessThan 0)).confidence
+            assertEquals(Confidence(0f, false), nothing)
+
+            val category = results.attributes.single { it.name == "category" }
+            assertNull(category.label)
+            assertTrue(category.probability in 0f..1f)
+        }
     }
 
     @Test

@@ -123,8 +123,9 @@ class MainActivity : Activity() {
 
     private suspend fun show(engine: SearchEngine, found: LiveUpdate.Found) {
         screen.results.show(engine, found.listings)
-        val looks = found.results.attributes.filter { it.probability > SURE }.joinToString { it.label }
-        screen.say("$looks · ${found.results.times.total}")
+        val looks = found.results.attributes.filter { it.probability > SURE }.mapNotNull { it.label }.joinToString()
+        val match = if (found.results.confidence?.enough == false) "No good match · " else ""
+        screen.say("$match$looks · ${found.results.times.total}")
     }
 
     private fun options(frame: Frame) =

@@ -1,0 +1,230 @@
+//! How likely it is that the first listing of a search is the right one.
+//!
+//! A cosine is no probability: how much a score of 0.7 is worth depends on the network, and on what else scores how much.
+//! A model pack may carry a [`Calibration`], fitted on photos whose product is known, half of them asked of a catalogue
+//! that lacks it. It takes three features of a ranking of listings (not of photos), all in cosines:
+//!
+//! | feature | is | range |
+//! |---|---|---|
+//! | score | the first listing's score | -1 to 1 |
+//! | margin | score less that of the second listing | 0 to 2 |
+//! | contrast | score less the mean of listings 2 to [`LEADING`] | 0 to 2 |
+//!
+//! A ranking with fewer listings is filled up to [`LEADING`] with [`Calibration::background`], the score that a listing has
+//! which is nothing like the photo, or the first score where that is lower: so one calibration holds for catalogues and
+//! filters of any size, which [`Calibration`]s are fitted for.
+
+use serde::{Deserialize, Serialize};
+
+/// Listings of a ranking that the confidence looks at.
+pub const LEADING: usize = 10;
+
+/// Weights and bias lie between this and its negative: more would be a step, not a slope.
+const STEEPEST: f32 = 1000.0;
+
+/// The logistic function of a weighted sum: `probability = 1 / (1 + exp(-(bias + weights . features)))`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// What the numbers mean.
+    pub kind: Kind,
+    /// What each feature counts for.
+    pub weights: Weights,
+    /// -1000 to 1000.
+    pub bias: f32,
+    /// Cosine of a photo and a listing that have nothing to do with each other, -1 to 1.
+    pub background: f32,
+    /// Below this probability, 0 to 1, there is no good match.
+    pub threshold: f32,
+    /// What it was fitted on, for people.
+    #[serde(default)]
+    pub data: String,
+}
+
+/// Kinds of calibration. Another choice of features will be another kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The features of this module.
+    #[serde(rename = "logistic-1")]
+    Logistic1,
+}
+
+/// What a unit of each feature adds, 0 to 1000. None is negative: a higher first score never makes the first listing less
+/// likely to be right, and higher scores of others never make it more so.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Weights {
+    /// Of the first score.
+    pub score: f32,
+    /// Of the lead over the second listing.
+    pub margin: f32,
+    /// Of the lead over the mean of the others.
+    pub contrast: f32,
+}
+
+/// How far a search's first listing can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Confidence {
+    /// Probability that the first listing is right, 0 to 1; 0 where nothing was found.
+    pub probability: f32,
+    /// Whether that is enough, by the calibration's threshold. If not, there is no good match: what was found may be
+    /// shown as like the photo, not as what it shows.
+    pub enough: bool,
+}
+
+impl Confidence {
+    /// Of a search that found nothing.
+    pub const NONE: Confidence = Confidence { probability: 0.0, enough: false };
+}
+
+impl Calibration {
+    /// Says what is wrong with the numbers, if anything.
+    pub fn check(&self) -> Result<(), String> {
+        let Weights { score, margin, contrast } = self.weights;
+        for (field, value, least, most) in [
+            ("weights.score", score, 0.0, STEEPEST),
+            ("weights.margin", margin, 0.0, STEEPEST),
+            ("weights.contrast", contrast, 0.0, STEEPEST),
+            ("bias", self.bias, -STEEPEST, STEEPEST),
+            ("background", self.background, -1.0, 1.0),
+            ("threshold", self.threshold, 0.0, 1.0),
+        ] {
+            // Not the other way round: a number that is none lies in no range.
+            if !(least..=most).contains(&value) {
+                return Err(format!("confidence.{field} is {value}, expected {least} to {most}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The confidence in the first of some listings by their scores, best first; those after [`LEADING`] do not count.
+    pub fn judge(&self, scores: &[f32]) -> Confidence {
+        let Some((&first, rivals)) = scores.split_first() else { return Confidence::NONE };
+        // Cosines of rounded codes may leave their range by a little.
+        let cosine = |score: f32| f64::from(score).clamp(-1.0, 1.0);
+        let first = cosine(first);
+        let rival = |at: usize| rivals.get(at).map_or(f64::from(self.background), |&score| cosine(score)).min(first);
+        let mean = (0..LEADING - 1).map(rival).sum::<f64>() / (LEADING - 1) as f64;
+        let Weights { score, margin, contrast } = self.weights;
+        let lead = f64::from(margin) * (first - rival(0)) + f64::from(contrast) * (first - mean);
+        let sum = f64::from(self.bias) + f64::from(score) * first + lead;
+        let probability = (1.0 / (1.0 + (-sum).exp())) as f32;
+        if probability.is_nan() {
+            return Confidence::NONE;
+        }
+        Confidence { probability, enough: probability >= self.threshold }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn example() -> Calibration {
+        let weights = Weights { score: 6.0, margin: 5.0, contrast: 7.0 };
+        let (bias, background, threshold) = (-7.0, 0.125, 0.5);
+        Calibration { kind: Kind::Logistic1, weights, bias, background, threshold, data: String::new() }
+    }
+
+    #[test]
+    fn the_probability_is_that_of_the_formula() {
+        // Margin 0.25, contrast 0.75 less the mean of 0.5 and eight times 0.25.
+        let mut scores = vec![0.75, 0.5];
+        scores.extend([0.25; 8]);
+        let sum: f64 = -7.0 + 6.0 * 0.75 + 5.0 * 0.25 + 7.0 * (0.75 - 2.5 / 9.0);
+        let found = example().judge(&scores);
+        assert!((f64::from(found.probability) - 1.0 / (1.0 + (-sum).exp())).abs() < 1e-6, "{found:?}");
+        assert!(found.enough);
+        // What comes later does not count.
+        scores.extend([0.25; 30]);
+        assert_eq!(example().judge(&scores), found);
+        assert!(!Calibration { threshold: 0.99, ..example() }.judge(&scores).enough);
+    }
+
+    #[test]
+    fn missing_listings_count_as_background() {
+        let judge = |scores: &[f32]| example().judge(scores);
+        let mut scores = vec![0.6];
+        scores.extend([0.125; 9]);
+        assert_eq!(judge(&[0.6]), judge(&scores));
+        // A first listing that is below the background leads nobody.
+        assert_eq!(judge(&[0.0]), judge(&[0.0; 10]));
+        assert_eq!(judge(&[]), Confidence::NONE);
+        // Even where any probability would do.
+        assert!(!Calibration { threshold: 0.0, ..example() }.judge(&[]).enough);
+        assert_eq!(judge(&[f32::NAN, 0.1]), Confidence::NONE);
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        type Change = fn(&mut Calibration, f32);
+        let changes: [(&str, Change); 6] = [
+            ("confidence.weights.score", |c, v| c.weights.score = v),
+            ("confidence.weights.margin", |c, v| c.weights.margin = v),
+            ("confidence.weights.contrast", |c, v| c.weights.contrast = v),
+            ("confidence.bias", |c, v| c.bias = v),
+            ("confidence.background", |c, v| c.background = v),
+            ("confidence.threshold", |c, v| c.threshold = v),
+        ];
+        assert_eq!(example().check(), Ok(()));
+        for (name, change) in changes {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1001.0, -1001.0] {
+                let mut calibration = example();
+                change(&mut calibration, bad);
+                assert!(calibration.check().unwrap_err().starts_with(name), "{name} {bad}");
+            }
+        }
+        assert!(Calibration { threshold: -0.1, ..example() }.check().is_err());
+        let falling = Weights { margin: -0.1, ..example().weights };
+        assert!(Calibration { weights: falling, ..example() }.check().is_err());
+    }
+
+    fn calibrations() -> impl Strategy<Value = Calibration> {
+        let weight = || prop_oneof![0f32..20.0, 0f32..=1000.0, Just(0.0)];
+        (weight(), weight(), weight(), -1000f32..=1000.0, -1f32..=1.0, 0f32..=1.0).prop_map(
+            |(score, margin, contrast, bias, background, threshold)| {
+                let weights = Weights { score, margin, contrast };
+                Calibration { kind: Kind::Logistic1, weights, bias, background, threshold, data: String::new() }
+            },
+        )
+    }
+
+    /// Best first, about what a search gives.
+    fn rankings() -> impl Strategy<Value = Vec<f32>> {
+        prop::collection::vec(-1f32..1.0, 1..14).prop_map(|mut scores| {
+            scores.sort_by(|a, b| b.total_cmp(a));
+            scores
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_scores_give_a_probability(calibration in calibrations(), scores in prop::collection::vec(any::<f32>(), 0..14)) {
+            prop_assert_eq!(calibration.check(), Ok(()));
+            let Confidence { probability, enough } = calibration.judge(&scores);
+            prop_assert!((0.0..=1.0).contains(&probability), "{}", probability);
+            let judged = scores.first().is_some_and(|score| !score.is_nan());
+            prop_assert!(judged || !enough);
+            prop_assert!(probability == 0.0 || enough == (probability >= calibration.threshold));
+        }
+
+        #[test]
+        fn a_better_first_listing_is_never_less_likely(calibration in calibrations(), scores in rankings(), more in 0f32..0.5) {
+            let mut better = scores.clone();
+            better[0] += more;
+            prop_assert!(calibration.judge(&better).probability >= calibration.judge(&scores).probability - 1e-6);
+        }
+
+        #[test]
+        fn better_rivals_never_make_it_more_likely(
+            calibration in calibrations(), scores in rankings(), at in any::<prop::sample::Index>(), more in 0f32..0.5,
+        ) {
+            prop_assume!(scores.len() > 1);
+            let mut harder = scores.clone();
+            let at = 1 + at.index(scores.len() - 1);
+            harder[at] = (harder[at] + more).min(scores[0]);
+            harder.sort_by(|a, b| b.total_cmp(a));
+            prop_assert!(calibration.judge(&harder).probability <= calibration.judge(&scores).probability + 1e-6);
+        }
+    }
+}
