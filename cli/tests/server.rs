@@ -104,7 +104,7 @@ fn sources(value: &Value) -> Vec<&str> {
 #[test]
 fn what_the_phone_does_not_have_the_server_finds() {
     let shop = Shop::get();
-    let found = shop.ask("chair-01.jpg", &["--k", "20"]);
+    let found = shop.ask("chair-02.jpg", &["--k", "20"]);
     assert_eq!((&found["ended"]["name"], &found["sends"]), (&"answered".into(), &1.into()), "{found}");
     assert_eq!(found["listings"][0]["source"], "server", "{found}");
     assert!(listings(&found)[0].0.starts_with("chair-"), "{found}");
@@ -114,7 +114,7 @@ fn what_the_phone_does_not_have_the_server_finds() {
 #[test]
 fn asking_gives_the_order_that_the_whole_shard_would_give() {
     let shop = Shop::get();
-    for (query, filter) in [("hat-01.jpg", "price>0"), ("mug-02.jpg", "price>0"), ("chair-01.jpg", "not category=Mugs")]
+    for (query, filter) in [("hat-01.jpg", "price>0"), ("mug-02.jpg", "price>0"), ("chair-02.jpg", "not category=Mugs")]
     {
         let more = ["--k", "20", "--recall", "1", "--where", filter];
         let (asked, whole) = (shop.ask(query, &more), shop.search("server.magpie", query, &more));
@@ -148,15 +148,15 @@ fn a_calibrated_pack_decides_by_its_confidence() {
 #[test]
 fn without_a_server_the_phone_answers_and_says_why() {
     let shop = Shop::get();
-    let alone = shop.search("phone.magpie", "chair-01.jpg", &["--k", "3"]);
+    let alone = shop.search("phone.magpie", "chair-02.jpg", &["--k", "3"]);
     let ids = |value: &Value| listings(value).iter().map(|(id, _)| (*id).to_owned()).collect::<Vec<_>>();
-    let offline = shop.ask("chair-01.jpg", &["--k", "3", "--offline"]);
+    let offline = shop.ask("chair-02.jpg", &["--k", "3", "--offline"]);
     assert_eq!((&offline["reason"], &offline["ended"], ids(&offline)), (&"offline".into(), &Value::Null, ids(&alone)));
-    let refused = shop.search("phone.magpie", "chair-01.jpg", &["--k", "20", "--server", &shop.url]);
+    let refused = shop.search("phone.magpie", "chair-02.jpg", &["--k", "20", "--server", &shop.url]);
     assert_eq!(refused["ended"]["name"], "refused", "{refused}");
     assert!(sources(&refused).iter().all(|source| *source == "local"));
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}");
-    let dead = shop.search("phone.magpie", "chair-01.jpg", &["--k", "20", "--server", &url]);
+    let dead = shop.search("phone.magpie", "chair-02.jpg", &["--k", "20", "--server", &url]);
     assert_eq!((&dead["ended"]["name"], &dead["sends"]), (&"unreachable".into(), &3.into()), "{dead}");
 }

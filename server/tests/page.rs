@@ -202,7 +202,7 @@ fn a_person_finds_a_mug() {
         .until(&format!("!{status}.includes('Looking') && document.querySelector('.score')?.textContent === {first}"));
 
     // A filter by the keyboard: focus stays where it was, and every listing passes.
-    let chip = "[...document.querySelectorAll('.chips button')].find(b => b.dataset.column === 'colour' && b.dataset.value === 'blue')";
+    let chip = "[...document.querySelectorAll('.chips button')].find(b => b.dataset.column === 'colour' && b.dataset.value === 'green')";
     browser.value(&format!("{chip}.focus()"));
     browser.key(" ", 32, 0);
     browser.until(&format!("{chip}.getAttribute('aria-pressed') === 'true' && document.activeElement === {chip}"));
@@ -210,7 +210,7 @@ fn a_person_finds_a_mug() {
     browser.until(DONE);
     keep(&mut browser, "1280-filtered.png");
     let colours =
-        browser.value("[...document.querySelectorAll('.listing small')].every(e => e.textContent.includes('blue'))");
+        browser.value("[...document.querySelectorAll('.listing small')].every(e => e.textContent.includes('green'))");
     assert_eq!(colours, true);
 
     // A phone.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 /// Copies the pack into a folder, with this field of the manifest.
-pub fn with_confidence(folder: &Path, confidence: Value) -> String {
+pub(crate) fn with_confidence(folder: &Path, confidence: Value) -> String {
     let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/packs/default");
     let mut manifest: Value = serde_json::from_slice(&fs::read(pack.join("manifest.json")).unwrap()).unwrap();
     manifest["confidence"] = confidence;
@@ -17,7 +17,7 @@ pub fn with_confidence(folder: &Path, confidence: Value) -> String {
 }
 
 /// About what the shipped network's calibration is, with this bias: -7 is as it should be.
-pub fn calibration(bias: f32) -> Value {
+pub(crate) fn calibration(bias: f32) -> Value {
     json!({
         "kind": "logistic-1", "weights": {"score": 6.6, "margin": 3.4, "contrast": 7.3}, "bias": bias,
         "background": 0.12, "threshold": 0.5, "data": "numbers for tests",
