@@ -55,6 +55,8 @@ impl From<Error> for Failure {
             Error::Shard(ShardError::WrongLength { .. } | ShardError::Checksum { .. }) => {
                 (5, Some("copy or build the file again"))
             }
+            // What a shard was to be built of, not a shard that there is.
+            Error::Shard(ShardError::Build(_)) => (1, None),
             Error::Shard(_) => (5, None),
             // It names the columns that there are.
             Error::Filter(FilterError::UnknownColumn { .. }) => (2, None),

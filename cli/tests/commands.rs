@@ -178,7 +178,9 @@ fn shoppers_photos_change_what_listings_count() {
     let (out, shoppers) = (small.path("scaled.magpie"), small.path("shoppers"));
     let photo = small.path("photos/mug-04-1.jpg");
     fs::create_dir_all(&shoppers).unwrap();
-    (0..12).for_each(|at| drop(fs::copy(&photo, Path::new(&shoppers).join(format!("{at}.jpg"))).unwrap()));
+    for at in 0..12 {
+        fs::copy(&photo, Path::new(&shoppers).join(format!("{at}.jpg"))).unwrap();
+    }
     let build = ["build", "--catalog", &catalog, "--images", &images, "--out", &out, "--shoppers"];
     json(&[&build[..], &[&shoppers, "--local-scaling", "1", "--json"]].concat());
     let found = json(&["search", "--shard", &out, "--photo", &photo, "--json"]);

@@ -171,7 +171,7 @@ mod tests {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1001.0, -1001.0] {
                 let mut calibration = example();
                 change(&mut calibration, bad);
-                assert!(calibration.check().unwrap_err().starts_with(name), "{name} {bad}");
+                assert!(calibration.check().expect_err("out of range").starts_with(name), "{name} {bad}");
             }
         }
         assert!(Calibration { threshold: -0.1, ..example() }.check().is_err());
