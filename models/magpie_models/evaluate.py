@@ -34,7 +34,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--f32", type=Path, help="f32 network to compare with, such as the run's f32.onnx")
     parser.add_argument("--val", action="store_true", help="only the val figures, for tuning")
     parser.add_argument("--out", type=Path, help="of the embeddings (default: embeddings.npy in the run's folder)")
-    parser.add_argument("--json", type=Path, help="where the figures go as JSON")
+    parser.add_argument("--json", type=Path, help="where the figures go (default: figures.json in the run's folder)")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -113,7 +113,7 @@ def main() -> None:
     pixels = data.pixels(rows, options.data, recipe, places.cache(options.work))
     wanted = tuning_rows(rows) if options.val else np.arange(len(rows))
     test = RetrievalTest(rows, holdout, NO_LIMITS)
-    score = official_score(options.data)
+    score = None if options.val else official_score(options.data)
     found: dict[str, object] = {"pack": str(pack), "model_id": described["model_id"], "kept_out": kept_out}
 
     def figures(title: str, network: Network) -> np.ndarray:
@@ -124,7 +124,7 @@ def main() -> None:
         val = test.scores(tuning) | test.head_accuracy(tuning, head_numbers(rows, described["heads"]))
         found[f"{title} val"] = {name: round(value, 4) for name, value in val.items()}
         print(title, "val", json.dumps(found[f"{title} val"]))
-        if not options.val:
+        if score:
             found[title] = official(score, rows, outputs[EMBEDDING], holdout)
             show(title, found[title])
         return outputs[EMBEDDING]
@@ -137,8 +137,9 @@ def main() -> None:
         cosine = (reference * embeddings).sum(1)
         found["cosine"] = {"mean": float(cosine.mean()), "1st percentile": float(np.percentile(cosine, 1))}
         print(f"cosine to f32: mean {cosine.mean():.5f}, 1st percentile {np.percentile(cosine, 1):.5f}")
-    if options.json:
-        write_json(options.json, found)
+    target = options.json or (folder / places.FIGURES if folder else None)
+    if target:
+        write_json(target, found)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from pathlib import Path
 
 WORK = Path("models/.work")
 SHIPPED = Path("models/packs/default")
+# What `evaluate` writes in a run's folder.
+FIGURES = "figures.json"
 
 
 def add_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None:

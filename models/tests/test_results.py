@@ -12,7 +12,7 @@ from conftest import ROOT, SHARED_WEIGHTS
 from PIL import Image
 from test_train import SMALL, trainer
 
-from magpie_models import compare, data, page, places
+from magpie_models import compare, data, frontier, page, places
 from magpie_models.config import Config
 from magpie_models.evaluate import head_numbers, official, official_score
 from magpie_models.export import calibration_rows, export
@@ -24,6 +24,7 @@ from magpie_models.runtime import Network
 from magpie_models.train import run
 
 RENDERS = ROOT / "cli" / "demo"
+MAGPIE = [ROOT / "target" / profile / "magpie" for profile in ("debug", "release")]
 SCORE = SHARED_WEIGHTS.parent / "data" / "products" / "score.py"
 
 
@@ -126,6 +127,41 @@ def test_the_comparison_shows_every_run_and_what_differs(shop, trained):
 def test_a_run_without_figures_is_named(shop):
     with pytest.raises(AssertionError, match="no figures are recorded for nobody"):
         command("compare", "nobody", "--work", shop.work)
+
+
+def test_the_frontier_has_what_nothing_faster_beats(tmp_path):
+    points = [
+        frontier.Point(name, {"G1/unseen/hit@1": unseen, "G1/seen/hit@1": 80.0}, milliseconds, size)
+        for name, unseen, milliseconds, size in (
+            ("slow", 45.0, 2.0, 2_000_000),
+            ("fast", 40.0, 1.0, 1_000_000),
+            ("worse", 39.0, 1.5, 1_500_000),
+            ("same", 40.0, 1.2, 1_000_000),
+        )
+    ]
+    assert [p.name for p in frontier.frontier(points, "G1/unseen/hit@1")] == ["fast", "slow"]
+    rows = frontier.table(points).splitlines()
+    assert rows[0].count("|") == 7 and rows[2] == "| fast | 1.00 | 1.00 | 40.0 | 80.0 | yes |"
+    assert [row.split(" ")[1] for row in rows[2:]] == ["fast", "same", "worse", "slow"]
+    assert rows[3].endswith("| no |")
+
+
+def test_the_frontier_is_measured_with_the_program(shop, trained):
+    program = next((path for path in MAGPIE if path.exists()), None)
+    if not program:
+        pytest.skip("the program is not built: cargo build")
+    where = ("--work", shop.work)
+    with pytest.raises(AssertionError, match="run `evaluate --run first --val` first"):
+        command("frontier", "first", *where)
+    command("evaluate", "--data", shop.data, *where, "--run", "first", "--val")
+    out = shop.work / "frontier.png"
+    measuring = ("--magpie", program, "--rounds", 1, "--runs", 2)
+    text = command("frontier", "first", *where, *measuring, "--out", out)
+    unseen = json.loads((trained[0]["first"] / places.FIGURES).read_text())["pack val"]["G1/unseen/hit@1"]
+    row = text.splitlines()[2].split(" | ")
+    assert row[0] == "| first" and float(row[1]) > 0 and row[3] == f"{100 * unseen:.1f}" and row[5] == "yes |"
+    picture = np.asarray(Image.open(out).convert("L"))
+    assert picture.shape[0] > 400 and (picture < 128).mean() > 0.002
 
 
 def test_the_page_marks_right_and_wrong(shop, trained):
