@@ -31,8 +31,8 @@ public data class SearchResults(
  * heading.text = if (results.confidence?.enough == false) "No good match. Similar:" else "Found:"
  * ```
  *
- * It depends on the photo, the catalogue and the filter, not on how many listings are asked for, nor on the least score or
- * the group. It is that of the frame's search in a live search, whose list may hold still meanwhile.
+ * It depends on the photo, the catalogue and the filter, not on how many listings are asked for, nor on the least score
+ * or the group. It is that of the frame's search in a live search, whose list may hold still meanwhile.
  *
  * @property probability that the first listing is what the photo shows, 0 to 1; 0 where nothing was found
  * @property enough whether that is enough, by the model's threshold; if not, there is no good match
