@@ -12,9 +12,10 @@ esac
 out=android/magpie-android/src/main/jniLibs
 
 # Some phones with Android 15 have pages of 16 KB; NDKs before r28 link for 4 KB. Cargo takes no flags of a target where
-# RUSTFLAGS is set, and cargo-ndk may set it, so they go there.
+# RUSTFLAGS is set, and cargo-ndk may set it, so they go there. Packed relocations, which Android reads since version 6,
+# and functions with the same code are worth 1 MB.
 rm -rf "$out"
-RUSTFLAGS="${RUSTFLAGS:-} -C link-arg=-Wl,-z,max-page-size=16384" \
+RUSTFLAGS="${RUSTFLAGS:-} -C link-arg=-Wl,-z,max-page-size=16384,--pack-dyn-relocs=android,--icf=all" \
     cargo ndk --target arm64-v8a --target x86_64 --platform 26 --output-dir "$out" \
     build --locked --profile phone --package magpie-ffi ${features[@]+"${features[@]}"}
 

@@ -100,8 +100,12 @@ fn has_standard_library() -> bool {
     printed.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
+/// Whether there is such a program.
+pub(crate) fn runs(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
 fn has_tools() -> bool {
-    let runs = |program| Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     runs(GCC) && runs("qemu-aarch64") && Path::new(LIBRARIES).join("lib/libc.so.6").exists()
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::arm::{TARGET, Tools};
+use crate::arm::{TARGET, Tools, install, runs};
 use crate::{Outcome, root, run};
 
 /// Flavours of the library: name, what cargo is told, what it is.
@@ -13,6 +13,10 @@ const FLAVOURS: [(&str, &[&str], &str); 2] = [
     ("lean", &["--no-default-features"], "reads compiled packs"),
     ("full", &[], "reads any ONNX file too, through tract"),
 ];
+
+/// As android/build-native.sh links, but for the form of the packed relocations: Android had its own before Linux. A cross
+/// compiler finds LLVM's linker only where it is told to look.
+const LINKER: [&str; 3] = ["-fuse-ld=lld", "-B/usr/bin/", "-Wl,--icf=all,--pack-dyn-relocs=relr"];
 
 /// Parts that are listed.
 const LISTED: usize = 12;
@@ -23,6 +27,9 @@ pub(crate) fn size(only: Option<&str>) -> Outcome {
         return Err(format!("'{only}' is no flavour; they are lean and full"));
     }
     let tools = Tools::find()?;
+    if !runs("ld.lld") {
+        install(&["lld"])?;
+    }
     let mut page = String::from(
         "# Size of the library\n\n`cargo xtask size` writes this: `libmagpie_ffi.so` in the profile `phone` for ARM Linux, \
          stripped. Android's differs by\nlittle: the same code, another C library.\n",
@@ -31,9 +38,11 @@ pub(crate) fn size(only: Option<&str>) -> Outcome {
         if only.is_some_and(|only| only != name) {
             continue;
         }
-        let mut build = tools.cargo(["build", "--package", "magpie-ffi", "--profile", "phone", "--locked"]);
+        let mut build = tools.cargo(["rustc", "--package", "magpie-ffi", "--lib", "--profile", "phone", "--locked"]);
+        build.args(flags).args(["--target-dir", "target", "--"]);
+        build.args(LINKER.iter().flat_map(|argument| ["-C".to_owned(), format!("link-arg={argument}")]));
         // Stripped by hand, since the symbols say what is what.
-        run(build.args(flags).args(["--target-dir", "target"]).env("CARGO_PROFILE_PHONE_STRIP", "none"))?;
+        run(build.env("CARGO_PROFILE_PHONE_STRIP", "none"))?;
         let library = root().join("target").join(TARGET).join("phone/libmagpie_ffi.so");
         let stripped = library.with_extension("stripped");
         run(Command::new("aarch64-linux-gnu-strip").arg("-o").arg(&stripped).arg(&library))?;
