@@ -1,7 +1,10 @@
 //! Asks a server: performs the single requests that the core's state machine wants, each on a thread of its own.
 
+use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -10,6 +13,7 @@ use magpie_core::remote::{
     retry_after,
 };
 use ureq::http::Uri;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Error};
 
 /// A server, and what is known of it.
@@ -34,11 +38,12 @@ struct Response {
 }
 
 impl Server {
-    /// The server at a URL such as `https://shop.example`.
+    /// The server at a URL such as `https://shop.example`; `trusted` are the authorities whose certificates are trusted,
+    /// Mozilla's where `None`.
     ///
     /// # Errors
     /// What is wrong with the URL.
-    pub(crate) fn new(url: &str, token: Option<String>) -> Result<Server, String> {
+    pub(crate) fn new(url: &str, token: Option<String>, trusted: Option<RootCerts>) -> Result<Server, String> {
         let fault = || format!("'{url}' is no URL of a server: expected https://HOST or http://HOST:PORT");
         let parsed: Uri = url.parse().map_err(|_| fault())?;
         if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() || parsed.query().is_some()
@@ -49,6 +54,7 @@ impl Server {
             log::warn!("the token is sent without encryption");
         }
         let config = Agent::config_builder()
+            .tls_config(TlsConfig::builder().root_certs(trusted.unwrap_or(RootCerts::WebPki)).build())
             .http_status_as_error(false)
             // A redirect would carry query and token to a server that nobody named.
             .max_redirects(0)
@@ -135,12 +141,32 @@ fn perform(agent: &Agent, url: &str, token: Option<&str>, time: Duration, body: 
     Ok(Response { status, retry_after, body: body.map_err(|e| trouble(&e))? })
 }
 
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(crate) fn certificates(path: &Path) -> Result<RootCerts, String> {
+    let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let bytes = fs::read(path).map_err(|e| failed(&e))?;
+    let mut found: Vec<Certificate<'static>> = Vec::new();
+    for item in parse_pem(&bytes) {
+        if let PemItem::Certificate(certificate) = item.map_err(|e| failed(&e))? {
+            found.push(certificate);
+        }
+    }
+    if found.is_empty() {
+        return Err(failed(&"there is no certificate (PEM) in it"));
+    }
+    Ok(RootCerts::Specific(Arc::new(found)))
+}
+
 fn trouble(error: &Error) -> Trouble {
     // Never the request: it holds the token.
     log::debug!("asking the server: {error}");
     match error {
         Error::Timeout(_) => Trouble::TimedOut,
         Error::BodyExceedsLimit(_) | Error::LargeResponseHeader(..) => Trouble::TooLarge,
+        Error::Io(e) if is_distrust(e) => Trouble::Untrusted,
         Error::Io(e) => match e.kind() {
             io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Trouble::TimedOut,
             io::ErrorKind::ConnectionReset
@@ -152,6 +178,12 @@ fn trouble(error: &Error) -> Trouble {
         Error::Protocol(_) | Error::BodyStalled => Trouble::Broken,
         _ => Trouble::Unreachable,
     }
+}
+
+/// Whether a handshake ended at the server's certificate. What TLS says comes inside of an I/O error.
+fn is_distrust(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 #[cfg(test)]

@@ -1,11 +1,16 @@
 //! `magpie search --server` with a real server.
 #![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first thing that is wrong
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use magpie_server::{Embedded, Overrides, Server};
 use serde_json::Value;
@@ -92,6 +97,51 @@ fn serve(folder: &TempDir) -> String {
     format!("http://{}", told.recv().unwrap())
 }
 
+fn tls(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
+}
+
+/// What stands before a server and speaks TLS; its URL.
+fn tls_front(server: &str) -> String {
+    let chain = vec![CertificateDer::from_pem_file(tls("server.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(tls("server.key")).unwrap();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let (config, server) = (Arc::new(config), server.strip_prefix("http://").unwrap().to_owned());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut outside = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+            let Some(request) = read_request(&mut outside) else { continue };
+            let mut inside = TcpStream::connect(&server).unwrap();
+            inside.write_all(&request).unwrap();
+            let mut reply = Vec::new();
+            inside.read_to_end(&mut reply).unwrap();
+            let _ = outside.write_all(&reply);
+            outside.conn.send_close_notify();
+            let _ = outside.flush();
+        }
+    });
+    format!("https://{address}")
+}
+
+/// Head and body, changed so that the server hangs up after its reply. None where the handshake failed.
+fn read_request(stream: &mut impl Read) -> Option<Vec<u8>> {
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(count @ 1..) => bytes.extend(&buffer[..count]),
+            _ => return None,
+        }
+        let text = std::str::from_utf8(&bytes).unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let header = |line: &str| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned);
+        if head.lines().find_map(header).unwrap().parse() == Ok(body.len()) {
+            return Some(format!("{head}\r\nconnection: close\r\n\r\n{body}").into_bytes());
+        }
+    }
+}
+
 fn listings(value: &Value) -> Vec<(&str, f64)> {
     let listings = value["listings"].as_array().unwrap().iter();
     listings.map(|l| (l["id"].as_str().unwrap(), l["score"].as_f64().unwrap())).collect()
@@ -155,8 +205,44 @@ fn without_a_server_the_phone_answers_and_says_why() {
     let refused = shop.search("phone.magpie", "chair-02.jpg", &["--k", "20", "--server", &shop.url]);
     assert_eq!(refused["ended"]["name"], "refused", "{refused}");
     assert!(sources(&refused).iter().all(|source| *source == "local"));
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("http://{free}");
     let dead = shop.search("phone.magpie", "chair-02.jpg", &["--k", "20", "--server", &url]);
     assert_eq!((&dead["ended"]["name"], &dead["sends"]), (&"unreachable".into(), &3.into()), "{dead}");
+}
+
+#[test]
+fn a_server_behind_tls_is_asked_where_its_authority_is_trusted() {
+    let shop = Shop::get();
+    let front = tls_front(&shop.url);
+    let ask = |url: &str, more: &[&str]| {
+        let given = ["--k", "20", "--server", url, "--token", TOKEN, "--deadline-ms", "8000"];
+        shop.search("phone.magpie", "chair-02.jpg", &[&given, more].concat())
+    };
+    let authority = tls("authority.pem");
+    let trusting = ["--ca", authority.to_str().unwrap()];
+    let found = ask(&front, &trusting);
+    assert_eq!(found["ended"]["name"], "answered", "{found}");
+    assert_eq!(listings(&found), listings(&ask(&shop.url, &[])));
+    // The public authorities have not heard of it. Trying again would not help.
+    let distrusted = ask(&front, &[]);
+    assert_eq!((&distrusted["ended"]["name"], &distrusted["sends"]), (&"untrusted".into(), &1.into()), "{distrusted}");
+    assert!(sources(&distrusted).iter().all(|source| *source == "local"));
+    // The certificate is for the address, not for the name.
+    let renamed = ask(&front.replace("127.0.0.1", "localhost"), &trusting);
+    assert_eq!(renamed["ended"]["name"], "untrusted", "{renamed}");
+}
+
+#[test]
+fn what_is_no_certificate_is_refused() {
+    let shard = Shop::get().folder.path().join("phone.magpie");
+    let refused = |ca: &Path| {
+        let what = ["--shard", shard.to_str().unwrap(), "--photo", "none.jpg", "--server", "https://127.0.0.1:9"];
+        let args = [&["search"], &what[..], &["--ca", ca.to_str().unwrap()]].concat();
+        let output = Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(&tls("server.key")).contains("server.key: there is no certificate (PEM) in it"));
+    assert!(refused(&tls("nowhere.pem")).contains("nowhere.pem: "));
 }

@@ -86,7 +86,7 @@ fn read_request(stream: &mut TcpStream) {
 }
 
 fn ask_at(url: &str) -> (Answer, Duration) {
-    let mut server = Server::new(url, Some("a-token".to_owned())).unwrap();
+    let mut server = Server::new(url, Some("a-token".to_owned()), None).unwrap();
     ask_again(&mut server)
 }
 
@@ -217,7 +217,7 @@ fn what_is_no_reply_is_not_believed() {
 fn a_busy_server_is_given_the_time_that_it_asks_for() {
     for status in [429, 503] {
         let busy = serve(move |_, stream| drop(stream.write_all(&says(status, "retry-after: 1\r\n"))));
-        let mut server = Server::new(&format!("http://{}", busy.address), None).unwrap();
+        let mut server = Server::new(&format!("http://{}", busy.address), None, None).unwrap();
         let (answer, took) = ask_again(&mut server);
         assert_eq!((answer.ended, answer.sends), (Some(Ended::Failed(Failure::Busy { status })), 1));
         assert!(took < DEADLINE, "{took:?}");
@@ -234,9 +234,9 @@ fn a_busy_server_is_given_the_time_that_it_asks_for() {
 #[test]
 fn only_urls_of_servers_are_taken() {
     for url in ["", "shop.example", "ftp://shop.example", "/v1/search", "https://shop.example/?a=b", "http://"] {
-        assert!(Server::new(url, None).is_err(), "{url}");
+        assert!(Server::new(url, None, None).is_err(), "{url}");
     }
     for url in ["http://localhost:8080", "https://shop.example", "https://shop.example/magpie/"] {
-        assert!(Server::new(url, None).is_ok(), "{url}");
+        assert!(Server::new(url, None, None).is_ok(), "{url}");
     }
 }

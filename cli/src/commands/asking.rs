@@ -1,5 +1,6 @@
 //! The part of `magpie search` that may ask a server.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use magpie_core::attributes::Attributes;
@@ -13,7 +14,7 @@ use magpie_core::remote::{
 use magpie_core::{Error, FilterError};
 use serde::Serialize;
 
-use crate::ask::Server;
+use crate::ask::{self, Server};
 use crate::failure::{Failure, Result};
 use crate::output;
 
@@ -25,6 +26,9 @@ pub(crate) struct Asking {
     /// The token that the server wants
     #[arg(long, env = "MAGPIE_TOKEN", hide_env_values = true, requires = "server")]
     token: Option<String>,
+    /// Certificates (PEM) of the authorities to trust in place of the public ones, for a server that has its own
+    #[arg(long, value_name = "FILE", requires = "server")]
+    ca: Option<PathBuf>,
     /// Do as if there were no network
     #[arg(long, requires = "server", conflicts_with = "metered")]
     offline: bool,
@@ -52,8 +56,9 @@ pub(crate) struct Asked {
 impl Asking {
     /// The server, where one is named.
     pub(crate) fn server(&self) -> Result<Option<Server>> {
-        let server = self.server.as_ref().map(|url| Server::new(url, self.token.clone()));
-        server.transpose().map_err(Failure::usage)
+        let Some(url) = &self.server else { return Ok(None) };
+        let trusted = self.ca.as_deref().map(ask::certificates).transpose().map_err(Failure::new)?;
+        Server::new(url, self.token.clone(), trusted).map(Some).map_err(Failure::usage)
     }
 
     /// Searches the shard, and asks the server where the policy says so.

@@ -31,6 +31,8 @@ pub struct Reply<'a> {
 pub enum Trouble {
     /// No connection: no route, no name, refused, or no TLS where there has to be.
     Unreachable,
+    /// The server's certificate is not one that is trusted, is for another name, or is not valid now.
+    Untrusted,
     /// The connection ended before the response did.
     Broken,
     /// The attempt's time was over.
@@ -92,6 +94,9 @@ pub enum Failure {
     /// There was no connection.
     #[error("the server could not be reached")]
     Unreachable,
+    /// The server's certificate is not one that is trusted, is for another name, or is not valid now.
+    #[error("the server's certificate is not trusted")]
+    Untrusted,
     /// The connection ended before the response did.
     #[error("the connection broke")]
     Broken,
@@ -141,6 +146,7 @@ impl Failure {
     pub fn name(&self) -> &'static str {
         match self {
             Failure::Unreachable => "unreachable",
+            Failure::Untrusted => "untrusted",
             Failure::Broken => "broken",
             Failure::TimedOut => "timed_out",
             Failure::Busy { .. } => "busy",
@@ -168,6 +174,7 @@ impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Unreachable => Failure::Unreachable,
+            Trouble::Untrusted => Failure::Untrusted,
             Trouble::Broken => Failure::Broken,
             Trouble::TimedOut => Failure::TimedOut,
             Trouble::TooLarge => Failure::TooLarge,

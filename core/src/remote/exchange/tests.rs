@@ -137,8 +137,14 @@ fn does() -> impl Strategy<Value = Does> {
         (prop::sample::select(vec![400u16, 401, 409, 429, 500, 503, 504]), prop::option::of(0u64..3))
             .prop_map(|(status, after)| Does::Says(status, after)),
         prop::sample::select(vec![&b"<html>"[..], b"{", b""]).prop_map(Does::Sends),
-        prop::sample::select(vec![Trouble::Unreachable, Trouble::Broken, Trouble::TimedOut, Trouble::TooLarge])
-            .prop_map(Does::Fails),
+        prop::sample::select(vec![
+            Trouble::Unreachable,
+            Trouble::Untrusted,
+            Trouble::Broken,
+            Trouble::TimedOut,
+            Trouble::TooLarge
+        ])
+        .prop_map(Does::Fails),
         Just(Does::Nothing),
     ]
 }
