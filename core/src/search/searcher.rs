@@ -207,7 +207,8 @@ impl<'a> Searcher<'a> {
 }
 
 /// The vector of a photo as the shard keeps it: turned by the rotation of
-/// [`Index::rotation_seed`](crate::shard::Index::rotation_seed), and about of unit length.
+/// [`Index::rotation_seed`](crate::shard::Index::rotation_seed), and about of unit length, or shorter where the shard was
+/// built with local scaling.
 pub fn stored_vector(shard: &Shard, photo: PhotoRow) -> Vec<f32> {
     let (dim, stride, index) = (shard.header().dim as usize, shard.stride(), shard.index());
     let row = photo.0 as usize;
