@@ -85,7 +85,28 @@ impl Engine for Embedded {
             let wrong = EngineError::WrongModel { catalog: catalog.status.model_id };
             return Box::pin(async { Err(wrong) });
         }
-        Box::pin(self.pool.run(deadline, move |scratch| catalog.search(&query, scratch, deadline)))
+        Box::pin(async move {
+            // All are queued before the first is waited for: as many as there are threads run side by side.
+            let query = Arc::new(query);
+            let start = |at| {
+                let (catalog, query) = (Arc::clone(&catalog), Arc::clone(&query));
+                self.pool.start(deadline, move |scratch| catalog.search(at, &query, scratch))
+            };
+            let started: Vec<_> = (0..catalog.shards.len()).map(start).collect::<Result<_, _>>()?;
+            let mut best: Option<Vec<Found>> = None;
+            for shard in started {
+                let found = shard.done().await?;
+                best = Some(match best {
+                    None => found,
+                    // The later shard's texts count.
+                    Some(best) => {
+                        let merged = merge(best, found, query.params.k, query.params.per.as_ref());
+                        merged.into_iter().map(|sourced| sourced.found).collect()
+                    }
+                });
+            }
+            Ok(best.unwrap_or_default())
+        })
     }
 
     fn listing(&self, id: String, deadline: Instant) -> Answering<'_, Option<Listing>> {
@@ -169,27 +190,13 @@ impl Catalog {
         Ok(Catalog { shards, status })
     }
 
-    /// One shard after the other: under load the threads are busy with other searches anyway.
-    fn search(&self, query: &Parsed, scratch: &mut Scratch, deadline: Instant) -> Result<Vec<Found>, EngineError> {
-        let mut best: Vec<Found> = Vec::new();
-        for (at, shard) in self.shards.iter().enumerate() {
-            if Instant::now() >= deadline {
-                return Err(EngineError::Late);
-            }
-            let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
-            let candidates = searcher.search(&query.embedding, query.filter.as_ref(), &query.params);
-            *scratch = searcher.into_scratch();
-            let found = listing::fetch(shard, &candidates.map_err(fault)?).map_err(fault)?;
-            best = match at {
-                0 => found,
-                // The later shard's texts count.
-                _ => {
-                    let merged = merge(best, found, query.params.k, query.params.per.as_ref());
-                    merged.into_iter().map(|sourced| sourced.found).collect()
-                }
-            };
-        }
-        Ok(best)
+    /// The best of one shard.
+    fn search(&self, at: usize, query: &Parsed, scratch: &mut Scratch) -> Result<Vec<Found>, EngineError> {
+        let Some(shard) = self.shards.get(at) else { return Ok(Vec::new()) };
+        let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
+        let candidates = searcher.search(&query.embedding, query.filter.as_ref(), &query.params);
+        *scratch = searcher.into_scratch();
+        listing::fetch(shard, &candidates.map_err(fault)?).map_err(fault)
     }
 
     fn listing(&self, id: &str) -> Result<Option<Listing>, EngineError> {

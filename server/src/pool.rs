@@ -141,6 +141,18 @@ impl Pool {
         deadline: Instant,
         work: impl FnOnce(&mut Scratch) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
+        self.start(deadline, work)?.done().await
+    }
+
+    /// Queues work, so that other work can be queued beside it. It is not begun any more where the result is dropped.
+    ///
+    /// # Errors
+    /// As [`Pool::run`], but for what the work says.
+    pub(crate) fn start<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce(&mut Scratch) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<Started<T>, EngineError> {
         let (give, take) = oneshot::channel();
         let queued = Instant::now();
         let wait = self.shared.wait();
@@ -165,7 +177,20 @@ impl Pool {
             self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         }
         self.shared.filled.notify_one();
-        take.await.unwrap_or_else(|_| Err(EngineError::Broken("a search panicked".to_owned())))
+        Ok(Started(take))
+    }
+}
+
+/// Work that was queued.
+pub(crate) struct Started<T>(oneshot::Receiver<Result<T, EngineError>>);
+
+impl<T> Started<T> {
+    /// Its result, when it is there.
+    ///
+    /// # Errors
+    /// What the work says, or why it was not begun.
+    pub(crate) async fn done(self) -> Result<T, EngineError> {
+        self.0.await.unwrap_or_else(|_| Err(EngineError::Broken("a search panicked".to_owned())))
     }
 }
 
@@ -210,6 +235,20 @@ mod tests {
         assert!(done >= 1 && shed >= 1 && done + shed == 200, "{done} done, {shed} turned away");
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         assert_eq!(pool.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn work_that_was_started_together_runs_together() {
+        let pool = Pool::new(2, Duration::from_secs(60)).expect("threads");
+        let both = Arc::new(std::sync::Barrier::new(2));
+        let meet = || {
+            let both = Arc::clone(&both);
+            // Returns when the other is here as well.
+            pool.start(later(), move |_| Ok(both.wait().is_leader())).expect("room")
+        };
+        let started = [meet(), meet()];
+        let [first, second] = started.map(Started::done);
+        assert_ne!(first.await, second.await, "one of the two is the leader");
     }
 
     #[tokio::test]
