@@ -81,7 +81,7 @@ def draw(points: list[Point], target: Path) -> None:
         axis.set_title(f"shopper -> catalogue, hit@1, {title}", fontsize=11)
         axis.set_xlabel("network, ms on one thread")
         axis.set_ylabel("percent")
-        axis.margins(0.22)
+        axis.margins(0.34, 0.22)
         axis.grid(alpha=0.3)
     figure.savefig(target, dpi=100)
     pyplot.close(figure)

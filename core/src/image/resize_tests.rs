@@ -57,7 +57,8 @@ proptest! {
     }
 }
 
-/// What training made of the golden pictures: the same pixels within a level, two where another JPEG decoder was used.
+/// What training made of the golden pictures: the same pixels within a level. Where another JPEG decoder was used, whose
+/// chroma is interpolated in another way, three at edges of colours, and nearly nothing in the mean.
 #[test]
 fn golden_inputs_are_met() {
     let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/packs/default");
@@ -68,7 +69,7 @@ fn golden_inputs_are_met() {
         let case = case.unwrap().path();
         let (file, allowed) = match case.join("photo.png") {
             png if png.is_file() => (png, 1),
-            _ => (case.join("photo.jpg"), 2),
+            _ => (case.join("photo.jpg"), 3),
         };
         let notes: serde_json::Value = serde_json::from_slice(&fs::read(case.join("expected.json")).unwrap()).unwrap();
         let crop: Option<[u32; 4]> = serde_json::from_value(notes["crop"].clone()).unwrap();
@@ -79,6 +80,9 @@ fn golden_inputs_are_met() {
         assert_eq!((found.width, found.height), expected.dimensions());
         let furthest = found.rgb.iter().zip(expected.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
         assert!(furthest <= allowed, "{}: off by {furthest}", case.display());
+        let sum: u32 = found.rgb.iter().zip(expected.as_raw()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+        let mean = f64::from(sum) / found.rgb.len() as f64;
+        assert!(mean < 0.25, "{}: off by {mean} in the mean", case.display());
         cases += 1;
     }
     assert!(cases >= 9, "found {cases} cases");

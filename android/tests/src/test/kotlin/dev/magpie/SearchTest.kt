@@ -174,7 +174,7 @@ class SearchTest {
         val info = engine.info
         assertEquals(128L, info.listings)
         assertEquals(256L, info.photos)
-        assertEquals(144 to 144, info.inputWidth to info.inputHeight)
+        assertEquals(192 to 192, info.inputWidth to info.inputHeight)
         assertEquals(64, info.modelId.length)
         assertEquals(true, info.columns.single { it.name == "price" }.isNumber)
         assertEquals(false, info.columns.single { it.name == "colour" }.isNumber)
