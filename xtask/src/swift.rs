@@ -45,7 +45,9 @@ pub(crate) fn test() -> Outcome {
     readme_program()?;
     // As the README's commands made them.
     let made = Bindings { library: root().join("target/debug"), sources: root().join("target/bindings/swift") };
-    made.golden_embeddings(&root().join("target/swift"))?;
+    let data = root().join("target/swift");
+    made.golden_embeddings(&data)?;
+    made.phone_catalog(&data)?;
     inside("swift", ["format", "lint", "--strict", "--recursive"].iter().chain(&HAND_WRITTEN))?;
     parse_sample()?;
     let args = ["test", "--package-path", "ios", "--scratch-path", "target/swift/build", "--disable-xctest"];
