@@ -22,8 +22,9 @@ import dev.magpie.internal.Trouble as RustTrouble
  * val transport = HttpTransport { request ->
  *     val builder = Request.Builder().url(request.url).post(request.body.toRequestBody())
  *     request.headers.forEach { (name, value) -> builder.header(name, value) }
- *     client.newCall(builder.build()).await().use { response ->
- *         HttpReply(response.code, response.header("retry-after"), response.body.readAtMost(request.maxReplyBytes))
+ *     client.newCall(builder.build()).executeAsync().use { response ->
+ *         val body = response.peekBody(request.maxReplyBytes + 1L).bytes()
+ *         HttpReply(response.code, response.header("retry-after"), body)
  *     }
  * }
  * ```
