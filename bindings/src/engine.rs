@@ -8,11 +8,13 @@ use magpie_core::model::{LoadOptions, Model, Pack};
 use magpie_core::shard::{self, Shard};
 
 use crate::Cancellation;
+use crate::asking::Asking;
 use crate::error::{MagpieError, guarded};
 use crate::frame::FrameLayout;
 use crate::records::{
     Benchmark, Column, Embedding, EngineInfo, Listing, OpenOptions, SearchOptions, SearchResults, ms,
 };
+use crate::server::{AskOptions, Server};
 
 /// A model and a catalogue that was built with it. Any number of threads may call it at once; it may be let go while
 /// calls run, which then end as if it had not been.
@@ -126,6 +128,50 @@ impl Engine {
         guarded("search_frame", || {
             let options = options.read(cancellation.as_deref())?;
             Ok(self.engine.search_frame(&layout.frame([first, second, third])?, &options)?.into())
+        })
+    }
+
+    /// Searches with a photo, and decides whether to ask a server. The bytes are not needed after the call.
+    ///
+    /// # Errors
+    /// As for [`Engine::search_photo`]; a filter on a column that the catalogue does not have is `Request` only where the
+    /// options rule out that the server is asked.
+    pub fn ask_photo(
+        &self,
+        photo: &[u8],
+        options: SearchOptions,
+        ask: AskOptions,
+        server: Arc<Server>,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<Arc<Asking>, MagpieError> {
+        guarded("ask_photo", || {
+            let options = options.read(cancellation.as_deref())?;
+            let asking = self.engine.ask_photo(photo, &options, &ask.read())?;
+            Ok(Arc::new(Asking::begin(asking, server)))
+        })
+    }
+
+    /// Searches with a camera frame, and decides whether to ask a server.
+    ///
+    /// # Errors
+    /// As [`Engine::search_frame`] and [`Engine::ask_photo`].
+    #[allow(clippy::too_many_arguments, reason = "planes cross one by one")]
+    pub fn ask_frame(
+        &self,
+        first: &[u8],
+        second: &[u8],
+        third: &[u8],
+        layout: FrameLayout,
+        options: SearchOptions,
+        ask: AskOptions,
+        server: Arc<Server>,
+        cancellation: Option<Arc<Cancellation>>,
+    ) -> Result<Arc<Asking>, MagpieError> {
+        guarded("ask_frame", || {
+            let options = options.read(cancellation.as_deref())?;
+            let frame = layout.frame([first, second, third])?;
+            let asking = self.engine.ask_frame(&frame, &options, &ask.read())?;
+            Ok(Arc::new(Asking::begin(asking, server)))
         })
     }
 

@@ -7,10 +7,12 @@ use magpie_core::confidence;
 use magpie_core::engine::{self, Stages};
 use magpie_core::image::Region;
 use magpie_core::listing::Found;
+use magpie_core::remote::Sourced;
 use magpie_core::search::{Filter, Per, SearchParams};
 
 use crate::Cancellation;
 use crate::error::MagpieError;
+use crate::server::{Asked, Source};
 
 /// What to open.
 #[derive(Debug, Clone, uniffi::Record)]
@@ -129,6 +131,8 @@ pub struct Listing {
     pub photos: Vec<String>,
     /// Its fields in the catalogue's order; the value is empty where it has none.
     pub fields: Vec<Field>,
+    /// Who found it.
+    pub source: Source,
 }
 
 /// A field of a listing.
@@ -180,12 +184,14 @@ pub struct StageTimes {
 pub struct SearchResults {
     /// Best first; ties in the order of listing ids.
     pub listings: Vec<Listing>,
-    /// How far the first can be trusted; none where the model is not calibrated.
+    /// How far the first can be trusted; none where the model is not calibrated, or a server found another first one.
     pub confidence: Option<Confidence>,
     /// What the network says of the photo.
     pub attributes: Vec<Attribute>,
-    /// How long each stage took.
+    /// How long each stage took on the phone.
     pub times: StageTimes,
+    /// Whether a server was asked, and how that ended; none where none was named.
+    pub asked: Option<Asked>,
 }
 
 /// A photo as a point on the unit sphere.
@@ -263,7 +269,14 @@ impl From<Found> for Listing {
     fn from(found: Found) -> Listing {
         let Found { score, listing } = found;
         let fields = listing.fields.into_iter().map(|(name, value)| Field { name, value }).collect();
-        Listing { id: listing.id, score, photo: listing.photo, photos: listing.photos, fields }
+        let source = Source::Shard;
+        Listing { id: listing.id, score, photo: listing.photo, photos: listing.photos, fields, source }
+    }
+}
+
+impl From<Sourced> for Listing {
+    fn from(sourced: Sourced) -> Listing {
+        Listing { source: sourced.source.into(), ..sourced.found.into() }
     }
 }
 
@@ -300,6 +313,7 @@ impl From<engine::SearchResults> for SearchResults {
             confidence: results.confidence.map(Confidence::from),
             attributes: results.attributes.0.into_iter().map(Attribute::from).collect(),
             times: results.stages.into(),
+            asked: None,
         }
     }
 }

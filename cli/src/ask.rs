@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use magpie_core::engine::{Asking, Begun};
 use magpie_core::remote::{
     Action, Answer, Attempt, DEADLINE_HEADER, Event, Exchange, MAX_REPLY_BYTES, Origin, Reply, SEARCH_PATH, Trouble,
     retry_after,
@@ -70,17 +71,20 @@ impl Server {
     }
 
     /// The time of the clock that this server's exchanges run on.
-    pub(crate) fn now(&self) -> Duration {
+    fn now(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    /// Whether the server is to be left alone now.
-    pub(crate) fn resting(&self) -> bool {
-        self.origin.resting(self.now()).is_some()
+    /// The answer to a search: the server's too, where the policy says so.
+    pub(crate) fn ask(&mut self, asking: &Asking) -> Answer {
+        match asking.begin(&self.origin, self.now()) {
+            Begun::Answer(answer) => answer,
+            Begun::Exchange { exchange, .. } => self.drive(*exchange, &asking.body()),
+        }
     }
 
     /// Drives an exchange to its end. Threads of attempts that are given up end by themselves, within their timeouts.
-    pub(crate) fn ask(&mut self, mut exchange: Exchange, body: &str) -> Answer {
+    fn drive(&mut self, mut exchange: Exchange, body: &str) -> Answer {
         let (tell, told): (Sender<Outcome>, Receiver<Outcome>) = channel();
         let mut action = exchange.handle(Event::Clock, self.now(), &mut self.origin);
         loop {

@@ -3,10 +3,12 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use magpie_core::build::{Field, ShardBuilder};
-use magpie_core::engine::{self, Cancel, Engine, SearchOptions};
+use magpie_core::engine::{self, AskOptions, Begun, Cancel, Engine, SearchOptions};
 use magpie_core::image::{Frame, Limits, Pixels, Plane, Region, Rotation};
+use magpie_core::remote::{Connectivity, Origin, QueryCode, Reason, SearchRequest, Setting};
 use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
 use magpie_core::{CatalogId, Error, PhotoError};
@@ -181,4 +183,55 @@ fn words_and_thumbnails_are_there_for_the_asking() {
     // This catalogue has none.
     assert_eq!(engine().thumbnail("plain-mug", "front").unwrap(), None);
     assert!(matches!(engine().thumbnail("teapot", "front"), Err(Error::UnknownListing { .. })));
+}
+
+#[test]
+fn a_search_that_may_ask_a_server_searches_with_what_is_sent() {
+    let (_, photo) = &photos()[0];
+    let ask = AskOptions::on(Connectivity::Unmetered);
+    let asking = engine().ask_photo(photo, &SearchOptions::default(), &ask).unwrap();
+    let embedded = engine().embed_photo(photo, &SearchOptions::default()).unwrap();
+    let sent: SearchRequest = serde_json::from_str(&asking.body()).unwrap();
+    assert_eq!((sent.model_id, &sent.embedding), (default_model().id(), &QueryCode::of(&embedded.embedding)));
+    let query = sent.parse().unwrap().embedding;
+    let found = engine().search_embedding(&query, &SearchOptions::default()).unwrap();
+    assert_eq!((&asking.local.listings, asking.local.confidence), (&found.listings, found.confidence));
+    assert_eq!(asking.local.attributes, embedded.attributes);
+    assert!(asking.local.stages.total() >= asking.local.stages.network && !asking.local.stages.network.is_zero());
+
+    let picture = image_of(photo).to_rgba8();
+    let (width, height) = picture.dimensions();
+    let plane = Plane { bytes: picture.as_raw(), row_stride: 4 * width as usize, pixel_stride: 4 };
+    let frame = Frame { pixels: Pixels::Rgba(plane), width, height, rotation: Rotation::None, mirrored: false };
+    let framed = engine().ask_frame(&frame, &SearchOptions::default(), &ask).unwrap();
+    let ids = |listings: &[magpie_core::listing::Found]| -> Vec<String> {
+        listings.iter().map(|found| found.listing.id.clone()).collect()
+    };
+    assert_eq!(ids(&framed.local.listings)[..1], ids(&asking.local.listings)[..1]);
+}
+
+#[test]
+fn a_column_that_is_not_here_may_be_the_servers() {
+    let (_, photo) = &photos()[0];
+    let mut options = SearchOptions::default();
+    options.filter = Some(Filter::parse("weight>3").unwrap());
+    let ask = |setting, connectivity| {
+        let mut ask = AskOptions::on(connectivity);
+        ask.setting = setting;
+        engine().ask_photo(photo, &options, &ask)
+    };
+    let asking = ask(Setting::WhenUseful, Connectivity::Metered).unwrap();
+    assert!(asking.local.listings.is_empty() && asking.local.confidence.is_none());
+    let Begun::Exchange { exchange, show_local } = asking.begin(&Origin::new(1), Duration::ZERO) else {
+        panic!("not asked");
+    };
+    assert_eq!((exchange.reason(), show_local), (Reason::FilterUnknown, false));
+    let forbidden = [
+        (Setting::WhenUseful, Connectivity::Offline),
+        (Setting::UnmeteredOnly, Connectivity::Metered),
+        (Setting::Never, Connectivity::Unmetered),
+    ];
+    for (setting, connectivity) in forbidden {
+        assert!(matches!(ask(setting, connectivity), Err(Error::Filter(_))), "{setting:?} {connectivity:?}");
+    }
 }

@@ -7,6 +7,9 @@ use std::process::Command;
 
 use crate::{Outcome, cargo, root, run, swift};
 
+/// The listings of the demo that the phone has where a server is asked: mugs alone.
+const ON_THE_PHONE: &str = "mug-";
+
 /// The compiled library and what was generated.
 pub(crate) struct Bindings {
     /// Folder of `libmagpie_ffi`.
@@ -63,5 +66,21 @@ impl Bindings {
         let mut embed = Command::new(self.library.join("magpie"));
         embed.arg("embed").arg("--list").arg(&list).arg("--out").arg(into.join("golden.npy"));
         run(embed.current_dir(root()))
+    }
+
+    /// What tests that ask a server have on the phone: `phone.magpie`, with few of the demo's listings and without its
+    /// last column, `shop`.
+    pub(crate) fn phone_catalog(&self, into: &Path) -> Outcome {
+        let demo = root().join("cli/demo/catalog.csv");
+        let failed = |file: &Path, e: io::Error| format!("{}: {e}", file.display());
+        let all = fs::read_to_string(&demo).map_err(|e| failed(&demo, e))?;
+        let kept = all.lines().enumerate().filter(|(at, line)| *at == 0 || line.starts_with(ON_THE_PHONE));
+        // No name of a shop has a comma.
+        let rows = kept.filter_map(|(_, line)| Some(format!("{}\n", line.rsplit_once(',')?.0)));
+        let table = into.join("phone.csv");
+        fs::write(&table, rows.collect::<String>()).map_err(|e| failed(&table, e))?;
+        let mut build = Command::new(self.library.join("magpie"));
+        build.arg("build").arg("--catalog").arg(&table).args(["--images", "cli/demo/photos", "--name", "demo"]);
+        run(build.args(["--strict", "--out"]).arg(into.join("phone.magpie")).current_dir(root()))
     }
 }

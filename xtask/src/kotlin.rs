@@ -25,6 +25,7 @@ pub(crate) fn test() -> Outcome {
     let bindings = bindings("kotlin", false)?;
     let data = root().join("target/kotlin");
     bindings.golden_embeddings(&data)?;
+    bindings.phone_catalog(&data)?;
     let Bindings { library, sources } = bindings;
     demo(&library.join("magpie"), &data)?;
     let given = |name: &str, folder: &Path| format!("-Dmagpie.{name}={}", folder.display());

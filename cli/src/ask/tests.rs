@@ -100,7 +100,7 @@ fn ask_again(server: &mut Server) -> (Answer, Duration) {
     let question = Question { model_id: MODEL, k: 3, per: None };
     let local = vec![found("b", 0.8), found("a", 0.5)];
     let exchange = Exchange::new(question, limits, local, Reason::Doubtful, server.now());
-    let answer = server.ask(exchange, "{}");
+    let answer = server.drive(exchange, "{}");
     (answer, begun.elapsed())
 }
 
@@ -221,7 +221,7 @@ fn a_busy_server_is_given_the_time_that_it_asks_for() {
         let (answer, took) = ask_again(&mut server);
         assert_eq!((answer.ended, answer.sends), (Some(Ended::Failed(Failure::Busy { status })), 1));
         assert!(took < DEADLINE, "{took:?}");
-        assert!(server.resting());
+        assert!(server.origin.resting(server.now()).is_some());
         let (answer, _) = ask_again(&mut server);
         assert_eq!((answer.ended, answer.sends), (Some(Ended::Failed(Failure::Resting)), 0));
         assert_eq!(busy.asked.load(Ordering::SeqCst), 1);

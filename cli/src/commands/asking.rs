@@ -3,15 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use magpie_core::Error;
 use magpie_core::attributes::Attributes;
 use magpie_core::confidence::Confidence;
-use magpie_core::engine::{self, Engine, Matches, SearchOptions};
+use magpie_core::engine::{AskOptions, Engine, SearchOptions, SearchResults};
 use magpie_core::model::Model;
-use magpie_core::remote::{
-    Answer, Ask, Connectivity, Ended, Exchange, Judgement, Limits, Question, SearchRequest, Setting, Situation,
-    Thresholds, decide,
-};
-use magpie_core::{Error, FilterError};
+use magpie_core::remote::{Answer, Connectivity, Ended};
 use serde::Serialize;
 
 use crate::ask::{self, Server};
@@ -69,56 +66,20 @@ impl Asking {
         options: &SearchOptions,
         server: &mut Server,
     ) -> Result<Asked, Error> {
-        let begun = Instant::now();
-        let output = engine::embed(engine.model(), photo, options.region, &options.limits)?;
-        let embedded = begun.elapsed();
-        let request = SearchRequest::new(&output.embedding, options.filter.as_ref(), &options.search);
-        // Both sides search with the query as it travels, so that scores and order are the same. It is never zero: the
-        // embedding is of unit length.
-        let query = request.embedding.embedding(request.model_id).unwrap_or(output.embedding);
-        let (local, confidence, filter_unknown) = match engine.search_embedding(&query, options) {
-            // The server may have a column that the shard does not have.
-            Err(Error::Filter(FilterError::UnknownColumn { .. })) if !self.offline => (Vec::new(), None, true),
-            other => {
-                let Matches { listings, confidence, .. } = other?;
-                (listings, confidence, false)
-            }
-        };
-        let searched = begun.elapsed();
-        let connectivity = match (self.offline, self.metered) {
+        let mut ask = AskOptions::on(match (self.offline, self.metered) {
             (true, _) => Connectivity::Offline,
             (_, true) => Connectivity::Metered,
             _ => Connectivity::Unmetered,
-        };
-        let deadline = Duration::from_millis(self.deadline_ms);
-        let situation = Situation {
-            connectivity,
-            setting: Setting::WhenUseful,
-            resting: server.resting(),
-            time_left: deadline,
-            wanted: options.search.k,
-            found: local.len(),
-            filter_unknown,
-            coverage: None,
-            judgement: confidence
-                .map(|confidence| Judgement::Confidence(confidence.probability))
-                .or(local.first().map(|first| Judgement::Score(first.score))),
-        };
-        let verdict = decide(&situation, &Thresholds::default());
-        let answer = if verdict.ask == Ask::No {
-            Answer::local(local, verdict.reason)
-        } else {
-            let mut limits = Limits::on(connectivity);
-            limits.deadline = deadline;
-            let (model_id, k, per) = (request.model_id, options.search.k, options.search.per.clone());
-            let exchange = Exchange::new(Question { model_id, k, per }, limits, local, verdict.reason, server.now());
-            // Numbers and texts always become JSON.
-            server.ask(exchange, &serde_json::to_string(&request).unwrap_or_default())
-        };
+        });
+        ask.deadline = Duration::from_millis(self.deadline_ms);
+        let asking = engine.ask_photo(photo, options, &ask)?;
+        let searched = Instant::now();
+        let answer = server.ask(&asking);
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        let (embed_ms, search_ms) = (ms(embedded), ms(searched - embedded));
-        let ask_ms = ms(begun.elapsed() - searched);
-        let (local_confidence, attributes) = (confidence, output.attributes);
+        let ask_ms = ms(searched.elapsed());
+        let SearchResults { confidence: local_confidence, attributes, stages, .. } = asking.local;
+        let (embed_ms, search_ms) =
+            (ms(stages.decode + stages.prepare + stages.network), ms(stages.search + stages.listings));
         Ok(Asked { answer, local_confidence, attributes, embed_ms, search_ms, ask_ms })
     }
 }

@@ -1,5 +1,6 @@
 //! The facade: a model and a shard, a photo in, listings out.
 
+mod asking;
 mod cancel;
 mod stages;
 
@@ -18,6 +19,7 @@ use crate::listing::{self, Found};
 use crate::model::{Model, Output};
 use crate::search::{Filter, Ranking, Scratch, SearchParams, Searcher};
 use crate::shard::{Column, Shard};
+pub use asking::{AskOptions, Asking, Begun};
 pub use cancel::Cancel;
 pub use stages::{StageTimes, Stages, percentile};
 

@@ -187,6 +187,11 @@ impl Exchange {
         if self.ended.is_none() { self.proceed(origin) } else { Action::Done }
     }
 
+    /// Why the server is asked.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// Whether the answer is there.
     pub fn is_done(&self) -> bool {
         self.ended.is_some()

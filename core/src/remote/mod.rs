@@ -3,7 +3,8 @@
 //! Nothing here does I/O, reads a clock or starts a thread. `policy` decides whether to ask at all; `wire` and `query`
 //! hold what is sent, `reply` judges what comes back; an [`Exchange`] takes what happened ([`Event`]) and says what to
 //! do next ([`Action`]); `merge` puts local and remote listings into one order. What is known of a server from earlier
-//! exchanges ([`Origin`]) outlives them: how fast it answers, whether it is down, how many hedges it had.
+//! exchanges ([`Origin`]) outlives them: how fast it answers, whether it is down, how many hedges it had. An engine puts
+//! its own search before all of this (`Engine::ask_photo`).
 //!
 //! The host performs single attempts, one HTTP request each, and reports them:
 //!

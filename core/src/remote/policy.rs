@@ -29,6 +29,17 @@ pub enum Setting {
     Never,
 }
 
+impl Setting {
+    /// Why a server is not asked on such a network, whatever the phone finds; `None` where it may be.
+    pub fn forbids(self, connectivity: Connectivity) -> Option<Reason> {
+        match (self, connectivity) {
+            (Setting::Never, _) | (Setting::UnmeteredOnly, Connectivity::Metered) => Some(Reason::NotAllowed),
+            (_, Connectivity::Offline) => Some(Reason::Offline),
+            _ => None,
+        }
+    }
+}
+
 /// How good the local answer is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -168,19 +179,17 @@ pub fn decide(situation: &Situation, thresholds: &Thresholds) -> Verdict {
     let metered = situation.connectivity == Connectivity::Metered;
     let verdict = |ask, reason| Verdict { ask, reason };
     // What forbids asking.
-    match situation.setting {
-        Setting::Never => return verdict(Ask::No, Reason::NotAllowed),
-        Setting::UnmeteredOnly if metered => return verdict(Ask::No, Reason::NotAllowed),
-        _ => {}
-    }
-    if situation.connectivity == Connectivity::Offline {
-        return verdict(Ask::No, Reason::Offline);
+    if let Some(reason) = situation.setting.forbids(situation.connectivity) {
+        return verdict(Ask::No, reason);
     }
     if situation.resting {
         return verdict(Ask::No, Reason::ServerResting);
     }
     if situation.time_left < thresholds.least_time {
         return verdict(Ask::No, Reason::NoTime);
+    }
+    if situation.wanted == 0 {
+        return verdict(Ask::No, Reason::GoodEnough);
     }
     // What calls for it.
     if situation.filter_unknown {
@@ -251,6 +260,7 @@ mod tests {
         assert_eq!(reason(|s| s.judgement = Some(Judgement::Score(0.67))), Reason::Doubtful);
         assert_eq!(reason(|s| s.judgement = Some(Judgement::Confidence(f32::NAN))), Reason::Doubtful);
         assert_eq!(reason(|s| s.found = 3), Reason::TooFew);
+        assert_eq!(reason(|s| (s.wanted, s.found, s.judgement) = (0, 0, None)), Reason::GoodEnough);
     }
 
     #[test]

@@ -88,7 +88,7 @@ public struct LiveSearch<Frames: AsyncSequence>: AsyncSequence where Frames.Elem
             shown = Dictionary(listings.map { ($0.id, $0) }) { first, _ in first }
             return SearchResults(
                 listings: listings, confidence: results.confidence, attributes: results.attributes,
-                times: results.times)
+                times: results.times, asked: results.asked)
         }
 
         /// Milliseconds since the start.

@@ -5,12 +5,15 @@ internal import MagpieGenerated
 public struct SearchResults: Sendable, Hashable {
     /// Best first; ties in the order of listing ids.
     public let listings: [Listing]
-    /// How far the first listing can be trusted; nil where the model is not calibrated.
+    /// How far the first listing can be trusted; nil where the model is not calibrated, or a server found another first
+    /// one.
     public let confidence: Confidence?
     /// What the network says of the photo, e.g. that its colour is green.
     public let attributes: [Attribute]
-    /// How long each stage took.
+    /// How long each stage took on the phone.
     public let times: StageTimes
+    /// Whether a server was asked, and how that ended; nil where none was named.
+    public let asked: Asked?
 }
 
 /// How far a search's first listing can be trusted.
@@ -44,6 +47,18 @@ public struct Listing: Sendable, Hashable, Identifiable {
     public let photos: [String]
     /// Its fields in the catalogue's order; the value is empty where it has none.
     public let fields: [Field]
+    /// Who found it.
+    public let source: Source
+
+    /// Who found a listing.
+    public enum Source: Sendable, Hashable {
+        /// The phone, in its catalogue.
+        case shard
+        /// The server.
+        case server
+        /// Both.
+        case both
+    }
 
     /// A field of a listing.
     public struct Field: Sendable, Hashable {
@@ -104,7 +119,8 @@ extension SearchResults {
             attributes: results.attributes.map {
                 Attribute(name: $0.name, label: $0.label, probability: $0.probability)
             },
-            times: StageTimes(results.times)
+            times: StageTimes(results.times),
+            asked: results.asked.map(Asked.init)
         )
     }
 }
@@ -112,7 +128,15 @@ extension SearchResults {
 extension Listing {
     init(_ listing: MagpieGenerated.Listing) {
         let fields = listing.fields.map { Field(name: $0.name, value: $0.value) }
-        self.init(id: listing.id, score: listing.score, photo: listing.photo, photos: listing.photos, fields: fields)
+        let source: Source =
+            switch listing.source {
+            case .shard: .shard
+            case .server: .server
+            case .both: .both
+            }
+        self.init(
+            id: listing.id, score: listing.score, photo: listing.photo, photos: listing.photos, fields: fields,
+            source: source)
     }
 }
 

@@ -18,6 +18,18 @@ enum Demo {
         get async throws { try await opened.value }
     }
 
+    /// Mugs alone, without the column `shop`: what a phone has that asks a server.
+    static func openPhone() async throws -> Engine {
+        try await Engine.open(model: model, catalog: made.appendingPathComponent("phone.magpie"))
+    }
+
+    private static let openedPhone = Task { try await openPhone() }
+
+    /// The engine with mugs alone that tests share.
+    static var phone: Engine {
+        get async throws { try await openedPhone.value }
+    }
+
     static func open(_ options: OpenOptions = OpenOptions()) async throws -> Engine {
         try await Engine.open(model: model, catalog: catalog, options: options)
     }

@@ -13,15 +13,18 @@ import dev.magpie.internal.StageTimes as RustTimes
  * What a search found.
  *
  * @property listings best first; ties in the order of listing ids
- * @property confidence how far the first listing can be trusted; null where the model is not calibrated
+ * @property confidence how far the first listing can be trusted; null where the model is not calibrated, or a server
+ * found another first one
  * @property attributes what the network says of the photo
- * @property times how long each stage took
+ * @property times how long each stage took on the phone
+ * @property asked whether a server was asked, and how that ended; null where none was named
  */
 public data class SearchResults(
     val listings: List<Listing>,
     val confidence: Confidence?,
     val attributes: List<Attribute>,
     val times: StageTimes,
+    val asked: Asked? = null,
 )
 
 /**
@@ -51,6 +54,7 @@ public data class Confidence(val probability: Float, val enough: Boolean)
  * @property photo name of the photo that was found
  * @property photos names of all its photos
  * @property fields its fields in the catalogue's order; those without a value are not among them
+ * @property source who found it
  */
 public data class Listing(
     val id: String,
@@ -58,9 +62,22 @@ public data class Listing(
     val photo: String,
     val photos: List<String>,
     val fields: Map<String, String>,
+    val source: Source = Source.SHARD,
 ) {
     /** The value of a field such as `title`; null where the listing has none. */
     public operator fun get(field: String): String? = fields[field]
+
+    /** Who found a listing. */
+    public enum class Source {
+        /** The phone, in its catalogue. */
+        SHARD,
+
+        /** The server. */
+        SERVER,
+
+        /** Both. */
+        BOTH,
+    }
 }
 
 /**
@@ -100,11 +117,18 @@ public data class StageTimes(
  */
 public class Embedding internal constructor(public val values: FloatArray, public val modelId: String)
 
-internal fun RustResults.public(): SearchResults =
-    SearchResults(listings.map { it.public() }, confidence?.public(), attributes.map { it.public() }, times.public())
+internal fun RustResults.public(): SearchResults = SearchResults(
+    listings.map { it.public() },
+    confidence?.public(),
+    attributes.map { it.public() },
+    times.public(),
+    asked?.public(),
+)
 
-internal fun RustListing.public(): Listing =
-    Listing(id, score, photo, photos, fields.filter { it.value.isNotEmpty() }.associate { it.name to it.value })
+internal fun RustListing.public(): Listing {
+    val values = fields.filter { it.value.isNotEmpty() }.associate { it.name to it.value }
+    return Listing(id, score, photo, photos, values, Listing.Source.entries[source.ordinal])
+}
 
 internal fun RustEmbedding.public(): Embedding = Embedding(values.toFloatArray(), modelId)
 

@@ -49,7 +49,7 @@ public class SearchEngine private constructor(
      */
     public suspend fun search(photo: ByteBuffer, options: SearchOptions = SearchOptions()): SearchResults {
         val bytes = photo.native()
-        return call { cancel -> bytes.borrowed { engine.searchPhoto(it, options.rust(), cancel) }.public() }
+        return call { engine, cancel -> bytes.borrowed { engine.searchPhoto(it, options.rust(), cancel) }.public() }
     }
 
     /** The same for an array, which is copied once. */
@@ -63,7 +63,7 @@ public class SearchEngine private constructor(
      */
     public suspend fun search(frame: Frame, options: SearchOptions = SearchOptions()): SearchResults {
         val borrowed = frame.rust()
-        return call { cancel ->
+        return call { engine, cancel ->
             borrowed.borrowed { first, second, third, layout ->
                 engine.searchFrame(first, second, third, layout, options.rust(), cancel)
             }.public()
@@ -76,7 +76,7 @@ public class SearchEngine private constructor(
      * @throws MagpieException.Request where there is no such listing; else as [search]
      */
     public suspend fun moreLike(listingId: String, options: SearchOptions = SearchOptions()): List<Listing> =
-        call { cancel -> engine.moreLike(listingId, options.rust(), cancel).map { it.public() } }
+        call { engine, cancel -> engine.moreLike(listingId, options.rust(), cancel).map { it.public() } }
 
     /**
      * The embedding of a photo, for comparisons and tests; searches do not need it.
@@ -86,7 +86,7 @@ public class SearchEngine private constructor(
     public suspend fun embed(photo: ByteBuffer, crop: Crop? = null): Embedding {
         val bytes = photo.native()
         val options = SearchOptions(crop = crop).rust()
-        return call { cancel -> bytes.borrowed { engine.embedPhoto(it, options, cancel) }.public() }
+        return call { engine, cancel -> bytes.borrowed { engine.embedPhoto(it, options, cancel) }.public() }
     }
 
     /** The same for an array, which is copied once. */
@@ -96,7 +96,7 @@ public class SearchEngine private constructor(
     public suspend fun embed(frame: Frame, crop: Crop? = null): Embedding {
         val borrowed = frame.rust()
         val options = SearchOptions(crop = crop).rust()
-        return call { cancel ->
+        return call { engine, cancel ->
             borrowed.borrowed { first, second, third, layout ->
                 engine.embedFrame(first, second, third, layout, options, cancel)
             }.public()
@@ -111,7 +111,7 @@ public class SearchEngine private constructor(
      */
     public suspend fun words(column: String, most: Int = 20): List<String> {
         require(most >= 1) { "at least one word, not $most" }
-        return call { engine.words(column, most.toUInt()) }
+        return call { engine, _ -> engine.words(column, most.toUInt()) }
     }
 
     /** The small picture of the photo that was found, as a JPEG; null where the catalogue has none of it. */
@@ -123,7 +123,7 @@ public class SearchEngine private constructor(
      * @throws MagpieException.Request where there is no such listing
      */
     public suspend fun thumbnail(listingId: String, photo: String): ByteArray? =
-        call { engine.thumbnail(listingId, photo) }
+        call { engine, _ -> engine.thumbnail(listingId, photo) }
 
     /**
      * Searches with a photo again and again, and says how long each stage took.
@@ -137,7 +137,7 @@ public class SearchEngine private constructor(
     ): Benchmark {
         require(runs >= 1) { "at least one run, not $runs" }
         val bytes = photo.native()
-        return call { cancel ->
+        return call { engine, cancel ->
             bytes.borrowed { engine.benchmark(it, runs.toUInt(), options.rust(), cancel) }.public()
         }
     }
@@ -156,11 +156,11 @@ public class SearchEngine private constructor(
     }
 
     /** A call of Rust's, unless the engine is closed. */
-    private suspend fun <T> call(work: (RustCancellation) -> T): T {
+    internal suspend fun <T> call(work: (RustEngine, RustCancellation) -> T): T {
         if (closed) throw MagpieException.Closed(CLOSED)
         return cancellable(dispatcher) { cancellation ->
             try {
-                work(cancellation)
+                work(engine, cancellation)
             } catch (e: IllegalStateException) {
                 // The generated code's word for a call after `close`, which came between the test and the call.
                 throw if (closed) MagpieException.Closed(CLOSED, e) else e

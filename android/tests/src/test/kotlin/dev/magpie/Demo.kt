@@ -21,6 +21,9 @@ internal object Demo {
     /** The demo's shard, with thumbnails. */
     val catalog: File = data.resolve("demo.magpie")
 
+    /** Mugs alone, without the column `shop`: what a phone has that asks a server. */
+    val phone: File = data.resolve("phone.magpie")
+
     /** How long tests with many threads go on. */
     val patience: Duration = property("magpie.seconds").toInt().seconds
 
@@ -62,3 +65,7 @@ internal fun suspending(test: suspend CoroutineScope.() -> Unit): Unit =
 /** With the demo's engine. */
 internal fun withEngine(test: suspend CoroutineScope.(SearchEngine) -> Unit): Unit =
     suspending { Demo.open().use { test(it) } }
+
+/** With an engine that has mugs only. */
+internal fun withPhone(test: suspend CoroutineScope.(SearchEngine) -> Unit): Unit =
+    suspending { SearchEngine.open(Demo.pack, Demo.phone).use { test(it) } }

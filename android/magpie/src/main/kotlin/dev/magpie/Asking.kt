@@ -1,0 +1,199 @@
+package dev.magpie
+
+import dev.magpie.internal.AskStep
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.SupervisorJob
+import kotlinx.coroutines.TimeoutCancellationException
+import kotlinx.coroutines.cancel
+import kotlinx.coroutines.channels.Channel
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.channelFlow
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.withContext
+import kotlinx.coroutines.withTimeout
+import java.nio.ByteBuffer
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.milliseconds
+import dev.magpie.internal.Asking as RustAsking
+import dev.magpie.internal.Trouble as RustTrouble
+
+/**
+ * Finds the listings most like a photo, and asks a server where the phone's own answer is not good enough.
+ *
+ * ```kotlin
+ * val results = engine.search(photo, shop, AskOptions(context.connectivity), SearchOptions(limit = 20))
+ * results.listings.forEach { println("${it["title"]}: ${it.source}") }
+ * ```
+ *
+ * The phone's own listings are in the results whatever the server does, and they come within the deadline.
+ * [SearchResults.asked] says whether and why the server was asked, and how that ended; a server that fails is not an
+ * error. A filter on a column that the phone's catalogue does not have is one only where the options rule out that the
+ * server is asked.
+ *
+ * @throws MagpieException as the search without a server
+ */
+public suspend fun SearchEngine.search(
+    photo: ByteBuffer,
+    server: CatalogServer,
+    ask: AskOptions,
+    options: SearchOptions = SearchOptions(),
+): SearchResults = asking(photo, server, ask, options).use { server.answer(it) }
+
+/** The same for an array, which is copied once. */
+public suspend fun SearchEngine.search(
+    photo: ByteArray,
+    server: CatalogServer,
+    ask: AskOptions,
+    options: SearchOptions = SearchOptions(),
+): SearchResults = search(photo.native(), server, ask, options)
+
+/** The same for a camera frame. It is kept until the results are there; with [searchUpdates], for a shorter time. */
+public suspend fun SearchEngine.search(
+    frame: Frame,
+    server: CatalogServer,
+    ask: AskOptions,
+    options: SearchOptions = SearchOptions(),
+): SearchResults = asking(frame, server, ask, options).use { server.answer(it) }
+
+/**
+ * As [search], but where the server is asked and the phone's own results are worth showing, these come first, with
+ * [AskOutcome.Pending]; then the results of both. Where the phone's answer is good enough, or it has none, there is one
+ * emission.
+ *
+ * ```kotlin
+ * engine.searchUpdates(photo, shop, AskOptions(context.connectivity)).collect { show(it) }
+ * ```
+ */
+public fun SearchEngine.searchUpdates(
+    photo: ByteBuffer,
+    server: CatalogServer,
+    ask: AskOptions,
+    options: SearchOptions = SearchOptions(),
+): Flow<SearchResults> = updates(server) { asking(photo, server, ask, options) }
+
+/** The same for an array, which is copied once. */
+public fun SearchEngine.searchUpdates(
+    photo: ByteArray,
+    server: CatalogServer,
+    ask: AskOptions,
+    options: SearchOptions = SearchOptions(),
+): Flow<SearchResults> = searchUpdates(photo.native(), server, ask, options)
+
+/** The same for a camera frame, which is done with at the first emission. */
+public fun SearchEngine.searchUpdates(
+    frame: Frame,
+    server: CatalogServer,
+    ask: AskOptions,
+    options: SearchOptions = SearchOptions(),
+): Flow<SearchResults> = updates(server) { asking(frame, server, ask, options) }
+
+private fun updates(server: CatalogServer, search: suspend () -> RustAsking): Flow<SearchResults> = channelFlow {
+    search().use { asking ->
+        // Does not wait for the collector: the server's time runs.
+        if (asking.isAsked() && asking.showsLocal()) send(asking.results().public())
+        send(server.answer(asking))
+    }
+}
+
+private suspend fun SearchEngine.asking(
+    photo: ByteBuffer,
+    server: CatalogServer,
+    ask: AskOptions,
+    options: SearchOptions,
+): RustAsking {
+    val bytes = photo.native()
+    return call { engine, cancel ->
+        bytes.borrowed { engine.askPhoto(it, options.rust(), ask.rust(), server.rust, cancel) }
+    }
+}
+
+private suspend fun SearchEngine.asking(
+    frame: Frame,
+    server: CatalogServer,
+    ask: AskOptions,
+    options: SearchOptions,
+): RustAsking {
+    val borrowed = frame.rust()
+    return call { engine, cancel ->
+        borrowed.borrowed { first, second, third, layout ->
+            engine.askFrame(first, second, third, layout, options.rust(), ask.rust(), server.rust, cancel)
+        }
+    }
+}
+
+/** What of a request is Rust's to say. */
+internal class RustCall(val path: String, val headers: Map<String, String>, val body: ByteArray, val timeout: Duration)
+
+/** What happens while a server is asked. */
+private sealed interface Event {
+    data object Clock : Event
+
+    class Reply(val attempt: UInt, val reply: HttpReply) : Event
+
+    class Failed(val attempt: UInt, val trouble: RustTrouble) : Event
+}
+
+/** Does what Rust says until there is an answer. Cancelled, it gives all requests up. */
+private suspend fun CatalogServer.answer(asking: RustAsking): SearchResults = withContext(Dispatchers.IO) {
+    // Not children: a transport that does not listen when it is cancelled must not hold up the answer.
+    val attempts = CoroutineScope(Dispatchers.IO + SupervisorJob())
+    val events = Channel<Event>(Channel.UNLIMITED)
+    try {
+        var step = asking.advance()
+        while (step !is AskStep.Done) {
+            if (step is AskStep.Send) {
+                val send = step
+                val headers = send.headers.associate { it.name to it.value }
+                val call = RustCall(asking.path(), headers, asking.body(), send.timeoutMs.toInt().milliseconds)
+                attempts.launch { events.send(attempt(send.attempt, call)) }
+            }
+            val wait = step.wait()
+            val clock = launch {
+                delay(wait)
+                events.send(Event.Clock)
+            }
+            val event = events.receive()
+            clock.cancel()
+            step = asking.report(event)
+        }
+    } finally {
+        asking.cancelled()
+        attempts.cancel()
+    }
+    asking.results().public()
+}
+
+private fun AskStep.wait(): Duration = when (this) {
+    is AskStep.Send -> waitMs.toLong().milliseconds
+    is AskStep.Wait -> waitMs.toLong().milliseconds
+    is AskStep.Done -> Duration.ZERO
+}
+
+private fun RustAsking.report(event: Event): AskStep = when (event) {
+    is Event.Clock -> advance()
+
+    is Event.Failed -> failed(event.attempt, event.trouble)
+
+    is Event.Reply -> {
+        val status = event.reply.status.coerceIn(0, UShort.MAX_VALUE.toInt()).toUShort()
+        event.reply.body.native().borrowed { replied(event.attempt, status, event.reply.retryAfter, it) }
+    }
+}
+
+/** One request. Whatever a transport throws says something of the server, and is no reason to lose what was found. */
+@Suppress("TooGenericExceptionCaught", "SwallowedException")
+private suspend fun CatalogServer.attempt(number: UInt, call: RustCall): Event = try {
+    Event.Reply(number, withTimeout(call.timeout) { transport.send(request(call)) })
+} catch (e: TimeoutCancellationException) {
+    Event.Failed(number, RustTrouble.TIMED_OUT)
+} catch (e: CancellationException) {
+    currentCoroutineContext().ensureActive()
+    Event.Failed(number, RustTrouble.BROKEN)
+} catch (e: Exception) {
+    Event.Failed(number, e.trouble())
+}
