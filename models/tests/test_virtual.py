@@ -7,6 +7,7 @@ import torch
 from magpie_models import data
 from magpie_models.holdout import training_rows
 from magpie_models.losses import matching
+from magpie_models.preprocess import Recipe
 from magpie_models.virtual import TASK, VirtualProducts, random_colours
 
 
@@ -23,7 +24,7 @@ def test_one_change_of_colours_does_the_same_to_both_photos():
 
 
 def test_each_pair_is_a_product_of_its_own(shop):
-    pixels = data.pixels(shop.rows, shop.data, 40, shop.work / "cache")
+    pixels = data.pixels(shop.rows, shop.data, Recipe(40, 40), shop.work / "cache")
     source = VirtualProducts(shop.rows, training_rows(shop.rows), pixels, 5)
     samples = source.draw(np.random.default_rng(0)) + source.draw(np.random.default_rng(0))
     labels = [sample.labels[TASK] for sample in samples]
