@@ -20,7 +20,8 @@ import onnxruntime
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "models"))
-from magpie_models.pack import manifest, model_id, read_manifest  # noqa: E402  (one owner for the model id)
+from magpie_models.pack import manifest, read_manifest  # noqa: E402  (one owner for the model id)
+from magpie_models.preprocess import Recipe  # noqa: E402
 
 CACHE = ROOT / "target/peers/inference/packs"
 INPUT, OUTPUT = "image", "embedding"
@@ -95,9 +96,8 @@ def write(
         (part / file).write_bytes(content)
     runtime = session(net.onnx)
     expected = np.concatenate([runtime.run([OUTPUT], {INPUT: x})[0] for x in inputs])
-    described = manifest(name, net.onnx, inputs.shape[-1], expected.shape[-1], heads or {})
-    described["input"]["mean"] = [mean] * 3
-    described["model_id"] = model_id(described)
+    recipe = Recipe(inputs.shape[-1], inputs.shape[-2], mean=(mean, mean, mean))
+    described = manifest(name, net.onnx, recipe, expected.shape[-1], heads or {})
     (part / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
     inputs.astype("<f4").tofile(part / "input.f32")
     expected.astype("<f4").tofile(part / "expected.f32")
