@@ -36,7 +36,8 @@ pub struct Ranked {
 /// With each search:
 ///
 /// 1. Results beyond twice the list's length, scores that are no numbers, and an id's second result are left out. If
-///    none of the listings on show is among the results, the camera looks at something else: the list starts anew.
+///    the first listing on show is not among the results, and no more than half of the others are, the camera looks at
+///    something else: the list starts anew.
 /// 2. Scores are those of this search. A listing that it did not find keeps its score, and goes after more than `stay`
 ///    searches in a row without it.
 /// 3. New listings line up at the end, by score, then id.
@@ -73,8 +74,7 @@ impl Steady {
         for (id, score) in results.into_iter().filter(|(_, score)| score.is_finite()).take(most) {
             found.entry(id).or_insert(score);
         }
-        let shown = &self.entries[..self.entries.len().min(self.settings.size)];
-        if !found.is_empty() && !shown.iter().any(|entry| found.contains_key(entry.id.as_str())) {
+        if !found.is_empty() && self.is_elsewhere(|id| found.contains_key(id)) {
             self.clear();
         }
         for entry in &mut self.entries {
@@ -99,6 +99,14 @@ impl Steady {
     pub fn clear(&mut self) {
         self.entries.clear();
         self.ahead.clear();
+    }
+
+    /// Whether what was found is something else than what is on show. A few listings may be like both.
+    fn is_elsewhere(&self, is_found: impl Fn(&str) -> bool) -> bool {
+        let shown = &self.entries[..self.entries.len().min(self.settings.size)];
+        let Some((first, others)) = shown.split_first() else { return false };
+        let again = others.iter().filter(|entry| is_found(&entry.id)).count();
+        !is_found(&first.id) && 2 * again <= others.len()
     }
 
     /// Who is ahead of whom above it, and for how long.

@@ -235,4 +235,9 @@ fn what_disappears_stays_a_while_and_another_scene_clears_the_list() {
     assert_eq!(ids(&steady.update([("b", 0.70)])), ["b"]);
     assert_eq!(ids(&steady.update([("x", 0.30), ("y", 0.20)])), ["x", "y"]);
     assert_eq!(ids(&steady.update([("x", f32::NAN), ("y", 0.20)])), ["x", "y"]);
+    // A few listings may be like both things that were looked at.
+    let bag = [("bag", 0.75), ("e", 0.50), ("f", 0.45)];
+    let mut steady = Steady::new(SteadySettings { size: 5, ..SteadySettings::default() });
+    steady.update([("mug", 0.90), ("b", 0.80), ("c", 0.70), ("d", 0.60), ("e", 0.50)]);
+    assert_eq!(ids(&steady.update(bag)), ["bag", "e", "f"]);
 }

@@ -39,7 +39,7 @@ import Testing
     @Test func bothSidesGiveAListingOneScore() async throws {
         let shop = try await RealServer(shard: Demo.catalog)
         defer { shop.stop() }
-        let (photo, all) = (try Demo.query("mug-01"), SearchOptions(count: 100, recall: 1))
+        let (photo, all) = (try Demo.query("mug-01"), SearchOptions(count: 200, recall: 1))
         let server = try CatalogServer(url: shop.url)
         let results = try await Demo.phone.search(photo: photo, server: server, asking: asking, options: all)
         let here = try await Demo.phone.search(

@@ -122,9 +122,12 @@ import FoundationNetworking
         defer { breaking.stop() }
         let server = try CatalogServer(url: breaking.url)
         for _ in 0..<2 { #expect(try await ask(server).failed == "broken") }
+        // Five failures in a row are enough; on a slow machine the sixth request may have had no time.
+        let sent = breaking.heads.count
+        #expect(sent == 5 || sent == 6)
         let asked = try await ask(server)
         #expect(asked.reason == .serverResting && asked.outcome == .notAsked)
-        #expect(breaking.heads.count == 6)
+        #expect(breaking.heads.count == sent)
     }
 
     @Test func cancellingEndsTheAskingAndTheConnection() async throws {

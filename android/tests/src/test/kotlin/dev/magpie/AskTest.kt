@@ -43,8 +43,8 @@ class AskTest {
 
     @Test
     fun `both sides give a listing one score, whoever found it`() = withPhone { phone ->
-        val results = phone.search(mug, CatalogServer(shop.url), ask, SearchOptions(limit = 100, recall = 1f))
-        val here = phone.search(mug, nobody, AskOptions(Connectivity.OFFLINE), SearchOptions(limit = 100, recall = 1f))
+        val results = phone.search(mug, CatalogServer(shop.url), ask, SearchOptions(limit = 200, recall = 1f))
+        val here = phone.search(mug, nobody, AskOptions(Connectivity.OFFLINE), SearchOptions(limit = 200, recall = 1f))
         val both = results.listings.filter { it.source == Listing.Source.BOTH }
         assertEquals(here.listings.map { it.id }, both.map { it.id })
         // Each shard codes its photos by itself.
