@@ -1,16 +1,23 @@
 //! Whatever file a shopper picks, the app says what is wrong with it; it does not crash, hang or fill the memory.
 #![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jpeg_encoder::ColorType;
 use magpie_core::PhotoError;
 use magpie_core::image::{InputRgb, Limits, Region};
 use magpie_tests::pictures::{self, JpegStyle, LOSSY_WEBP, input_within, jpeg, png, png_header, scene, webp};
 use proptest::prelude::*;
+use rustix::time::{ClockId, clock_gettime};
 
 fn input(bytes: &[u8]) -> Result<InputRgb, PhotoError> {
     input_within(bytes, None, &Limits::default())
+}
+
+/// What this thread has worked so far: on a busy machine waiting for a core is no fault of the decoder's.
+fn worked() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
 }
 
 #[test]
@@ -31,7 +38,7 @@ fn files_that_are_no_pictures_are_told_apart() {
 
 #[test]
 fn a_bomb_is_refused_by_its_header_before_memory_is_taken() {
-    let started = Instant::now();
+    let started = worked();
     let limit = Limits::default().max_pixels;
     let expected = PhotoError::TooManyPixels { width: 40_000, height: 40_000, limit };
     assert_eq!(input(&png_header(40_000, 40_000)).unwrap_err(), expected);
@@ -51,7 +58,8 @@ fn a_bomb_is_refused_by_its_header_before_memory_is_taken() {
             assert!(matches!(error, PhotoError::TooMuchMemory { .. } | PhotoError::Damaged { .. }), "{error}");
         }
     }
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    let took = worked() - started;
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }
 
 #[test]
@@ -170,9 +178,10 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         let limits = Limits { max_pixels: 4 << 20, max_memory: 64 << 20, ..Limits::default() };
-        let started = Instant::now();
+        let started = worked();
         let _ = input_within(&bytes, Some(Region { x: 3, y: 2, width: 9, height: 10 }), &limits);
         let _ = input_within(&bytes, None, &limits);
-        prop_assert!(started.elapsed() < Duration::from_secs(2), "took {:?}", started.elapsed());
+        let took = worked() - started;
+        prop_assert!(took < Duration::from_secs(2), "took {took:?}");
     }
 }
