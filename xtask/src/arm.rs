@@ -26,6 +26,13 @@ const DOT: &str = "cortex-a76";
 /// NEON and nothing beyond it, as in many phones that are still in use.
 const PLAIN: &str = "cortex-a53";
 
+/// Everything that QEMU knows, products of matrices among it: for the kernels alone, whose tests try every instruction set
+/// that the CPU has.
+const MATRIX: &str = "max,sve=off,pauth=off";
+
+/// The unit tests of the kernels.
+const KERNELS: &str = "int8::";
+
 /// Seconds after which a test program counts as hung, on a busy machine too.
 const HUNG: u32 = 900;
 
@@ -41,14 +48,14 @@ const HOST_LIBRARIES: &str = "lib/x86_64-linux-gnu";
 const NEEDS_RUST: &str = "needed is Rust's standard library for aarch64-unknown-linux-gnu, from `rustup target add` or \
                           from Debian's packages rustc-web and libstd-rust-web-dev:arm64";
 
-/// Runs the tests on both kinds of ARM CPU, or only the core's unit tests whose names contain `filter`.
+/// Runs the tests on each kind of ARM CPU, or only the core's unit tests whose names contain `filter`.
 pub(crate) fn arm(filter: Option<&str>) -> Outcome {
     if cfg!(target_arch = "aarch64") {
         println!("this is an ARM machine: `cargo xtask test` runs everything on it");
         return Ok(());
     }
     let tools = Tools::find()?;
-    let test = |cpu: &str, tests: &[&str]| {
+    let test = |cpu: &str, tests: &[&str], filter: Option<&str>| {
         let mut command = tools.cargo(["test", "--locked"]);
         command.args(BUILT).args(tests.iter().flat_map(|test| ["--test", test])).args(filter);
         let runner = format!("timeout --foreground --kill-after=5 {HUNG} qemu-aarch64 -L {LIBRARIES} -cpu {cpu}");
@@ -56,8 +63,9 @@ pub(crate) fn arm(filter: Option<&str>) -> Outcome {
         println!("on ARM, CPU {cpu}:");
         run(&mut command)
     };
-    test(DOT, if filter.is_none() { &PROMISES } else { &[] })?;
-    test(PLAIN, &[])
+    test(DOT, if filter.is_none() { &PROMISES } else { &[] }, filter)?;
+    test(PLAIN, &[], filter)?;
+    test(MATRIX, &[], filter.or(Some(KERNELS)))
 }
 
 /// What builds for ARM.

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Folder of the model pack [default: the pack inside this program]
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Instructions for the network: scalar, avx2, avx-vnni, avx512-vnni, neon, neon-dot [default: the CPU's best]
+    /// Instructions for the network: scalar, avx2, avx-vnni, avx512-vnni, neon, neon-dot, neon-i8mm [default: the CPU's best]
     #[arg(long)]
     isa: Option<Isa>,
     /// Threads that work on one run of the network

@@ -56,7 +56,8 @@ impl Filters<'_> {
 }
 
 /// A matrix of `depth` x `columns` weights, cut into panels of up to four vectors of columns. In a panel, four weights
-/// of a column stand side by side, then the other columns of the vector, the other vectors, the next four rows.
+/// of a column stand side by side (eight where [`Layout::deep`] says so), then the other columns of the vector, the other
+/// vectors, the next four rows.
 ///
 /// Where the instruction set adds two products in 16 bits, vectors with weights too large for that are *wide*: 16 bits a
 /// weight, the first two of all columns before the other two. The panel then has its fours in another order, so that
@@ -116,11 +117,11 @@ impl Matrix {
             let count = layout.panel.min(vectors - first);
             // For each lane, its filter; for lanes without a column, none.
             let lanes: Vec<&[i8]> = (0..count * n)
-                .map(|lane| first * n + column(n, count, lane / n, lane % n))
+                .map(|lane| first * n + column(count, lane / n, lane % n))
                 .map(|at| if at < columns { &filters.weights[at * depth..][..depth] } else { &[] })
                 .collect();
             for (lane, filter) in lanes.iter().enumerate() {
-                let at = first * n + column(n, count, lane / n, lane % n);
+                let at = first * n + column(count, lane / n, lane % n);
                 if at < columns {
                     let sum = filter.iter().map(|&w| i32::from(w)).sum();
                     matrix.bias[first * n + lane] = filters.folded(layout, at, sum);
@@ -137,7 +138,10 @@ impl Matrix {
             if layout.saturates {
                 matrix.pack_wide(&mut panel, &lanes, n, &mut packed, depth <= MAX_WIDE);
             } else {
-                (0..quads).for_each(|quad| lanes.iter().for_each(|lane| packed.extend(four(lane, quad))));
+                for first in (0..depth).step_by(layout.deep) {
+                    let weight = |lane: &&[i8], at: usize| lane.get(first + at).copied().unwrap_or(0);
+                    lanes.iter().for_each(|lane| packed.extend((0..layout.deep).map(|at| weight(lane, at))));
+                }
             }
             matrix.panels.push(panel);
         }
@@ -206,6 +210,7 @@ pub(super) const ROW_ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// Filters of a depthwise convolution, in groups of four vectors of channels. In a group the window's rows stand in
 /// fours side by side for each channel (in [`ROW_ORDER`]), then the other channels, the other columns, the next four rows.
+/// Windows of 3 x 3 have all of that twice: at first for the upper three of four rows, then for the lower three.
 #[derive(Debug)]
 pub(super) struct Depthwise {
     pub(super) channels: usize,
@@ -230,7 +235,9 @@ impl Depthwise {
         let n = layout.lanes;
         let (channels, size) = (filters.bias.len(), kernel[0] * kernel[1]);
         let groups = channels.div_ceil(4 * n);
-        let steps = kernel[0].div_ceil(4) * kernel[1];
+        let fours = kernel[0].div_ceil(4);
+        let shifts = if kernel == [3, 3] { 2 } else { 1 };
+        let steps = shifts * fours * kernel[1];
         let block = steps * 16 * n;
         let group_weights = if layout.saturates { 2 * block } else { block };
         let mut padding = Aligned::zeros(channels + 64);
@@ -248,7 +255,7 @@ impl Depthwise {
         };
         for vector in 0..groups * 4 {
             for lane in 0..n {
-                let channel = vector / 4 * 4 * n + column(n, 4, vector % 4, lane);
+                let channel = vector / 4 * 4 * n + column(4, vector % 4, lane);
                 if channel >= channels {
                     continue;
                 }
@@ -256,13 +263,15 @@ impl Depthwise {
                 let sum = filter.iter().map(|&w| i32::from(w)).sum();
                 packed.bias[vector * n + lane] = filters.folded(layout, channel, sum);
                 packed.scale[vector * n + lane] = filters.scale[channel];
-                for (four, x) in (0..kernel[0].div_ceil(4)).flat_map(|four| (0..kernel[1]).map(move |x| (four, x))) {
+                for step in 0..steps {
+                    let (four, x) = (step / kernel[1], step % kernel[1]);
+                    let (shift, four) = (four / fours, four % fours);
                     let mut weights = [0i8; 4];
                     for (weight, row) in weights.iter_mut().zip(ROW_ORDER) {
-                        let y = 4 * four + row;
-                        *weight = if y < kernel[0] { filter[y * kernel[1] + x] } else { 0 };
+                        let y = (4 * four + row).checked_sub(shift).filter(|&y| y < kernel[0]);
+                        *weight = y.map_or(0, |y| filter[y * kernel[1] + x]);
                     }
-                    let (group, step) = (vector / 4, four * kernel[1] + x);
+                    let group = vector / 4;
                     let to = group * group_weights + step * 16 * n + (vector % 4) * 4 * n + lane * 4;
                     if layout.saturates {
                         let rest = split(&mut weights);

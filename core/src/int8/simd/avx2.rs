@@ -125,6 +125,22 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
+            unsafe fn store_three(acc: [__m256i; 3], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
+                unsafe {
+                    let zero = _mm256_set1_epi16(to.zero);
+                    let low = _mm256_packs_epi32(rounded(acc[0], scale), rounded(acc[1], scale.add(8)));
+                    let high = rounded(acc[2], scale.add(16));
+                    let high = _mm256_packs_epi32(high, high);
+                    let bytes = _mm256_packus_epi16(_mm256_adds_epi16(low, zero), _mm256_adds_epi16(high, zero));
+                    let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(to.low as i8));
+                    let bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(to.high as i8));
+                    // Of each sixteen bytes the last four are there twice.
+                    let order = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 7, 7);
+                    store_some(_mm256_permutevar8x32_epi32(bytes, order), out, left.min(24));
+                }
+            }
+
+            #[inline(always)]
             unsafe fn store_two(acc: [__m256i; 2], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
                 unsafe {
                     let words = _mm256_packs_epi32(rounded(acc[0], scale), rounded(acc[1], scale.add(8)));

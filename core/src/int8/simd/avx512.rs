@@ -87,6 +87,22 @@ impl Lanes for Avx512Vnni {
     }
 
     #[inline(always)]
+    unsafe fn store_three(acc: [__m512i; 3], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
+        unsafe {
+            let zero = _mm512_set1_epi16(to.zero);
+            let low = _mm512_packs_epi32(rounded(acc[0], scale), rounded(acc[1], scale.add(16)));
+            let high = rounded(acc[2], scale.add(32));
+            let high = _mm512_packs_epi32(high, high);
+            let bytes = _mm512_packus_epi16(_mm512_adds_epi16(low, zero), _mm512_adds_epi16(high, zero));
+            let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(to.low as i8));
+            let bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(to.high as i8));
+            // Of each sixteen bytes the last four are there twice.
+            let bytes = _mm512_maskz_compress_epi32(0x7777, bytes);
+            _mm512_mask_storeu_epi8(out.cast(), mask(left.min(48), 64), bytes);
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store_two(acc: [__m512i; 2], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
         unsafe {
             let words = _mm512_packs_epi32(rounded(acc[0], scale), rounded(acc[1], scale.add(16)));

@@ -32,6 +32,7 @@ pub(super) unsafe fn convolve<L: Lanes>(c: &Convolution<'_>, job: Job) {
     // SAFETY: passed on.
     unsafe {
         match (window.kernel, window.stride) {
+            _ if L::PLAIN => any::<L>(c, job),
             ([3, 3], [_, 1]) => three::<L, 1>(c, job),
             ([3, 3], [_, 2]) => three::<L, 2>(c, job),
             _ => any::<L>(c, job),
@@ -104,42 +105,175 @@ unsafe fn add<L: Lanes>(acc: &mut [L::Acc; 4], x: [L::Quads; 4], w: *const i8, r
     }
 }
 
-/// 3 x 3, with a stride of 1 or 2 along the row: each column is interleaved once and used by all windows that have it.
+/// 3 x 3, with a stride of 1 or 2 along the row.
 ///
 /// # Safety
 /// As [`convolve`].
 #[inline(always)]
 unsafe fn three<L: Lanes, const STRIDE: usize>(c: &Convolution<'_>, job: Job) {
-    let (f, window) = (c.filters, &c.window);
-    let column = 16 * L::N;
-    // SAFETY: `Depthwise` checked when it was packed that its groups lie within its arrays; all output pixels are
-    // within the window's output.
-    unsafe {
-        for oy in job.part(window.out_height, 1) {
-            for (group, channel) in (0..f.channels).step_by(4 * L::N).enumerate() {
-                let rows = rows::<3>(c, (oy * window.stride[0]) as isize - window.padding[0] as isize, channel);
-                let w = f.weights().as_ptr().add(group * f.group_weights);
-                let [r0, r1, r2] = *f.rests(group) else { return };
-                let (bias, scale) = (f.bias.as_ptr().add(channel), f.scale.as_ptr().add(channel));
-                let mut out = c.out.add(oy * window.out_width * f.channels + channel);
-                let mut x = -(window.padding[1] as isize);
-                let mut first = quads::<L, 3>(c, &rows, x, channel);
-                let mut second = if STRIDE == 1 { quads::<L, 3>(c, &rows, x + 1, channel) } else { first };
-                for _ in 0..window.out_width {
-                    if STRIDE != 1 {
-                        second = quads::<L, 3>(c, &rows, x + 1, channel);
-                    }
-                    let third = quads::<L, 3>(c, &rows, x + 2, channel);
-                    let mut acc = start::<L>(bias);
-                    add::<L>(&mut acc, first, w, r0);
-                    add::<L>(&mut acc, second, w.add(column), r1);
-                    add::<L>(&mut acc, third, w.add(2 * column), r2);
-                    L::store_four(acc, scale, c.to, out, f.channels - channel);
-                    (first, second) = if STRIDE == 1 { (second, third) } else { (third, second) };
-                    out = out.add(f.channels);
-                    x += STRIDE as isize;
+    let rows = job.part(c.window.out_height, 1);
+    let mut oy = rows.start;
+    while oy < rows.end {
+        // Two rows of windows that are a row apart have their four rows of the picture interleaved once for both.
+        let two = STRIDE == 1 && c.window.stride[0] == 1 && oy + 1 < rows.end;
+        for (group, channel) in (0..c.filters.channels).step_by(4 * L::N).enumerate() {
+            // SAFETY: these rows are within the window's output, and this group within the filters.
+            unsafe {
+                match two {
+                    true => lines::<L, STRIDE, 4>(c, oy, group, channel),
+                    false => lines::<L, STRIDE, 3>(c, oy, group, channel),
                 }
             }
+        }
+        oy += if two { 2 } else { 1 };
+    }
+}
+
+/// A row of windows of one group of channels, or two with `ROWS` of 4. Each column of the picture is interleaved once and
+/// used by all windows that have it.
+///
+/// # Safety
+/// As [`convolve`], for these rows and this group.
+#[inline(always)]
+unsafe fn lines<L: Lanes, const STRIDE: usize, const ROWS: usize>(
+    c: &Convolution<'_>,
+    oy: usize,
+    group: usize,
+    channel: usize,
+) {
+    let window = &c.window;
+    let mut left = window.out_width;
+    // SAFETY: these rows and this group are there; columns are asked for as far as the last window has them.
+    unsafe {
+        let Some(mut line) = Line::<ROWS>::new::<L>(c, oy, group, channel) else { return };
+        // The columns of a window stay in their registers: what is the second of one is the first of another.
+        let mut a = line.next::<L>();
+        if STRIDE == 1 {
+            let mut b = line.next::<L>();
+            while left >= 3 {
+                let c = line.next::<L>();
+                line.put::<L>(a, b, c);
+                a = line.next::<L>();
+                line.put::<L>(b, c, a);
+                b = line.next::<L>();
+                line.put::<L>(c, a, b);
+                left -= 3;
+            }
+            for _ in 0..left {
+                let c = line.next::<L>();
+                line.put::<L>(a, b, c);
+                (a, b) = (b, c);
+            }
+        } else {
+            for _ in 0..left / 2 {
+                let (b, c) = (line.next::<L>(), line.next::<L>());
+                line.put::<L>(a, b, c);
+                let b = line.next::<L>();
+                a = line.next::<L>();
+                line.put::<L>(c, b, a);
+            }
+            if left % 2 == 1 {
+                let (b, c) = (line.next::<L>(), line.next::<L>());
+                line.put::<L>(a, b, c);
+            }
+        }
+    }
+}
+
+/// What [`lines`] works on, read once: it writes bytes, which might be any of a [`Convolution`] for all that the compiler
+/// knows.
+struct Line<const ROWS: usize> {
+    rows: Rows<ROWS>,
+    outside: *const u8,
+    /// The next column, and how many there are.
+    x: isize,
+    width: usize,
+    /// Channels of a pixel, and those of them that are not in the groups before.
+    channels: usize,
+    left: usize,
+    weights: *const i8,
+    rests: [usize; 6],
+    bias: *const i32,
+    scale: *const f32,
+    to: Requantise,
+    out: *mut u8,
+    /// From a row of the output to the next.
+    below: usize,
+}
+
+impl<const ROWS: usize> Line<ROWS> {
+    /// # Safety
+    /// As [`lines`].
+    #[inline(always)]
+    unsafe fn new<L: Lanes>(c: &Convolution<'_>, oy: usize, group: usize, channel: usize) -> Option<Self> {
+        let (f, window) = (c.filters, &c.window);
+        let below = window.out_width * f.channels;
+        // SAFETY: `Depthwise` checked when it was packed that its groups lie within its arrays.
+        unsafe {
+            Some(Line {
+                rows: rows(c, (oy * window.stride[0]) as isize - window.padding[0] as isize, channel),
+                outside: f.padding().as_ptr().add(channel),
+                x: (window.padding[1] as isize).wrapping_neg(),
+                width: window.width,
+                channels: f.channels,
+                left: f.channels - channel,
+                weights: f.weights().as_ptr().add(group * f.group_weights),
+                rests: *f.rests(group).first_chunk()?,
+                bias: f.bias.as_ptr().add(channel),
+                scale: f.scale.as_ptr().add(channel),
+                to: c.to,
+                out: c.out.add(oy * below + channel),
+                below,
+            })
+        }
+    }
+
+    /// The next column of the picture.
+    ///
+    /// # Safety
+    /// As [`convolve`].
+    #[inline(always)]
+    unsafe fn next<L: Lanes>(&mut self) -> [L::Quads; 4] {
+        // Columns to the left of the picture are large numbers.
+        let inside = (self.x as usize) < self.width;
+        self.x += 1;
+        // SAFETY: a column of the picture, or padding.
+        unsafe {
+            if !inside {
+                return L::interleave::<ROWS>([self.outside; ROWS], self.left);
+            }
+            let quads = L::interleave::<ROWS>(self.rows.start, self.left);
+            for i in 0..ROWS {
+                self.rows.start[i] = self.rows.start[i].wrapping_add(self.rows.step[i]);
+            }
+            quads
+        }
+    }
+
+    /// Writes what one window gives, or two that are a row apart.
+    ///
+    /// # Safety
+    /// As [`convolve`].
+    #[inline(always)]
+    unsafe fn put<L: Lanes>(&mut self, first: [L::Quads; 4], second: [L::Quads; 4], third: [L::Quads; 4]) {
+        let column = 16 * L::N;
+        let [r0, r1, r2, s0, s1, s2] = self.rests;
+        // SAFETY: as in `new`; the window is one of the output's.
+        unsafe {
+            let mut acc = start::<L>(self.bias);
+            add::<L>(&mut acc, first, self.weights, r0);
+            add::<L>(&mut acc, second, self.weights.add(column), r1);
+            add::<L>(&mut acc, third, self.weights.add(2 * column), r2);
+            L::store_four(acc, self.scale, self.to, self.out, self.left);
+            if ROWS == 4 {
+                let lower = self.weights.add(3 * column);
+                let mut acc = start::<L>(self.bias);
+                add::<L>(&mut acc, first, lower, s0);
+                add::<L>(&mut acc, second, lower.add(column), s1);
+                add::<L>(&mut acc, third, lower.add(2 * column), s2);
+                L::store_four(acc, self.scale, self.to, self.out.add(self.below), self.left);
+            }
+            self.out = self.out.wrapping_add(self.channels);
         }
     }
 }

@@ -26,6 +26,12 @@ pub(super) trait Lanes {
     const SIGNED: bool;
     /// Two neighbouring products are added in 16 bits, so large weights have to be wide or split: see `weights`.
     const SATURATES: bool;
+    /// No instruction set: to unroll loops over it makes much code, which is not quicker.
+    const PLAIN: bool = false;
+    /// A dot product takes any of the fours of a vector for all lanes: see `dot_four`.
+    const FOURS: bool = false;
+    /// Matrix products take two rows of activations and two columns of weights at once, eight deep: see `dot_pairs`.
+    const PAIRS: bool = false;
     /// `N` accumulators.
     type Acc: Copy;
     /// `N` groups of four activations.
@@ -46,12 +52,41 @@ pub(super) trait Lanes {
     unsafe fn dot_wide(acc: Self::Acc, _x: [Self::Quads; 2], _w: [Self::Weights; 2]) -> Self::Acc {
         acc
     }
+    /// Reads 16 activations. This and the next only where [`Lanes::FOURS`].
+    unsafe fn four(x: *const u8) -> Self::Quads {
+        // SAFETY: as the caller promises.
+        unsafe { Self::splat(x) }
+    }
+    /// As `dot`, with the `FOUR`th four of the activations for all lanes.
+    unsafe fn dot_four<const FOUR: usize>(acc: Self::Acc, _x: Self::Quads, _w: Self::Weights) -> Self::Acc {
+        acc
+    }
+    /// Reads `N` biases for two rows, in the order of `dot_pairs`. This and the next three only where [`Lanes::PAIRS`].
+    unsafe fn start_pairs(bias: *const i32) -> [Self::Acc; 2] {
+        // SAFETY: as the caller promises.
+        unsafe { [Self::start(bias); 2] }
+    }
+    /// Reads 16 activations of each of two rows: the first eight of both, then the other eight of both.
+    unsafe fn pairs(a: *const u8, b: *const u8) -> [Self::Quads; 2] {
+        // SAFETY: as the caller promises.
+        unsafe { [Self::splat(a), Self::splat(b)] }
+    }
+    /// Adds the products of two rows of eight activations with `N` columns of eight weights.
+    unsafe fn dot_pairs(acc: [Self::Acc; 2], _x: Self::Quads, _w: [Self::Weights; 2]) -> [Self::Acc; 2] {
+        acc
+    }
+    /// What `dot_pairs` added up, row by row.
+    unsafe fn rows(acc: [Self::Acc; 2]) -> [Self::Acc; 2] {
+        acc
+    }
     /// Reads `4 * N` channels of each row and gives each channel's bytes side by side, zeros for missing rows. Vector
     /// `j`, lane `l` has channel [`column`]`(4, j, l)`. Of bytes from `left` on nothing is used, but they are read
     /// unless the instruction set can leave them out.
     unsafe fn interleave<const ROWS: usize>(rows: [*const u8; ROWS], left: usize) -> [Self::Quads; 4];
     /// Requantises four vectors and writes `min(left, 4 * N)` bytes, in the order of columns; reads `4 * N` scales.
     unsafe fn store_four(acc: [Self::Acc; 4], scale: *const f32, to: Requantise, out: *mut u8, left: usize);
+    /// As `store_four`, for three vectors and `3 * N` bytes.
+    unsafe fn store_three(acc: [Self::Acc; 3], scale: *const f32, to: Requantise, out: *mut u8, left: usize);
     /// As `store_four`, for two vectors and `2 * N` bytes.
     unsafe fn store_two(acc: [Self::Acc; 2], scale: *const f32, to: Requantise, out: *mut u8, left: usize);
     /// Requantises one vector and writes `min(left, N)` bytes; reads `N` scales.
@@ -60,9 +95,9 @@ pub(super) trait Lanes {
     unsafe fn spill(acc: Self::Acc, out: *mut i32);
 }
 
-/// The column that lane `lane` of vector `vector` stands for, in a panel of `vectors` vectors of `n` lanes.
+/// The column that lane `lane` of vector `vector` stands for, in a panel of `vectors` vectors.
 ///
-/// In panels of two and four it is the order that packing instructions leave, so that storing needs no shuffle.
-pub(in super::super) fn column(n: usize, vectors: usize, vector: usize, lane: usize) -> usize {
-    if vectors == 2 || vectors == 4 { (lane / 4 * vectors + vector) * 4 + lane % 4 } else { vector * n + lane }
+/// It is the order that packing instructions leave, so that storing needs few shuffles or none.
+pub(in super::super) fn column(vectors: usize, vector: usize, lane: usize) -> usize {
+    (lane / 4 * vectors + vector) * 4 + lane % 4
 }

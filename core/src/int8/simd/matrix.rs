@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use super::super::weights::{MAX_WIDE, Matrix, Panel};
 use super::lanes::{Lanes, Requantise, column};
-use super::{Job, Sink};
+use super::{Job, Sink, pairs};
 
 /// What one product works on.
 pub(super) struct Product<'a> {
@@ -18,7 +18,8 @@ pub(super) struct Product<'a> {
     pub(super) rows: usize,
 }
 
-/// Activation bytes that are worked on together, so that they stay in the first-level cache for all panels.
+/// Bytes of activations that are worked on together, and of results, so that they stay in the first-level cache for all
+/// panels.
 const CHUNK: usize = 24 << 10;
 
 /// Rows of a chunk: a multiple of every tile's height.
@@ -34,12 +35,12 @@ type Widened = [MaybeUninit<u16>; MAX_WIDE + 8];
 ///
 /// # Safety
 /// The CPU has the instruction set, and the matrix was packed for it. `x` is good for `rows` rows of `depth` bytes and
-/// three bytes more (read, not used), `out` for `rows` rows of `columns` values.
+/// 15 bytes more (read, not used), `out` for `rows` rows of `columns` values.
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes>(p: &Product<'_>, job: Job) {
     let panels = job.part(p.matrix.panels.len(), 1);
     let mut widened: Widened = [MaybeUninit::uninit(); _];
-    let mut chunk = (CHUNK / p.x_step.max(1)).max(CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
+    let mut chunk = (CHUNK / p.x_step.max(p.matrix.columns).max(1)).max(CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
     if L::SATURATES && p.matrix.wide {
         // At least one: `Matrix::pack` made nothing wide where a row of activations is longer.
         let most = (MAX_WIDE / p.x_step.max(1)).max(1);
@@ -79,10 +80,15 @@ unsafe fn columns<L: Lanes>(p: &Product<'_>, widened: &Widened, panel: &Panel, r
     // SAFETY: passed on.
     unsafe {
         match panel.vectors {
+            4 if L::PLAIN => tiles::<L, 1, 4>(p, widened, panel, row, rows),
+            3 if L::PLAIN => tiles::<L, 1, 3>(p, widened, panel, row, rows),
+            2 if L::PLAIN => tiles::<L, 1, 2>(p, widened, panel, row, rows),
+            _ if L::PLAIN => tiles::<L, 1, 1>(p, widened, panel, row, rows),
             4 if wide => tiles::<L, 4, 4>(p, widened, panel, row, rows),
             4 => tiles::<L, 2, 4>(p, widened, panel, row, rows),
             3 if wide => tiles::<L, 6, 3>(p, widened, panel, row, rows),
             3 => tiles::<L, 3, 3>(p, widened, panel, row, rows),
+            2 if L::FOURS => tiles::<L, 8, 2>(p, widened, panel, row, rows),
             2 if wide => tiles::<L, 12, 2>(p, widened, panel, row, rows),
             2 => tiles::<L, 4, 2>(p, widened, panel, row, rows),
             _ if wide => tiles::<L, 12, 1>(p, widened, panel, row, rows),
@@ -104,13 +110,14 @@ unsafe fn tiles<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     let wide = |at: usize| widened.as_ptr().cast::<u16>().wrapping_add((at - row) * p.x_step);
     let end = row + rows;
     let mut at = row;
+    let together = matches!(p.out, Sink::Bytes(..));
     // SAFETY: every tile lies within the caller's rows.
     unsafe {
-        while at + ROWS <= end {
+        while together && at + ROWS <= end {
             tile::<L, ROWS, VECTORS>(p, wide(at), panel, at);
             at += ROWS;
         }
-        if at < end && rows >= ROWS && end - at > 1 {
+        if together && at < end && rows >= ROWS && end - at > 1 {
             // The last tile overlaps the one before: some rows are written twice, with the same values.
             tile::<L, ROWS, VECTORS>(p, wide(end - ROWS), panel, end - ROWS);
         } else {
@@ -145,7 +152,9 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(
             }
         }
         let w = m.weights().as_ptr().add(panel.weights);
-        if L::SATURATES {
+        if L::PAIRS {
+            acc = pairs::sums::<L, ROWS, VECTORS>(p, panel, x);
+        } else if L::SATURATES {
             let w = mixed::<L, ROWS, VECTORS, 0>(&mut acc, p, x, wide, &m.order[panel.order[0].clone()], w);
             let w = mixed::<L, ROWS, VECTORS, 1>(&mut acc, p, x, wide, &m.order[panel.order[1].clone()], w);
             if VECTORS > 1 {
@@ -153,8 +162,19 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(
                 mixed::<L, ROWS, VECTORS, 3>(&mut acc, p, x, wide, &m.order[panel.order[3].clone()], w);
             }
         } else {
-            let mut w = w;
-            for quad in 0..m.quads {
+            let (mut w, mut done) = (w, 0);
+            while L::FOURS && done + 4 <= m.quads {
+                let mut fours = [L::four(x.add(4 * done)); ROWS];
+                for i in 1..ROWS {
+                    fours[i] = L::four(x.add(i * p.x_step + 4 * done));
+                }
+                w = four::<L, ROWS, VECTORS, 0>(&mut acc, &fours, w);
+                w = four::<L, ROWS, VECTORS, 1>(&mut acc, &fours, w);
+                w = four::<L, ROWS, VECTORS, 2>(&mut acc, &fours, w);
+                w = four::<L, ROWS, VECTORS, 3>(&mut acc, &fours, w);
+                done += 4;
+            }
+            for quad in done..m.quads {
                 let mut weights = [L::weights(w); VECTORS];
                 for j in 1..VECTORS {
                     weights[j] = L::weights(w.add(j * 4 * L::N));
@@ -171,18 +191,46 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(
         let scale = m.scale.as_ptr().add(panel.lanes);
         match p.out {
             Sink::Bytes(out, to) => {
-                for i in 0..ROWS {
-                    let out = out.add((row + i) * m.columns + panel.column);
-                    store::<L, VECTORS>(acc[i], scale, to, out, m.columns - panel.column);
+                let (columns, left) = (m.columns, m.columns - panel.column);
+                let out = out.add(row * columns + panel.column);
+                macro_rules! store {
+                    ($($i:literal)*) => {
+                        $(if $i < ROWS {
+                            store::<L, VECTORS>(acc[$i % ROWS], scale, to, out.add($i * columns), left);
+                        })*
+                    };
                 }
+                // Not a loop: the compiler keeps all accumulators in memory for one that it does not unroll.
+                store!(0 1 2 3 4 5 6 7 8 9 10 11);
             }
             Sink::Floats(out) => {
-                for i in 0..ROWS {
-                    let out = out.add((row + i) * m.columns + panel.column);
-                    floats::<L, VECTORS>(acc[i], scale, out, m.columns - panel.column);
-                }
+                // Rows come one by one: see `tiles`.
+                let out = out.add(row * m.columns + panel.column);
+                floats::<L, VECTORS>(acc[0], scale, out, m.columns - panel.column);
             }
         }
+    }
+}
+
+/// Adds the products of the `FOUR`th four of 16 activations of each row; returns where the next weights start.
+///
+/// # Safety
+/// As [`tile`]; `w` is good for these weights.
+#[inline(always)]
+unsafe fn four<L: Lanes, const ROWS: usize, const VECTORS: usize, const FOUR: usize>(
+    acc: &mut [[L::Acc; VECTORS]; ROWS],
+    x: &[L::Quads; ROWS],
+    w: *const i8,
+) -> *const i8 {
+    // SAFETY: as the caller promises.
+    unsafe {
+        for j in 0..VECTORS {
+            let weights = L::weights(w.add(j * 4 * L::N));
+            for i in 0..ROWS {
+                acc[i][j] = L::dot_four::<FOUR>(acc[i][j], x[i], weights);
+            }
+        }
+        w.add(VECTORS * 4 * L::N)
     }
 }
 
@@ -237,6 +285,10 @@ unsafe fn store<L: Lanes, const VECTORS: usize>(
             L::store_four([acc[0], acc[1 % VECTORS], acc[2 % VECTORS], acc[3 % VECTORS]], scale, to, out, left);
             return;
         }
+        if VECTORS == 3 {
+            L::store_three([acc[0], acc[1 % VECTORS], acc[2 % VECTORS]], scale, to, out, left);
+            return;
+        }
         if VECTORS == 2 {
             L::store_two([acc[0], acc[1 % VECTORS]], scale, to, out, left);
             return;
@@ -266,7 +318,7 @@ unsafe fn floats<L: Lanes, const VECTORS: usize>(
         unsafe {
             L::spill(acc[j], lanes.as_mut_ptr());
             for lane in 0..L::N {
-                let column = column(L::N, VECTORS, j, lane);
+                let column = column(VECTORS, j, lane);
                 if column < left {
                     *out.add(column) = lanes[lane] as f32 * *scale.add(j * L::N + lane);
                 }

@@ -17,6 +17,7 @@ mod lanes;
 mod matrix;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pairs;
 mod scalar;
 mod share;
 mod step;
@@ -43,6 +44,8 @@ pub(super) struct Layout {
     pub(super) signed: bool,
     /// Two products are added in 16 bits: large weights are wide or split.
     pub(super) saturates: bool,
+    /// Weights of a column that stand side by side in a matrix.
+    pub(super) deep: usize,
     /// Vectors of a panel, at most.
     pub(super) panel: usize,
 }
@@ -51,7 +54,8 @@ impl Layout {
     const fn of<L: Lanes>() -> Layout {
         // A dot product in two instructions needs registers in between: fewer are left for a panel.
         let panel = if L::SATURATES { 2 } else { 4 };
-        Layout { lanes: L::N, signed: L::SIGNED, saturates: L::SATURATES, panel }
+        let deep = if L::PAIRS { 8 } else { 4 };
+        Layout { lanes: L::N, signed: L::SIGNED, saturates: L::SATURATES, deep, panel }
     }
 }
 
@@ -180,7 +184,19 @@ kernels!(AVX512_HALF, Isa::Avx512Vnni, avx2::Avx512Half, "avx2,fma,avx512f,avx51
 #[cfg(target_arch = "aarch64")]
 kernels!(NEON, Isa::Neon, neon::Neon, "neon");
 #[cfg(target_arch = "aarch64")]
-kernels!(NEON_DOT, Isa::NeonDot, neon::NeonDot, "neon,dotprod");
+kernels!(NEON_DOT, Isa::NeonDot, neon::NeonDot<false>, "neon,dotprod");
+#[cfg(target_arch = "aarch64")]
+static NEON_I8MM: Kernels = {
+    /// # Safety
+    /// As `matrix::product`.
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+    unsafe fn product(p: &Product<'_>, job: Job) {
+        // SAFETY: passed on.
+        unsafe { matrix::product::<neon::NeonDot<true>>(p, job) }
+    }
+    // Nothing else is quicker by it.
+    Kernels { isa: Isa::NeonI8mm, layout: Layout::of::<neon::NeonDot<true>>(), product, ..NEON_DOT }
+};
 
 impl Kernels {
     /// The kernels for an instruction set; none where this CPU does not have it.
@@ -188,7 +204,7 @@ impl Kernels {
         #[cfg(target_arch = "x86_64")]
         let all = [&SCALAR, &AVX2, &AVX_VNNI, &AVX512_VNNI];
         #[cfg(target_arch = "aarch64")]
-        let all = [&SCALAR, &NEON, &NEON_DOT];
+        let all = [&SCALAR, &NEON, &NEON_DOT, &NEON_I8MM];
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let all = [&SCALAR];
         all.into_iter().find(|kernels| kernels.isa == isa && isa.is_available())

@@ -1,4 +1,4 @@
-//! ARM's Advanced SIMD, with and without the dot product extension: four lanes.
+//! ARM's Advanced SIMD, without and with the extensions for dot products and for products of matrices: four lanes.
 
 use std::arch::aarch64::*;
 
@@ -7,8 +7,8 @@ use super::lanes::{Lanes, Requantise};
 /// Dot products by widening multiplications.
 pub(super) struct Neon;
 
-/// Dot products by SDOT.
-pub(super) struct NeonDot;
+/// Dot products by SDOT; matrix products by SMMLA, where there is one.
+pub(super) struct NeonDot<const SMMLA: bool>;
 
 /// # Safety
 /// As [`Lanes`].
@@ -37,6 +37,19 @@ unsafe fn store_sixteen(acc: [int32x4_t; 4], scale: *const f32, to: Requantise, 
             let mut buffer = [0i8; 16];
             vst1q_s8(buffer.as_mut_ptr(), bytes);
             std::ptr::copy_nonoverlapping(buffer.as_ptr().cast(), out, left);
+        }
+    }
+}
+
+/// # Safety
+/// As [`Lanes::store_three`], for accumulators that are complete.
+#[inline(always)]
+unsafe fn store_twelve(acc: [int32x4_t; 3], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
+    // SAFETY: twelve scales are read; twelve bytes are written where there are as many, else `left` of them.
+    unsafe {
+        store_eight([acc[0], acc[1]], scale, to, out, left);
+        if left > 8 {
+            store_four_bytes(acc[2], scale.add(8), to, out.add(8), left - 8);
         }
     }
 }
@@ -103,10 +116,12 @@ unsafe fn interleave<const ROWS: usize>(rows: [*const u8; ROWS]) -> [int8x16_t; 
 
 // SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait says.
 #[allow(clippy::undocumented_unsafe_blocks)]
-impl Lanes for NeonDot {
+impl<const SMMLA: bool> Lanes for NeonDot<SMMLA> {
     const N: usize = 4;
     const SIGNED: bool = true;
     const SATURATES: bool = false;
+    const FOURS: bool = true;
+    const PAIRS: bool = SMMLA;
     type Acc = int32x4_t;
     type Quads = int8x16_t;
     type Weights = int8x16_t;
@@ -141,6 +156,67 @@ impl Lanes for NeonDot {
     }
 
     #[inline(always)]
+    unsafe fn four(x: *const u8) -> int8x16_t {
+        unsafe { vld1q_s8(x.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_four<const FOUR: usize>(mut acc: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
+        // The intrinsic (vdotq_laneq_s32) is not stable.
+        unsafe {
+            std::arch::asm!(
+                ".arch_extension dotprod",
+                "sdot {acc:v}.4s, {w:v}.16b, {x:v}.4b[{four}]",
+                acc = inout(vreg) acc, x = in(vreg) x, w = in(vreg) w, four = const FOUR,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+        }
+        acc
+    }
+
+    #[inline(always)]
+    unsafe fn start_pairs(bias: *const i32) -> [int32x4_t; 2] {
+        unsafe {
+            let bias = vreinterpretq_s64_s32(vld1q_s32(bias));
+            [vdupq_laneq_s64::<0>(bias), vdupq_laneq_s64::<1>(bias)].map(|pair| vreinterpretq_s32_s64(pair))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn pairs(a: *const u8, b: *const u8) -> [int8x16_t; 2] {
+        unsafe {
+            let (a, b) = (vld1q_s64(a.cast()), vld1q_s64(b.cast()));
+            [vreinterpretq_s8_s64(vzip1q_s64(a, b)), vreinterpretq_s8_s64(vzip2q_s64(a, b))]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_pairs(mut acc: [int32x4_t; 2], x: int8x16_t, w: [int8x16_t; 2]) -> [int32x4_t; 2] {
+        if SMMLA {
+            for (acc, w) in acc.iter_mut().zip(w) {
+                // The intrinsic (vmmlaq_s32) is not stable.
+                unsafe {
+                    std::arch::asm!(
+                        ".arch_extension i8mm",
+                        "smmla {acc:v}.4s, {x:v}.16b, {w:v}.16b",
+                        acc = inout(vreg) *acc, x = in(vreg) x, w = in(vreg) w,
+                        options(pure, nomem, nostack, preserves_flags)
+                    );
+                }
+            }
+        }
+        acc
+    }
+
+    #[inline(always)]
+    unsafe fn rows(acc: [int32x4_t; 2]) -> [int32x4_t; 2] {
+        unsafe {
+            let [left, right] = acc.map(|half| vreinterpretq_s64_s32(half));
+            [vreinterpretq_s32_s64(vzip1q_s64(left, right)), vreinterpretq_s32_s64(vzip2q_s64(left, right))]
+        }
+    }
+
+    #[inline(always)]
     unsafe fn interleave<const ROWS: usize>(rows: [*const u8; ROWS], _left: usize) -> [int8x16_t; 4] {
         unsafe { interleave(rows) }
     }
@@ -148,6 +224,11 @@ impl Lanes for NeonDot {
     #[inline(always)]
     unsafe fn store_four(acc: [int32x4_t; 4], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
         unsafe { store_sixteen(acc, scale, to, out, left) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_three(acc: [int32x4_t; 3], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
+        unsafe { store_twelve(acc, scale, to, out, left) }
     }
 
     #[inline(always)]
@@ -201,7 +282,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn splat(x: *const u8) -> int8x16_t {
-        unsafe { NeonDot::splat(x) }
+        unsafe { NeonDot::<false>::splat(x) }
     }
 
     #[inline(always)]
@@ -230,6 +311,11 @@ impl Lanes for Neon {
             let acc = [acc[0].sum(), acc[1].sum(), acc[2].sum(), acc[3].sum()];
             store_sixteen(acc, scale, to, out, left);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn store_three(acc: [Halves; 3], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
+        unsafe { store_twelve([acc[0].sum(), acc[1].sum(), acc[2].sum()], scale, to, out, left) }
     }
 
     #[inline(always)]

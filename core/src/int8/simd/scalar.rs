@@ -9,6 +9,7 @@ impl Lanes for Scalar {
     const N: usize = 4;
     const SIGNED: bool = false;
     const SATURATES: bool = false;
+    const PLAIN: bool = true;
     type Acc = [i32; 4];
     type Quads = [[u8; 4]; 4];
     type Weights = [[i8; 4]; 4];
@@ -58,6 +59,16 @@ impl Lanes for Scalar {
         for (j, acc) in acc.into_iter().enumerate() {
             if left > 4 * j {
                 // SAFETY: four scales and up to four bytes of the caller's 16 each.
+                unsafe { Self::store_one(acc, scale.add(4 * j), to, out.add(4 * j), left - 4 * j) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_three(acc: [[i32; 4]; 3], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
+        for (j, acc) in acc.into_iter().enumerate() {
+            if left > 4 * j {
+                // SAFETY: four scales and up to four bytes of the caller's twelve each.
                 unsafe { Self::store_one(acc, scale.add(4 * j), to, out.add(4 * j), left - 4 * j) };
             }
         }

@@ -98,7 +98,7 @@ impl Kernels {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 | Isa::AvxVnni => x86::signed_256(codes, signs, query, picked, products),
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon | Isa::NeonDot => neon::signed(codes, signs, query, picked, products),
+                Isa::Neon | Isa::NeonDot | Isa::NeonI8mm => neon::signed(codes, signs, query, picked, products),
                 _ => scalar::signed(codes, signs, query, picked, products),
             }
         }
@@ -115,7 +115,7 @@ impl Kernels {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 | Isa::AvxVnni => x86::dot_256(codes, query, products, row),
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon | Isa::NeonDot => neon::dot(codes, query, products, row),
+                Isa::Neon | Isa::NeonDot | Isa::NeonI8mm => neon::dot(codes, query, products, row),
                 _ => scalar::dot(codes, query, products, row),
             }
         }
@@ -144,7 +144,7 @@ impl Kernels {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 | Isa::AvxVnni => x86::scan_256(all, scan),
                 #[cfg(target_arch = "aarch64")]
-                Isa::Neon | Isa::NeonDot => neon::scan(all, scan),
+                Isa::Neon | Isa::NeonDot | Isa::NeonI8mm => neon::scan(all, scan),
                 _ => scalar::scan(all, scan),
             }
         }
