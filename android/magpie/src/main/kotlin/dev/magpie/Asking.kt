@@ -50,7 +50,7 @@ public suspend fun SearchEngine.search(
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): SearchResults = search(photo.native(), server, ask, options)
+): SearchResults = search(ByteBuffer.wrap(photo), server, ask, options)
 
 /** The same for a camera frame. It is kept until the results are there; with [searchUpdates], for a shorter time. */
 public suspend fun SearchEngine.search(
@@ -76,13 +76,13 @@ public fun SearchEngine.searchUpdates(
     options: SearchOptions = SearchOptions(),
 ): Flow<SearchResults> = updates(server) { asking(photo, server, ask, options) }
 
-/** The same for an array, which is copied once. */
+/** The same for an array, which is read when the flow is collected. */
 public fun SearchEngine.searchUpdates(
     photo: ByteArray,
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): Flow<SearchResults> = searchUpdates(photo.native(), server, ask, options)
+): Flow<SearchResults> = searchUpdates(ByteBuffer.wrap(photo), server, ask, options)
 
 /** The same for a camera frame, which is done with at the first emission. */
 public fun SearchEngine.searchUpdates(
@@ -106,7 +106,7 @@ private suspend fun SearchEngine.asking(
     ask: AskOptions,
     options: SearchOptions,
 ): RustAsking {
-    val bytes = photo.native()
+    val bytes = photo.duplicate()
     return call { engine, cancel ->
         bytes.borrowed { engine.askPhoto(it, options.rust(), ask.rust(), server.rust, cancel) }
     }
@@ -181,7 +181,7 @@ private fun RustAsking.report(event: Event): AskStep = when (event) {
 
     is Event.Reply -> {
         val status = event.reply.status.coerceIn(0, UShort.MAX_VALUE.toInt()).toUShort()
-        event.reply.body.native().borrowed { replied(event.attempt, status, event.reply.retryAfter, it) }
+        ByteBuffer.wrap(event.reply.body).borrowed { replied(event.attempt, status, event.reply.retryAfter, it) }
     }
 }
 

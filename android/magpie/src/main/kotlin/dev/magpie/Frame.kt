@@ -41,7 +41,6 @@ public class Frame(
     public val uprightHeight: Int get() = if (rotation % 180 == 0) height else width
 
     internal fun rust(): RustFrame {
-        val bytes = pixels.planes.map { it.native() }
         val layout = FrameLayout(
             format = pixels.format,
             width = width.toUInt(),
@@ -53,24 +52,15 @@ public class Frame(
             mirrored = mirrored,
             color = pixels.range.rust(),
         )
-        return RustFrame(bytes[0], bytes.getOrElse(1) { NONE }, bytes.getOrElse(2) { NONE }, layout)
-    }
-
-    private companion object {
-        val NONE: ByteBuffer = ByteBuffer.allocateDirect(0)
+        // Their positions and limits as they are now; the caller may go on using its buffers.
+        return RustFrame(pixels.planes.map { it.duplicate() }, layout)
     }
 }
 
-/** A frame as Rust takes it: direct buffers that start at the first sample. */
-internal class RustFrame(
-    private val first: ByteBuffer,
-    private val second: ByteBuffer,
-    private val third: ByteBuffer,
-    private val layout: FrameLayout,
-) {
-    inline fun <T> borrowed(call: (ByteBuffer, ByteBuffer, ByteBuffer, FrameLayout) -> T): T = first.borrowed { first ->
-        second.borrowed { second -> third.borrowed { third -> call(first, second, third, layout) } }
-    }
+/** A frame as Rust takes it. */
+internal class RustFrame(private val planes: List<ByteBuffer>, private val layout: FrameLayout) {
+    inline fun <T> borrowed(call: (ByteBuffer, ByteBuffer, ByteBuffer, FrameLayout) -> T): T =
+        planes.borrowed { call(it[0], it.getOrElse(1) { Spare.NONE }, it.getOrElse(2) { Spare.NONE }, layout) }
 }
 
 /**

@@ -48,13 +48,13 @@ public class SearchEngine private constructor(
      * @throws MagpieException.Catalog where the catalogue is damaged
      */
     public suspend fun search(photo: ByteBuffer, options: SearchOptions = SearchOptions()): SearchResults {
-        val bytes = photo.native()
+        val bytes = photo.duplicate()
         return call { engine, cancel -> bytes.borrowed { engine.searchPhoto(it, options.rust(), cancel) }.public() }
     }
 
     /** The same for an array, which is copied once. */
     public suspend fun search(photo: ByteArray, options: SearchOptions = SearchOptions()): SearchResults =
-        search(photo.native(), options)
+        search(ByteBuffer.wrap(photo), options)
 
     /**
      * Finds the listings most like a camera frame. See [live] for searching while the camera looks around.
@@ -84,13 +84,13 @@ public class SearchEngine private constructor(
      * @throws MagpieException.Photo where photo or crop is of no use
      */
     public suspend fun embed(photo: ByteBuffer, crop: Crop? = null): Embedding {
-        val bytes = photo.native()
+        val bytes = photo.duplicate()
         val options = SearchOptions(crop = crop).rust()
         return call { engine, cancel -> bytes.borrowed { engine.embedPhoto(it, options, cancel) }.public() }
     }
 
     /** The same for an array, which is copied once. */
-    public suspend fun embed(photo: ByteArray, crop: Crop? = null): Embedding = embed(photo.native(), crop)
+    public suspend fun embed(photo: ByteArray, crop: Crop? = null): Embedding = embed(ByteBuffer.wrap(photo), crop)
 
     /** The embedding of a camera frame. */
     public suspend fun embed(frame: Frame, crop: Crop? = null): Embedding {
@@ -136,7 +136,7 @@ public class SearchEngine private constructor(
         options: SearchOptions = SearchOptions(),
     ): Benchmark {
         require(runs >= 1) { "at least one run, not $runs" }
-        val bytes = photo.native()
+        val bytes = photo.duplicate()
         return call { engine, cancel ->
             bytes.borrowed { engine.benchmark(it, runs.toUInt(), options.rust(), cancel) }.public()
         }
@@ -147,7 +147,7 @@ public class SearchEngine private constructor(
         photo: ByteArray,
         runs: Int = 100,
         options: SearchOptions = SearchOptions(),
-    ): Benchmark = benchmark(photo.native(), runs, options)
+    ): Benchmark = benchmark(ByteBuffer.wrap(photo), runs, options)
 
     /** Lets go of model and catalogue, once the calls that run have ended. Does not wait for them; may be repeated. */
     override fun close() {

@@ -1,5 +1,7 @@
 package dev.magpie
 
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.launch
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
@@ -76,6 +78,20 @@ class FrameTest {
         val padded = ByteBuffer.allocateDirect(bytes.size + 3).position(3).put(bytes).position(3)
         assertEquals(expected, engine.bits(Frame(Pixels.nv21(padded, mug.width, mug.height), mug.width, mug.height)))
         assertEquals(3, padded.position())
+    }
+
+    @Test
+    fun `copies of frames that are searched at once do not meet`() = withEngine { engine ->
+        val pictures = listOf(mug, mug.part(20, 30, 160, 120), mug.mirrored(), mug.part(0, 0, 90, 200))
+        fun Picture.nv21(buffer: ByteBuffer) = Frame(Pixels.nv21(buffer, width, height), width, height)
+        val expected = pictures.map { engine.bits(it.nv21(it.biplanar())) }
+        val heap = pictures.map { picture ->
+            val bytes = picture.biplanar()
+            picture.nv21(ByteBuffer.allocate(bytes.remaining()).put(bytes).rewind() as ByteBuffer)
+        }
+        coroutineScope {
+            repeat(40) { at -> launch { assertEquals(expected[at % 4], engine.bits(heap[at % 4]), "$at") } }
+        }
     }
 
     @Test
