@@ -2,20 +2,22 @@
 
 use std::process::Command;
 
-use crate::{Outcome, cargo, root, run};
+use crate::{Outcome, PAGE, cargo, kotlin, root, run};
 
 /// An engine beside the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Engine {
-    /// Three nodes of OpenSearch with its k-NN plugin; needs Maven and Java 17 or later
+    /// Three nodes of OpenSearch with its k-NN plugin; installs Maven and Java 17 where they are missing
     Opensearch,
 }
 
 /// Fetches an engine and runs the tests that need it.
 pub(crate) fn test(engine: Engine) -> Outcome {
     let Engine::Opensearch = engine;
+    kotlin::tools()?;
     let pom = root().join("server/tests/opensearch/pom.xml");
     run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(pom).arg("package"))?;
-    let test = ["test", "--package", "magpie-server", "--test", "opensearch", "--locked"];
+    // The whole workspace, so that dependencies are built with the same features as for the other tests, once.
+    let test = ["test", "--workspace", "--features", PAGE, "--locked", "--test", "opensearch"];
     cargo(test.iter().chain(&["--", "--ignored", "--nocapture", "--test-threads", "1"]))
 }

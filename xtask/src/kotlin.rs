@@ -9,7 +9,7 @@ use crate::{Outcome, arm, root, run};
 /// Debian's packages that hold Maven and a Java that Kotlin compiles for.
 const PACKAGES: [&str; 2] = ["maven", "default-jdk-headless"];
 
-/// The oldest Java that the Kotlin sources are compiled for.
+/// The oldest Java that the Kotlin sources are compiled for, and that OpenSearch runs on.
 const JAVA: u32 = 17;
 
 /// Of Maven what went wrong, of ktlint what it found (through Ant), of Surefire which tests ran.
@@ -43,13 +43,13 @@ fn demo(magpie: &Path, data: &Path) -> Outcome {
 }
 
 /// Sees to Maven and Java.
-fn tools() -> Outcome {
+pub(crate) fn tools() -> Outcome {
     let runs = |program| Command::new(program).arg("-version").output().is_ok_and(|output| output.status.success());
     if !runs("mvn") || !runs("java") {
         arm::install(&PACKAGES)?;
     }
     match java() {
-        Some(version) if version < JAVA => Err(format!("Java {version} is too old: the Kotlin package needs {JAVA}")),
+        Some(version) if version < JAVA => Err(format!("Java {version} is too old: needed is {JAVA} or later")),
         _ => Ok(()),
     }
 }

@@ -20,6 +20,30 @@ unsafe fn rounded(acc: __m512i, scale: *const f32) -> __m512i {
     unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale))) }
 }
 
+/// As [`Lanes::look_up`], for CPUs with VBMI (Ice Lake and later, Zen 4): most that have VNNI.
+///
+/// # Safety
+/// The CPU has the instruction set.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+unsafe fn look_up_vbmi(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
+    // SAFETY: 64 bytes of the table from each of its quarters, and of each whole block of 64.
+    unsafe {
+        let quarter = |at: usize| _mm512_loadu_si512(table.as_ptr().add(64 * at).cast());
+        let [a, b, c, d] = [quarter(0), quarter(1), quarter(2), quarter(3)];
+        let (blocks, _) = x.as_chunks::<64>();
+        let (outs, _) = out.as_chunks_mut::<64>();
+        for (x, out) in blocks.iter().zip(&mut *outs) {
+            let x = _mm512_loadu_si512(x.as_ptr().cast());
+            // The lower seven bits say where in a half, the last one which half.
+            let lower = _mm512_permutex2var_epi8(a, x, b);
+            let upper = _mm512_permutex2var_epi8(c, x, d);
+            let bytes = _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), lower, upper);
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), bytes);
+        }
+        64 * blocks.len().min(outs.len())
+    }
+}
+
 // SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait says.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Lanes for Avx512Vnni {
@@ -134,5 +158,13 @@ impl Lanes for Avx512Vnni {
     #[inline(always)]
     unsafe fn spill(acc: __m512i, out: *mut i32) {
         unsafe { _mm512_storeu_si512(out.cast(), acc) }
+    }
+
+    #[inline(always)]
+    unsafe fn look_up(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
+        if !std::arch::is_x86_feature_detected!("avx512vbmi") {
+            return 0;
+        }
+        unsafe { look_up_vbmi(table, x, out) }
     }
 }

@@ -1,7 +1,7 @@
 //! What is done value by value: plain loops, which the compiler turns into each instruction set's vectors.
 
 use super::super::graph::Scale;
-use super::lanes::Requantise;
+use super::lanes::{Lanes, Requantise};
 
 /// Stored bytes of two values to one of their sum or product, and so on. `FLIP` is 128 where bytes are stored signed.
 const fn flip(signed: bool) -> u8 {
@@ -17,6 +17,19 @@ fn to_byte(value: f32, to: Requantise, signed: bool) -> u8 {
         value.clamp(i32::from(to.low as i8), i32::from(to.high as i8)) as u8
     } else {
         value.clamp(i32::from(to.low), i32::from(to.high)) as u8
+    }
+}
+
+/// Each byte's place in a table.
+///
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+pub(super) unsafe fn table<L: Lanes>(table: &[u8; 256], x: &[u8], out: &mut [u8]) {
+    // SAFETY: passed on.
+    let done = unsafe { L::look_up(table, x, out) };
+    for (out, &x) in out.iter_mut().zip(x).skip(done) {
+        *out = table[usize::from(x)];
     }
 }
 

@@ -231,10 +231,7 @@ impl Checked {
                 }
                 Step::Table { table, x, out } => {
                     let part = part.map_or_else(|| job.part(out.length, 64), |part| part.bytes(out.length));
-                    let x = memory.read(*x, part.clone());
-                    for (out, &x) in memory.part(*out, part).iter_mut().zip(x) {
-                        *out = table[usize::from(x)];
-                    }
+                    (k.table)(table, memory.read(*x, part.clone()), memory.part(*out, part));
                 }
             }
         }

@@ -93,6 +93,10 @@ pub(super) trait Lanes {
     unsafe fn store_one(acc: Self::Acc, scale: *const f32, to: Requantise, out: *mut u8, left: usize);
     /// Writes `N` accumulators as they are.
     unsafe fn spill(acc: Self::Acc, out: *mut i32);
+    /// Looks up as many bytes as vectors do best, and says how many.
+    unsafe fn look_up(_table: &[u8; 256], _x: &[u8], _out: &mut [u8]) -> usize {
+        0
+    }
 }
 
 /// The column that lane `lane` of vector `vector` stands for, in a panel of `vectors` vectors.

@@ -110,6 +110,7 @@ pub(super) struct Kernels {
     multiply: unsafe fn(&[u8], &[u8], [u8; 2], f32, Requantise, &mut [u8]),
     average: unsafe fn(&[u8], u8, f32, Requantise, &mut [i32], &mut [u8]),
     larger: unsafe fn(&[u8], &mut [u8]),
+    table: unsafe fn(&[u8; 256], &[u8], &mut [u8]),
     quantise: unsafe fn(&[f32], usize, usize, f32, Requantise, &mut [u8]),
     dequantise: unsafe fn(&[u8], usize, Scale, &mut [f32]),
 }
@@ -156,6 +157,13 @@ macro_rules! kernels {
             fn dequantise(x: &[u8], channels: usize, from: Scale, out: &mut [f32]) {
                 elementwise::dequantise::<{ <$lanes>::SIGNED }>(x, channels, from, out);
             }
+            /// # Safety
+            /// As `elementwise::table`.
+            $(#[target_feature(enable = $features)])?
+            unsafe fn table(table: &[u8; 256], x: &[u8], out: &mut [u8]) {
+                // SAFETY: passed on.
+                unsafe { elementwise::table::<$lanes>(table, x, out) }
+            }
             Kernels {
                 isa: $isa,
                 layout: Layout::of::<$lanes>(),
@@ -165,6 +173,7 @@ macro_rules! kernels {
                 multiply,
                 average,
                 larger,
+                table,
                 quantise,
                 dequantise,
             }

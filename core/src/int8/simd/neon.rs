@@ -114,6 +114,34 @@ unsafe fn interleave<const ROWS: usize>(rows: [*const u8; ROWS]) -> [int8x16_t; 
     }
 }
 
+/// As [`Lanes::look_up`], in blocks of 16.
+///
+/// # Safety
+/// As [`Lanes`].
+#[inline(always)]
+unsafe fn look_up(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
+    // SAFETY: 64 bytes of the table from each of its quarters, and 16 of each whole block.
+    unsafe {
+        let quarter = |at: usize| vld1q_u8_x4(table.as_ptr().add(64 * at));
+        let [a, b, c, d] = [quarter(0), quarter(1), quarter(2), quarter(3)];
+        let (blocks, _) = x.as_chunks::<16>();
+        let (outs, _) = out.as_chunks_mut::<16>();
+        let next = vdupq_n_u8(64);
+        for (x, out) in blocks.iter().zip(&mut *outs) {
+            // What a quarter does not have stays as it is.
+            let x = vld1q_u8(x.as_ptr());
+            let bytes = vqtbl4q_u8(a, x);
+            let x = vsubq_u8(x, next);
+            let bytes = vqtbx4q_u8(bytes, b, x);
+            let x = vsubq_u8(x, next);
+            let bytes = vqtbx4q_u8(bytes, c, x);
+            let bytes = vqtbx4q_u8(bytes, d, vsubq_u8(x, next));
+            vst1q_u8(out.as_mut_ptr(), bytes);
+        }
+        16 * blocks.len().min(outs.len())
+    }
+}
+
 // SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait says.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl<const SMMLA: bool> Lanes for NeonDot<SMMLA> {
@@ -245,6 +273,11 @@ impl<const SMMLA: bool> Lanes for NeonDot<SMMLA> {
     unsafe fn spill(acc: int32x4_t, out: *mut i32) {
         unsafe { vst1q_s32(out, acc) }
     }
+
+    #[inline(always)]
+    unsafe fn look_up(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
+        unsafe { look_up(table, x, out) }
+    }
 }
 
 /// Two halves: the products of a lane's first two and last two quads are added in two lanes each, and those two only
@@ -331,5 +364,10 @@ impl Lanes for Neon {
     #[inline(always)]
     unsafe fn spill(acc: Halves, out: *mut i32) {
         unsafe { vst1q_s32(out, acc.sum()) }
+    }
+
+    #[inline(always)]
+    unsafe fn look_up(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
+        unsafe { look_up(table, x, out) }
     }
 }
