@@ -11,8 +11,8 @@ static ALLOCATOR: Counting = Counting;
 
 const MEGABYTE: usize = 1_000_000;
 
-/// Most that opening, loading and one run may add.
-const PEAK: usize = 12 * MEGABYTE;
+/// Most that opening, loading and one run may add: twelve are allowed, eight are taken.
+const PEAK: usize = 9 * MEGABYTE;
 
 fn input(pack: &Pack, seed: u32) -> InputTensor {
     let (width, height) = (pack.manifest().input.width, pack.manifest().input.height);

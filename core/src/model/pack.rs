@@ -108,8 +108,10 @@ impl Pack {
 
 /// Reads at most `limit` bytes; a longer file is refused rather than cut.
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    // As large as it says that it is: a vector that grows takes up to twice as much.
+    let size = file.metadata().map_or(0, |data| data.len()).min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
     if bytes.len() as u64 > limit {
         return Err(ModelError::Load(format!("{} is larger than {limit} bytes", path.display())).into());
