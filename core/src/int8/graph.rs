@@ -1,5 +1,7 @@
 //! A quantised network as layers over values: what is to be computed, not yet how.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// What the bytes of a value mean: `(byte - zero) * factor`.
@@ -15,7 +17,7 @@ pub(crate) struct Scale {
 pub(crate) type Value = usize;
 
 /// Layers in the order in which they run: a layer reads values of layers before it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Graph {
     /// All layers.
     pub(crate) layers: Vec<Layer>,
@@ -24,7 +26,7 @@ pub(crate) struct Graph {
 }
 
 /// One layer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Layer {
     /// What it was called in the file, for messages.
     pub(crate) name: String,
@@ -39,7 +41,7 @@ pub(crate) struct Layer {
 }
 
 /// What a layer does.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// Input number so and so, f32 `[1, channels, height, width]` or `[1, channels]`, to bytes.
     Quantise(usize),
@@ -68,10 +70,10 @@ pub(crate) enum Kind {
 }
 
 /// Weights of a convolution or fully connected layer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Filters {
-    /// Whole numbers: a weight is `weights * factor of its output`.
-    pub(crate) weights: Vec<i8>,
+    /// Whole numbers: a weight is `weights * factor of its output`. Shared, as they are most of a network.
+    pub(crate) weights: Arc<Vec<i8>>,
     /// One an output, in steps of the input's factor times the output's weight factor.
     pub(crate) bias: Vec<i32>,
     /// One an output.

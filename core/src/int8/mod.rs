@@ -63,13 +63,14 @@ pub(crate) fn output_shapes(graph: &Graph, inputs: &[Shape]) -> Result<Vec<Shape
 }
 
 impl Network {
-    /// Packs the weights for an instruction set and plans the memory, for inputs of these shapes.
+    /// Packs the weights for an instruction set and plans the memory, for inputs of these shapes. The layers are let go one
+    /// by one as they are packed, so that weights are hardly ever in memory twice.
     ///
     /// # Errors
     /// A text that says which layer cannot be done, or that this CPU has no such instructions.
-    pub(crate) fn plan(graph: &Graph, inputs: &[Shape], isa: Isa, threads: usize) -> Result<Network, String> {
+    pub(crate) fn plan(graph: Graph, inputs: &[Shape], isa: Isa, threads: usize) -> Result<Network, String> {
         let kernels = Kernels::of(isa).ok_or_else(|| format!("this CPU does not have {isa}"))?;
-        let shapes = plan::shapes(graph, inputs)?;
+        let shapes = plan::shapes(&graph, inputs)?;
         let reports = graph.layers.iter().zip(&shapes).map(|(layer, shape)| report(layer, *shape)).collect();
         Ok(Network { plan: plan::plan(graph, inputs, kernels, threads.max(1))?, reports })
     }

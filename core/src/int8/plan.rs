@@ -149,8 +149,8 @@ fn moved(x: Shape, geometry: &Geometry, channels: usize) -> Result<Shape, String
 ///
 /// # Errors
 /// A text that names the layer that cannot be planned.
-pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, threads: usize) -> Result<Plan, String> {
-    let shapes = shapes(graph, inputs)?;
+pub(super) fn plan(graph: Graph, inputs: &[Shape], kernels: &'static Kernels, threads: usize) -> Result<Plan, String> {
+    let shapes = shapes(&graph, inputs)?;
     let scales: Vec<Scale> = graph.layers.iter().map(|layer| layer.scale).collect();
     let mut last_use: Vec<usize> = (0..graph.layers.len()).collect();
     for (at, layer) in graph.layers.iter().enumerate() {
@@ -159,7 +159,7 @@ pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, t
         }
     }
     for &value in &graph.outputs {
-        if !gives_floats(graph, value) {
+        if !gives_floats(&graph, value) {
             return Err("an output is a value of bytes, not of f32".to_owned());
         }
         *last_use.get_mut(value).ok_or("an output is a value that is not there")? = usize::MAX;
@@ -173,8 +173,8 @@ pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, t
     let mut memory = Memory::default();
     let mut spans: Vec<Span> = Vec::new();
     let mut planned = Planned { steps: Vec::new(), layers: Vec::new(), groups: Vec::new() };
-    let mut starts = groups(graph, &shapes, threads).into_iter().peekable();
-    for (at, layer) in graph.layers.iter().enumerate() {
+    let mut starts = groups(&graph, &shapes, threads).into_iter().peekable();
+    for (at, layer) in graph.layers.into_iter().enumerate() {
         let given = shapes[at].values().unwrap_or(0);
         // While a group runs, all of its layers do: nothing that one of them needs makes room for another.
         if let Some(group) = starts.next_if(|group| group.layers.start == at) {
@@ -189,7 +189,7 @@ pub(super) fn plan(graph: &Graph, inputs: &[Shape], kernels: &'static Kernels, t
         spans.push(span);
         let place = Place { at, out: span, spans: &spans, shapes: &shapes, scales: &scales };
         let step =
-            step(layer, &place, &mut memory, kernels, threads).map_err(|e| format!("layer '{}': {e}", layer.name))?;
+            step(&layer, &place, &mut memory, kernels, threads).map_err(|e| format!("layer '{}': {e}", layer.name))?;
         if let Some(step) = step {
             planned.steps.push(step);
             planned.layers.push(at);

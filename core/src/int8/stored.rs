@@ -4,6 +4,8 @@
 //! position behind the JSON. The weights of a layer are `outputs * depth` bytes, then a bias (`i32`) and a factor (`f32`)
 //! for each output; a table is 256 bytes. Scales are in the JSON as the bits of their `f32`, so that nothing is rounded.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Filters, Geometry, Graph, Kind, Layer, Scale, is_sound};
@@ -92,7 +94,7 @@ fn stored(layer: &Layer, data: &mut Vec<u8>) -> Result<StoredLayer, String> {
             return Err(format!("layer '{}' has {} weights for {} outputs", layer.name, weights.len(), bias.len()));
         }
         let place = Place { at: data.len(), outputs: bias.len(), depth };
-        data.extend_from_slice(bytemuck::cast_slice(weights));
+        data.extend_from_slice(bytemuck::cast_slice(weights.as_slice()));
         bias.iter().for_each(|value| data.extend_from_slice(&value.to_le_bytes()));
         factors.iter().for_each(|value| data.extend_from_slice(&value.to_le_bytes()));
         Ok(place)
@@ -155,7 +157,7 @@ fn filters(place: &Place, data: &[u8]) -> Option<Filters> {
     let (bias, rest) = rest.split_at_checked(outputs.checked_mul(4)?)?;
     let factors = rest.get(..bias.len())?;
     Some(Filters {
-        weights: bytemuck::cast_slice(weights).to_vec(),
+        weights: Arc::new(bytemuck::cast_slice(weights).to_vec()),
         bias: bias.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect(),
         factors: factors.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
     })
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     fn graph() -> Graph {
-        let filters = Filters { weights: vec![1, -2, 3, -4], bias: vec![5, -6], factors: vec![0.5, 0.25] };
+        let filters = Filters { weights: Arc::new(vec![1, -2, 3, -4]), bias: vec![5, -6], factors: vec![0.5, 0.25] };
         let layer = |name: &str, kind, from| {
             let scale = Scale { factor: 0.1, zero: 3 };
             Layer { name: name.to_owned(), kind, from, scale, range: [3, 255] }

@@ -1,6 +1,8 @@
 //! Every instruction set that this machine has against plain loops, value by value.
 #![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -57,7 +59,7 @@ impl Numbers {
             1 => 127,
             _ => self.next() as i8,
         });
-        let weights = weights.collect();
+        let weights = Arc::new(weights.collect());
         let bias = (0..outputs).map(|_| self.next() as i32 % 20_000 - 10_000).collect();
         let factors = (0..outputs).map(|_| 0.001 + self.below(1000) as f32 * 1e-5).collect();
         Filters { weights, bias, factors }
@@ -191,7 +193,7 @@ fn run(layer: &dyn Fn() -> Layer, inputs: &[&Picture], scales: &[Scale], isa: Is
     graph.layers.push(Layer { name: "out".into(), kind: Kind::Dequantise, from, scale: plain(to), range: [0, 255] });
     graph.outputs = vec![graph.layers.len() - 1];
     let shapes: Vec<Shape> = inputs.iter().map(|x| Shape { size: x.size, vector: false }).collect();
-    let network = Network::plan(&graph, &shapes, isa, threads).unwrap();
+    let network = Network::plan(graph, &shapes, isa, threads).unwrap();
     let planes: Vec<Vec<f32>> = inputs.iter().zip(scales).map(|(x, scale)| planes(x, scale.zero)).collect();
     let planes: Vec<&[f32]> = planes.iter().map(Vec::as_slice).collect();
     let mut scratch = network.scratch();
@@ -234,10 +236,6 @@ fn layer(kind: Kind, scale: Scale, range: [u8; 2]) -> Layer {
     Layer { name: "tested".into(), kind, from: vec![], scale, range }
 }
 
-fn copy(f: &Filters) -> Filters {
-    Filters { weights: f.weights.clone(), bias: f.bias.clone(), factors: f.factors.clone() }
-}
-
 const PLAIN: Geometry = Geometry { kernel: [1, 1], stride: [1, 1], before: [0, 0], after: [0, 0] };
 
 proptest! {
@@ -247,7 +245,7 @@ proptest! {
     fn pointwise(seed: u64, h in 1usize..9, w in 1usize..9, inputs in 1usize..70, outputs in 1usize..150) {
         let n = &mut Numbers(seed);
         let (x, f, from, to, range) = (n.picture([h, w, inputs]), n.filters(outputs, inputs), n.scale(), n.scale(), n.range());
-        check(&|| layer(Kind::Convolution(copy(&f), PLAIN), to, range), &[&x], &[from]);
+        check(&|| layer(Kind::Convolution(f.clone(), PLAIN), to, range), &[&x], &[from]);
     }
 
     #[test]
@@ -261,7 +259,7 @@ proptest! {
         let g = Geometry { kernel, stride, before, after };
         let (x, f) = (n.picture([h, w, inputs]), n.filters(outputs, inputs * kernel[0] * kernel[1]));
         let (from, to, range) = (n.scale(), n.scale(), n.range());
-        check(&|| layer(Kind::Convolution(copy(&f), g), to, range), &[&x], &[from]);
+        check(&|| layer(Kind::Convolution(f.clone(), g), to, range), &[&x], &[from]);
     }
 
     #[test]
@@ -274,7 +272,7 @@ proptest! {
         let g = Geometry { kernel: [3, 3], stride: [stride; 2], before, after };
         let (x, f) = (n.picture([h, w, channels]), n.filters(channels, 9));
         let (from, to, range) = (n.scale(), n.scale(), n.range());
-        check(&|| layer(Kind::Depthwise(copy(&f), g), to, range), &[&x], &[from]);
+        check(&|| layer(Kind::Depthwise(f.clone(), g), to, range), &[&x], &[from]);
     }
 
     #[test]
@@ -288,7 +286,7 @@ proptest! {
         let g = Geometry { kernel, stride, before, after };
         let (x, f) = (n.picture([h, w, channels]), n.filters(channels, kernel[0] * kernel[1]));
         let (from, to, range) = (n.scale(), n.scale(), n.range());
-        check(&|| layer(Kind::Depthwise(copy(&f), g), to, range), &[&x], &[from]);
+        check(&|| layer(Kind::Depthwise(f.clone(), g), to, range), &[&x], &[from]);
     }
 
     #[test]
@@ -362,7 +360,7 @@ proptest! {
         let graph = chain(n, size);
         let values: Vec<f32> = (0..h * w * channels).map(|_| n.below(256) as f32 * 0.05 - 6.0).collect();
         let run = |isa: Isa, threads: usize, watched: bool| {
-            let network = Network::plan(&graph, &[Shape { size, vector: false }], isa, threads).unwrap();
+            let network = Network::plan(graph.clone(), &[Shape { size, vector: false }], isa, threads).unwrap();
             let mut scratch = network.scratch();
             if watched {
                 network.run_watched(&[&values], &mut scratch, |_| ());
@@ -416,7 +414,8 @@ fn sums_at_both_ends() {
     for (byte, weight) in [(255, 127), (255, -128), (0, 127), (0, -128)] {
         for zero in [0, 128, 255] {
             let x = Picture { size: [1, 7, depth], bytes: vec![byte; 7 * depth] };
-            let f = || Filters { weights: vec![weight; 70 * depth], bias: vec![7; 70], factors: vec![1e-3; 70] };
+            let f =
+                || Filters { weights: Arc::new(vec![weight; 70 * depth]), bias: vec![7; 70], factors: vec![1e-3; 70] };
             let (from, to) = (Scale { factor: 0.05, zero }, Scale { factor: 20.0, zero: 100 });
             check(&|| layer(Kind::Convolution(f(), PLAIN), to, [0, 255]), &[&x], &[from]);
         }
@@ -430,7 +429,7 @@ fn rows_of_many_inputs() {
         let n = &mut Numbers(depth as u64);
         let (x, f, from) = (n.picture([1, 3, depth]), n.filters(20, depth), Scale { factor: 0.05, zero: 128 });
         let to = Scale { factor: 20.0, zero: 100 };
-        check(&|| layer(Kind::Convolution(copy(&f), PLAIN), to, [0, 255]), &[&x], &[from]);
+        check(&|| layer(Kind::Convolution(f.clone(), PLAIN), to, [0, 255]), &[&x], &[from]);
     }
 }
 
@@ -438,7 +437,7 @@ fn rows_of_many_inputs() {
 fn what_could_leave_its_range_is_refused() {
     let plan = |from: f32, factor: f32, to: f32, bias: i32, weights: usize| {
         let scale = |factor| Scale { factor, zero: 3 };
-        let filters = Filters { weights: vec![100; weights], bias: vec![bias], factors: vec![factor] };
+        let filters = Filters { weights: Arc::new(vec![100; weights]), bias: vec![bias], factors: vec![factor] };
         let layers = [
             (Kind::Quantise(0), vec![], scale(from)),
             (Kind::Convolution(filters, PLAIN), vec![0], scale(to)),
@@ -446,7 +445,7 @@ fn what_could_leave_its_range_is_refused() {
         ];
         let layers = layers.into_iter().map(|(kind, from, scale)| Layer { from, ..layer(kind, scale, [0, 255]) });
         let graph = Graph { layers: layers.collect(), outputs: vec![2] };
-        Network::plan(&graph, &[Shape { size: [1, 1, weights], vector: false }], Isa::Scalar, 1).map(|_| ())
+        Network::plan(graph, &[Shape { size: [1, 1, weights], vector: false }], Isa::Scalar, 1).map(|_| ())
     };
     assert_eq!(plan(0.1, 0.1, 0.1, 5, 8), Ok(()));
     for (from, factor, to) in [(0.0, 0.1, 0.1), (0.1, -0.1, 0.1), (0.1, 0.1, f32::NAN), (0.1, f32::INFINITY, 0.1)] {

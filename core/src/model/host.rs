@@ -56,7 +56,8 @@ impl Expansion for Hosted {
         let facts = inputs.iter().map(|&input| Ok(model.outlet_fact(input)?.shape.to_tvec()));
         let facts = facts.collect::<TractResult<Vec<_>>>()?;
         let shapes = shapes(facts.iter().map(|sizes| sizes.as_slice()))?;
-        let network = Network::plan(&self.region.graph, &shapes, self.isa, self.threads).map_err(|e| anyhow!("{e}"))?;
+        let network =
+            Network::plan(self.region.graph.clone(), &shapes, self.isa, self.threads).map_err(|e| anyhow!("{e}"))?;
         let network = Arc::new(network);
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(network.clone());
         let idle = Arc::default();

@@ -111,7 +111,7 @@ fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Resul
         return Ok(None);
     }
     if let Some(region) = whole(manifest, &mut regions, &left)? {
-        return Loaded::fused(manifest, &region.graph, options).map(Some);
+        return Loaded::fused(manifest, std::mem::take(&mut region.graph), options).map(Some);
     }
     let planned = Arc::new(Mutex::new(Vec::new()));
     let mut hosts: Vec<Hosted> = regions

@@ -88,7 +88,7 @@ impl Loaded {
                 Form::Compiled if !options.fuse => {
                     Err("a compiled network runs on the project's own kernels only".to_owned())
                 }
-                Form::Compiled => Loaded::fused(manifest, &compiled::graph(pack.network())?, options),
+                Form::Compiled => Loaded::fused(manifest, compiled::graph(pack.network())?, options),
                 #[cfg(feature = "onnx")]
                 Form::Onnx => import::load(manifest, pack.network(), options),
                 #[cfg(not(feature = "onnx"))]
@@ -101,7 +101,7 @@ impl Loaded {
     }
 
     /// A graph that is the whole network, with its outputs in the order of the manifest.
-    pub(super) fn fused(manifest: &Manifest, graph: &Graph, options: &LoadOptions) -> Result<Loaded, String> {
+    pub(super) fn fused(manifest: &Manifest, graph: Graph, options: &LoadOptions) -> Result<Loaded, String> {
         let shape = Shape::of(&input_shape(manifest)).ok_or("its input is too large")?;
         let wanted = wanted(manifest);
         if graph.outputs.len() != wanted.len() {

@@ -1,14 +1,42 @@
 //! An ONNX file's graph, read with the care that a file from elsewhere needs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
-use tract_onnx::prelude::Framework;
 
-/// Reads the file.
+/// Reads the file. tract's own reader would copy it first.
 pub(super) fn read(bytes: &[u8]) -> Result<ModelProto, String> {
-    tract_onnx::onnx().proto_model_for_read(&mut &*bytes).map_err(|e| format!("{e:#}"))
+    ModelProto::decode(bytes).map_err(|e| e.to_string())
+}
+
+/// Weights of quantised layers, taken out of a graph's tensors: layers share them, and nothing is copied.
+pub(super) struct Weights(HashMap<String, Arc<Vec<i8>>>);
+
+impl Weights {
+    /// Takes all tensors of signed bytes with more than one dimension that are as long as they say.
+    pub(super) fn take(graph: &mut GraphProto) -> Weights {
+        let mut taken = HashMap::new();
+        for tensor in &mut graph.initializer {
+            let are_weights = tensor.dims.len() > 1 && kind(tensor) == Some(DataType::Int8);
+            if are_weights && length(tensor) == Some(tensor.raw_data.len()) {
+                let bytes = std::mem::take(&mut tensor.raw_data);
+                taken.insert(tensor.name.clone(), Arc::new(bytemuck::allocation::cast_vec(bytes)));
+            }
+        }
+        Weights(taken)
+    }
+
+    /// A tensor as it was before.
+    pub(super) fn whole(&self, tensor: &TensorProto) -> TensorProto {
+        let mut tensor = tensor.clone();
+        if let Some(weights) = self.0.get(&tensor.name) {
+            tensor.raw_data = bytemuck::cast_slice(weights).to_vec();
+        }
+        tensor
+    }
 }
 
 /// Refuses windows that no network has: tract counts their places one by one, and would not come back.
@@ -52,12 +80,22 @@ pub(super) struct Index<'a> {
     constants: HashMap<&'a str, &'a TensorProto>,
     producers: HashMap<&'a str, usize>,
     consumers: HashMap<&'a str, Vec<usize>>,
+    weights: Option<&'a Weights>,
 }
 
 impl<'a> Index<'a> {
     pub(super) fn of(graph: &'a GraphProto) -> Index<'a> {
+        Index::new(graph, None)
+    }
+
+    /// Of a graph whose weights were taken out.
+    pub(super) fn without(weights: &'a Weights, graph: &'a GraphProto) -> Index<'a> {
+        Index::new(graph, Some(weights))
+    }
+
+    fn new(graph: &'a GraphProto, weights: Option<&'a Weights>) -> Index<'a> {
         let constants = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let mut index = Index { graph, constants, producers: HashMap::new(), consumers: HashMap::new() };
+        let mut index = Index { graph, constants, producers: HashMap::new(), consumers: HashMap::new(), weights };
         for (at, node) in graph.node.iter().enumerate() {
             for name in node.output.iter().filter(|name| !name.is_empty()) {
                 index.producers.insert(name, at);
@@ -130,6 +168,19 @@ impl<'a> Index<'a> {
         fits(tensor, values)
     }
 
+    /// A constant of signed bytes: weights that were taken out, or else a copy.
+    pub(super) fn weights(&self, name: &str) -> Option<Arc<Vec<i8>>> {
+        let tensor = self.constant(name)?;
+        (kind(tensor)? == DataType::Int8).then_some(())?;
+        // Another tensor may have the same name in a file that is wrong.
+        let is_it = |weights: &&Arc<Vec<i8>>| length(tensor) == Some(weights.len());
+        if let Some(taken) = self.weights.and_then(|weights| weights.0.get(name)).filter(is_it) {
+            return Some(taken.clone());
+        }
+        let values = self.integers(name)?.into_iter();
+        values.map(|value| i8::try_from(value).ok()).collect::<Option<_>>().map(Arc::new)
+    }
+
     /// The type of a constant.
     pub(super) fn kind(&self, name: &str) -> Option<DataType> {
         kind(self.constant(name)?)
@@ -154,8 +205,12 @@ fn raw<T, const N: usize>(tensor: &TensorProto, read: impl Fn([u8; N]) -> T) -> 
 
 /// The values, where there are as many as the sizes say.
 fn fits<T>(tensor: &TensorProto, values: Vec<T>) -> Option<Vec<T>> {
-    let expected = sizes(tensor)?.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-    (expected == Some(values.len())).then_some(values)
+    (length(tensor)? == values.len()).then_some(values)
+}
+
+/// The number of values that the sizes of a tensor say.
+fn length(tensor: &TensorProto) -> Option<usize> {
+    sizes(tensor)?.iter().try_fold(1usize, |product, &size| product.checked_mul(size))
 }
 
 fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a tract_onnx::pb::AttributeProto> {

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
-use super::onnx::Index;
+use super::onnx::{Index, Weights};
 use crate::int8::{Graph, Kind, Layer, Value};
 use recognise::{Recognised, recognise};
 
@@ -41,8 +41,10 @@ pub(super) struct Fused {
 
 /// Takes out what is recognised. `rest` is all of the graph where nothing is.
 pub(super) fn fuse(mut proto: ModelProto) -> Fused {
-    let Some(graph) = &proto.graph else { return Fused { regions: Vec::new(), rest: proto, left: Vec::new() } };
-    let index = Index::of(graph);
+    let Some(graph) = &mut proto.graph else { return Fused { regions: Vec::new(), rest: proto, left: Vec::new() } };
+    let weights = Weights::take(graph);
+    let graph = &*graph;
+    let index = Index::without(&weights, graph);
     let found = recognise(&index);
     let mut parts = Parts { index: &index, found: &found, outputs: HashMap::new(), kept: HashSet::new() };
     parts.collect();
@@ -54,6 +56,10 @@ pub(super) fn fuse(mut proto: ModelProto) -> Fused {
     kept.sort_unstable();
     if stages.is_empty() {
         let left = graph.node.iter().map(|node| (node.op_type.clone(), node.name.clone())).collect();
+        let initializer = graph.initializer.iter().map(|tensor| weights.whole(tensor)).collect();
+        if let Some(graph) = &mut proto.graph {
+            graph.initializer = initializer;
+        }
         return Fused { regions: Vec::new(), rest: proto, left };
     }
     let left = kept.iter().map(|&at| (graph.node[at].op_type.clone(), graph.node[at].name.clone())).collect();
@@ -61,7 +67,7 @@ pub(super) fn fuse(mut proto: ModelProto) -> Fused {
     for (stage, wanted) in stages.iter().zip(&wanted) {
         plans.push((Plan::of(&found, *stage, wanted), *stage));
     }
-    let rest = rest(graph, &kept, &plans);
+    let rest = rest(graph, &weights, &kept, &plans);
     let mut layers: Vec<Option<Layer>> = found.layers.into_iter().map(Some).collect();
     let regions = plans.into_iter().map(|(plan, stage)| plan.region(stage, &mut layers)).collect();
     proto.graph = Some(rest);
@@ -218,7 +224,7 @@ fn region_name(stage: usize) -> String {
 }
 
 /// The graph without what was taken out.
-fn rest(graph: &GraphProto, kept: &[usize], plans: &[(Plan, usize)]) -> GraphProto {
+fn rest(graph: &GraphProto, weights: &Weights, kept: &[usize], plans: &[(Plan, usize)]) -> GraphProto {
     let mut rest = GraphProto { name: graph.name.clone(), ..GraphProto::default() };
     let regions = plans.iter().map(|(plan, stage)| NodeProto {
         input: plan.inputs.clone(),
@@ -230,7 +236,8 @@ fn rest(graph: &GraphProto, kept: &[usize], plans: &[(Plan, usize)]) -> GraphPro
     rest.node = regions.chain(kept.iter().map(|&at| graph.node[at].clone())).collect();
     let needed: HashSet<&str> = rest.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
     let is_needed = |name: &str| needed.contains(name);
-    rest.initializer = graph.initializer.iter().filter(|tensor| is_needed(&tensor.name)).cloned().collect();
+    let initializers = graph.initializer.iter().filter(|tensor| is_needed(&tensor.name));
+    rest.initializer = initializers.map(|tensor| weights.whole(tensor)).collect();
     let is_input = |name: &str| !graph.initializer.iter().any(|tensor| tensor.name == name) || is_needed(name);
     rest.input = graph.input.iter().filter(|input| is_input(&input.name)).cloned().collect();
     rest.output = graph.output.clone();

@@ -1,6 +1,7 @@
 //! Which nodes of a graph are quantised layers: an operator between DequantizeLinear and QuantizeLinear (QDQ).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -292,7 +293,7 @@ impl<'a> Recogniser<'a> {
         let outputs = self.outputs(name, 0)?;
         let (values, factors) = self.constant(name, 0, outputs)?;
         let [_, depth, height, width] = onnx::sizes(self.index.constant(values)?)?[..] else { return None };
-        let weights = self.weights(values)?;
+        let mut weights = self.index.weights(values)?;
         let g = geometry(node, [height as i64, width as i64])?;
         let bias = self.bias(node, &factors, from)?;
         let group = usize::try_from(onnx::integer(node, "group", 1)).ok()?;
@@ -301,10 +302,12 @@ impl<'a> Recogniser<'a> {
         }
         // `[output][input][row][column]` to `[output][row][column][input]`.
         let size = height * width;
-        let filters = weights.chunks_exact((depth * size).max(1));
-        let turned = filters.flat_map(|filter| (0..size).flat_map(move |at| filter[at..].iter().step_by(size)));
-        let filters = Filters { weights: turned.copied().collect(), bias, factors };
-        (group == 1).then_some(Kind::Convolution(filters, g))
+        if size > 1 {
+            let filters = weights.chunks_exact((depth * size).max(1));
+            let turned = filters.flat_map(|filter| (0..size).flat_map(move |at| filter[at..].iter().step_by(size)));
+            weights = Arc::new(turned.copied().collect());
+        }
+        (group == 1).then_some(Kind::Convolution(Filters { weights, bias, factors }, g))
     }
 
     fn linear(&self, node: &NodeProto, from: Scale) -> Option<Filters> {
@@ -318,10 +321,10 @@ impl<'a> Recogniser<'a> {
         let outputs = self.outputs(name, axis)?;
         let (values, factors) = self.constant(name, axis as i64, outputs)?;
         let [rows, columns] = onnx::sizes(self.index.constant(values)?)?[..] else { return None };
-        let mut weights = self.weights(values)?;
+        let mut weights = self.index.weights(values)?;
         if axis == 1 {
             let turned = (0..columns).flat_map(|column| weights[column..].iter().step_by(columns).take(rows));
-            weights = turned.copied().collect();
+            weights = Arc::new(turned.copied().collect());
         }
         Some(Filters { weights, bias: self.bias(node, &factors, from)?, factors })
     }
@@ -349,16 +352,6 @@ impl<'a> Recogniser<'a> {
     fn outputs(&self, name: &str, axis: usize) -> Option<usize> {
         let node = &self.index.graph.node[self.index.producer(name)?];
         onnx::sizes(self.index.constant(onnx::input(node, 0)?)?)?.get(axis).copied()
-    }
-
-    fn weights(&self, name: &str) -> Option<Vec<i8>> {
-        let tensor = self.index.constant(name)?;
-        (self.index.kind(name)? == DataType::Int8).then_some(())?;
-        if tensor.raw_data.is_empty() {
-            return self.index.integers(name)?.into_iter().map(|value| i8::try_from(value).ok()).collect();
-        }
-        let size = onnx::sizes(tensor)?.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
-        (size == Some(tensor.raw_data.len())).then(|| bytemuck::cast_slice(&tensor.raw_data).to_vec())
     }
 
     /// The third input, in steps of the input's factor times the weights'.
