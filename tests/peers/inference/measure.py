@@ -137,7 +137,10 @@ def profile(runner: Path, net: Net) -> list[Layers]:
     return sorted(sums, key=lambda layers: -layers.ms)
 
 
-def peak(runner: Path) -> float | None:
-    """Int8 GMAC/s of one core without memory, where the runner can tell."""
+def peak(runner: Path) -> tuple[str, float] | None:
+    """The best instruction set and its int8 GMAC/s of one core without memory, where the runner can tell."""
     found = subprocess.run([runner, "--peak"], capture_output=True, text=True)
-    return float(found.stdout) if found.returncode == 0 else None
+    if found.returncode != 0:
+        return None
+    isa, speed = found.stdout.split()
+    return isa, float(speed)

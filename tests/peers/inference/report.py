@@ -108,12 +108,12 @@ def json_text(results: list[Measured]) -> str:
     return json.dumps(rows, indent=1) + "\n"
 
 
-def profile_table(profiles: dict[str, list[Layers]], peak: float | None) -> list[str]:
+def profile_table(profiles: dict[str, list[Layers]], peak: tuple[str, float] | None) -> list[str]:
     lines = ["| net | layers | number | ms | GMAC/s | share of the peak |", "|---|---|---|---|---|---|"]
     for net, kinds in profiles.items():
         for of in kinds:
             speed = f"{of.gmac_per_second:.0f}" if of.macs else ""
-            share = f"{of.gmac_per_second / peak:.0%}" if of.macs and peak else ""
+            share = f"{of.gmac_per_second / peak[1]:.0%}" if of.macs and peak else ""
             lines.append(f"| {net} | {of.kind} | {of.count} | {of.ms:.3f} | {speed} | {share} |")
     return lines
 
@@ -121,7 +121,7 @@ def profile_table(profiles: dict[str, list[Layers]], peak: float | None) -> list
 def markdown(
     results: list[Measured],
     profiles: dict[str, list[Layers]],
-    peak: float | None,
+    peak: tuple[str, float] | None,
     versions: str,
     runs: int,
 ) -> str:
@@ -132,7 +132,7 @@ def markdown(
     )
     layers = "Magpie's own layers, one thread"
     if peak is not None:
-        layers += f"; the int8 peak of a core is {peak:.0f} GMAC/s (AVX512-VNNI, registers only)"
+        layers += f"; the int8 peak of a core is {peak[1]:.0f} GMAC/s ({peak[0]}, registers only)"
     parts = [
         f"# Inference beside its peers, {date.today()}",
         setting,
