@@ -45,6 +45,7 @@ pub mod image;
 #[cfg(feature = "model")]
 #[cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports, reason = "nothing makes graphs without ONNX"))]
 mod int8;
+pub mod joined;
 pub mod listing;
 #[cfg(feature = "image")]
 pub mod live;

@@ -17,6 +17,7 @@ use magpie_core::shard::ColumnKind;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 use crate::encode::compress;
 use crate::engine::{Engine, Status};
@@ -24,6 +25,7 @@ use crate::guard::Tokens;
 use crate::metrics::Metrics;
 use crate::problem::{Refusal, Shed};
 use crate::settings::Settings;
+use crate::trace::{TRACERESPONSE, Trace};
 
 /// A deadline beyond this is taken as this.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(10);
@@ -153,9 +155,14 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next
     // The pattern, not the path: ids would make a metric for each listing.
     let path = request.extensions().get::<MatchedPath>().cloned();
     let route = path.as_ref().map_or("other", MatchedPath::as_str);
+    let trace = Trace::of(request.headers());
+    // Whatever is logged meanwhile carries the ids. An error's span is there at every level.
+    let span = tracing::error_span!("request", trace_id = trace.trace_id(), span_id = trace.span_id());
+    let traced = trace.header();
     shared.metrics.in_flight.inc();
-    let response = next.run(request).await;
+    let mut response = trace.scope(next.run(request).instrument(span.clone())).await;
     shared.metrics.in_flight.dec();
+    response.headers_mut().insert(TRACERESPONSE, traced);
     let (time, status) = (begun.elapsed(), response.status().as_u16());
     shared.metrics.request(route, status, time);
     if let Some(Shed(why)) = response.extensions().get() {
@@ -163,7 +170,7 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next
     }
     let caller = response.extensions().get::<Caller>().map(|caller| caller.0.as_str());
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    tracing::info!(route, status, micros, caller, "request");
+    span.in_scope(|| tracing::info!(route, status, micros, caller, "request"));
     response
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use magpie_core::joined::{Part, join};
 use magpie_core::listing::{self, Found, Listing};
 use magpie_core::remote::{Parsed, merge};
 use magpie_core::search::{Scratch, Searcher};
@@ -72,6 +73,34 @@ impl Embedded {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// As one shard with everything in it would answer: which listings repeat others is known only with those of all shards.
+    async fn search_joined(
+        &self,
+        catalog: &Arc<Catalog>,
+        query: &Arc<Parsed>,
+        deadline: Instant,
+    ) -> Result<Vec<Found>, EngineError> {
+        let mut look = Part::first_look(&query.params);
+        loop {
+            let start = |at| {
+                let (catalog, query) = (Arc::clone(catalog), Arc::clone(query));
+                self.pool.start(deadline, move |scratch| catalog.look(at, &query, look, scratch))
+            };
+            let started: Vec<_> = (0..catalog.shards.len()).map(start).collect::<Result<_, _>>()?;
+            let mut parts = Vec::new();
+            for part in started {
+                parts.push(part.done().await?);
+            }
+            // Comparing vectors is work for the threads that search.
+            let asked = Arc::clone(query);
+            let (found, more) = self.pool.run(deadline, move |_| Ok(join(parts, &asked.params))).await?;
+            if !more {
+                return Ok(found);
+            }
+            look = Part::wider(look);
+        }
+    }
+
     /// Searches that wait for a thread.
     pub fn waiting(&self) -> usize {
         self.pool.waiting()
@@ -88,6 +117,9 @@ impl Engine for Embedded {
         Box::pin(async move {
             // All are queued before the first is waited for: as many as there are threads run side by side.
             let query = Arc::new(query);
+            if query.params.near_duplicates.is_some() && catalog.shards.len() > 1 {
+                return self.search_joined(&catalog, &query, deadline).await;
+            }
             let start = |at| {
                 let (catalog, query) = (Arc::clone(&catalog), Arc::clone(&query));
                 self.pool.start(deadline, move |scratch| catalog.search(at, &query, scratch))
@@ -197,6 +229,15 @@ impl Catalog {
         let candidates = searcher.search(&query.embedding, query.filter.as_ref(), &query.params);
         *scratch = searcher.into_scratch();
         listing::fetch(shard, &candidates.map_err(fault)?).map_err(fault)
+    }
+
+    /// The best `look` listings of one shard, with what tells whether they repeat others.
+    fn look(&self, at: usize, query: &Parsed, look: usize, scratch: &mut Scratch) -> Result<Part, EngineError> {
+        let Some(shard) = self.shards.get(at) else { return Ok(Part::default()) };
+        let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
+        let part = Part::look(&mut searcher, &query.embedding, query.filter.as_ref(), &query.params, look);
+        *scratch = searcher.into_scratch();
+        part.map_err(fault)
     }
 
     fn listing(&self, id: &str) -> Result<Option<Listing>, EngineError> {

@@ -2,7 +2,7 @@
 //!
 //! `api` is what a client sees; `engine` is what answers searches: `embedded`, mapped shards searched on the threads of a
 //! `pool`, or `opensearch`, a cluster beside the server. `encode` makes replies smaller, `page` shows the catalogue to
-//! people. `guard` turns requests away that must not or cannot be served, `serve` accepts connections and ends without
+//! people. `trace` says which trace a request belongs to. `guard` turns requests away that must not or cannot be served, `serve` accepts connections and ends without
 //! losing a request.
 
 mod api;
@@ -19,6 +19,7 @@ mod pool;
 mod problem;
 mod serve;
 mod settings;
+mod trace;
 
 pub use embedded::Embedded;
 pub use engine::{Answering, ColumnInfo, Engine, EngineError, Status};

@@ -39,7 +39,7 @@ fn log(settings: &Settings) {
     let colours = std::io::stderr().is_terminal();
     let to = tracing_subscriber::fmt().with_max_level(settings.log).with_writer(std::io::stderr);
     let to = to.with_target(false).with_ansi(colours);
-    if settings.log_json { to.json().flatten_event(true).init() } else { to.init() }
+    if settings.log_json { to.json().flatten_event(true).with_span_list(false).init() } else { to.init() }
 }
 
 async fn serve(settings: Settings) -> Result<(), String> {

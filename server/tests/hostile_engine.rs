@@ -31,6 +31,8 @@ struct Script {
     url: String,
     act: Arc<Mutex<Act>>,
     searches: Arc<AtomicUsize>,
+    /// The heads of the requests for a search, in small letters.
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 /// What an index says that has what `hit` gives.
@@ -59,11 +61,12 @@ impl Script {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let act = Arc::new(Mutex::new(Act::Say(200, reply(&[hit("a", 0.9)]).to_string())));
         let searches = Arc::new(AtomicUsize::new(0));
-        let script = Script { url, act: Arc::clone(&act), searches: Arc::clone(&searches) };
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let script = Script { url, act: Arc::clone(&act), searches: Arc::clone(&searches), heads: Arc::clone(&heads) };
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (act, searches) = (Arc::clone(&act), Arc::clone(&searches));
-                std::thread::spawn(move || serve(stream.unwrap(), &act, &searches));
+                let (act, searches, heads) = (Arc::clone(&act), Arc::clone(&searches), Arc::clone(&heads));
+                std::thread::spawn(move || serve(stream.unwrap(), &act, &searches, &heads));
             }
         });
         script
@@ -76,17 +79,19 @@ impl Script {
 }
 
 /// One request; then the connection is closed.
-fn serve(mut stream: TcpStream, act: &Mutex<Act>, searches: &AtomicUsize) {
+fn serve(mut stream: TcpStream, act: &Mutex<Act>, searches: &AtomicUsize, heads: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let (mut first, mut length) = (String::new(), 0);
     if reader.read_line(&mut first).is_err() {
         return;
     }
-    let mut line = String::new();
+    let (mut line, mut head) = (String::new(), String::new());
     while reader.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
-        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+        let lower = line.to_ascii_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
+        head.push_str(&lower);
         line.clear();
     }
     let mut body = vec![0; length];
@@ -101,6 +106,7 @@ fn serve(mut stream: TcpStream, act: &Mutex<Act>, searches: &AtomicUsize) {
         return say(200, described().len(), &described());
     }
     searches.fetch_add(1, Ordering::Relaxed);
+    heads.lock().unwrap().push(head);
     let act = act.lock().unwrap().clone();
     match act {
         Act::Say(status, text) => say(status, text.len(), &text),
@@ -200,6 +206,34 @@ fn a_node_that_answers_covers_for_those_that_do_not() {
         assert_eq!(got.status, 200, "{}", got.body);
     }
     assert_eq!(works.searches.load(Ordering::Relaxed), 12);
+}
+
+#[test]
+fn the_engine_is_told_whose_trace_it_works_for() {
+    let (breaks, works) = (Script::start(), Script::start());
+    breaks.will(Act::Say(500, "{}".to_owned()));
+    let server = Running::on_cluster(vec![breaks.url.clone(), works.url.clone()], "magpie", |_| ());
+    let (trace, asker) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+    let parent = format!("00-{trace}-{asker}-01");
+    let headers = [JSON, ("traceparent", parent.as_str()), ("tracestate", "shop=7")];
+    // One of the first two requests finds the broken node first, and is sent again.
+    for seed in 0..2 {
+        let body = request(seed, None, &SearchParams::default());
+        assert_eq!(post(&agent(), &server.url("/v1/search"), &headers, &body).unwrap().status, 200);
+    }
+    let heads = [breaks, works].map(|script| script.heads.lock().unwrap().clone());
+    assert!(heads.iter().all(|heads| !heads.is_empty()), "{heads:?}");
+    let mut spans = vec![asker.to_owned()];
+    for head in heads.iter().flatten() {
+        let value = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        assert_eq!((value("x-opaque-id:"), value("tracestate:")), (Some(trace), Some("shop=7")), "{head}");
+        let span = value("traceparent:").and_then(|text| text.strip_prefix(&format!("00-{trace}-")));
+        let span = span.and_then(|text| text.strip_suffix("-01")).unwrap().to_owned();
+        // Each attempt is a span of its own.
+        assert!(span.len() == 16 && !spans.contains(&span), "{span}");
+        spans.push(span);
+    }
+    assert!(spans.len() > 3, "{spans:?}");
 }
 
 #[test]

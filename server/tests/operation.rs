@@ -13,6 +13,9 @@ use common::{JSON, Running, agent, embedding, get, post, read, request, search, 
 use magpie_core::remote::QueryCode;
 use magpie_core::search::SearchParams;
 
+/// The standard's own example.
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 fn body(seed: usize) -> String {
     request(seed, None, &SearchParams::default())
 }
@@ -150,6 +153,31 @@ fn requests_beyond_the_places_are_turned_away_but_not_who_watches() {
     search(&agent(), &server, &body(1));
 }
 
+#[test]
+fn a_reply_says_which_trace_it_belongs_to() {
+    let server = Running::start(|s| s.max_in_flight = 1);
+    let traced = |path: &str, given: Option<&str>| {
+        let mut request = agent().get(server.url(path));
+        if let Some(given) = given {
+            request = request.header("traceparent", given);
+        }
+        let response = request.call().unwrap();
+        response.headers()["traceresponse"].to_str().unwrap().to_owned()
+    };
+    // Whatever became of the request.
+    for path in ["/v1/listings/mug-0001", "/v1/listings/none", "/v1/search", "/nothing", "/healthz", "/metrics"] {
+        let said = traced(path, Some(TRACE));
+        assert_eq!((&said[..36], &said[52..]), (&TRACE[..36], &TRACE[52..]), "{path}");
+        assert_ne!(said[36..52], TRACE[36..52], "the span is the server's own");
+    }
+    let fresh = [None, Some("00-4bf92f35-00f067aa-01"), Some(&TRACE[..54]), Some(&TRACE.to_uppercase())];
+    let fresh: Vec<String> = fresh.iter().map(|given| traced("/healthz", *given)).collect();
+    for (at, said) in fresh.iter().enumerate() {
+        assert!(said.len() == 55 && said.ends_with("-02") && !said.contains(&TRACE[3..35]), "{said}");
+        assert!(fresh[..at].iter().all(|before| before[3..35] != said[3..35]), "{fresh:?}");
+    }
+}
+
 /// The program itself: signals, exit code, and a log that says nothing of what was searched.
 #[test]
 fn the_program_obeys_signals_and_keeps_secrets() {
@@ -175,7 +203,8 @@ fn the_program_obeys_signals_and_keeps_secrets() {
     };
     let url = format!("http://{address}");
     let body = request(5, Some("colour='sea blue'"), &SearchParams::default());
-    assert_eq!(post(&agent(), &format!("{url}/v1/search"), &[JSON], &body).unwrap().status, 200);
+    let headers = [JSON, ("traceparent", TRACE)];
+    assert_eq!(post(&agent(), &format!("{url}/v1/search"), &headers, &body).unwrap().status, 200);
     assert_eq!(
         post(&agent(), &format!("{url}/v1/search"), &[JSON], &body.replace("sea blue'", "")).unwrap().status,
         400
@@ -194,7 +223,13 @@ fn the_program_obeys_signals_and_keeps_secrets() {
     for secret in [&sent[..12], "colour", "sea blue"] {
         assert!(!text.contains(secret), "{secret} is in the log:\n{text}");
     }
-    assert!(text.contains(r#""route":"/v1/search","status":200"#) && text.contains("stopping"), "{text}");
+    assert!(text.contains("stopping"), "{text}");
+    let events = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let searches: Vec<_> = events.filter(|event| event["route"] == "/v1/search").collect();
+    assert_eq!([&searches[0]["status"], &searches[1]["status"]], [200, 400]);
+    assert_eq!(searches[0]["span"]["trace_id"], TRACE[3..35]);
+    assert_ne!(searches[1]["span"]["trace_id"], TRACE[3..35]);
+    assert!(searches.iter().all(|event| event["span"]["span_id"].as_str().is_some_and(|id| id.len() == 16)), "{text}");
 }
 
 #[test]

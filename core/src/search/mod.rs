@@ -17,5 +17,6 @@ mod searcher;
 
 pub use filter::{Comparison, Filter, MAX_FILTER_LEN};
 pub use params::{MAX_K, Per, SearchParams};
+pub(crate) use results::Originals;
 pub use results::{Candidate, Ranking};
 pub use searcher::{Scratch, Searcher, search, stored_vector};

@@ -80,19 +80,17 @@ impl<'a> Rules<'a> {
             if !seen.insert(photo.listing) {
                 continue;
             }
-            if let Some((column, most)) = &self.per
-                && let Some(group) = group(column, photo.photo)
-            {
-                let count = groups.entry(group).or_default();
-                if *count >= *most {
-                    continue;
-                }
-                *count += 1;
+            let group = self.per.as_ref().and_then(|(column, most)| Some((group(column, photo.photo)?, *most)));
+            if group.is_some_and(|(group, most)| groups.get(&group).copied().unwrap_or(0) >= most) {
+                continue;
             }
             if let Some(limit) = self.near_duplicates
-                && originals.repeats(self.shard, photo.photo, limit)
+                && originals.repeats(super::searcher::stored_vector(self.shard, photo.photo), limit)
             {
                 continue;
+            }
+            if let Some((group, _)) = group {
+                *groups.entry(group).or_default() += 1;
             }
             kept.push(*photo);
         }
@@ -114,13 +112,12 @@ fn group(column: &Column<'_>, photo: PhotoRow) -> Option<u64> {
 }
 
 /// The vectors of the photos that were kept, of unit length.
-#[derive(Default)]
-struct Originals(Vec<Vec<f32>>);
+#[derive(Debug, Default)]
+pub(crate) struct Originals(Vec<Vec<f32>>);
 
 impl Originals {
-    /// Whether a photo is as near as `limit` to one that was kept; it is kept if not.
-    fn repeats(&mut self, shard: &Shard, photo: PhotoRow, limit: f32) -> bool {
-        let mut vector = super::searcher::stored_vector(shard, photo);
+    /// Whether a vector is as near as `limit` to one that was kept; it is kept if not.
+    pub(crate) fn repeats(&mut self, mut vector: Vec<f32>, limit: f32) -> bool {
         let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
         let length = product(&vector, &vector).sqrt().max(f32::MIN_POSITIVE);
         vector.iter_mut().for_each(|v| *v /= length);

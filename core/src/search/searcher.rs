@@ -64,6 +64,11 @@ impl<'a> Searcher<'a> {
         self
     }
 
+    /// What is searched.
+    pub fn shard(&self) -> &'a Shard {
+        self.shard
+    }
+
     /// Gives the memory back.
     pub fn into_scratch(self) -> Scratch {
         self.scratch

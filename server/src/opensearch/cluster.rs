@@ -15,6 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{sleep, timeout};
 
+use crate::trace::pass_on;
+
 /// How long a connection may take: nodes are near.
 const CONNECT: Duration = Duration::from_secs(1);
 /// How long a node that failed is asked after the others.
@@ -199,7 +201,8 @@ impl Cluster {
         if !call.kind.is_empty() {
             request = request.header(CONTENT_TYPE, call.kind);
         }
-        let request = request.body(Body::from(call.body.clone())).map_err(|e| Fault::Refused(e.to_string()))?;
+        let mut request = request.body(Body::from(call.body.clone())).map_err(|e| Fault::Refused(e.to_string()))?;
+        pass_on(request.headers_mut());
         let unreachable = |e: &dyn std::error::Error| {
             let cause = e.source().map(|source| format!(": {source}")).unwrap_or_default();
             Fault::Unreachable(format!("{}: {e}{cause}", node.authority))

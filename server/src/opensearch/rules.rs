@@ -28,20 +28,18 @@ pub(super) fn apply(hits: Vec<Hit>, meta: &Meta, params: &SearchParams) -> (Vec<
         if kept.len() == params.k || hit.score < least {
             return (kept, false);
         }
-        if let Some((field, most)) = &per
-            && let Some(value) = hit.columns.get(field)
-        {
-            let count = counts.entry(value.to_string()).or_default();
-            if *count >= *most {
-                continue;
-            }
-            *count += 1;
+        let value = per.as_ref().and_then(|(field, most)| Some((hit.columns.get(field)?.to_string(), *most)));
+        if value.as_ref().is_some_and(|(value, most)| counts.get(value).copied().unwrap_or(0) >= *most) {
+            continue;
         }
         if let (Some(limit), Some(vector)) = (params.near_duplicates, hit.vector.take()) {
             if originals.iter().any(|kept| cosine(kept, &vector) >= limit) {
                 continue;
             }
             originals.push(vector);
+        }
+        if let Some((value, _)) = value {
+            *counts.entry(value).or_default() += 1;
         }
         kept.push(hit.found(meta));
     }

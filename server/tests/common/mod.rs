@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::listing::{self, Found};
 use magpie_core::remote::{SearchReply, SearchRequest};
-use magpie_core::search::{Filter, SearchParams};
+use magpie_core::search::{Filter, Per, SearchParams, Searcher};
+use magpie_core::shard::Shard;
 use magpie_core::{Embedding, ModelId};
 use magpie_server::{Cluster, Embedded, Engine, OpenSearch, Overrides, Server, Settings, Stop};
 
@@ -188,4 +190,31 @@ pub(crate) fn search(agent: &ureq::Agent, server: &Running, body: &str) -> Searc
     let got = post(agent, &server.url("/v1/search"), &[JSON], body).unwrap();
     assert_eq!((got.status, got.kind.as_str()), (200, "application/json"), "{}", got.body);
     serde_json::from_str(&got.body).unwrap()
+}
+
+/// What the phone finds with the query as it sends it.
+pub(crate) fn on_the_phone(shard: &Shard, body: &str) -> Vec<Found> {
+    let query = serde_json::from_str::<SearchRequest>(body).unwrap().parse().unwrap();
+    let candidates = Searcher::new(shard).search(&query.embedding, query.filter.as_ref(), &query.params).unwrap();
+    listing::fetch(shard, &candidates).unwrap()
+}
+
+/// Searches with and without filters, limits and other wishes.
+pub(crate) fn wishes() -> Vec<(Option<&'static str>, SearchParams)> {
+    let params = |k: usize, change: fn(&mut SearchParams)| {
+        let mut params = SearchParams::default();
+        params.k = k;
+        change(&mut params);
+        params
+    };
+    vec![
+        (None, params(10, |_| ())),
+        (Some("colour=red and price<20"), params(10, |_| ())),
+        (Some("colour in ('sea blue', green) or price>=39"), params(50, |_| ())),
+        (Some("colour=purple"), params(10, |_| ())),
+        (None, params(200, |p| p.min_score = Some(0.1))),
+        (None, params(20, |p| p.near_duplicates = Some(0.9))),
+        (None, params(12, |p| p.per = Some(Per { column: "colour".to_owned(), most: 3 }))),
+        (Some("not colour=red"), params(25, |p| p.recall = 1.0)),
+    ]
 }

@@ -31,8 +31,8 @@ def main() -> None:
         folder, size = CACHE / "given", f"{len(np.load(arguments.vectors, mmap_mode='r'))}"
         base, tune, test = vectors.given(folder, arguments.vectors, arguments.queries)
     else:
-        folder, size = CACHE, arguments.size
-        base, tune, test = vectors.make(CACHE / "vectors", arguments.data, size, arguments.threads)
+        folder, size = CACHE if arguments.photos == "all" else CACHE / arguments.photos, arguments.size
+        base, tune, test = vectors.make(folder / "vectors", arguments.data, arguments.photos, size, arguments.threads)
     photos, dim = np.load(base, mmap_mode="r").shape
     chosen = [v for v in variants(photos, dim) if not arguments.systems or _named(v, arguments.systems)]
     runner = build_runner() if any(v.system == MAGPIE for v in chosen) else None
@@ -57,12 +57,13 @@ def main() -> None:
         return opened[key]
 
     found = report.rows([*points, *filtered], size, workshop, fresh)
-    text = _text(found, size, len(np.load(test)))
+    shop = arguments.vectors is None and arguments.photos == "shop"
+    text = _text(found, size, " --photos shop" if shop else "", len(np.load(test)))
     print(text)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
     if arguments.results:
-        name = f"{datetime.date.today()}-search-{size}"
+        name = f"{datetime.date.today()}-search-{'shop-' if shop else ''}{size}"
         (arguments.results / f"{name}.md").write_text(text)
         plot.draw(found, f"Search among {photos:,} photos, {_cpu()}, {datetime.date.today()}", arguments.results / name)
 
@@ -70,6 +71,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cargo xtask peers search", description=__doc__)
     parser.add_argument("--size", choices=vectors.SIZES, default="100k")
+    parser.add_argument("--photos", choices=["all", "shop"], default="all", help="shop: groceries and the demo only")
     parser.add_argument("--vectors", type=Path, help="a catalogue of your own: .npy, one row a photo")
     parser.add_argument("--queries", type=Path, help="its queries: .npy; half of them tune, the others are reported")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
@@ -85,13 +87,13 @@ def _named(variant: Variant, parts: list[str]) -> bool:
     return any(part.lower() in f"{variant.system} {variant.name}".lower() for part in parts)
 
 
-def _text(found: list[report.Row], size: str, queries: int) -> str:
+def _text(found: list[report.Row], size: str, which: str, queries: int) -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     plain = [row for row in found if row["filter_percent"] is None]
     filtered = [row for row in found if row["filter_percent"] is not None]
     return f"""# Search beside other systems, {size} photos, {datetime.date.today()}
 
-`cargo xtask peers search --size {size}`; {_cpu()}, {platform.system()}; one thread; {queries} queries that
+`cargo xtask peers search --size {size}{which}`; {_cpu()}, {platform.system()}; one thread; {queries} queries that
 nothing was tuned on; truth is exact f32. Peers: {versions}.
 How it is measured, and what is in each column: `tests/peers/search/README.md`.
 

@@ -11,12 +11,12 @@ SEED = 20261122
 NEIGHBOURS = 10
 
 
-def make(cache: Path, data: Path, size: str, processes: int) -> tuple[Path, Path, Path]:
+def make(cache: Path, data: Path, which: str, size: str, processes: int) -> tuple[Path, Path, Path]:
     """Paths of the catalogue, the tuning queries and the reported queries."""
     cache.mkdir(parents=True, exist_ok=True)
     base, tune, test = cache / f"base_{size}.npy", cache / "queries_tune.npy", cache / "queries_test.npy"
     if not all(path.exists() for path in (base, tune, test)):
-        views, photo, kind = _real(cache, data, processes)
+        views, photo, kind = _real(cache, data, which, processes)
         rng = np.random.default_rng(SEED)
         count = SIZES[size]
         vectors = views[rng.permutation(len(views))[:count]]
@@ -39,13 +39,13 @@ def given(cache: Path, base: Path, queries: Path) -> tuple[Path, Path, Path]:
     return paths[0], paths[1], paths[2]
 
 
-def _real(cache: Path, data: Path, processes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _real(cache: Path, data: Path, which: str, processes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Embeddings of all catalogue views, the photo that each is of, and the kind of thing on it."""
     real = cache / "real.npz"
     if not real.exists():
         import views
 
-        found = views.photos(data)
+        found = views.photos(data, which)
         started = time.monotonic()
         embeddings = []
         for count, embedded in enumerate(views.embed_views(found, processes), start=1):

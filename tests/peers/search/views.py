@@ -1,6 +1,7 @@
 """Real embeddings: views (crops, flips, light) of the photos in ../shared/data, by the shipped pack.
 
-Photos of the split `test` become queries and nothing else; all other photos become the catalogue.
+Photos of the split `test`, and the demo's shoppers' photos, become queries and nothing else; all other photos become the
+catalogue.
 """
 
 import csv
@@ -21,6 +22,7 @@ sys.path.insert(0, str(ROOT / "models"))
 from magpie_models import preprocess  # noqa: E402  (the training package: the same preprocessing as the core's)
 
 PACK = ROOT / "models/packs/default"
+DEMO = ROOT / "cli/demo"
 CATALOGUE_VIEWS = 24
 QUERY_VIEWS = 2
 
@@ -46,16 +48,29 @@ CATALOGUE = Views(smallest_crop=0.35, light=0.3, flip=True)
 QUERY = Views(smallest_crop=0.6, light=0.2, flip=False)
 
 
-def photos(data: Path) -> list[Photo]:
-    found = []
-    for name in ("products", "trashnet"):
-        with open(data / name / "manifest.csv", newline="") as manifest:
-            for row in csv.DictReader(manifest):
-                path = data / name / row["path"]
-                path = path if path.exists() else data / row["path"]
-                kind = row.get("class_id") or row["coarse"] or row["material"]
-                found.append(Photo(path, f"{row['set']} {kind}", row["split"] == "test"))
-    return found
+def photos(data: Path, which: str) -> list[Photo]:
+    """`all` that the folder has, or those of a `shop`: the groceries, and the demo catalogue."""
+    if which == "shop":
+        return [*_demo(), *(photo for photo in _folder(data, "products") if photo.kind.startswith("grocery "))]
+    return [*_folder(data, "products"), *_folder(data, "trashnet")]
+
+
+def _folder(data: Path, name: str) -> Iterator[Photo]:
+    with open(data / name / "manifest.csv", newline="") as manifest:
+        for row in csv.DictReader(manifest):
+            path = data / name / row["path"]
+            path = path if path.exists() else data / row["path"]
+            kind = row.get("class_id") or row["coarse"] or row["material"]
+            yield Photo(path, f"{row['set']} {kind}", row["split"] == "test")
+
+
+def _demo() -> Iterator[Photo]:
+    with open(DEMO / "catalog.csv", newline="") as catalogue:
+        for row in csv.DictReader(catalogue):
+            yield Photo(DEMO / "photos" / row["photo"], f"demo {row['category']}", False)
+    with open(DEMO / "queries.csv", newline="") as queries:
+        for row in csv.DictReader(queries):
+            yield Photo(DEMO / "queries" / row["photo"], "demo", True)
 
 
 def embed_views(all_photos: list[Photo], processes: int) -> Iterator[np.ndarray]:

@@ -1,0 +1,191 @@
+//! The trace that a request belongs to: W3C Trace Context, without an SDK. The server makes no spans for a collector; its
+//! log lines, the engine's requests and the reply carry the ids by which others join theirs.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+/// What a request brings, and what the engine is sent.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What tracing systems add to that: passed on as it is.
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// What goes back: of all headers, a draft of the standard names this one for replies.
+pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+/// What OpenSearch writes into its own logs and lists of tasks.
+const OPAQUE_ID: HeaderName = HeaderName::from_static("x-opaque-id");
+
+/// Longest `tracestate` that must be passed on.
+const LONGEST_STATE: usize = 512;
+/// Flags that are known: sampled, and that the trace's id is random.
+const FLAGS: u8 = 0b11;
+/// The flags of a trace that begins here: whether it is recorded is not for this server to say.
+const RANDOM: u8 = 0b10;
+
+tokio::task_local! {
+    /// The trace of the request that a task works on.
+    static CURRENT: Trace;
+}
+
+/// A span of a trace: the ids are never zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trace {
+    trace: u128,
+    span: u64,
+    flags: u8,
+    state: Option<HeaderValue>,
+}
+
+impl Trace {
+    /// The server's span for a request: of the trace that the request names, or of a new one where it names none.
+    pub(crate) fn of(headers: &HeaderMap) -> Trace {
+        let one = |name: &HeaderName| {
+            let mut all = headers.get_all(name).iter();
+            // Which of two counts, nobody can say.
+            all.next().filter(|_| all.next().is_none())
+        };
+        let given = one(&TRACEPARENT).and_then(|value| parse(value.as_bytes()));
+        match given {
+            Some((trace, flags)) => {
+                let state = one(&TRACESTATE).filter(|value| value.len() <= LONGEST_STATE).cloned();
+                Trace { trace, span: random(), flags: flags & FLAGS, state }
+            }
+            None => {
+                let trace = u128::from(random()) << 64 | u128::from(random());
+                Trace { trace, span: random(), flags: RANDOM, state: None }
+            }
+        }
+    }
+
+    /// The id of the whole trace, as it is written.
+    pub(crate) fn trace_id(&self) -> String {
+        format!("{:032x}", self.trace)
+    }
+
+    /// The id of this span, as it is written.
+    pub(crate) fn span_id(&self) -> String {
+        format!("{:016x}", self.span)
+    }
+
+    /// What a reply says of it.
+    pub(crate) fn header(&self) -> HeaderValue {
+        let text = format!("00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags);
+        // Hexadecimal digits and dashes always are a value.
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+    }
+
+    /// Does work that belongs to it.
+    pub(crate) async fn scope<T>(self, work: impl Future<Output = T>) -> T {
+        CURRENT.scope(self, work).await
+    }
+}
+
+/// Says to another program which trace a request to it belongs to, where there is one: a new span with each call, so that
+/// two attempts can be told apart.
+pub(crate) fn pass_on(headers: &mut HeaderMap) {
+    // An error means that no request is being served: a load, or a look for a newer index.
+    let _ = CURRENT.try_with(|trace| {
+        let child = Trace { span: random(), ..trace.clone() };
+        if let Ok(id) = HeaderValue::from_str(&child.trace_id()) {
+            headers.insert(OPAQUE_ID, id);
+        }
+        headers.insert(TRACEPARENT, child.header());
+        if let Some(state) = child.state {
+            headers.insert(TRACESTATE, state);
+        }
+    });
+}
+
+/// The ids' trace and flags; `None` where the text is not as the standard has it. Its writer's span is not needed.
+fn parse(text: &[u8]) -> Option<(u128, u8)> {
+    // "00-" 32 digits "-" 16 digits "-" 2 digits; a later version may add more behind another dash.
+    let (fields, rest) = text.split_at_checked(55)?;
+    let [version, trace, span, flags] = [0..2, 3..35, 36..52, 53..55].map(|digits| number(&fields[digits]));
+    let (version, trace, span, flags) = (version?, trace?, span?, flags?);
+    let dashes = [2, 35, 52].iter().all(|&at| fields[at] == b'-');
+    let ended = rest.is_empty() || (version > 0 && rest[0] == b'-');
+    (dashes && ended && version != 0xff && trace != 0 && span != 0).then_some((trace, flags as u8))
+}
+
+/// A number in small hexadecimal digits.
+fn number(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |number, digit| match digit {
+        b'0'..=b'9' => Some(number << 4 | u128::from(digit - b'0')),
+        b'a'..=b'f' => Some(number << 4 | u128::from(digit - b'a' + 10)),
+        _ => None,
+    })
+}
+
+/// A number that nobody has had; not a secret.
+fn random() -> u64 {
+    static KEYS: OnceLock<RandomState> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    KEYS.get_or_init(RandomState::new).hash_one(NEXT.fetch_add(1, Ordering::Relaxed)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const SOUND: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn headers(values: &[(&HeaderName, &[u8])]) -> HeaderMap {
+        let value = |bytes: &[u8]| HeaderValue::from_bytes(bytes).expect("a value");
+        values.iter().map(|(name, bytes)| ((*name).clone(), value(bytes))).fold(HeaderMap::new(), |mut map, (n, v)| {
+            map.append(n, v);
+            map
+        })
+    }
+
+    #[test]
+    fn a_request_stays_in_its_trace_under_a_span_of_the_server() {
+        let state = (&TRACESTATE, &b"shop=7"[..]);
+        let trace = Trace::of(&headers(&[(&TRACEPARENT, SOUND.as_bytes()), state]));
+        assert_eq!(trace.trace_id(), &SOUND[3..35]);
+        assert_ne!(trace.span_id(), &SOUND[36..52]);
+        assert_eq!(trace.state.as_ref().map(HeaderValue::as_bytes), Some(&b"shop=7"[..]));
+        let written = trace.header();
+        assert_eq!(parse(written.as_bytes()), Some((trace.trace, 1)));
+        assert!(written.to_str().is_ok_and(|text| text.contains(&trace.span_id())));
+        // A state is no trace, and one that is too long is nobody's.
+        assert_eq!(Trace::of(&headers(&[state])).state, None);
+        let long = vec![b'a'; LONGEST_STATE + 1];
+        assert_eq!(Trace::of(&headers(&[(&TRACEPARENT, SOUND.as_bytes()), (&TRACESTATE, &long)])).state, None);
+    }
+
+    #[test]
+    fn what_is_not_as_the_standard_has_it_begins_a_new_trace() {
+        let later = format!("01{}-more", &SOUND[2..]);
+        assert!(parse(later.as_bytes()).is_some() && parse(&later.as_bytes()[..55]).is_some());
+        let changed = |at: usize, to: &str| format!("{}{to}{}", &SOUND[..at], &SOUND[at + to.len()..]);
+        for text in [
+            String::new(),
+            SOUND[..54].to_owned(),
+            format!("{SOUND}-more"),
+            format!("{later}x").replace("-more", "more"),
+            format!(" {SOUND}"),
+            changed(0, "ff"),
+            changed(0, "0x"),
+            changed(2, "_"),
+            changed(3, "4BF9"),
+            changed(3, &"0".repeat(32)),
+            changed(36, &"0".repeat(16)),
+            changed(40, "-"),
+            changed(53, "+1"),
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse(&[0xff; 55]), None);
+        let twice = headers(&[(&TRACEPARENT, SOUND.as_bytes()), (&TRACEPARENT, SOUND.as_bytes())]);
+        let fresh = Trace::of(&twice);
+        assert!(fresh.trace_id() != SOUND[3..35] && fresh.flags == RANDOM);
+    }
+
+    #[test]
+    fn no_two_requests_without_a_trace_share_one() {
+        let traces: HashSet<u128> = (0..1000).map(|_| Trace::of(&HeaderMap::new()).trace).collect();
+        assert!(traces.len() == 1000 && !traces.contains(&0));
+    }
+}
