@@ -2,8 +2,8 @@
 //!
 //! `api` is what a client sees; `engine` is what answers searches: `embedded`, mapped shards searched on the threads of a
 //! `pool`, or `opensearch`, a cluster beside the server. `encode` makes replies smaller, `page` shows the catalogue to
-//! people. `trace` says which trace a request belongs to. `guard` turns requests away that must not or cannot be served, `serve` accepts connections and ends without
-//! losing a request.
+//! people. `trace` says which trace a request belongs to. `guard` turns requests away that must not or cannot be served,
+//! `serve` accepts connections and ends without losing a request.
 
 mod api;
 mod embedded;
