@@ -74,8 +74,6 @@ pub(super) struct Matrix {
     pub(super) scale: Vec<f32>,
     /// Which four rows, for each four of a panel, where they have an order of their own.
     pub(super) order: Vec<u32>,
-    /// Whether there are wide vectors.
-    pub(super) wide: bool,
     weights: Aligned,
 }
 
@@ -93,9 +91,6 @@ pub(super) struct Panel {
     pub(super) order: [Range<usize>; 4],
 }
 
-/// Activations of a row that kernels keep in 16 bits at most; matrices with more rows have no wide vectors.
-pub(super) const MAX_WIDE: usize = 12 << 10;
-
 impl Matrix {
     /// Packs `bias.len()` filters of `depth` weights each.
     pub(super) fn pack(filters: &Filters<'_>, depth: usize, layout: Layout) -> Matrix {
@@ -109,7 +104,6 @@ impl Matrix {
             bias: vec![0; vectors * n],
             scale: vec![0.0; vectors * n],
             order: Vec::new(),
-            wide: false,
             weights: Aligned::default(),
         };
         let mut packed = Vec::with_capacity(vectors * n * quads * 4);
@@ -136,7 +130,7 @@ impl Matrix {
                 order: [0..0, 0..0, 0..0, 0..0],
             };
             if layout.saturates {
-                matrix.pack_wide(&mut panel, &lanes, n, &mut packed, depth <= MAX_WIDE);
+                matrix.pack_wide(&mut panel, &lanes, n, &mut packed);
             } else {
                 for first in (0..depth).step_by(layout.deep) {
                     let weight = |lane: &&[i8], at: usize| lane.get(first + at).copied().unwrap_or(0);
@@ -151,7 +145,7 @@ impl Matrix {
     }
 
     /// Packs a panel for an instruction set that adds two products in 16 bits.
-    fn pack_wide(&mut self, panel: &mut Panel, lanes: &[&[i8]], n: usize, packed: &mut Vec<i8>, allowed: bool) {
+    fn pack_wide(&mut self, panel: &mut Panel, lanes: &[&[i8]], n: usize, packed: &mut Vec<i8>) {
         let is_wide = |quad: usize, lanes: &[&[i8]]| lanes.iter().any(|lane| split(&mut four(lane, quad)) != [0; 4]);
         let kind = |quad: usize| {
             let wide = lanes.chunks(n).enumerate().map(|(j, lanes)| usize::from(is_wide(quad, lanes)) << j);
@@ -160,33 +154,16 @@ impl Matrix {
         let kinds: Vec<usize> = (0..self.quads).map(kind).collect();
         for wanted in 0..4 {
             let start = self.order.len();
-            for (quad, &kind) in kinds.iter().enumerate() {
-                if allowed && kind == wanted {
-                    self.order.push(quad as u32);
-                    for (j, lanes) in lanes.chunks(n).enumerate() {
-                        if wanted >> j & 1 == 0 {
-                            lanes.iter().for_each(|lane| packed.extend(four(lane, quad)));
-                            continue;
-                        }
-                        self.wide = true;
-                        for (lane, first) in [0, 2].into_iter().flat_map(|first| lanes.iter().map(move |l| (l, first)))
-                        {
-                            let pair = &four(lane, quad)[first..first + 2];
-                            packed.extend(pair.iter().flat_map(|&w| i16::from(w).to_le_bytes()).map(|byte| byte as i8));
-                        }
+            for (quad, _) in kinds.iter().enumerate().filter(|(_, kind)| **kind == wanted) {
+                self.order.push(quad as u32);
+                for (j, lanes) in lanes.chunks(n).enumerate() {
+                    if wanted >> j & 1 == 0 {
+                        lanes.iter().for_each(|lane| packed.extend(four(lane, quad)));
+                        continue;
                     }
-                } else if !allowed && wanted == 0 {
-                    // In two passes where one is not enough.
-                    let mut rests = Vec::new();
-                    for lane in lanes {
-                        let mut weights = four(lane, quad);
-                        rests.extend(split(&mut weights));
-                        packed.extend(weights);
-                    }
-                    self.order.push(quad as u32);
-                    if kind > 0 {
-                        packed.extend(rests);
-                        self.order.push(quad as u32);
+                    for (lane, first) in [0, 2].into_iter().flat_map(|first| lanes.iter().map(move |l| (l, first))) {
+                        let pair = &four(lane, quad)[first..first + 2];
+                        packed.extend(pair.iter().flat_map(|&w| i16::from(w).to_le_bytes()).map(|byte| byte as i8));
                     }
                 }
             }

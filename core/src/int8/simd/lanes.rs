@@ -47,8 +47,12 @@ pub(super) trait Lanes {
     unsafe fn weights(w: *const i8) -> Self::Weights;
     /// Adds each dot product to its accumulator.
     unsafe fn dot(acc: Self::Acc, x: Self::Quads, w: Self::Weights) -> Self::Acc;
-    /// As `dot`, for weights of 16 bits: the first two of each lane, then the other two, and activations likewise. Only
-    /// where [`Lanes::SATURATES`].
+    /// The same activations in 16 bits: the first two of each four, and the other two. This and the next only where
+    /// [`Lanes::SATURATES`].
+    unsafe fn widen(x: Self::Quads) -> [Self::Quads; 2] {
+        [x; 2]
+    }
+    /// As `dot`, for weights of 16 bits: the first two of each lane, then the other two, and activations likewise.
     unsafe fn dot_wide(acc: Self::Acc, _x: [Self::Quads; 2], _w: [Self::Weights; 2]) -> Self::Acc {
         acc
     }

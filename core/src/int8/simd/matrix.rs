@@ -1,8 +1,6 @@
 //! Matrix products: activations of many pixels times packed weights.
 
-use std::mem::MaybeUninit;
-
-use super::super::weights::{MAX_WIDE, Matrix, Panel};
+use super::super::weights::{Matrix, Panel};
 use super::lanes::{Lanes, Requantise, column};
 use super::{Job, Sink, pairs};
 
@@ -25,12 +23,6 @@ const CHUNK: usize = 24 << 10;
 /// Rows of a chunk: a multiple of every tile's height.
 const CHUNK_ROWS: usize = 24;
 
-/// The same where activations are kept in 16 bits beside the bytes.
-const WIDE_ROWS: usize = 4;
-
-/// The activations of a chunk in 16 bits, and bytes behind them that are read and not used.
-type Widened = [MaybeUninit<u16>; MAX_WIDE + 8];
-
 /// Multiplies all rows by the panels of `job`.
 ///
 /// # Safety
@@ -39,60 +31,41 @@ type Widened = [MaybeUninit<u16>; MAX_WIDE + 8];
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes>(p: &Product<'_>, job: Job) {
     let panels = job.part(p.matrix.panels.len(), 1);
-    let mut widened: Widened = [MaybeUninit::uninit(); _];
-    let mut chunk = (CHUNK / p.x_step.max(p.matrix.columns).max(1)).max(CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
-    if L::SATURATES && p.matrix.wide {
-        // At least one: `Matrix::pack` made nothing wide where a row of activations is longer.
-        let most = (MAX_WIDE / p.x_step.max(1)).max(1);
-        chunk = if most >= WIDE_ROWS { most / WIDE_ROWS * WIDE_ROWS } else { most };
-    }
+    let chunk = (CHUNK / p.x_step.max(p.matrix.columns).max(1)).max(CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
     let mut row = 0;
     while row < p.rows {
         let rows = chunk.min(p.rows - row);
-        if L::SATURATES && p.matrix.wide {
-            // SAFETY: these rows and three bytes behind them may be read; the array has room for a chunk and more.
-            unsafe { widen(p.x.add(row * p.x_step), rows * p.x_step + 3, &mut widened) };
-        }
         for panel in &p.matrix.panels[panels.clone()] {
             // SAFETY: rows `row..row + rows` lie within those that the caller vouches for.
-            unsafe { columns::<L>(p, &widened, panel, row, rows) };
+            unsafe { columns::<L>(p, panel, row, rows) };
         }
         row += rows;
     }
 }
 
 /// # Safety
-/// `x` is good for `count` bytes.
-#[inline(always)]
-unsafe fn widen(x: *const u8, count: usize, to: &mut Widened) {
-    // SAFETY: as the caller promises.
-    let x = unsafe { std::slice::from_raw_parts(x, count) };
-    to.iter_mut().zip(x).for_each(|(to, &x)| *to = MaybeUninit::new(u16::from(x)));
-}
-
-/// # Safety
 /// As [`product`], for these rows.
 #[inline(always)]
-unsafe fn columns<L: Lanes>(p: &Product<'_>, widened: &Widened, panel: &Panel, row: usize, rows: usize) {
+unsafe fn columns<L: Lanes>(p: &Product<'_>, panel: &Panel, row: usize, rows: usize) {
     // Accumulators, a vector of each weight and of each row's activations fit 32 registers (nearly 16 with AVX2): what
     // does not fit is spilled in the innermost loop, which halves the speed.
     let wide = L::N != 8;
     // SAFETY: passed on.
     unsafe {
         match panel.vectors {
-            4 if L::PLAIN => tiles::<L, 1, 4>(p, widened, panel, row, rows),
-            3 if L::PLAIN => tiles::<L, 1, 3>(p, widened, panel, row, rows),
-            2 if L::PLAIN => tiles::<L, 1, 2>(p, widened, panel, row, rows),
-            _ if L::PLAIN => tiles::<L, 1, 1>(p, widened, panel, row, rows),
-            4 if wide => tiles::<L, 4, 4>(p, widened, panel, row, rows),
-            4 => tiles::<L, 2, 4>(p, widened, panel, row, rows),
-            3 if wide => tiles::<L, 6, 3>(p, widened, panel, row, rows),
-            3 => tiles::<L, 3, 3>(p, widened, panel, row, rows),
-            2 if L::FOURS => tiles::<L, 8, 2>(p, widened, panel, row, rows),
-            2 if wide => tiles::<L, 12, 2>(p, widened, panel, row, rows),
-            2 => tiles::<L, 4, 2>(p, widened, panel, row, rows),
-            _ if wide => tiles::<L, 12, 1>(p, widened, panel, row, rows),
-            _ => tiles::<L, 8, 1>(p, widened, panel, row, rows),
+            4 if L::PLAIN => tiles::<L, 1, 4>(p, panel, row, rows),
+            3 if L::PLAIN => tiles::<L, 1, 3>(p, panel, row, rows),
+            2 if L::PLAIN => tiles::<L, 1, 2>(p, panel, row, rows),
+            _ if L::PLAIN => tiles::<L, 1, 1>(p, panel, row, rows),
+            4 if wide => tiles::<L, 4, 4>(p, panel, row, rows),
+            4 => tiles::<L, 2, 4>(p, panel, row, rows),
+            3 if wide => tiles::<L, 6, 3>(p, panel, row, rows),
+            3 => tiles::<L, 3, 3>(p, panel, row, rows),
+            2 if L::FOURS => tiles::<L, 8, 2>(p, panel, row, rows),
+            2 if wide => tiles::<L, 12, 2>(p, panel, row, rows),
+            2 => tiles::<L, 4, 2>(p, panel, row, rows),
+            _ if wide => tiles::<L, 12, 1>(p, panel, row, rows),
+            _ => tiles::<L, 8, 1>(p, panel, row, rows),
         }
     }
 }
@@ -102,27 +75,25 @@ unsafe fn columns<L: Lanes>(p: &Product<'_>, widened: &Widened, panel: &Panel, r
 #[inline(always)]
 unsafe fn tiles<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     p: &Product<'_>,
-    widened: &Widened,
     panel: &Panel,
     row: usize,
     rows: usize,
 ) {
-    let wide = |at: usize| widened.as_ptr().cast::<u16>().wrapping_add((at - row) * p.x_step);
     let end = row + rows;
     let mut at = row;
     let together = matches!(p.out, Sink::Bytes(..));
     // SAFETY: every tile lies within the caller's rows.
     unsafe {
         while together && at + ROWS <= end {
-            tile::<L, ROWS, VECTORS>(p, wide(at), panel, at);
+            tile::<L, ROWS, VECTORS>(p, panel, at);
             at += ROWS;
         }
         if together && at < end && rows >= ROWS && end - at > 1 {
             // The last tile overlaps the one before: some rows are written twice, with the same values.
-            tile::<L, ROWS, VECTORS>(p, wide(end - ROWS), panel, end - ROWS);
+            tile::<L, ROWS, VECTORS>(p, panel, end - ROWS);
         } else {
             while at < end {
-                tile::<L, 1, VECTORS>(p, wide(at), panel, at);
+                tile::<L, 1, VECTORS>(p, panel, at);
                 at += 1;
             }
         }
@@ -130,14 +101,9 @@ unsafe fn tiles<L: Lanes, const ROWS: usize, const VECTORS: usize>(
 }
 
 /// # Safety
-/// As [`product`], for rows `row..row + ROWS`; `wide` are their activations in 16 bits, where the matrix has wide vectors.
+/// As [`product`], for rows `row..row + ROWS`.
 #[inline(always)]
-unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(
-    p: &Product<'_>,
-    wide: *const u16,
-    panel: &Panel,
-    row: usize,
-) {
+unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_>, panel: &Panel, row: usize) {
     let m = p.matrix;
     // SAFETY: `Matrix` checked when it was packed that its panels lie within its weights, biases and scales; rows and
     // columns are those that the caller vouches for.
@@ -155,11 +121,11 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(
         if L::PAIRS {
             acc = pairs::sums::<L, ROWS, VECTORS>(p, panel, x);
         } else if L::SATURATES {
-            let w = mixed::<L, ROWS, VECTORS, 0>(&mut acc, p, x, wide, &m.order[panel.order[0].clone()], w);
-            let w = mixed::<L, ROWS, VECTORS, 1>(&mut acc, p, x, wide, &m.order[panel.order[1].clone()], w);
+            let w = mixed::<L, ROWS, VECTORS, 0>(&mut acc, p, x, &m.order[panel.order[0].clone()], w);
+            let w = mixed::<L, ROWS, VECTORS, 1>(&mut acc, p, x, &m.order[panel.order[1].clone()], w);
             if VECTORS > 1 {
-                let w = mixed::<L, ROWS, VECTORS, 2>(&mut acc, p, x, wide, &m.order[panel.order[2].clone()], w);
-                mixed::<L, ROWS, VECTORS, 3>(&mut acc, p, x, wide, &m.order[panel.order[3].clone()], w);
+                let w = mixed::<L, ROWS, VECTORS, 2>(&mut acc, p, x, &m.order[panel.order[2].clone()], w);
+                mixed::<L, ROWS, VECTORS, 3>(&mut acc, p, x, &m.order[panel.order[3].clone()], w);
             }
         } else {
             let (mut w, mut done) = (w, 0);
@@ -243,26 +209,32 @@ unsafe fn mixed<L: Lanes, const ROWS: usize, const VECTORS: usize, const WIDE: u
     acc: &mut [[L::Acc; VECTORS]; ROWS],
     p: &Product<'_>,
     x: *const u8,
-    wide: *const u16,
     quads: &[u32],
     mut w: *const i8,
 ) -> *const i8 {
     for &quad in quads {
         let quad = 4 * quad as usize;
-        // SAFETY: as the caller promises; activations in 16 bits are there where vectors are wide.
+        // SAFETY: as the caller promises.
         unsafe {
+            let mut weights = [[L::weights(w); 2]; VECTORS];
             for j in 0..VECTORS {
-                let is_wide = WIDE >> j & 1 == 1;
-                let weights = [L::weights(w), L::weights(if is_wide { w.add(4 * L::N) } else { w })];
-                for i in 0..ROWS {
-                    acc[i][j] = if is_wide {
-                        let pairs = wide.add(i * p.x_step + quad).cast::<u8>();
-                        L::dot_wide(acc[i][j], [L::splat(pairs), L::splat(pairs.add(4))], weights)
+                weights[j][0] = L::weights(w);
+                w = w.add(4 * L::N);
+                if WIDE >> j & 1 == 1 {
+                    weights[j][1] = L::weights(w);
+                    w = w.add(4 * L::N);
+                }
+            }
+            for i in 0..ROWS {
+                let activations = L::splat(x.add(i * p.x_step + quad));
+                let pairs = L::widen(activations);
+                for j in 0..VECTORS {
+                    acc[i][j] = if WIDE >> j & 1 == 1 {
+                        L::dot_wide(acc[i][j], pairs, weights[j])
                     } else {
-                        L::dot(acc[i][j], L::splat(x.add(i * p.x_step + quad)), weights[0])
+                        L::dot(acc[i][j], activations, weights[j][0])
                     };
                 }
-                w = w.add(if is_wide { 8 * L::N } else { 4 * L::N });
             }
         }
     }
