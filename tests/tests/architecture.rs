@@ -34,6 +34,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("image", &["cpu", "error", "recipe"]),
     ("int8", &["cpu"]),
+    ("joined", &["embedding", "error", "listing", "search", "vector"]),
     ("listing", &["error", "ids", "search", "shard"]),
     ("live", &["image"]),
     ("model", &["attributes", "confidence", "cpu", "embedding", "error", "ids", "int8", "recipe"]),
