@@ -29,6 +29,15 @@ impl Weights {
         Weights(taken)
     }
 
+    /// Puts all of them back where they were.
+    pub(super) fn give_back(&self, graph: &mut GraphProto) {
+        for tensor in &mut graph.initializer {
+            if let Some(weights) = self.0.get(&tensor.name) {
+                tensor.raw_data = bytemuck::cast_slice(weights).to_vec();
+            }
+        }
+    }
+
     /// A tensor as it was before.
     pub(super) fn whole(&self, tensor: &TensorProto) -> TensorProto {
         let mut tensor = tensor.clone();

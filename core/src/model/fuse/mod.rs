@@ -56,9 +56,8 @@ pub(super) fn fuse(mut proto: ModelProto) -> Fused {
     kept.sort_unstable();
     if stages.is_empty() {
         let left = graph.node.iter().map(|node| (node.op_type.clone(), node.name.clone())).collect();
-        let initializer = graph.initializer.iter().map(|tensor| weights.whole(tensor)).collect();
         if let Some(graph) = &mut proto.graph {
-            graph.initializer = initializer;
+            weights.give_back(graph);
         }
         return Fused { regions: Vec::new(), rest: proto, left };
     }
