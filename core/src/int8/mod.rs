@@ -12,6 +12,7 @@
 mod graph;
 mod groups;
 mod plan;
+mod saturating;
 mod simd;
 pub(crate) mod stored;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::saturating::{self, split};
 use super::simd::{Layout, column};
 
 /// Bytes that start at a multiple of 64.
@@ -59,9 +60,8 @@ impl Filters<'_> {
 /// of a column stand side by side (eight where [`Layout::deep`] says so), then the other columns of the vector, the other
 /// vectors, the next four rows.
 ///
-/// Where the instruction set adds two products in 16 bits, vectors with weights too large for that are *wide*: 16 bits a
-/// weight, the first two of all columns before the other two. The panel then has its fours in another order, so that
-/// those with the same wide vectors follow one another.
+/// Where the instruction set adds two products in 16 bits, the panel has its fours in an order of its own: see
+/// [`saturating`].
 #[derive(Debug)]
 pub(super) struct Matrix {
     pub(super) columns: usize,
@@ -86,9 +86,9 @@ pub(super) struct Panel {
     pub(super) weights: usize,
     /// Where its biases and scales start.
     pub(super) lanes: usize,
-    /// Where its fours stand in `Matrix::order`: those without wide vectors, those where the first vector is wide, the
-    /// second, both. Panels have at most two vectors where there are any.
-    pub(super) order: [Range<usize>; 4],
+    /// Where its fours stand in `Matrix::order`: those as they are, those that all lanes pick alike, those that each lane
+    /// picks for itself.
+    pub(super) order: [Range<usize>; 3],
 }
 
 impl Matrix {
@@ -127,10 +127,10 @@ impl Matrix {
                 column: first * n,
                 weights: packed.len(),
                 lanes: first * n,
-                order: [0..0, 0..0, 0..0, 0..0],
+                order: [0..0, 0..0, 0..0],
             };
             if layout.saturates {
-                matrix.pack_wide(&mut panel, &lanes, n, &mut packed);
+                panel.order = saturating::pack(&lanes, n, quads, &mut matrix.order, &mut packed);
             } else {
                 for first in (0..depth).step_by(layout.deep) {
                     let weight = |lane: &&[i8], at: usize| lane.get(first + at).copied().unwrap_or(0);
@@ -144,41 +144,9 @@ impl Matrix {
         matrix
     }
 
-    /// Packs a panel for an instruction set that adds two products in 16 bits.
-    fn pack_wide(&mut self, panel: &mut Panel, lanes: &[&[i8]], n: usize, packed: &mut Vec<i8>) {
-        let is_wide = |quad: usize, lanes: &[&[i8]]| lanes.iter().any(|lane| split(&mut four(lane, quad)) != [0; 4]);
-        let kind = |quad: usize| {
-            let wide = lanes.chunks(n).enumerate().map(|(j, lanes)| usize::from(is_wide(quad, lanes)) << j);
-            wide.sum::<usize>()
-        };
-        let kinds: Vec<usize> = (0..self.quads).map(kind).collect();
-        for wanted in 0..4 {
-            let start = self.order.len();
-            for (quad, _) in kinds.iter().enumerate().filter(|(_, kind)| **kind == wanted) {
-                self.order.push(quad as u32);
-                for (j, lanes) in lanes.chunks(n).enumerate() {
-                    if wanted >> j & 1 == 0 {
-                        lanes.iter().for_each(|lane| packed.extend(four(lane, quad)));
-                        continue;
-                    }
-                    for (lane, first) in [0, 2].into_iter().flat_map(|first| lanes.iter().map(move |l| (l, first))) {
-                        let pair = &four(lane, quad)[first..first + 2];
-                        packed.extend(pair.iter().flat_map(|&w| i16::from(w).to_le_bytes()).map(|byte| byte as i8));
-                    }
-                }
-            }
-            panel.order[wanted] = start..self.order.len();
-        }
-    }
-
     pub(super) fn weights(&self) -> &[i8] {
         self.weights.signed()
     }
-}
-
-/// Four weights of a filter; zeros behind its end.
-fn four(filter: &[i8], quad: usize) -> [i8; 4] {
-    std::array::from_fn(|at| filter.get(4 * quad + at).copied().unwrap_or(0))
 }
 
 /// The order of a window's rows in a group of four: the two in the middle of a filter, which tend to be its largest, are
@@ -251,7 +219,8 @@ impl Depthwise {
                     let group = vector / 4;
                     let to = group * group_weights + step * 16 * n + (vector % 4) * 4 * n + lane * 4;
                     if layout.saturates {
-                        let rest = split(&mut weights);
+                        let [half, rest] = split(weights);
+                        weights = half;
                         if rest != [0; 4] {
                             packed.rests[group * steps + step] = block;
                         }
@@ -281,44 +250,5 @@ impl Depthwise {
     /// A pixel of the zero point, and 64 bytes more.
     pub(super) fn padding(&self) -> &[u8] {
         self.padding.bytes()
-    }
-}
-
-/// Makes four weights small enough for an instruction that adds two products with a byte up to 255 in 16 bits, and
-/// returns what is to be added in a second pass. Both passes are exact.
-fn split(weights: &mut [i8; 4]) -> [i8; 4] {
-    let mut rest = [0; 4];
-    for pair in [0..2, 2..4] {
-        let sum = |sign: i32| weights[pair.clone()].iter().map(|&w| (sign * i32::from(w)).max(0)).sum::<i32>();
-        if sum(1).max(sum(-1)) * 255 > i32::from(i16::MAX) {
-            for i in pair {
-                let half = weights[i] / 2;
-                rest[i] = weights[i] - half;
-                weights[i] = half;
-            }
-        }
-    }
-    rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn split_weights_cannot_saturate_and_add_up() {
-        for a in i8::MIN..=i8::MAX {
-            for b in i8::MIN..=i8::MAX {
-                let mut weights = [a, b, b, a];
-                let rest = split(&mut weights);
-                for part in [weights, rest] {
-                    for pair in part.chunks(2) {
-                        let sum = |sign: i32| pair.iter().map(|&w| 255 * (sign * i32::from(w)).max(0)).sum::<i32>();
-                        assert!(sum(1) <= i32::from(i16::MAX) && sum(-1) <= -i32::from(i16::MIN), "{a} {b}");
-                    }
-                }
-                assert_eq!([0, 1, 2, 3].map(|i| weights[i] + rest[i]), [a, b, b, a]);
-            }
-        }
     }
 }

@@ -84,24 +84,13 @@ macro_rules! lanes {
             }
 
             #[inline(always)]
-            unsafe fn widen(x: __m256i) -> [__m256i; 2] {
-                // Zeros where the highest bit says so.
-                let first = i64::from_le_bytes([0, 128, 1, 128, 4, 128, 5, 128]);
-                let other = i64::from_le_bytes([2, 128, 3, 128, 6, 128, 7, 128]);
-                let next = i64::from_le_bytes([8, 0, 8, 0, 8, 0, 8, 0]);
-                unsafe {
-                    let [first, other] =
-                        [first, other].map(|order| _mm256_setr_epi64x(order, order + next, order, order + next));
-                    [_mm256_shuffle_epi8(x, first), _mm256_shuffle_epi8(x, other)]
-                }
+            unsafe fn sixteen(x: *const u8) -> __m256i {
+                unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(x.cast())) }
             }
 
             #[inline(always)]
-            unsafe fn dot_wide(acc: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
-                unsafe {
-                    let acc = _mm256_add_epi32(acc, _mm256_madd_epi16(x[0], w[0]));
-                    _mm256_add_epi32(acc, _mm256_madd_epi16(x[1], w[1]))
-                }
+            unsafe fn pick(x: __m256i, places: __m256i) -> __m256i {
+                unsafe { _mm256_shuffle_epi8(x, places) }
             }
 
             #[inline(always)]

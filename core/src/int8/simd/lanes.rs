@@ -24,7 +24,7 @@ pub(super) trait Lanes {
     const N: usize;
     /// Activations are stored as i8 (value minus 128), because the dot product takes signed bytes only.
     const SIGNED: bool;
-    /// Two neighbouring products are added in 16 bits, so large weights have to be wide or split: see `weights`.
+    /// Two neighbouring products are added in 16 bits, so large weights must not be neighbours: see `saturating`.
     const SATURATES: bool;
     /// No instruction set: to unroll loops over it makes much code, which is not quicker.
     const PLAIN: bool = false;
@@ -47,21 +47,16 @@ pub(super) trait Lanes {
     unsafe fn weights(w: *const i8) -> Self::Weights;
     /// Adds each dot product to its accumulator.
     unsafe fn dot(acc: Self::Acc, x: Self::Quads, w: Self::Weights) -> Self::Acc;
-    /// The same activations in 16 bits: the first two of each four, and the other two. This and the next only where
-    /// [`Lanes::SATURATES`].
-    unsafe fn widen(x: Self::Quads) -> [Self::Quads; 2] {
-        [x; 2]
-    }
-    /// As `dot`, for weights of 16 bits: the first two of each lane, then the other two, and activations likewise.
-    unsafe fn dot_wide(acc: Self::Acc, _x: [Self::Quads; 2], _w: [Self::Weights; 2]) -> Self::Acc {
-        acc
-    }
-    /// Reads 16 activations. This and the next only where [`Lanes::FOURS`].
-    unsafe fn four(x: *const u8) -> Self::Quads {
+    /// Reads 16 activations. Only where [`Lanes::SATURATES`] or [`Lanes::FOURS`].
+    unsafe fn sixteen(x: *const u8) -> Self::Quads {
         // SAFETY: as the caller promises.
         unsafe { Self::splat(x) }
     }
-    /// As `dot`, with the `FOUR`th four of the activations for all lanes.
+    /// Four of these 16 activations for each lane, by their `places`. Only where [`Lanes::SATURATES`].
+    unsafe fn pick(x: Self::Quads, _places: Self::Weights) -> Self::Quads {
+        x
+    }
+    /// As `dot`, with the `FOUR`th four of the 16 activations for all lanes. Only where [`Lanes::FOURS`].
     unsafe fn dot_four<const FOUR: usize>(acc: Self::Acc, _x: Self::Quads, _w: Self::Weights) -> Self::Acc {
         acc
     }

@@ -47,25 +47,39 @@ pub(super) unsafe fn product<L: Lanes>(p: &Product<'_>, job: Job) {
 /// As [`product`], for these rows.
 #[inline(always)]
 unsafe fn columns<L: Lanes>(p: &Product<'_>, panel: &Panel, row: usize, rows: usize) {
-    // Accumulators, a vector of each weight and of each row's activations fit 32 registers (nearly 16 with AVX2): what
-    // does not fit is spilled in the innermost loop, which halves the speed.
-    let wide = L::N != 8;
+    // Accumulators, a vector of each weight and of each row's activations fit 32 registers, or 16 where there are eight
+    // lanes: what does not fit is spilled in the innermost loop, which halves the speed. Conditions are constants, so that
+    // no instruction set has tiles compiled that it does not use.
     // SAFETY: passed on.
     unsafe {
-        match panel.vectors {
-            4 if L::PLAIN => tiles::<L, 1, 4>(p, panel, row, rows),
-            3 if L::PLAIN => tiles::<L, 1, 3>(p, panel, row, rows),
-            2 if L::PLAIN => tiles::<L, 1, 2>(p, panel, row, rows),
-            _ if L::PLAIN => tiles::<L, 1, 1>(p, panel, row, rows),
-            4 if wide => tiles::<L, 4, 4>(p, panel, row, rows),
-            4 => tiles::<L, 2, 4>(p, panel, row, rows),
-            3 if wide => tiles::<L, 6, 3>(p, panel, row, rows),
-            3 => tiles::<L, 3, 3>(p, panel, row, rows),
-            2 if L::FOURS => tiles::<L, 8, 2>(p, panel, row, rows),
-            2 if wide => tiles::<L, 12, 2>(p, panel, row, rows),
-            2 => tiles::<L, 4, 2>(p, panel, row, rows),
-            _ if wide => tiles::<L, 12, 1>(p, panel, row, rows),
-            _ => tiles::<L, 8, 1>(p, panel, row, rows),
+        if const { L::PLAIN } {
+            match panel.vectors {
+                4 => tiles::<L, 1, 4>(p, panel, row, rows),
+                3 => tiles::<L, 1, 3>(p, panel, row, rows),
+                2 => tiles::<L, 1, 2>(p, panel, row, rows),
+                _ => tiles::<L, 1, 1>(p, panel, row, rows),
+            }
+        } else if const { L::SATURATES } {
+            // No more: see `Layout::of`.
+            match panel.vectors {
+                2 => tiles::<L, 4, 2>(p, panel, row, rows),
+                _ => tiles::<L, 8, 1>(p, panel, row, rows),
+            }
+        } else if const { L::N == 8 } {
+            match panel.vectors {
+                4 => tiles::<L, 2, 4>(p, panel, row, rows),
+                3 => tiles::<L, 3, 3>(p, panel, row, rows),
+                2 => tiles::<L, 4, 2>(p, panel, row, rows),
+                _ => tiles::<L, 8, 1>(p, panel, row, rows),
+            }
+        } else {
+            match panel.vectors {
+                4 => tiles::<L, 4, 4>(p, panel, row, rows),
+                3 => tiles::<L, 6, 3>(p, panel, row, rows),
+                2 if L::FOURS => tiles::<L, 8, 2>(p, panel, row, rows),
+                2 => tiles::<L, 12, 2>(p, panel, row, rows),
+                _ => tiles::<L, 12, 1>(p, panel, row, rows),
+            }
         }
     }
 }
@@ -118,21 +132,19 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
             }
         }
         let w = m.weights().as_ptr().add(panel.weights);
-        if L::PAIRS {
+        if const { L::PAIRS } {
             acc = pairs::sums::<L, ROWS, VECTORS>(p, panel, x);
-        } else if L::SATURATES {
-            let w = mixed::<L, ROWS, VECTORS, 0>(&mut acc, p, x, &m.order[panel.order[0].clone()], w);
-            let w = mixed::<L, ROWS, VECTORS, 1>(&mut acc, p, x, &m.order[panel.order[1].clone()], w);
-            if VECTORS > 1 {
-                let w = mixed::<L, ROWS, VECTORS, 2>(&mut acc, p, x, &m.order[panel.order[2].clone()], w);
-                mixed::<L, ROWS, VECTORS, 3>(&mut acc, p, x, &m.order[panel.order[3].clone()], w);
-            }
+        } else if const { L::SATURATES } {
+            let [plain, alike, apart] = panel.order.each_ref().map(|fours| &m.order[fours.clone()]);
+            let w = fours::<L, ROWS, VECTORS, 0>(&mut acc, p, x, plain, w);
+            let w = fours::<L, ROWS, VECTORS, 1>(&mut acc, p, x, alike, w);
+            fours::<L, ROWS, VECTORS, VECTORS>(&mut acc, p, x, apart, w);
         } else {
             let (mut w, mut done) = (w, 0);
             while L::FOURS && done + 4 <= m.quads {
-                let mut fours = [L::four(x.add(4 * done)); ROWS];
+                let mut fours = [L::sixteen(x.add(4 * done)); ROWS];
                 for i in 1..ROWS {
-                    fours[i] = L::four(x.add(i * p.x_step + 4 * done));
+                    fours[i] = L::sixteen(x.add(i * p.x_step + 4 * done));
                 }
                 w = four::<L, ROWS, VECTORS, 0>(&mut acc, &fours, w);
                 w = four::<L, ROWS, VECTORS, 1>(&mut acc, &fours, w);
@@ -200,12 +212,13 @@ unsafe fn four<L: Lanes, const ROWS: usize, const VECTORS: usize, const FOUR: us
     }
 }
 
-/// Adds fours of a panel of which the vectors in the bits of `WIDE` are wide; returns where the next weights start.
+/// Adds the products of these fours; returns where the next weights start. Where there are `PLACES`, one vector of them
+/// for all vectors or one for each, lanes pick their activations of the 16 that start with the four.
 ///
 /// # Safety
-/// As [`tile`]; `w` is good for the weights of `quads`.
+/// As [`tile`]; `w` is good for the weights and places of `quads`.
 #[inline(always)]
-unsafe fn mixed<L: Lanes, const ROWS: usize, const VECTORS: usize, const WIDE: usize>(
+unsafe fn fours<L: Lanes, const ROWS: usize, const VECTORS: usize, const PLACES: usize>(
     acc: &mut [[L::Acc; VECTORS]; ROWS],
     p: &Product<'_>,
     x: *const u8,
@@ -213,27 +226,27 @@ unsafe fn mixed<L: Lanes, const ROWS: usize, const VECTORS: usize, const WIDE: u
     mut w: *const i8,
 ) -> *const i8 {
     for &quad in quads {
-        let quad = 4 * quad as usize;
         // SAFETY: as the caller promises.
         unsafe {
-            let mut weights = [[L::weights(w); 2]; VECTORS];
-            for j in 0..VECTORS {
-                weights[j][0] = L::weights(w);
-                w = w.add(4 * L::N);
-                if WIDE >> j & 1 == 1 {
-                    weights[j][1] = L::weights(w);
-                    w = w.add(4 * L::N);
-                }
+            let mut weights = [L::weights(w); VECTORS];
+            for j in 1..VECTORS {
+                weights[j] = L::weights(w.add(j * 4 * L::N));
             }
+            w = w.add(VECTORS * 4 * L::N);
+            let mut places = weights;
+            for j in 0..PLACES {
+                places[j] = L::weights(w.add(j * 4 * L::N));
+            }
+            w = w.add(PLACES * 4 * L::N);
             for i in 0..ROWS {
-                let activations = L::splat(x.add(i * p.x_step + quad));
-                let pairs = L::widen(activations);
+                let x = x.add(i * p.x_step + 4 * quad as usize);
+                let activations = if PLACES == 0 { L::splat(x) } else { L::sixteen(x) };
                 for j in 0..VECTORS {
-                    acc[i][j] = if WIDE >> j & 1 == 1 {
-                        L::dot_wide(acc[i][j], pairs, weights[j])
-                    } else {
-                        L::dot(acc[i][j], activations, weights[j][0])
+                    let picked = match PLACES {
+                        0 => activations,
+                        _ => L::pick(activations, places[j.min(PLACES - 1)]),
                     };
+                    acc[i][j] = L::dot(acc[i][j], picked, weights[j]);
                 }
             }
         }

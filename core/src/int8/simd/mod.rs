@@ -42,7 +42,7 @@ pub(super) struct Layout {
     pub(super) lanes: usize,
     /// Activations are stored as i8: the u8 value minus 128.
     pub(super) signed: bool,
-    /// Two products are added in 16 bits: large weights are wide or split.
+    /// Two products are added in 16 bits: see `saturating`.
     pub(super) saturates: bool,
     /// Weights of a column that stand side by side in a matrix.
     pub(super) deep: usize,

@@ -184,7 +184,7 @@ impl<const SMMLA: bool> Lanes for NeonDot<SMMLA> {
     }
 
     #[inline(always)]
-    unsafe fn four(x: *const u8) -> int8x16_t {
+    unsafe fn sixteen(x: *const u8) -> int8x16_t {
         unsafe { vld1q_s8(x.cast()) }
     }
 
