@@ -50,12 +50,12 @@ class Measured:
 
     @property
     def cosine(self) -> float:
-        """To ONNX Runtime's output, the worst photo."""
+        """To ONNX Runtime's output from exact sums, the worst photo."""
         return float(cosines(self.outputs, self.net.expected).min())
 
     @property
     def equal(self) -> bool:
-        """Whether all outputs are ONNX Runtime's, to the last bit."""
+        """Whether all outputs are those, to the last bit."""
         return np.array_equal(self.outputs, self.net.expected)
 
     @property

@@ -5,7 +5,7 @@
     packs/<net>/model.tflite    the same weights for LiteRT, where there is such a file
     packs/<net>/f32.onnx        the same network without quantisation, where there is one: tract's row
     packs/<net>/input.f32       photos in NCHW, little-endian f32, normalised
-    packs/<net>/expected.f32    ONNX Runtime's embedding output for each, not normalised
+    packs/<net>/expected.f32    ONNX Runtime's embedding output for each, from exact sums, not normalised
 """
 
 import json
@@ -63,12 +63,14 @@ class Net:
         return np.fromfile(self.folder / "expected.f32", "<f4").reshape(len(self.inputs), -1)
 
 
-def session(model: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+def session(model: Path, threads: int = 1, exact: bool = False) -> onnxruntime.InferenceSession:
+    """`exact` keeps sums of two products from saturating at 16 bits, which they may on CPUs without dot products of bytes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.x64quantprecision", str(int(exact)))
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
@@ -94,7 +96,7 @@ def write(
     onnx.save(network, net.onnx)
     for file, content in extra.items():
         (part / file).write_bytes(content)
-    runtime = session(net.onnx)
+    runtime = session(net.onnx, exact=True)
     expected = np.concatenate([runtime.run([OUTPUT], {INPUT: x})[0] for x in inputs])
     recipe = Recipe(inputs.shape[-1], inputs.shape[-2], mean=(mean, mean, mean))
     described = manifest(name, net.onnx, recipe, expected.shape[-1], heads or {})

@@ -59,6 +59,8 @@ def chosen_nets(options: argparse.Namespace) -> list[Net]:
 def systems(net: Net, runner: Path) -> list[System]:
     magpie = [str(runner), str(net.folder)]
     found = [peer(report.ORT, "onnxruntime", net), System(report.MAGPIE, magpie)]
+    if report.saturates():
+        found.insert(1, peer(report.ORT_EXACT, "onnxruntime-exact", net))
     if net.tflite.exists():
         found.insert(0, peer(report.LITERT, "litert", net))
     if net.name == nets.MOBILENET_V2:

@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from packs import INPUT, OUTPUT, Net, session
 Runner = tuple[Callable[[np.ndarray], None], Callable[[], None], Callable[[], np.ndarray]]
 
 
-def onnx_runtime(net: Net, threads: int) -> Runner:
-    runtime = session(net.onnx, threads)
+def onnx_runtime(net: Net, threads: int, exact: bool = False) -> Runner:
+    runtime = session(net.onnx, threads, exact)
     names = [output.name for output in runtime.get_outputs()]
     feed: dict[str, np.ndarray] = {}
     results: dict[str, np.ndarray] = {}
@@ -51,7 +52,11 @@ def litert(net: Net, threads: int) -> Runner:
     return set_photo, interpreter.invoke, get
 
 
-SYSTEMS = {"onnxruntime": onnx_runtime, "litert": litert}
+SYSTEMS = {
+    "onnxruntime": onnx_runtime,
+    "onnxruntime-exact": partial(onnx_runtime, exact=True),
+    "litert": litert,
+}
 
 
 def milliseconds(run: Callable[[], None]) -> list[float]:
