@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Outcome, cargo, root, run, swift};
+use crate::{Outcome, PAGE, cargo, root, run, swift};
 
 /// The listings of the demo that the phone has where a server is asked: mugs alone.
 const ON_THE_PHONE: &str = "mug-";
@@ -22,7 +22,7 @@ pub(crate) struct Bindings {
 pub(crate) fn bindings(language: &str, release: bool) -> Result<Bindings, String> {
     let target = root().join("target");
     // The whole workspace, so that dependencies are built with the same features as for the tests, once.
-    let mut build = vec!["build", "--workspace", "--locked", "--target-dir", "target"];
+    let mut build = vec!["build", "--workspace", "--features", PAGE, "--locked", "--target-dir", "target"];
     let profile = if release { "release" } else { "debug" };
     if release {
         build.push("--release");

@@ -154,7 +154,8 @@ fn check() -> Outcome {
     cargo(["fmt", "--check", "--manifest-path", SEARCH_RUNNER])?;
     let lints = ["clippy", "--locked", "--target-dir", "target/lean", "--manifest-path", SEARCH_RUNNER];
     cargo(lints.iter().chain(&["--", "--deny", "warnings"]))?;
-    run(cargo_command(["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    let doc = ["doc", "--workspace", "--features", PAGE, "--no-deps", "--locked"];
+    run(cargo_command(doc).env("RUSTDOCFLAGS", "--deny warnings"))?;
     deny()
 }
 
