@@ -60,38 +60,34 @@ fn arrange(lanes: &[&[i8]], n: usize, quads: usize) -> [Kind; 3] {
         }
         let turned = |places: [usize; 4]| of(quad).iter().map(move |four| places.map(|place| four[place]));
         if let Some(places) = PAIRINGS.into_iter().find(|&places| turned(places).all(|four| fit(&four))) {
-            alike.order.push(quad as u32);
-            turned(places).for_each(|four| alike.packed.extend_from_slice(&four));
-            (0..n).for_each(|_| alike.packed.extend_from_slice(&places.map(|place| place as i8)));
+            alike.push(quad, turned(places), (0..n).map(|_| places.map(|place| place as i8)));
             continue;
         }
-        if let Some(sorted) = pick::<4>(of(quad).iter().map(|four| std::array::from_fn(|at| (at, four[at])))) {
-            apart.push(quad, &sorted);
+        if let Some(lanes) = pick::<4>(of(quad).iter().map(|four| std::array::from_fn(|at| (at, four[at])))) {
+            apart.push_picked(quad, &lanes);
             continue;
         }
         // Another large one by preference: it has to be picked anyway.
         let near = (quad.saturating_sub(WINDOW - 1)..(quad + WINDOW).min(quads)).filter(|&other| !taken[other]);
         let mut partners = near.clone().filter(|&other| large[other]).chain(near.filter(|&other| !large[other]));
-        let sorted_with = |other: usize| {
+        let together = partners.find_map(|other| {
             let (first, last) = (quad.min(other), quad.max(other));
             let eights = of(first).iter().zip(of(last)).map(|(a, b)| {
                 std::array::from_fn(|at| if at < 4 { (at, a[at]) } else { (4 * (last - first) + at - 4, b[at - 4]) })
             });
             Some((other, first, pick::<8>(eights)?))
-        };
-        if let Some((other, first, sorted)) = partners.find_map(sorted_with) {
+        });
+        if let Some((other, first, lanes)) = together {
             taken[other] = true;
-            apart.push(first, &sorted);
+            apart.push_picked(first, &lanes);
             continue;
         }
-        plain.order.extend([quad as u32; 2]);
         for half in 0..2 {
-            of(quad).iter().for_each(|&four| plain.packed.extend_from_slice(&split(four)[half]));
+            plain.push(quad, of(quad).iter().map(|&four| split(four)[half]), []);
         }
     }
     for quad in (0..quads).filter(|&quad| !taken[quad]) {
-        plain.order.push(quad as u32);
-        plain.packed.extend_from_slice(of(quad).as_flattened());
+        plain.push(quad, of(quad).iter().copied(), []);
     }
     [plain, alike, apart]
 }
@@ -104,12 +100,22 @@ struct Picked<const WEIGHTS: usize> {
 }
 
 impl Kind {
+    fn push(
+        &mut self,
+        quad: usize,
+        weights: impl IntoIterator<Item = [i8; 4]>,
+        places: impl IntoIterator<Item = [i8; 4]>,
+    ) {
+        self.order.push(quad as u32);
+        weights.into_iter().for_each(|four| self.packed.extend_from_slice(&four));
+        places.into_iter().for_each(|four| self.packed.extend_from_slice(&four));
+    }
+
     /// Takes what all lanes picked, four at a time.
-    fn push<const WEIGHTS: usize>(&mut self, start: usize, lanes: &[Picked<WEIGHTS>]) {
-        for four in (0..WEIGHTS).step_by(4).map(|first| first..first + 4) {
-            self.order.push(start as u32);
-            lanes.iter().for_each(|lane| self.packed.extend_from_slice(&lane.weights[four.clone()]));
-            lanes.iter().for_each(|lane| self.packed.extend_from_slice(&lane.places[four.clone()]));
+    fn push_picked<const WEIGHTS: usize>(&mut self, first: usize, lanes: &[Picked<WEIGHTS>]) {
+        for at in 0..WEIGHTS / 4 {
+            let four = |values: &[i8; WEIGHTS]| values.as_chunks().0[at];
+            self.push(first, lanes.iter().map(|lane| four(&lane.weights)), lanes.iter().map(|lane| four(&lane.places)));
         }
     }
 }

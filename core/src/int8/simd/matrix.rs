@@ -242,10 +242,8 @@ unsafe fn fours<L: Lanes, const ROWS: usize, const VECTORS: usize, const PLACES:
                 let x = x.add(i * p.x_step + 4 * quad as usize);
                 let activations = if PLACES == 0 { L::splat(x) } else { L::sixteen(x) };
                 for j in 0..VECTORS {
-                    let picked = match PLACES {
-                        0 => activations,
-                        _ => L::pick(activations, places[j.min(PLACES - 1)]),
-                    };
+                    let picked =
+                        if PLACES == 0 { activations } else { L::pick(activations, places[j.min(PLACES - 1)]) };
                     acc[i][j] = L::dot(acc[i][j], picked, weights[j]);
                 }
             }
