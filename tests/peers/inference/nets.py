@@ -25,8 +25,9 @@ MOBILENET_V2_MEAN = 127 / 255
 
 def mobilenet_v2(weights: Path) -> Net:
     """MobileNetV2 1.0 @224, trained on ImageNet and quantised per channel by Google: LiteRT's own file."""
-    if (packs.CACHE / MOBILENET_V2).exists():
-        return Net(packs.CACHE / MOBILENET_V2)
+    net = Net(packs.CACHE / MOBILENET_V2)
+    if net.made:
+        return net
     tflite = translate.without_softmax(weights / MOBILENET_V2_FILE)
     int8, f32 = translate.translate(tflite)
     inputs = photos.inputs(224, MOBILENET_V2_MEAN, 0, TESTED)
@@ -39,7 +40,7 @@ def default_pack() -> Net:
     source = ROOT / "models/packs/default"
     described = read_manifest(source)
     net = Net(packs.CACHE / DEFAULT)
-    if net.folder.exists() and net.onnx.read_bytes() == (source / described["network"]["file"]).read_bytes():
+    if net.made and net.onnx.read_bytes() == (source / described["network"]["file"]).read_bytes():
         return net
     mean = described["input"]["mean"][0]
     inputs = photos.inputs(described["input"]["width"], mean, 0, TESTED)
@@ -55,7 +56,7 @@ def default_pack() -> Net:
 
 def zoo() -> list[Net]:
     """torchvision's nets. torch is needed only to make them: it is installed here, when the first is missing."""
-    missing = [name for name in ZOO if not (packs.CACHE / name).exists()]
+    missing = [name for name in ZOO if not Net(packs.CACHE / name).made]
     if missing:
         requirements = Path(__file__).with_name("requirements-zoo.txt")
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)

@@ -5,7 +5,7 @@
     packs/<net>/model.tflite    the same weights for LiteRT, where there is such a file
     packs/<net>/f32.onnx        the same network without quantisation, where there is one: tract's row
     packs/<net>/input.f32       photos in NCHW, little-endian f32, normalised
-    packs/<net>/expected.f32    ONNX Runtime's embedding output for each, from exact sums, not normalised
+    packs/<net>/exact.f32       ONNX Runtime's embedding output for each, from exact sums, not normalised
 """
 
 import json
@@ -25,6 +25,7 @@ from magpie_models.preprocess import Recipe  # noqa: E402
 
 CACHE = ROOT / "target/peers/inference/packs"
 INPUT, OUTPUT = "image", "embedding"
+EXACT = "exact.f32"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Net:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def made(self) -> bool:
+        """Whether it is there, of the present layout: `write` puts it there whole."""
+        return (self.folder / EXACT).exists()
 
     @property
     def onnx(self) -> Path:
@@ -60,10 +66,10 @@ class Net:
 
     @property
     def expected(self) -> np.ndarray:
-        return np.fromfile(self.folder / "expected.f32", "<f4").reshape(len(self.inputs), -1)
+        return np.fromfile(self.folder / EXACT, "<f4").reshape(len(self.inputs), -1)
 
 
-def session(model: Path, threads: int = 1, exact: bool = False) -> onnxruntime.InferenceSession:
+def session(model: Path, threads: int = 1, exact: bool = True) -> onnxruntime.InferenceSession:
     """`exact` keeps sums of two products from saturating at 16 bits, which they may on CPUs without dot products of bytes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -96,13 +102,13 @@ def write(
     onnx.save(network, net.onnx)
     for file, content in extra.items():
         (part / file).write_bytes(content)
-    runtime = session(net.onnx, exact=True)
+    runtime = session(net.onnx)
     expected = np.concatenate([runtime.run([OUTPUT], {INPUT: x})[0] for x in inputs])
     recipe = Recipe(inputs.shape[-1], inputs.shape[-2], mean=(mean, mean, mean))
     described = manifest(name, net.onnx, recipe, expected.shape[-1], heads or {})
     (part / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
     inputs.astype("<f4").tofile(part / "input.f32")
-    expected.astype("<f4").tofile(part / "expected.f32")
+    expected.astype("<f4").tofile(part / EXACT)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
     return Net(folder)

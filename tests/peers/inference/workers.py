@@ -20,7 +20,7 @@ from packs import INPUT, OUTPUT, Net, session
 Runner = tuple[Callable[[np.ndarray], None], Callable[[], None], Callable[[], np.ndarray]]
 
 
-def onnx_runtime(net: Net, threads: int, exact: bool = False) -> Runner:
+def onnx_runtime(net: Net, threads: int, exact: bool) -> Runner:
     runtime = session(net.onnx, threads, exact)
     names = [output.name for output in runtime.get_outputs()]
     feed: dict[str, np.ndarray] = {}
@@ -53,7 +53,7 @@ def litert(net: Net, threads: int) -> Runner:
 
 
 SYSTEMS = {
-    "onnxruntime": onnx_runtime,
+    "onnxruntime": partial(onnx_runtime, exact=False),
     "onnxruntime-exact": partial(onnx_runtime, exact=True),
     "litert": litert,
 }
