@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jpeg_encoder::{ColorType, Encoder};
-use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::image::{Limits, decode, normalise};
 use magpie_core::model::{Model, Pack};
 use magpie_core::search::{Filter, search};
@@ -21,7 +21,7 @@ fn main() {
     let smoke = std::env::args().any(|arg| arg == "--smoke");
     let (rounds, photos) = if smoke { (1, 1_000) } else { (41, 100_000) };
 
-    let pack = Pack::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/packs/default")).unwrap();
+    let pack = Pack::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/packs/default")).unwrap();
     let model = Model::load(&pack).unwrap();
     let recipe = &model.manifest().input;
     let limits = Limits::default();

@@ -21,42 +21,27 @@
 //! # }
 //! ```
 //!
-//! For a camera, [`image::Frame`] takes its planes as they come, and [`live`] decides
-//! which frames deserve a search.
+//! For a camera, `image::Frame` takes its planes as they come, and `live` decides which frames deserve a search.
 //!
 //! The layout and what may depend on what is drawn in `core/ARCHITECTURE.md`; the file format is specified in
 //! `core/docs/SHARD_FORMAT.md`.
 
-#[cfg(target_endian = "big")]
-compile_error!("shards are little-endian and mapped without conversion: big-endian targets are not supported");
-
 pub mod attributes;
-#[cfg(feature = "build")]
-pub mod build;
 pub mod confidence;
-pub mod cpu;
-mod embedding;
 #[cfg(feature = "model")]
 pub mod engine;
 mod error;
-mod ids;
-#[cfg(feature = "image")]
-pub mod image;
-#[cfg(feature = "model")]
-#[cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports, reason = "nothing makes graphs without ONNX"))]
-mod int8;
-pub mod joined;
-pub mod listing;
-#[cfg(feature = "image")]
-pub mod live;
 #[cfg(feature = "model")]
 pub mod model;
-pub mod recipe;
 pub mod remote;
-pub mod search;
-pub mod shard;
-pub mod vector;
 
-pub use embedding::Embedding;
-pub use error::{Error, FilterError, ModelError, PhotoError, Result, ShardError};
-pub use ids::{CatalogId, ListingRow, ModelId, PhotoRow};
+#[cfg(feature = "image")]
+pub use error::PhotoError;
+pub use error::{Error, FilterError, ModelError, Result, ShardError};
+pub use magpie_cpu as cpu;
+#[cfg(feature = "image")]
+pub use magpie_image::{self as image, live, recipe};
+#[cfg(feature = "build")]
+pub use magpie_index::builder;
+pub use magpie_index::{CatalogId, Embedding, Error as IndexError, ListingRow, ModelId, PhotoRow};
+pub use magpie_index::{joined, listing, search, shard, vector};

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use magpie_core::image::{Frame, Pixels, Plane, Rotation};
-use magpie_core::recipe::{Channels, Filter, Fit, Recipe};
+use magpie_image::recipe::{Channels, Filter, Fit, Recipe};
+use magpie_image::{Frame, Pixels, Plane, Rotation};
 
 const WIDTH: usize = 1920;
 const HEIGHT: usize = 1080;

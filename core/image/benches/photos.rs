@@ -10,8 +10,8 @@ use std::time::Duration;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{ImageFormat, RgbImage};
-use magpie_core::image::{Limits, decode};
-use magpie_core::recipe::{Channels, Filter, Fit, Recipe};
+use magpie_image::recipe::{Channels, Filter, Fit, Recipe};
+use magpie_image::{Limits, decode};
 
 const SIDE: u32 = 144;
 

@@ -7,15 +7,18 @@
 //! [`Frame`] does the same for a camera's planes, and [`Frame::luma`] gives the live gate something small to look at.
 
 mod decode;
+mod error;
 mod frame;
 mod jpeg;
 mod limits;
+pub mod live;
 mod luma;
 mod normalise;
 mod orient;
 mod packed;
 mod passes;
 mod planes;
+pub mod recipe;
 mod region;
 mod resize;
 mod simd;
@@ -24,6 +27,7 @@ mod yuv;
 mod yuv420;
 
 pub use decode::{Format, Photo, decode, sniff};
+pub use error::PhotoError;
 pub use frame::{Frame, MAX_FRAME_SIDE, Pixels, Plane, Rotation};
 pub use limits::Limits;
 pub use luma::Luma;

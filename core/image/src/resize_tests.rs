@@ -61,7 +61,7 @@ proptest! {
 /// chroma is interpolated in another way, three at edges of colours, and nearly nothing in the mean.
 #[test]
 fn golden_inputs_are_met() {
-    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/packs/default");
+    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/packs/default");
     let manifest: serde_json::Value = serde_json::from_slice(&fs::read(pack.join("manifest.json")).unwrap()).unwrap();
     let recipe: Recipe = serde_json::from_value(manifest["input"].clone()).unwrap();
     let mut cases = 0;

@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use magpie_core::build::{BuildOptions, Field, Identity, ShardBuilder};
-use magpie_core::cpu::Isa;
-use magpie_core::search::{Filter, SearchParams, Searcher};
-use magpie_core::shard::Shard;
-use magpie_core::vector::Kernels;
-use magpie_core::{Embedding, ModelId};
+use magpie_cpu::Isa;
+use magpie_index::builder::{BuildOptions, Field, Identity, ShardBuilder};
+use magpie_index::search::{Filter, SearchParams, Searcher};
+use magpie_index::shard::Shard;
+use magpie_index::vector::Kernels;
+use magpie_index::{Embedding, ModelId};
 
 const MODEL: ModelId = ModelId([1; 32]);
 const K: usize = 10;

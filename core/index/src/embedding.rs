@@ -3,7 +3,7 @@
 use crate::ids::ModelId;
 
 /// Most coordinates that an embedding may have.
-pub(crate) const MAX_DIM: u32 = 4096;
+pub const MAX_DIM: u32 = 4096;
 
 /// A photo as a point on the unit sphere, with the model that made it.
 #[derive(Debug, Clone, PartialEq)]

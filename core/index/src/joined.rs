@@ -6,9 +6,9 @@
 //! may have further listings before the last one that is wanted, all look farther:
 //!
 //! ```no_run
-//! # fn search(shards: &[magpie_core::shard::Shard], query: &magpie_core::Embedding) -> magpie_core::Result<()> {
-//! use magpie_core::joined::{Part, join};
-//! use magpie_core::search::{SearchParams, Searcher};
+//! # fn search(shards: &[magpie_index::shard::Shard], query: &magpie_index::Embedding) -> magpie_index::Result<()> {
+//! use magpie_index::joined::{Part, join};
+//! use magpie_index::search::{SearchParams, Searcher};
 //! let mut params = SearchParams::default();
 //! params.near_duplicates = Some(0.97);
 //! let mut look = Part::first_look(&params);

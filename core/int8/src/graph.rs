@@ -6,43 +6,43 @@ use serde::{Deserialize, Serialize};
 
 /// What the bytes of a value mean: `(byte - zero) * factor`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Scale {
+pub struct Scale {
     /// The step from one byte to the next: positive and finite.
-    pub(crate) factor: f32,
+    pub factor: f32,
     /// The byte that means 0.
-    pub(crate) zero: u8,
+    pub zero: u8,
 }
 
 /// A value of the network, by the layer that makes it.
-pub(crate) type Value = usize;
+pub type Value = usize;
 
 /// Layers in the order in which they run: a layer reads values of layers before it.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Graph {
+pub struct Graph {
     /// All layers.
-    pub(crate) layers: Vec<Layer>,
+    pub layers: Vec<Layer>,
     /// Values that the caller gets: of layers that give f32.
-    pub(crate) outputs: Vec<Value>,
+    pub outputs: Vec<Value>,
 }
 
 /// One layer.
 #[derive(Debug, Clone)]
-pub(crate) struct Layer {
+pub struct Layer {
     /// What it was called in the file, for messages.
-    pub(crate) name: String,
+    pub name: String,
     /// What it does.
-    pub(crate) kind: Kind,
+    pub kind: Kind,
     /// What it reads.
-    pub(crate) from: Vec<Value>,
+    pub from: Vec<Value>,
     /// What its bytes mean; of no importance where it gives f32.
-    pub(crate) scale: Scale,
+    pub scale: Scale,
     /// Least and largest byte that it gives: an activation function, by saturation.
-    pub(crate) range: [u8; 2],
+    pub range: [u8; 2],
 }
 
 /// What a layer does.
 #[derive(Debug, Clone)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Input number so and so, f32 `[1, channels, height, width]` or `[1, channels]`, to bytes.
     Quantise(usize),
     /// Bytes to f32 of the same shape.
@@ -71,32 +71,32 @@ pub(crate) enum Kind {
 
 /// Weights of a convolution or fully connected layer.
 #[derive(Debug, Clone)]
-pub(crate) struct Filters {
+pub struct Filters {
     /// Whole numbers: a weight is `weights * factor of its output`. Shared, as they are most of a network.
-    pub(crate) weights: Arc<Vec<i8>>,
+    pub weights: Arc<Vec<i8>>,
     /// One an output, in steps of the input's factor times the output's weight factor.
-    pub(crate) bias: Vec<i32>,
+    pub bias: Vec<i32>,
     /// One an output.
-    pub(crate) factors: Vec<f32>,
+    pub factors: Vec<f32>,
 }
 
 /// How a window moves: rows first, then columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Geometry {
+pub struct Geometry {
     /// Size of the window.
-    pub(crate) kernel: [usize; 2],
+    pub kernel: [usize; 2],
     /// How far it moves.
-    pub(crate) stride: [usize; 2],
+    pub stride: [usize; 2],
     /// Rows above, columns to the left.
-    pub(crate) before: [usize; 2],
+    pub before: [usize; 2],
     /// Rows below, columns to the right.
-    pub(crate) after: [usize; 2],
+    pub after: [usize; 2],
 }
 
 impl Kind {
     /// A word for reports.
-    pub(crate) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Kind::Quantise(_) => "quantise",
             Kind::Dequantise => "dequantise",
@@ -121,7 +121,7 @@ pub(super) const MAX_VALUES: usize = 1 << 26;
 const MAX_SUM: f64 = (1u32 << 30) as f64;
 
 /// Checks one factor: a number that is neither zero nor so small or large that products of three leave f32.
-pub(crate) fn is_sound(factor: f32) -> bool {
+pub fn is_sound(factor: f32) -> bool {
     (1e-12..1e12).contains(&factor)
 }
 

@@ -14,20 +14,20 @@ mod groups;
 mod plan;
 mod saturating;
 mod simd;
-pub(crate) mod stored;
+pub mod stored;
 #[cfg(test)]
 mod tests;
 mod weights;
 
-use crate::cpu::Isa;
-pub(crate) use graph::{Filters, Geometry, Graph, Kind, Layer, Scale, Value, is_sound};
+pub use graph::{Filters, Geometry, Graph, Kind, Layer, Scale, Value, is_sound};
+use magpie_cpu::Isa;
 use plan::Plan;
-pub(crate) use plan::{Shape, TOO_LARGE};
+pub use plan::{Shape, TOO_LARGE};
 use simd::Kernels;
 use weights::Aligned;
 
 /// A quantised network, ready to run. It does not change: any number of threads may share it.
-pub(crate) struct Network {
+pub struct Network {
     plan: Plan,
     reports: Vec<LayerReport>,
 }
@@ -47,13 +47,13 @@ pub struct LayerReport {
 
 /// The memory of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch(Aligned);
+pub struct Scratch(Aligned);
 
 /// Shapes of a graph's outputs for given shapes of its inputs.
 ///
 /// # Errors
 /// A text that names the layer whose shapes do not fit.
-pub(crate) fn output_shapes(graph: &Graph, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
+pub fn output_shapes(graph: &Graph, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
     let shapes = plan::shapes(graph, inputs)?;
     graph
         .outputs
@@ -69,7 +69,7 @@ impl Network {
     ///
     /// # Errors
     /// A text that says which layer cannot be done, or that this CPU has no such instructions.
-    pub(crate) fn plan(graph: Graph, inputs: &[Shape], isa: Isa, threads: usize) -> Result<Network, String> {
+    pub fn plan(graph: Graph, inputs: &[Shape], isa: Isa, threads: usize) -> Result<Network, String> {
         let kernels = Kernels::of(isa).ok_or_else(|| format!("this CPU does not have {isa}"))?;
         let shapes = plan::shapes(&graph, inputs)?;
         let reports = graph.layers.iter().zip(&shapes).map(|(layer, shape)| report(layer, *shape)).collect();
@@ -77,7 +77,7 @@ impl Network {
     }
 
     /// Memory for one run at a time.
-    pub(crate) fn scratch(&self) -> Scratch {
+    pub fn scratch(&self) -> Scratch {
         Scratch(Aligned::zeros(self.plan.checked.bytes()))
     }
 
@@ -85,39 +85,39 @@ impl Network {
     ///
     /// # Panics
     /// Where an input has another number of values than was planned, or the scratch is another network's.
-    pub(crate) fn run(&self, inputs: &[&[f32]], scratch: &mut Scratch) {
+    pub fn run(&self, inputs: &[&[f32]], scratch: &mut Scratch) {
         self.plan.checked.run(inputs, &mut scratch.0, None);
     }
 
     /// As [`Network::run`], and calls `after` with the index of each layer of [`Network::layers`] that was done.
-    pub(crate) fn run_watched(&self, inputs: &[&[f32]], scratch: &mut Scratch, mut after: impl FnMut(usize)) {
+    pub fn run_watched(&self, inputs: &[&[f32]], scratch: &mut Scratch, mut after: impl FnMut(usize)) {
         let layers = &self.plan.layers;
         self.plan.checked.run(inputs, &mut scratch.0, Some(&mut |step| after(layers[step])));
     }
 
     /// Output `at` of the last run: planes of f32.
-    pub(crate) fn output<'s>(&self, at: usize, scratch: &'s Scratch) -> &'s [f32] {
+    pub fn output<'s>(&self, at: usize, scratch: &'s Scratch) -> &'s [f32] {
         let (span, _) = self.plan.outputs[at];
         bytemuck::cast_slice(&scratch.0.bytes()[span.start..][..span.length])
     }
 
     /// The outputs' shapes.
-    pub(crate) fn outputs(&self) -> impl ExactSizeIterator<Item = Shape> {
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = Shape> {
         self.plan.outputs.iter().map(|(_, shape)| *shape)
     }
 
     /// All layers.
-    pub(crate) fn layers(&self) -> &[LayerReport] {
+    pub fn layers(&self) -> &[LayerReport] {
         &self.reports
     }
 
     /// The instruction set that it was packed for.
-    pub(crate) fn isa(&self) -> Isa {
+    pub fn isa(&self) -> Isa {
         self.plan.checked.kernels().isa()
     }
 
     /// Bytes that a run needs.
-    pub(crate) fn scratch_bytes(&self) -> usize {
+    pub fn scratch_bytes(&self) -> usize {
         self.plan.checked.bytes()
     }
 }

@@ -7,16 +7,16 @@ use super::weights::{Depthwise, Filters as Packing, Matrix};
 
 /// Shape of a value: height, width, channels; and whether it is a vector (height and width 1, and not written).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shape {
+pub struct Shape {
     /// Rows, columns, channels.
-    pub(crate) size: [usize; 3],
+    pub size: [usize; 3],
     /// `[1, channels]` rather than `[1, channels, 1, 1]`.
-    pub(crate) vector: bool,
+    pub vector: bool,
 }
 
 impl Shape {
     /// Of an f32 tensor: `[1, channels, height, width]` or `[1, channels]`.
-    pub(crate) fn of(tensor: &[usize]) -> Option<Shape> {
+    pub fn of(tensor: &[usize]) -> Option<Shape> {
         let shape = match *tensor {
             [1, c, h, w] => Shape { size: [h, w, c], vector: false },
             [1, c] => Shape { size: [1, 1, c], vector: true },
@@ -26,7 +26,7 @@ impl Shape {
     }
 
     /// As an f32 tensor's.
-    pub(crate) fn tensor(self) -> Vec<usize> {
+    pub fn tensor(self) -> Vec<usize> {
         let [h, w, c] = self.size;
         if self.vector { vec![1, c] } else { vec![1, c, h, w] }
     }
@@ -50,7 +50,7 @@ impl Shape {
 const MAX_BYTES: usize = 256 << 20;
 
 /// How the message begins where they would take more.
-pub(crate) const TOO_LARGE: &str = "the values of a run take too much memory";
+pub const TOO_LARGE: &str = "the values of a run take too much memory";
 
 /// A planned network.
 pub(super) struct Plan {

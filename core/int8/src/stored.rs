@@ -61,7 +61,7 @@ struct Place {
 ///
 /// # Errors
 /// A text, where the graph is none that could be planned.
-pub(crate) fn write(graph: &Graph) -> Result<Vec<u8>, String> {
+pub fn write(graph: &Graph) -> Result<Vec<u8>, String> {
     let mut data = Vec::new();
     let layers = graph.layers.iter().map(|layer| stored(layer, &mut data)).collect::<Result<Vec<_>, _>>()?;
     let json =
@@ -74,7 +74,7 @@ pub(crate) fn write(graph: &Graph) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// A text that says what is not as [`write`] makes it.
-pub(crate) fn read(bytes: &[u8]) -> Result<Graph, String> {
+pub fn read(bytes: &[u8]) -> Result<Graph, String> {
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or("it is cut short")?;
     let length = u32::from_le_bytes(*length) as usize;
     if length > MAX_JSON {

@@ -154,9 +154,9 @@ impl Asking {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Embedding;
+    use crate::ModelId;
     use crate::attributes::Attributes;
-    use crate::embedding::Embedding;
-    use crate::ids::ModelId;
     use crate::listing::{Found, Listing};
     use crate::remote::{Action, Attempt, Ended, Event, Failure, Reason, Reply, SearchReply, Source, Trouble};
 

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::Embedding;
+use crate::ListingRow;
 use crate::attributes::Attributes;
 use crate::confidence::{Calibration, Confidence, LEADING};
-use crate::embedding::Embedding;
 use crate::error::{Error, FilterError, Result};
-use crate::ids::ListingRow;
 use crate::image::{self, Frame, Limits, Region};
 use crate::listing::{self, Found};
 use crate::model::{Model, Output};
@@ -156,7 +156,7 @@ impl Engine {
         let listing = self.listing(listing_id)?;
         let candidates =
             self.with_searcher(|searcher| searcher.more_like(listing, options.filter.as_ref(), &options.search))?;
-        listing::fetch(&self.shard, &candidates)
+        Ok(listing::fetch(&self.shard, &candidates)?)
     }
 
     /// Searches `runs` times, with the photos in turn, and says how long each stage took.

@@ -15,9 +15,9 @@
 //! A reader refuses another magic number, another format, a model id that is not the manifest's, and a wrong checksum.
 
 use super::manifest::Manifest;
+use crate::ModelId;
 use crate::error::ModelError;
-use crate::ids::ModelId;
-use crate::int8::{Graph, stored};
+use magpie_int8::{Graph, stored};
 
 /// The file beside the manifest.
 pub(super) const FILE: &str = "network.compiled";

@@ -7,8 +7,8 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::internal::*;
 
 use super::fuse::Region;
-use crate::cpu::Isa;
-use crate::int8::{Network, Scratch, Shape, output_shapes};
+use magpie_cpu::Isa;
+use magpie_int8::{Network, Scratch, Shape, output_shapes};
 
 /// A region before its inputs' shapes are known.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use super::host::Hosted;
 use super::manifest::Manifest;
 use super::network::{LoadOptions, LoadReport, Loaded, guarded, input_shape, wanted};
 use super::onnx::{check_scales, check_windows, read};
-use crate::int8::{Graph, TOO_LARGE};
+use magpie_int8::{Graph, TOO_LARGE};
 
 /// A network that tract runs.
 pub(super) struct Imported {

@@ -4,11 +4,11 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::ModelId;
 use crate::confidence::{Calibration, Kind};
-use crate::embedding::MAX_DIM;
 use crate::error::ModelError;
-use crate::ids::ModelId;
 use crate::recipe::Recipe;
+use magpie_index::MAX_DIM;
 
 /// The manifest format that is written and the newest that is read.
 pub const MANIFEST_FORMAT: u32 = 1;

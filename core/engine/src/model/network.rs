@@ -7,8 +7,8 @@ use super::compiled;
 use super::import::{self, Imported};
 use super::manifest::Manifest;
 use super::pack::{Form, Pack};
-use crate::cpu::Isa;
-use crate::int8::{Graph, LayerReport, Network, Scratch, Shape};
+use magpie_cpu::Isa;
+use magpie_int8::{Graph, LayerReport, Network, Scratch, Shape};
 
 /// How a network is to be run.
 #[derive(Debug, Clone)]

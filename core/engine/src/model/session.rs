@@ -7,10 +7,10 @@ use super::heads;
 use super::manifest::Manifest;
 use super::network::{LoadOptions, LoadReport, Loaded, Memory};
 use super::pack::Pack;
+use crate::Embedding;
+use crate::ModelId;
 use crate::attributes::Attributes;
-use crate::embedding::Embedding;
 use crate::error::{ModelError, Result};
-use crate::ids::ModelId;
 use crate::recipe::InputTensor;
 
 /// A network ready to run. Cheap to clone, and may be run from several threads at once; all clones share the weights.

@@ -8,7 +8,7 @@ use super::origin::Origin;
 use super::policy::{Connectivity, Reason};
 use super::reply::{Ended, Failure, Reply, Trouble, read_reply};
 use super::wire::SearchReply;
-use crate::ids::ModelId;
+use crate::ModelId;
 use crate::listing::Found;
 use crate::search::Per;
 

@@ -7,8 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::embedding::{Embedding, MAX_DIM};
-use crate::ids::ModelId;
+use magpie_index::MAX_DIM;
+
+use crate::{Embedding, ModelId};
 
 /// Bytes of the scale before the coordinates.
 const SCALE: usize = 4;

@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::wire::{ModelProblem, SearchReply};
-use crate::ids::ModelId;
+use crate::ModelId;
 
 /// Longest body that is read. Hosts stop reading there and report [`Trouble::TooLarge`].
 pub const MAX_REPLY_BYTES: usize = 4 << 20;

@@ -7,9 +7,9 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::query::QueryCode;
-use crate::embedding::Embedding;
+use crate::Embedding;
+use crate::ModelId;
 use crate::error::FilterError;
-use crate::ids::ModelId;
 use crate::listing::{Found, Listing};
 use crate::search::{Filter, MAX_K, Per, SearchParams};
 
@@ -132,7 +132,7 @@ impl SearchRequest {
         if !(1..=MAX_K as u32).contains(&self.k) {
             return Err(range("k", &self.k, "1 to 10000"));
         }
-        let mut params = SearchParams { k: self.k as usize, ..SearchParams::default() };
+        let mut params = SearchParams::new(self.k as usize);
         for (field, value) in [("min_score", self.min_score), ("near_duplicates", self.near_duplicates)] {
             if let Some(value) = value.filter(|value| !(-1.0..=1.0).contains(value)) {
                 return Err(range(field, &value, "a cosine, -1 to 1"));
@@ -268,8 +268,7 @@ mod tests {
     fn request() -> SearchRequest {
         let embedding = Embedding::new(&[0.5, -0.25, 0.125], MODEL).expect("finite");
         let filter = Filter::parse("category='Tea pots' and price<50").expect("a filter");
-        let per = Some(Per { column: "shop".to_owned(), most: 2 });
-        let params = SearchParams { k: 7, min_score: Some(0.5), per, ..SearchParams::default() };
+        let params = SearchParams::new(7).with_min_score(0.5).with_at_most_per("shop", 2);
         SearchRequest::new(&embedding, Some(&filter), &params)
     }
 

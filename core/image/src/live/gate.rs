@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::measure::{brightness, difference, sharpness, usable};
-use crate::image::Luma;
+use crate::Luma;
 
 /// What a frame needs for a search. The measures were set with luma pictures of about 160 x 90 pixels, of renders on plain
 /// ground: sharp ones measure 0.005, a shift by 2 % of the width 0.03 to 0.06.

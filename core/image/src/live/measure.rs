@@ -1,6 +1,6 @@
 //! What can be told of a small luma picture.
 
-use crate::image::Luma;
+use crate::Luma;
 
 /// Sums below are divided by at least this, so that a black picture is neither sharp nor moving.
 const LEAST_BRIGHTNESS: f32 = 1.0;

@@ -8,13 +8,13 @@ use image::{RgbImage, imageops};
 use proptest::prelude::*;
 
 use super::*;
-use crate::image::{Frame, Luma, Pixels, Plane, Rotation};
+use crate::{Frame, Luma, Pixels, Plane, Rotation};
 
 const FRAME: Duration = Duration::from_millis(33);
 
 /// A render of the default pack, as large as a camera would show it.
 fn scene(name: &str) -> RgbImage {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/packs/default/golden");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/packs/default/golden");
     let picture = image::open(golden.join(name).join("photo.png")).unwrap().into_rgb8();
     imageops::resize(&picture, 640, 480, imageops::FilterType::Triangle)
 }

@@ -12,7 +12,7 @@ mod scalar;
 
 use super::taps::Taps;
 use super::yuv::{Extremes, Matrix, Strip};
-use crate::cpu::Isa;
+use magpie_cpu::Isa;
 
 /// Bytes that are summed at a time.
 pub(super) const BLOCK: usize = 32;
@@ -276,7 +276,7 @@ mod compiled {
 
     impl Kernels {
         /// The kernels for an instruction set; none where this CPU does not have it, or no kernels are written for it.
-        pub(in crate::image) fn of(isa: Isa) -> Option<&'static Kernels> {
+        pub(crate) fn of(isa: Isa) -> Option<&'static Kernels> {
             #[cfg(target_arch = "x86_64")]
             let all = [&SCALAR, &AVX2];
             #[cfg(target_arch = "aarch64")]
@@ -287,7 +287,7 @@ mod compiled {
         }
 
         /// The quickest that this CPU runs.
-        pub(in crate::image) fn best() -> &'static Kernels {
+        pub(crate) fn best() -> &'static Kernels {
             [Isa::Avx2, Isa::Neon].into_iter().find_map(Kernels::of).unwrap_or(&SCALAR)
         }
     }

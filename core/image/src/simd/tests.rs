@@ -1,9 +1,9 @@
 //! Every instruction set that this CPU has against plain Rust.
 
 use super::*;
-use crate::image::taps::Coefficients;
-use crate::image::yuv::YuvRange;
 use crate::recipe::Filter;
+use crate::taps::Coefficients;
+use crate::yuv::YuvRange;
 use proptest::prelude::*;
 
 fn all() -> impl Iterator<Item = &'static Kernels> {

@@ -47,10 +47,10 @@ impl Comparison {
 /// A condition on the filter columns of a listing.
 ///
 /// ```
-/// use magpie_core::search::Filter;
+/// use magpie_index::search::Filter;
 /// let filter = Filter::parse("category=Mugs and price<50")?;
 /// assert_eq!(filter.to_string(), "(category = Mugs and price < 50)");
-/// # Ok::<(), magpie_core::FilterError>(())
+/// # Ok::<(), magpie_index::FilterError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

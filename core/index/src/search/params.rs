@@ -15,10 +15,9 @@ pub struct Per {
 /// How many listings, which of them, and how hard to look.
 ///
 /// ```
-/// use magpie_core::search::SearchParams;
-/// let mut params = SearchParams::default();
-/// params.k = 20;
-/// params.recall = 0.99;
+/// use magpie_index::search::SearchParams;
+/// let params = SearchParams::new(20).with_recall(0.99).with_min_score(0.5);
+/// assert_eq!(params.k, 20);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -52,5 +51,47 @@ impl Default for SearchParams {
             near_duplicates: None,
             per: None,
         }
+    }
+}
+
+impl SearchParams {
+    /// The defaults, with this many listings wanted.
+    pub fn new(k: usize) -> SearchParams {
+        SearchParams { k, ..SearchParams::default() }
+    }
+
+    /// Sets the share of the nearest photos that the search should find, 0 to 1.
+    #[must_use]
+    pub fn with_recall(mut self, recall: f32) -> SearchParams {
+        self.recall = recall;
+        self
+    }
+
+    /// Sets the number of lists to probe, and of photos to score again, instead of what `recall` takes.
+    #[must_use]
+    pub fn with_effort(mut self, probes: usize, rerank: usize) -> SearchParams {
+        (self.probes, self.rerank) = (Some(probes), Some(rerank));
+        self
+    }
+
+    /// Leaves out listings below this score.
+    #[must_use]
+    pub fn with_min_score(mut self, score: f32) -> SearchParams {
+        self.min_score = Some(score);
+        self
+    }
+
+    /// Leaves out a listing whose photo is this close, as a cosine, to the photo of a better one.
+    #[must_use]
+    pub fn without_near_duplicates(mut self, cosine: f32) -> SearchParams {
+        self.near_duplicates = Some(cosine);
+        self
+    }
+
+    /// Takes at most `most` listings for each value of a column.
+    #[must_use]
+    pub fn with_at_most_per(mut self, column: &str, most: usize) -> SearchParams {
+        self.per = Some(Per { column: column.to_owned(), most });
+        self
     }
 }

@@ -63,8 +63,8 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::Isa;
     use crate::vector::{Kernels, sign, stride};
+    use magpie_cpu::Isa;
     use proptest::prelude::*;
 
     fn product(bytes: &[u8], signs: &[u32], query: &Query) -> i32 {

@@ -26,11 +26,11 @@ mod windows;
 use std::ops::Range;
 
 use super::graph::Scale;
-use crate::cpu::Isa;
 use depthwise::Convolution;
 pub(super) use execute::Checked;
 use lanes::Lanes;
 pub(super) use lanes::{Requantise, column};
+use magpie_cpu::Isa;
 use matrix::Product;
 use scalar::Scalar;
 pub(super) use step::{Group, SLACK, Span, Step, patch_bytes};

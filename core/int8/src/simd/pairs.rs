@@ -2,7 +2,7 @@
 
 use super::lanes::Lanes;
 use super::matrix::Product;
-use crate::int8::weights::Panel;
+use crate::weights::Panel;
 
 /// The sums of `ROWS` rows of activations, one row or an even number, with a panel's columns.
 ///

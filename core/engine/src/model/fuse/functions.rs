@@ -3,7 +3,7 @@
 use tract_onnx::pb::NodeProto;
 
 use super::super::onnx::{self, Index};
-use crate::int8::Scale;
+use magpie_int8::Scale;
 
 /// Least and largest value that an activation function lets through: ReLU, ReLU6 and other clips.
 pub(super) fn limits(node: &NodeProto, index: &Index<'_>) -> Option<[f32; 2]> {

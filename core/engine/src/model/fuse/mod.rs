@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::onnx::{Index, Weights};
-use crate::int8::{Graph, Kind, Layer, Value};
+use magpie_int8::{Graph, Kind, Layer, Value};
 use recognise::{Recognised, recognise};
 
 /// The operator name of a region's node.
@@ -213,7 +213,7 @@ impl Plan {
         Region { name: region_name(stage), inputs: self.inputs, outputs: self.outputs, graph }
     }
 
-    fn scale_of(&self, value: Value, layers: &[Option<Layer>]) -> Option<crate::int8::Scale> {
+    fn scale_of(&self, value: Value, layers: &[Option<Layer>]) -> Option<magpie_int8::Scale> {
         layers[value].as_ref().map(|layer| layer.scale)
     }
 }

@@ -8,7 +8,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 
 use super::super::onnx::{self, Index};
 use super::functions;
-use crate::int8::{Filters, Geometry, Kind, Layer, Scale, Value, is_sound};
+use magpie_int8::{Filters, Geometry, Kind, Layer, Scale, Value, is_sound};
 
 /// What was recognised: layers in order, and the tensors that they stand for.
 #[derive(Default)]

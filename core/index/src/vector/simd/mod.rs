@@ -12,7 +12,7 @@ mod x86;
 
 use super::STRIDE_UNIT;
 use super::sign::BLOCK;
-use crate::cpu::Isa;
+use magpie_cpu::Isa;
 
 /// How the estimates of a list's vectors follow from table sums and the vectors' packed lines.
 #[derive(Debug, Clone, Copy)]
