@@ -1,4 +1,4 @@
-//! Which instruction sets this CPU has: asked once, and every kernel chooses by the answer.
+#![doc = include_str!("../README.md")]
 
 use std::fmt;
 use std::str::FromStr;
