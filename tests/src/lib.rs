@@ -11,8 +11,26 @@ pub mod treatment;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use magpie_core::model::{Model, Pack};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Whether property tests and tests with hostile inputs run in full: with `MAGPIE_LONG=1`.
+pub fn full() -> bool {
+    std::env::var_os("MAGPIE_LONG").is_some_and(|value| value == "1")
+}
+
+/// How many random cases a test runs: all `of` them in full, else a tenth, but at least 8.
+pub fn cases(of: u32) -> u32 {
+    if full() { of } else { (of / 10).clamp(8.min(of), of) }
+}
+
+/// CPU time of the calling thread: what a test may hold to a bound on a busy machine too.
+pub fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
 
 /// The repository's root.
 pub fn repository() -> &'static Path {

@@ -1,0 +1,18 @@
+//! Promises that a user would recognise, checked on real packs and real shards.
+#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+mod architecture;
+mod bad_packs;
+mod bad_photos;
+mod bad_shards;
+mod compat;
+mod confidence;
+mod every_photo;
+mod fused_network;
+mod large_catalogues;
+mod lying_shards;
+mod parity;
+mod photo_search;
+mod real_photos;
+mod search_promises;
+mod wishes;
