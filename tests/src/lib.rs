@@ -2,11 +2,15 @@
 
 pub mod compat;
 pub mod memory;
+#[cfg(feature = "onnx")]
 pub mod mutation;
+#[cfg(feature = "onnx")]
 pub mod net_kinds;
+#[cfg(feature = "onnx")]
 pub mod onnx_nets;
 pub mod pictures;
 pub mod shards;
+#[cfg(feature = "onnx")]
 pub mod treatment;
 
 use std::path::{Path, PathBuf};
@@ -37,9 +41,14 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
 }
 
+/// The folder of the model packs: those that ship, or those that `MAGPIE_PACKS` names.
+pub fn packs() -> PathBuf {
+    std::env::var_os("MAGPIE_PACKS").map_or_else(|| repository().join("models/packs"), PathBuf::from)
+}
+
 /// The folders of all model packs, in the order of their names.
 pub fn pack_folders() -> Vec<PathBuf> {
-    folders(&repository().join("models/packs")).into_iter().filter(|f| f.join("manifest.json").is_file()).collect()
+    folders(&packs()).into_iter().filter(|f| f.join("manifest.json").is_file()).collect()
 }
 
 /// The folders inside a folder, in the order of their names; none where it does not exist.
@@ -53,7 +62,7 @@ pub fn folders(inside: &Path) -> Vec<PathBuf> {
 /// The pack that ships.
 pub fn default_pack() -> &'static Pack {
     static PACK: OnceLock<Pack> = OnceLock::new();
-    PACK.get_or_init(|| Pack::open(repository().join("models/packs/default")).expect("the default pack opens"))
+    PACK.get_or_init(|| Pack::open(packs().join("default")).expect("the default pack opens"))
 }
 
 /// The network of the pack that ships, loaded once a process.

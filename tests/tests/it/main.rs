@@ -2,12 +2,14 @@
 #![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 mod architecture;
+#[cfg(feature = "onnx")]
 mod bad_packs;
 mod bad_photos;
 mod bad_shards;
 mod compat;
 mod confidence;
 mod every_photo;
+#[cfg(feature = "onnx")]
 mod fused_network;
 mod large_catalogues;
 mod lying_shards;
