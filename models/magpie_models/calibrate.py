@@ -1,13 +1,13 @@
 """Writes calibrated probabilities into a pack's manifest. `python -m magpie_models.calibrate --help`
 
-Fits the confidence (is the first listing right?) and each head's temperature on photos of split val, prints how good
-they are on photos that they were not fitted on, and changes manifest.json and the attributes of golden/ in place. The
-network and the model id stay as they are: catalogues need not be built again. Run it after each export.
+Fits the confidence (the probability that the first listing is right) and each head's temperature on photos of split
+val, prints figures from two-fold cross-validation, and updates manifest.json and the attributes in golden/ in place.
+The network and the model id do not change, so catalogues need not be rebuilt. Run it after each export.
 
-Confidence: every shop photo is asked twice of each catalogue, with its product's photo in it and without. The
-catalogues are all product photos, draws of 2 to 40 of them, and all of them among clothing, so that one calibration
-holds for catalogues and filters of any size. Half of the products are judged by a fit on the other half and the other
-way round; the numbers that are written are fitted on all of them.
+Confidence: each catalogue is searched with every shop photo twice, with the photo's product in the catalogue and
+without it. The catalogues are all product photos, random samples of 2 to 40 of them, and all of them mixed with
+clothing, so that one calibration holds for catalogues and filters of any size. For the printed figures, each half of
+the products is evaluated with a fit on the other half; the parameters that are written are fitted on all products.
 """
 
 import argparse
@@ -33,30 +33,30 @@ SHOWN = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @dataclass
 class Questions:
-    """What a catalogue was asked: n photos, each with its product in the catalogue and without."""
+    """The n searches of one catalogue: each photo with its product in the catalogue and without it."""
 
     catalogue: str
     x: np.ndarray  # features [n, 3]
-    right: np.ndarray  # the first listing shows the product [n]
-    inside: np.ndarray  # the product is in the catalogue [n]
-    half: np.ndarray  # which half of the products it belongs to [n]
+    right: np.ndarray  # whether the first listing shows the product [n]
+    inside: np.ndarray  # whether the product is in the catalogue [n]
+    half: np.ndarray  # the cross-validation half of the product, 0 or 1 [n]
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     places.add_flags(parser, weights=False)
-    parser.add_argument("--pack", type=Path, default=places.SHIPPED)
-    parser.add_argument("--precision", type=float, default=0.8, help="of answers above the confidence's threshold")
-    parser.add_argument("--head-precision", type=float, default=0.8, help="of labels that a head says")
-    parser.add_argument("--keep-out-products", default="", help="as given to train: judge these products apart")
-    parser.add_argument("--fit-kept-out", action="store_true", help="fit on the products kept out as well")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--dry-run", action="store_true", help="print only, change nothing")
+    parser.add_argument("--pack", type=Path, default=places.SHIPPED, help="pack to calibrate (models/packs/default)")
+    parser.add_argument("--precision", type=float, default=0.8, help="precision at the confidence threshold (0.8)")
+    parser.add_argument("--head-precision", type=float, default=0.8, help="precision of the labels of a head (0.8)")
+    parser.add_argument("--keep-out-products", default="", help="as given to train: report these products separately")
+    parser.add_argument("--fit-kept-out", action="store_true", help="also fit on the held-out products")
+    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
+    parser.add_argument("--dry-run", action="store_true", help="only print the figures; do not change the pack")
     return parser.parse_args()
 
 
 def halves(keys: list[str]) -> np.ndarray:
-    """0 or 1 for each key, the same for equal ones."""
+    """Splits the distinct keys randomly into two halves: 0 or 1 for each key, the same for equal keys."""
     names = sorted(set(keys))
     side = dict(zip(np.random.default_rng(SEED).permutation(names), np.arange(len(names)) % 2))
     return np.array([side[key] for key in keys])
@@ -71,7 +71,7 @@ def ask(
     size: int,
     background: float,
 ) -> Questions:
-    """Questions to one catalogue, given by row numbers; with a size, each query has its own draw of so many listings.
+    """Searches one catalogue, given by row numbers; with a size, each query gets its own random sample of that size.
 
     `of` has columns of the manifest.
     """
@@ -93,7 +93,7 @@ def ask(
 
 
 def fit_on(questions: list[Questions], keep: int | None) -> tuple[np.ndarray, float]:
-    """A fit on all products, or on those of one half; every catalogue counts the same."""
+    """Fits on all products, or on those of one half; every catalogue has the same total weight."""
     masks = [np.ones(len(q.right), bool) if keep is None else q.half == keep for q in questions]
     parts = [(q.x[m], q.right[m], np.full(m.sum(), 1.0 / m.sum())) for q, m in zip(questions, masks)]
     return calibration.fit(*(np.concatenate(part) for part in zip(*parts)))
@@ -106,12 +106,12 @@ def confidence(
     kept_out: set[str] = frozenset(),
     fit_kept_out: bool = False,
 ) -> dict:
-    """The manifest's `confidence`. Embeddings belong to all rows; those of split test are not looked at."""
+    """Returns the manifest's `confidence`. There is one embedding a row; those of split test are not used."""
     of = {name: np.array([row[name] for row in rows]) for name in ("set", "split", "domain", "class_id")}
     grocery = of["set"] == "grocery"
     shop, new = grocery & (of["domain"] == "user"), np.isin(of["class_id"], list(kept_out))
     queries = np.flatnonzero(shop & (of["split"] == "val") & ~new)
-    # The network saw none of these, so that their photos of split train serve as well.
+    # The network saw none of these products, so their photos of split train can be queries too.
     new_queries = np.flatnonzero(shop & (of["split"] != "test") & new)
     products = np.flatnonzero(grocery & (of["domain"] == "product"))
     clothing = np.flatnonzero((of["set"] == "clothing") & (of["split"] == "train"))
@@ -134,11 +134,11 @@ def confidence(
     whole = [q for q in fitted if q.catalogue == WHOLE]
     right = np.concatenate([q.right for q in whole])
     chosen = calibration.threshold(np.concatenate([judged(q) for q in whole]), right, precision)
-    print(f"confidence, {len(queries)} photos, each half of the products judged by the fit on the other:")
+    print(f"confidence, {len(queries)} photos, each half of the products evaluated with the fit on the other:")
     for q in known:
         print_figures(judged(q), q, chosen)
     if unknown:
-        print(f"{len(new_queries)} photos of products kept out of training:")
+        print(f"{len(new_queries)} photos of held-out products:")
     for q in unknown:
         print_figures(judged(q), q, chosen)
     weights, bias = fit_on(fitted, keep=None)
@@ -157,7 +157,7 @@ def confidence(
 
 
 def print_figures(p: np.ndarray, q: Questions, chosen: float) -> None:
-    areas = f"AUROC in it or not {auroc(p, q.inside):.3f}, right or wrong {auroc(p, q.right):.3f}"
+    areas = f"AUROC in catalogue or not {auroc(p, q.inside):.3f}, right or wrong {auroc(p, q.right):.3f}"
     print(f"  {q.catalogue:14} {areas}, ECE {ece(p, q.right):.3f}")
     if q.catalogue == WHOLE:
         print_coverage(p, q, sorted({*SHOWN, chosen}))
@@ -168,18 +168,18 @@ def share(right: np.ndarray) -> float:
 
 
 def print_coverage(p: np.ndarray, q: Questions, thresholds: list[float]) -> None:
-    print("    threshold  in it: answered  right   not in it: answered  right of both")
+    print("    threshold  in catalogue: answered  right   not in it: answered  right of all")
     for t in thresholds:
         answered = p >= t
         inside, outside = answered[q.inside].mean(), answered[~q.inside].mean()
         right, both = share(q.right[answered & q.inside]), share(q.right[answered])
-        print(f"    {t:9.3f}  {inside:15.1%}  {right:5.1%}  {outside:20.1%}  {both:13.1%}")
+        print(f"    {t:9.3f}  {inside:22.1%}  {right:5.1%}  {outside:20.1%}  {both:12.1%}")
 
 
 def calibrate_heads(
     rows: list[dict[str, str]], outputs: dict, numbers: np.ndarray, heads: list[dict], precision: float
 ) -> None:
-    """Sets temperature and threshold of each head; outputs belong to manifest rows `numbers`, all of split val."""
+    """Sets temperature and threshold of each head. The outputs are of the manifest rows `numbers`, all in split val."""
     labels = data.make_labels(rows)
     half = halves([rows[i]["class_id"] or rows[i]["group"] for i in numbers])
     for head in heads:
@@ -197,9 +197,9 @@ def calibrate_heads(
         head["threshold"] = calibration.threshold(p, right, precision)
         said = p >= head["threshold"]
         print(
-            f"head {head['name']:9} {len(truth):4} photos, right {right.mean():.1%}, ECE {ece(plain, right):.3f} -> "
-            f"{ece(p, right):.3f} at temperature {head['temperature']:.3f}; from {head['threshold']:.3f} on says "
-            f"{said.mean():.1%} of them, right {right[said].mean() if said.any() else 0:.1%}"
+            f"head {head['name']:9} {len(truth):4} photos, accuracy {right.mean():.1%}, ECE {ece(plain, right):.3f} -> "
+            f"{ece(p, right):.3f} at temperature {head['temperature']:.3f}; at threshold {head['threshold']:.3f} "
+            f"labels {said.mean():.1%} of them, precision {right[said].mean() if said.any() else 0:.1%}"
         )
 
 
@@ -209,7 +209,7 @@ def main() -> None:
     rows = data.read_manifest(options.data)
     pixels = data.pixels(rows, options.data, Recipe.of(described), places.cache(options.work))
     network = Network.of_pack(options.pack, options.threads)
-    # Nothing of split test is looked at.
+    # No photo of split test is used.
     kinds = [(row["set"], row["split"]) for row in rows]
     asked = {("grocery", "val"), ("clothing", "val"), ("grocery", "gallery"), ("clothing", "train")}
     kept_out = Holdout.parse(rows, options.keep_out_products).products

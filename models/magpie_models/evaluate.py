@@ -1,8 +1,8 @@
 """Scores a pack on the product photos. `python -m magpie_models.evaluate --help`
 
-Embeds the manifest rows with ONNX Runtime, writes the .npy in manifest order, and scores it with the data pack's own
-score.py: G1, G2 and C1 in all, and apart for products and kinds of garment that training kept out. With --f32, compares
-the quantised network with the f32 one that export wrote. Latency is `magpie bench`'s business.
+Embeds the manifest rows with ONNX Runtime, writes the embeddings as .npy in manifest order, and scores them with the
+data set's own score.py: G1, G2 and C1 overall, and separately for held-out products and kinds of garment. --f32
+compares the quantised network with the f32 network that export wrote. `magpie bench` measures latency.
 """
 
 import argparse
@@ -27,15 +27,15 @@ Figures = dict[str, dict[str, float]]
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     places.add_flags(parser, weights=False)
-    parser.add_argument("--pack", type=Path, help="(default: the run's, or models/packs/default)")
-    parser.add_argument("--run", help="name of the run that the pack is from: says what it kept out")
+    parser.add_argument("--pack", type=Path, help="pack to score (default: the run's, or models/packs/default)")
+    parser.add_argument("--run", help="name of the pack's run: its config says what was held out")
     parser.add_argument("--keep-out-products", default="", help="without --run: as given to train")
     parser.add_argument("--keep-out-kinds", default="", help="without --run: as given to train")
     parser.add_argument("--f32", type=Path, help="f32 network to compare with, such as the run's f32.onnx")
     parser.add_argument("--val", action="store_true", help="only the val figures, for tuning")
-    parser.add_argument("--out", type=Path, help="of the embeddings (default: embeddings.npy in the run's folder)")
-    parser.add_argument("--json", type=Path, help="where the figures go (default: figures.json in the run's folder)")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="embeddings to write (default: embeddings.npy in the run's folder)")
+    parser.add_argument("--json", type=Path, help="figures to write (default: figures.json in the run's folder)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     return parser.parse_args()
 
 
@@ -47,7 +47,7 @@ def official_score(data_folder: Path) -> ModuleType:
 
 
 def head_numbers(rows: Rows, heads: list[dict]) -> dict[str, np.ndarray]:
-    """For each head and manifest row the number among the head's labels, NO_LABEL where it has none."""
+    """For each head, the label index of every manifest row, or NO_LABEL where the head does not have its label."""
     labels = data.make_labels(rows)
     numbers = {}
     for head in heads:
@@ -59,7 +59,7 @@ def head_numbers(rows: Rows, heads: list[dict]) -> dict[str, np.ndarray]:
 
 
 def official(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdout: Holdout) -> Figures:
-    """score.py's figures; then the same for part of the queries, with the whole gallery."""
+    """score.py's figures for all queries, then for subsets of the queries, always with the whole gallery."""
     result = {f"{task}/{part}": v for task, parts in score.tasks(rows, embeddings).items() for part, v in parts.items()}
     if holdout.products:
         held = np.array([row["class_id"] in holdout.products for row in rows])
@@ -72,7 +72,7 @@ def official(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdout: Hol
 
 
 def clothing_parts(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdout: Holdout) -> Figures:
-    """C1 for queries that training did not have: senders of split val, and kinds that were kept out."""
+    """C1 for queries that training did not see: senders of split val, and held-out kinds."""
     at = [i for i, r in enumerate(rows) if r["set"] == "clothing" and r["coarse"] not in data.UNNAMED]
     if not at:
         return {}

@@ -1,14 +1,14 @@
-"""Turns a network of your own into a pack. `python -m magpie_models.import_network --help`
+"""Turns your own network into a pack. `python -m magpie_models.import_network --help`
 
-Wants an ONNX file with one image input [1 or any, 3, height, width] of f32 and an embedding output [1, values]; other
-outputs can be named as attribute heads. A torch module gets there by
+Takes an ONNX file with one f32 image input [1 or dynamic, 3, height, width] and an embedding output [1, dim]. Other
+outputs can be declared as attribute heads. A torch module is exported with
 
     torch.onnx.export(module.eval(), torch.zeros(1, 3, 224, 224), "network.onnx", input_names=["image"],
                       output_names=["embedding"], dynamo=False)
 
-A network with QuantizeLinear nodes is taken as it is; a float one is quantised with your photos (`--photos`), or taken
-as it is with `--as-is`. The recipe must be the one that the network was trained with: a wrong mean or filter loses
-recall without any error.
+A network with QuantizeLinear nodes is used unchanged. A float network is quantised, with your photos (`--photos`) as
+the calibration set, or used unchanged with `--as-is`. The preprocessing must be that of the network's training: a wrong
+mean or filter lowers recall without any error.
 """
 
 import argparse
@@ -33,31 +33,39 @@ MOST_SIDE, MOST_VALUES = 1024, 4096
 
 
 class Refused(ValueError):
-    """The network or an option cannot become a pack; the message says why."""
+    """The network or an option is not supported; the message says why."""
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network", type=Path, help="the ONNX file")
     parser.add_argument("--pack", type=Path, required=True, help="folder to write")
-    parser.add_argument("--name", help="of the pack (default: the file's)")
-    parser.add_argument("--photos", type=Path, help="folder of your photos, for the ranges of activations")
-    parser.add_argument("--most-photos", type=int, default=512, help="used of that folder (512)")
+    parser.add_argument("--name", help="name of the pack (default: the file's)")
+    parser.add_argument("--photos", type=Path, help="folder of your photos, the quantiser's calibration set")
+    parser.add_argument("--most-photos", type=int, default=512, help="use at most this many of them (512)")
     parser.add_argument("--as-is", action="store_true", help="do not quantise a float network")
     parser.add_argument("--embedding", help="name of the embedding output (default: `embedding`, or the only output)")
-    parser.add_argument("--head", action="append", default=[], metavar="OUTPUT=LABELS.txt", help="one label a line")
-    parser.add_argument("--side", type=int, help="input width and height, where the network leaves them open")
-    parser.add_argument("--mean", type=float, nargs=3, default=MEAN, help="of rgb / 255, in the order of --channels")
-    parser.add_argument("--std", type=float, nargs=3, default=STD)
-    parser.add_argument("--channels", choices=CHANNELS, default="rgb")
-    parser.add_argument("--filter", choices=tuple(FILTERS), default="bilinear")
+    parser.add_argument(
+        "--head",
+        action="append",
+        default=[],
+        metavar="OUTPUT=LABELS.txt",
+        help="an output that is an attribute head, and its labels, one a line; may be repeated",
+    )
+    parser.add_argument("--side", type=int, help="input width and height, if they are dynamic in the network")
+    parser.add_argument("--mean", type=float, nargs=3, default=MEAN, help="of pixels in 0..1, in --channels order")
+    parser.add_argument("--std", type=float, nargs=3, default=STD, help="of pixels in 0..1, in --channels order")
+    parser.add_argument("--channels", choices=CHANNELS, default="rgb", help="channel order of the input (rgb)")
+    parser.add_argument("--filter", choices=tuple(FILTERS), default="bilinear", help="resampling filter (bilinear)")
     parser.add_argument("--fit", default="squash", help="squash, crop or crop:F (as in crop:0.875)")
-    parser.add_argument("--golden", type=Path, default=Path("cli/demo"), help="the project's renders, for golden/")
+    parser.add_argument("--golden", type=Path, default=Path("cli/demo"), help="folder of the renders used for golden/")
     return parser.parse_args()
 
 
 def checked(model: onnx.ModelProto, recipe: Recipe, side: int | None) -> tuple[onnx.ModelProto, Recipe]:
-    """The network with batch 1 and a fixed size, and the recipe with its input's name and size."""
+    """Checks the input. Returns the network with batch 1 and a fixed size, and the recipe with the input's name and
+    size.
+    """
     constants = {constant.name for constant in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
@@ -71,7 +79,7 @@ def checked(model: onnx.ModelProto, recipe: Recipe, side: int | None) -> tuple[o
         raise Refused(f"input '{image.name}' is {shape}, expected [1, 3, height, width]")
     height, width = (size or side for size in shape[2:])
     if not height or not width:
-        raise Refused(f"input '{image.name}' leaves its size open: give --side")
+        raise Refused(f"input '{image.name}' has a dynamic size: give --side")
     if max(height, width) > MOST_SIDE:
         raise Refused(f"input '{image.name}' is {width} x {height}, expected at most {MOST_SIDE}")
     for dimension, size in zip(tensor.shape.dim, (1, 3, height, width)):
@@ -83,7 +91,7 @@ def checked(model: onnx.ModelProto, recipe: Recipe, side: int | None) -> tuple[o
 def embedding_output(outputs: list[str], wanted: str | None) -> str:
     name = wanted or (outputs[0] if len(outputs) == 1 else pack.EMBEDDING)
     if name not in outputs:
-        raise Refused(f"there is no output '{name}'; there are {', '.join(outputs)}: give --embedding")
+        raise Refused(f"output '{name}' not found; the outputs are {', '.join(outputs)}: give --embedding")
     return name
 
 
@@ -96,25 +104,25 @@ def read_labels(heads: list[str]) -> dict[str, list[str]]:
 
 
 def check_outputs(found: dict[str, np.ndarray], embedding: str, heads: dict[str, list[str]]) -> int:
-    """Values of an embedding, after trying the network on pictures; `found`: its outputs, [pictures, ...] each."""
+    """Checks the outputs `found`, each [pictures, ...], of a trial run. Returns the dimension of the embedding."""
     vectors = found[embedding]
     if vectors.ndim != 2 or not 1 <= vectors.shape[1] <= MOST_VALUES:
         shape = [1, *vectors.shape[1:]]
         raise Refused(f"output '{embedding}' is {shape}, expected [1, up to {MOST_VALUES}]; flatten it in the network")
     if not np.isfinite(vectors).all():
-        raise Refused(f"output '{embedding}' has values that are no numbers, or are all 0")
+        raise Refused(f"output '{embedding}' has values that are not finite, or is all zeros")
     if np.ptp(vectors, axis=0).max() < 1e-6:
         raise Refused(f"output '{embedding}' is the same for different pictures")
     for output, labels in heads.items():
         if output not in found:
-            raise Refused(f"there is no output '{output}' for a head; there are {', '.join(found)}")
+            raise Refused(f"output '{output}' of a head not found; the outputs are {', '.join(found)}")
         if found[output].shape[1:] != (len(labels),):
-            raise Refused(f"head '{output}' gives {list(found[output].shape[1:])} values and has {len(labels)} labels")
+            raise Refused(f"head '{output}' has {list(found[output].shape[1:])} outputs but {len(labels)} labels")
     return vectors.shape[1]
 
 
 def read_photos(folder: Path, recipe: Recipe, most: int) -> np.ndarray:
-    """uint8 [N, height, width, 3] of at most `most` photos, spread over the folder's names."""
+    """uint8 [N, height, width, 3] of at most `most` photos, evenly spaced in the sorted list of files."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
     if not paths:
         raise Refused(f"{folder} has no photos ({', '.join(PHOTO_SUFFIXES)})")
@@ -127,10 +135,10 @@ def is_quantised(model: onnx.ModelProto) -> bool:
 
 
 def prepared(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """With shapes known and batch normalisation folded, as quantisation wants it."""
+    """Converts to opset 13 or later, infers shapes and folds batch normalisation, as quantisation requires."""
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if version < OPSET:
-        # Per-channel QDQ exists from this version on.
+        # Per-channel QDQ needs this opset.
         model = version_converter.convert_version(model, OPSET)
     source, target = folder / "given.onnx", folder / "prepared.onnx"
     onnx.save(model, source)
@@ -159,13 +167,15 @@ def import_network(
     side: int | None = None,
     most_photos: int = 512,
 ) -> dict:
-    """Writes the pack `target` and returns its manifest with `cosine` to the given network where it was quantised."""
+    """Writes the pack `target`. Returns its manifest plus `cosine`: how close a quantised network is to the original's
+    embeddings, or None if it was not quantised.
+    """
     heads = heads or {}
     model = onnx.load(network)
     onnx.checker.check_model(model)
     quantise_it = not (as_is or is_quantised(model))
     if quantise_it and photos is None:
-        raise Refused("a float network is quantised with photos of your goods: give --photos, or --as-is")
+        raise Refused("quantising a float network needs photos of your goods: give --photos, or --as-is")
     model, recipe = checked(model, recipe, side)
     output = embedding_output([value.name for value in model.graph.output], embedding)
     given = Network(model.SerializeToString(), recipe, output)
@@ -208,9 +218,9 @@ def main() -> None:
         raise SystemExit(f"{options.network}: {reason}") from None
     print(f"{options.pack}: {described['network']['bytes']} bytes, model id {described['model_id']}")
     if described["cosine"] is not None:
-        print(f"cosine of quantised to given embeddings: {described['cosine']:.4f}")
+        print(f"cosine between quantised and original embeddings: {described['cosine']:.4f}")
         if described["cosine"] < LEAST_COSINE:
-            print(f"this is below {LEAST_COSINE}: quantisation costs recall; try other photos, or --as-is")
+            print(f"this is below {LEAST_COSINE}: quantisation will lower recall; try other photos, or --as-is")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A page of query -> results pictures. `python -m magpie_models.page --help`
+"""Writes an HTML page of queries and their results. `python -m magpie_models.page --help`
 
-The queries are photos of split val, and of split train where training kept their product or kind out; they are chosen
-over common and rare categories. The page holds small copies of the photos: it must not end up in a repository.
+The queries are photos of split val, and of split train if their product or kind was held out of training; they are
+spread over common and rare categories. The page contains thumbnails of the photos, so it must not be committed.
 """
 
 import argparse
@@ -42,7 +42,7 @@ figcaption { overflow-wrap: anywhere; margin-top: .15rem; } .tag { color: #555; 
 
 @dataclass(frozen=True)
 class Section:
-    """Queries and the gallery that they are searched in; `same` is the column that must agree."""
+    """Queries and the gallery that they are searched in. A result is right if its column `same` agrees."""
 
     title: str
     note: str
@@ -52,7 +52,7 @@ class Section:
 
 
 def diverse(rng: np.random.Generator, rows: Rows, candidates: np.ndarray, count: int, column: str) -> np.ndarray:
-    """`count` of the candidates: half of the rarest categories, half of the most common, no two alike if possible."""
+    """Picks `count` candidates, alternating rare and common categories; categories repeat only when all are used."""
     by_name: dict[str, list[int]] = {}
     for i in rng.permutation(candidates):
         by_name.setdefault(rows[i][column], []).append(int(i))
@@ -76,28 +76,28 @@ def sections(rows: Rows, holdout: Holdout, each: int) -> list[Section]:
     found = []
     for title, note, queries, gallery, same in (
         (
-            "Shoppers' photos of products kept out of training",
+            "Shoppers' photos of held-out products",
             "Searched among all catalogue photos. Right: the same product.",
             shop & held,
             catalogue,
             "class_id",
         ),
         (
-            "Shoppers' photos of products that training had",
+            "Shoppers' photos of products in training",
             "Val photos, searched among all catalogue photos. Right: the same product.",
             shop & val & ~held,
             catalogue,
             "class_id",
         ),
         (
-            "Kinds of garment kept out of training",
+            "Held-out kinds of garment",
             "Searched among all clothing of other senders. Right: the same kind.",
             garment & held,
             np.flatnonzero(garment),
             "coarse",
         ),
         (
-            "Kinds of garment that training had",
+            "Kinds of garment in training",
             "Val photos, searched among all clothing of other senders. Right: the same kind.",
             garment & val & ~held,
             np.flatnonzero(garment),
@@ -111,7 +111,7 @@ def sections(rows: Rows, holdout: Holdout, each: int) -> list[Section]:
 
 
 def ranked(section: Section, rows: Rows, embedding: np.ndarray, k: int) -> list[list[tuple[int, float]]]:
-    """For each query the k most similar gallery rows with their cosine, without photos of the query's sender."""
+    """The k most similar gallery rows of each query, with their cosines. Clothing of the query's sender is left out."""
     similarity = embedding[section.queries] @ embedding[section.gallery].T
     if section.same == "coarse":
         sender = np.array([row["group"] for row in rows])
@@ -143,7 +143,7 @@ def figure(row: dict[str, str], folder: Path, verdict: str, note: str) -> str:
 def write(
     target: Path, title: str, rows: Rows, folder: Path, embedding: np.ndarray, found: list[Section], k: int
 ) -> None:
-    """`embedding` [rows, dim], unit length; only rows of the sections need to be filled."""
+    """Writes the page. `embedding` [rows, dim] of unit length; only rows that the sections use need values."""
     places.refuse_tracked(target)
     parts = []
     for section in found:
@@ -154,7 +154,7 @@ def write(
         middle = float(np.median(list(size.values())))
         hits = sum(rows[best[0][0]][section.same] == rows[q][section.same] for q, best in zip(section.queries, results))
         parts.append(f"<h2>{html.escape(section.title)}</h2><p class=note>{html.escape(section.note)} ")
-        parts.append(f"First result right: {hits} of these {len(results)}, which are a choice and no measurement.</p>")
+        parts.append(f"First result right: {hits} of these {len(results)} (a selection, not a measurement).</p>")
         for query, best in zip(section.queries, results):
             right = rows[query][section.same]
             photos = size[right]
@@ -168,19 +168,19 @@ def write(
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1><p class=note>Left the query, with the number of its class's photos (rare: "
-        "fewer than the median class); then the nearest, with their cosine. A green frame and a tick: right; a red "
-        f"frame and a cross: wrong. No photo of split test is shown.</p>{''.join(parts)}</html>\n"
+        f"<h1>{html.escape(title)}</h1><p class=note>On the left the query, with the number of photos of its class "
+        "(rare: fewer than the median class); then its nearest results, with their cosines. Green frame and tick: "
+        f"right. Red frame and cross: wrong. No photos of split test are shown.</p>{''.join(parts)}</html>\n"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     places.add_flags(parser, weights=False)
-    parser.add_argument("--run", help="name of the run: its pack, and what it kept out")
+    parser.add_argument("--run", help="name of the run whose pack is used, and whose config says what was held out")
     parser.add_argument("--pack", type=Path, help="another pack (default: the run's, or models/packs/default)")
-    parser.add_argument("--each", type=int, default=12, help="queries of each section")
-    parser.add_argument("--results", type=int, default=7, help="results of each query")
+    parser.add_argument("--each", type=int, default=12, help="queries in each section (12)")
+    parser.add_argument("--results", type=int, default=7, help="results of each query (7)")
     parser.add_argument("--out", type=Path, help="file to write (default: results.html in the run's folder)")
     options = parser.parse_args()
     folder = places.run_folder(options.work, options.run) if options.run else None

@@ -1,15 +1,15 @@
-"""The retrieval test that watches training: hit rates and distances on a small index, without any test photo.
+"""Validation during training: hit rates and distances on a small index, without any test photo.
 
-    catalogue    changed views of the catalogue photos -> catalogue photos
+    catalogue    augmented catalogue photos -> catalogue photos
     G1           shoppers' photos -> catalogue photos
     G2           shoppers' photos -> other shoppers' photos
     C1           clothing -> clothing of other senders; right if the kind agrees
-    distance     1 - cosine of a shopper's photo to its catalogue photo, to the others, and to the nearest of them
-    head         share of labelled val photos whose most probable label is right
+    distance     1 - cosine of a shopper's photo to its catalogue photo, to the others, and to the nearest of the others
+    head         accuracy of each attribute head on labelled val photos
 
-`seen` and `unseen` are products (G1, G2) and kinds of garment (C1) that training has and that are kept out of it. For
-seen ones the queries are val photos, for unseen ones photos of the splits train and val. The galleries hold both; G2's
-has shop photos of split train.
+`seen` products (G1, G2) and kinds of garment (C1) are in training; `unseen` ones are held out. Queries are val photos
+for seen ones, and photos of the splits train and val for unseen ones. The galleries hold both; that of G2 has shop
+photos of split train.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ COLUMNS = ("set", "split", "domain", "class_id", "coarse", "group")
 
 @dataclass(frozen=True)
 class Limits:
-    """Most photos of each part; None for all. The small index must cost less than a tenth of an epoch."""
+    """Maximum number of photos of each part; None for all. Validation must cost less than a tenth of an epoch."""
 
     unseen: int | None = 400
     shop_photos_per_product: int | None = 2
@@ -39,13 +39,13 @@ NO_LIMITS = Limits(None, None, None, None)
 
 
 def hit_at(similarity: np.ndarray, query: np.ndarray, gallery: np.ndarray, k: int) -> float:
-    """Share of queries with their own label among the k most similar; similarity [queries, gallery]."""
+    """Hit@k: share of queries with their own label among the k most similar; similarity [queries, gallery]."""
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     return float((gallery[order] == query[:, None]).any(1).mean())
 
 
 class RetrievalTest:
-    """Chooses the photos once; `numbers` are the manifest rows whose outputs `scores` wants."""
+    """The photos of the test, chosen once. `numbers` are the manifest rows whose outputs `scores` takes."""
 
     def __init__(self, rows: Rows, holdout: Holdout, limits: Limits = Limits()):
         rng = np.random.default_rng(SEED)
@@ -62,27 +62,27 @@ class RetrievalTest:
         products = np.unique(of["class_id"][others])
         company = [_some(rng, others & (of["class_id"] == p), limits.shop_photos_per_product) for p in products]
         self.company = np.concatenate([np.array([], int), *company])
-        # Photos of one visit to a shop are much alike: those in the gallery ask no question.
+        # Photos of one visit to a shop are near-duplicates, so photos in the gallery are not queries as well.
         asked = held & shop & ~np.isin(np.arange(len(rows)), self.company)
         self.unseen = _some(rng, asked if limits.shop_photos_per_product else held & shop, limits.unseen)
         self.seen_clothing = np.flatnonzero(named & val & ~held)
         self.unseen_clothing = _some(rng, named & held, limits.unseen_clothing)
         more = _some(rng, named & ~val & ~held, limits.seen_clothing)
         self.clothing = np.concatenate([self.seen_clothing, self.unseen_clothing, more])
-        # The heads are asked about every val photo.
+        # The heads are evaluated on every val photo.
         parts = (self.catalogue, self.seen, self.unseen, self.company, self.clothing, np.flatnonzero(user & val))
         self.numbers = np.unique(np.concatenate(parts))
         self.val = val
         self.of = of
 
     def views(self, pixels: np.ndarray, side: int) -> np.ndarray:
-        """uint8 [catalogue, side, side, 3]: the catalogue photos changed, each time alike. `pixels` [rows, S, S, 3]."""
+        """Augmented catalogue photos, uint8 [catalogue, side, side, 3], always the same; `pixels` [rows, S, S, 3]."""
         rng = np.random.default_rng(SEED)
         pictures = [jitter(np.asarray(pixels[row]), side, rng) for row in self.catalogue]
         return np.round(np.stack(pictures) * 255).astype(np.uint8)
 
     def scores(self, outputs: dict[str, np.ndarray], views: np.ndarray | None = None) -> dict[str, float]:
-        """`outputs[EMBEDDING]` [numbers, dim] and `views` [catalogue, dim] are of unit length."""
+        """The metrics by name. `outputs[EMBEDDING]` [numbers, dim] and `views` [catalogue, dim] have unit length."""
         embedding = np.zeros((len(self.val), outputs[EMBEDDING].shape[1]), np.float32)
         embedding[self.numbers] = outputs[EMBEDDING]
         product, catalogue = self.of["class_id"], self.catalogue
@@ -111,7 +111,7 @@ class RetrievalTest:
         return result
 
     def head_accuracy(self, outputs: dict[str, np.ndarray], numbers: dict[str, np.ndarray]) -> dict[str, float]:
-        """`numbers[head]` [rows] are label numbers, NO_LABEL for photos that are not asked."""
+        """Accuracy of each head on val photos; `numbers[head]` [rows] are label numbers, NO_LABEL skips a photo."""
         result = {}
         for head in outputs.keys() & numbers.keys():
             truth = numbers[head][self.numbers]

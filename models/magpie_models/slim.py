@@ -1,13 +1,13 @@
-"""Narrower MobileNetV2s out of the one of width 1.0: the strongest channels of each layer are kept.
+"""Channel pruning: makes narrower MobileNetV2s from the one of width 1.0, keeping the strongest channels of each layer.
 
-A channel is as strong as its spread over some photos times the absolute weights that read it (the score of Sun et al.,
-"A Simple and Effective Pruning Approach for Large Language Models", 2024). Channels that are added to one another, in a
-chain of residual blocks, must stay aligned: they are judged together. Then each 1x1 convolution is fitted by least
-squares, layer after layer, so that from the channels that are left it makes what the wide network makes (He, Zhang and
-Sun, "Channel Pruning for Accelerating Very Deep Neural Networks", 2017).
+A channel's strength is its standard deviation over some photos times the sum of the absolute weights that read it (the
+score of Sun et al., "A Simple and Effective Pruning Approach for Large Language Models", 2024). Channels that are added
+to one another, in a chain of residual blocks, must stay aligned, so they are scored together. Then each 1x1 convolution
+in turn is refitted by least squares, so that it computes the wide network's outputs from the remaining channels (He,
+Zhang and Sun, "Channel Pruning for Accelerating Very Deep Neural Networks", 2017).
 
-How well the pooled features' similarities of 100 training photos at 144 px agree with the teacher's (correlation): 0.90
-at width 1.0, 0.85 at 0.75 and 0.73 at 0.5; with the filters of the largest weights and nothing fitted, 0.28 and 0.31.
+Correlation with the teacher of the similarities of pooled features (100 training photos at 144 px): 0.90 at width 1.0,
+0.85 at 0.75 and 0.73 at 0.5. Keeping the filters with the largest weights, without refitting: 0.28 and 0.31.
 """
 
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ import torch
 from .backbone import convolve
 from .weights import Convolution
 
-# Rows of the least squares, and how much a weight's change costs beside the inputs' mean variance.
+# Rows of the least-squares problem, and the ridge penalty on weight changes relative to the inputs' mean variance.
 POSITIONS, RIDGE = 12_000, 0.1
 
 
 def slim(layers: list[Convolution], sizes: list[Convolution], pictures: torch.Tensor) -> list[Convolution]:
-    """`layers` with as many channels as the layers of `sizes` have, which has the same structure.
+    """Prunes `layers` to the channel counts of `sizes`, which has the same structure.
 
-    `pictures` [N, 3, H, W] normalised; some dozens will do.
+    `pictures` [N, 3, H, W] normalised; a few dozen are enough.
     """
     with torch.no_grad():
         spread = _spreads(layers, pictures)
@@ -40,7 +40,9 @@ def strongest(strength: np.ndarray, count: int) -> np.ndarray:
 def fitted(
     weight: np.ndarray, inputs: torch.Tensor, wanted: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [out, in] and bias that best make `wanted` [rows, out] of `inputs` [rows, in], near the given weight."""
+    """Ridge regression of `wanted` [rows, out] on `inputs` [rows, in], with the penalty on the distance from `weight`
+    [out, in]. Returns the new weight and bias.
+    """
     before = torch.from_numpy(weight).double()
     inputs, wanted = inputs.double(), wanted.double()
     mean, mean_wanted = inputs.mean(0), wanted.mean(0)
@@ -93,7 +95,7 @@ class _Slimming:
             if weight.shape[2] == 1 and len(read) < layer.weight.shape[1]:
                 wanted = made[:, mine]
                 if layer.adds_shortcut:
-                    # What the shortcut has lost is made good here.
+                    # This layer also compensates for the error in the pruned shortcut.
                     wanted = wanted + wide_shortcut[:, mine] - narrow_shortcut
                 rows, outputs = _rows(narrow), _rows(wanted)
                 some = torch.randperm(len(rows), generator=generator)[:POSITIONS]
@@ -106,7 +108,7 @@ class _Slimming:
         return result
 
     def _kept(self, i: int, kept: list[np.ndarray]) -> np.ndarray:
-        """Channels of layer `i` that stay."""
+        """Channels of layer `i` that are kept."""
         if self.layers[i].depthwise:
             return kept[-1]
         if self.layers[i].adds_shortcut:
@@ -114,7 +116,7 @@ class _Slimming:
         return strongest(self._strength(i), self.sizes[i].weight.shape[0])
 
     def _strength(self, i: int) -> np.ndarray:
-        """Of the channels that layer `i` makes, with all that is added to them later."""
+        """Strength of the output channels of layer `i`, including everything that shortcuts add to them later."""
         if i + 1 < len(self.layers) and self.layers[i + 1].depthwise:
             return self._read_strength(i + 1)
         total, source = self._read_strength(i), i
@@ -129,7 +131,7 @@ class _Slimming:
         return self.spread[i] * np.abs(self.layers[i + 1].weight).sum((0, 2, 3))
 
     def _shortcut_maker(self, last: int) -> int:
-        """The layer that made the shortcut which layer `last` adds."""
+        """The layer whose output is the shortcut that layer `last` adds."""
         return next(i for i in range(last, -1, -1) if self.layers[i].opens_block) - 1
 
 

@@ -1,7 +1,7 @@
-"""Where training photos come from. A batch takes the sampler's photos, and more from each further source.
+"""Sources of training samples. A batch consists of the sampler's photos and samples of each additional source.
 
-A source of artificial pictures has one method, `draw`, and may use label tasks of its own: the pairwise terms of
-`objectives` (`contrastive/TASK`, `triplet/TASK`) need no list of classes, only equal numbers for the same thing.
+A source of synthetic samples has one method, `draw`, and may define its own label tasks: the pairwise terms of
+`objectives` (`contrastive/TASK`, `triplet/TASK`) need no list of classes, only equal numbers for the same object.
 """
 
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from .preprocess import MEAN, STD
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture, uint8 [S, S, 3] of any S, with what is known about it.
+    """One picture, uint8 [S, S, 3] with any S, with its labels.
 
-    A task that `labels` does not name has no label. `teacher` is the teacher's feature [1280], see `centred`. A
-    `finished` picture is only resized, not jittered.
+    A task that is missing in `labels` has no label. `teacher` is the teacher's feature vector [1280], see `centred`. A
+    `finished` picture is resized but not augmented.
     """
 
     pixels: np.ndarray
@@ -32,7 +32,7 @@ class Sample:
 
 
 class Source(Protocol):
-    """Gives further samples for each batch."""
+    """Provides additional samples for each batch."""
 
     def draw(self, rng: np.random.Generator) -> list[Sample]: ...
 
@@ -65,7 +65,9 @@ class Photos:
 
 @dataclass
 class Batch:
-    """`pixels` [N, 3, side, side] normalised; `labels` [N] by task; `teacher` [M, 1280], of the photos `taught` [M]."""
+    """A training batch: `pixels` [N, 3, side, side] normalised, `labels` [N] by task, and the teacher's features
+    `teacher` [M, 1280] of the photos `taught` [M].
+    """
 
     pixels: torch.Tensor
     labels: dict[str, torch.Tensor]
@@ -75,10 +77,10 @@ class Batch:
 
 
 def centred(teacher: np.ndarray, of: np.ndarray, rows: Rows, train: np.ndarray) -> np.ndarray:
-    """`teacher` [n, 1280] of the rows `of` [n] without the mean of its set's shoppers' photos among `train`.
+    """Subtracts from `teacher` [n, 1280], of rows `of` [n], the mean over the set's shoppers' photos in `train`.
 
-    What all groceries in shops have in common says nothing of which is which: without it the teacher itself finds 3 of
-    100 more kept-out products first.
+    What all photos of groceries in shops have in common does not tell products apart: with it subtracted, the teacher's
+    own hit@1 on held-out products is 3 points higher.
     """
     sets = np.array([rows[i]["set"] for i in of])
     user = np.array([rows[i]["domain"] == "user" for i in of])

@@ -1,7 +1,7 @@
 """Trains a network. `python -m magpie_models.train --help`
 
-The run is recorded in <work>/runs/NAME; the same command goes on from its last checkpoint. AdamW, linear warm-up, half
-a cosine, moving average of the weights; what is exported and measured is the average.
+The run is recorded in <work>/runs/NAME; repeating the command resumes it from the last checkpoint. AdamW, linear
+warm-up, cosine decay, and a moving average of the weights, which is what is evaluated and exported.
 """
 
 import argparse
@@ -29,25 +29,25 @@ from .sources import Batch, Photos, Sample, Source, assemble, centred, tensor
 from .start import backbone_layers
 from .virtual import VirtualProducts
 
-# Photos are cached larger than the network's input, so that a cut keeps real detail.
+# Training crops from photos cached at this side, larger than a 144 px input, so that crops keep real detail.
 CACHE_SIDE = 192
-# That show how strong a channel is, where a narrower network is made of a wide one.
+# Photos that measure the strength of channels when a narrower network is pruned from a wide one.
 SLIMMING_PHOTOS = 64
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     places.add_flags(parser)
-    parser.add_argument("--name", help="of the run (default: from the options)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--stop-after", type=int, metavar="EPOCHS", help="stop early; the same command goes on later")
+    parser.add_argument("--name", help="name of the run (default: derived from the options)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (1)")
+    parser.add_argument("--stop-after", type=int, metavar="EPOCHS", help="stop early; repeat the command to resume")
     parser.add_argument("--watts-per-core", type=float, default=10.0, help="assumed, for the energy estimate (10)")
     config.add_flags(parser)
     return parser.parse_args()
 
 
 def parameter_groups(modules: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay for matrices only; depthwise kernels and biases are few and carry the folded normalisation."""
+    """Weight decay for matrices only: depthwise kernels and biases are few and carry the folded normalisation."""
     decayed, plain = [], []
     for parameter in modules.parameters():
         if parameter.requires_grad:
@@ -57,7 +57,7 @@ def parameter_groups(modules: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def rate_factor(step: int, steps: int, warm_up: int) -> float:
-    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter, "SGDR", 2017)."""
+    """Linear warm-up, then cosine decay to zero (Loshchilov and Hutter, "SGDR", 2017)."""
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
@@ -88,7 +88,7 @@ class Trainer:
             run.photos_per_product,
             run.catalogue_repeats,
         )
-        # Further sources of samples, drawn for each batch.
+        # Additional sources of samples for each batch.
         self.sources: list[Source] = []
         if run.virtual_pairs:
             self.sources.append(VirtualProducts(self.rows, self.train, self.large, run.virtual_pairs))
@@ -110,14 +110,14 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.batches = len(self.sampler.pool) // run.batch
         if not self.batches:
-            raise SystemExit(f"{len(self.sampler.pool)} training photos are fewer than a batch of {run.batch}")
+            raise SystemExit(f"{len(self.sampler.pool)} training photos do not fill a batch of {run.batch}")
 
         self.test = RetrievalTest(self.rows, self.holdout)
         self.test_views = self.test.views(self.large, run.side)
 
     @torch.no_grad()
     def start(self) -> None:
-        """Sets projection and class directions from the pretrained features, before the first step."""
+        """Initialises the projection and the class directions from the pretrained features, before the first step."""
         parts = []
         for first in range(0, len(self.train), 64):
             whole = self.whole[self.train[first : first + 64]].astype(np.float32) / 255.0
@@ -135,7 +135,7 @@ class Trainer:
         return [self.photos.sample(row) for row in rows] + [s for source in self.sources for s in source.draw(rng)]
 
     def run_epoch(self) -> dict[str, float]:
-        """One epoch; the mean loss, in all and by term."""
+        """Trains one epoch. Returns the mean losses: the total and each term."""
         rng = np.random.default_rng([self.config.seed, self.epoch])
         steps = self.config.epochs * self.batches
         sums: dict[str, float] = {}
@@ -195,7 +195,7 @@ class Trainer:
 
 
 def run(trainer: Trainer, folder: Path, watts_per_core: float = 10.0, stop_after: int | None = None) -> None:
-    """Trains to the end of the schedule or to epoch `stop_after`, from the folder's checkpoint if there is one."""
+    """Trains to the end of the schedule or to epoch `stop_after`, resuming from the folder's checkpoint if any."""
     file = folder / checkpoint.FILE
     state = checkpoint.load(file) if file.exists() else None
     record = Record(folder, trainer.config, watts_per_core, state["progress"][0] if state else 0)
@@ -216,7 +216,7 @@ def run(trainer: Trainer, folder: Path, watts_per_core: float = 10.0, stop_after
 def note(
     trainer: Trainer, record: Record, losses: dict[str, float], cpu: float, watts_per_core: float, began: float
 ) -> None:
-    """Tests the network and adds a line to the record. The training's and the test's CPU time are told apart."""
+    """Validates the network and adds a line to the record, with separate CPU times of training and validation."""
     before = time.process_time()
     scores = trainer.validate()
     testing = time.process_time() - before

@@ -1,7 +1,7 @@
-"""Weights and features out of the ImageNet-trained LiteRT files.
+"""Reads weights and features from the ImageNet-trained LiteRT files.
 
-Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018):
-a real value is scale * (stored - zero_point). The files have batch normalisation folded into the convolutions.
+A real value is scale * (stored - zero_point): Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference" (2018). Batch normalisation is already folded into the convolutions.
 """
 
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ TEACHER_FILE = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 class Convolution:
     """One convolution in torch's layout: weight [out, in / groups, k, k], bias [out].
 
-    `linear`: no ReLU6 follows. `opens_block`: what it reads is also the shortcut of a residual block, which
-    `adds_shortcut` of a later convolution adds to its own result.
+    `linear`: no ReLU6 follows. `opens_block`: its input is also the shortcut of a residual block. `adds_shortcut`: the
+    open shortcut is added to its output.
     """
 
     weight: np.ndarray
@@ -49,7 +49,7 @@ def details_of(interpreter: Interpreter) -> dict[int, dict]:
 
 
 def dequantise(interpreter: Interpreter, details: dict) -> np.ndarray:
-    """float32 values of a tensor with one scale, or with one a channel."""
+    """The float32 values of a tensor quantised per tensor or per channel."""
     stored = interpreter.get_tensor(details["index"]).astype(np.float32)
     given = details["quantization_parameters"]
     scales, zeros = given["scales"].astype(np.float32), given["zero_points"].astype(np.float32)
@@ -61,7 +61,7 @@ def dequantise(interpreter: Interpreter, details: dict) -> np.ndarray:
 
 
 def reaches_below_zero(details: dict) -> bool:
-    """Whether a quantised tensor can hold negative values; one after a ReLU6 cannot."""
+    """Whether a quantised tensor can represent negative values; the output of a ReLU6 cannot."""
     _, zero = details["quantization"]
     return bool(np.iinfo(details["dtype"]).min < zero)
 
@@ -86,7 +86,7 @@ def read_mobilenet(path: Path) -> list[Convolution]:
         source, weight, bias = inputs
         depthwise = op["op_name"] == "DEPTHWISE_CONV_2D"
         w = dequantise(interpreter, details[weight])
-        # LiteRT keeps [out, k, k, in], and [1, k, k, channels] for depthwise.
+        # LiteRT's layout is [out, k, k, in], and [1, k, k, channels] for depthwise.
         w = w[0].transpose(2, 0, 1)[:, None] if depthwise else w.transpose(0, 3, 1, 2)
         stride = round(details[source]["shape"][1] / details[output]["shape"][1])
         b = dequantise(interpreter, details[bias])
@@ -97,7 +97,7 @@ def read_mobilenet(path: Path) -> list[Convolution]:
 
 
 class PooledFeatures:
-    """Runs a LiteRT classifier on pictures and returns what its classifier sees: the pooled features."""
+    """Runs a LiteRT classifier and returns its pooled features, the input of the classifier layer."""
 
     def __init__(self, path: Path):
         self.interpreter = open_model(path)
@@ -125,7 +125,7 @@ class PooledFeatures:
 
 
 def teacher_features(paths: list[Path], weights: Path, cache: Path) -> np.ndarray:
-    """float32 [photos, 1280] of MobileNetV2 for whole photos; computed once and kept in `cache`."""
+    """The teacher's features of whole photos, float32 [photos, 1280]; computed once and stored in `cache`."""
     path = cache / "teacher.npy"
     if not path.exists():
         teacher = PooledFeatures(weights / TEACHER_FILE)
@@ -133,5 +133,5 @@ def teacher_features(paths: list[Path], weights: Path, cache: Path) -> np.ndarra
         np.save(path, features)
     features = np.load(path, mmap_mode="r")
     if len(features) != len(paths):
-        raise ValueError(f"{path} has {len(features)} photos, expected {len(paths)}: delete it")
+        raise ValueError(f"{path} has {len(features)} photos, expected {len(paths)}: delete it to compute them again")
     return features
