@@ -1,4 +1,4 @@
-"""Makes the nets to compare; each is made once and kept under `packs.CACHE`."""
+"""Makes the nets to compare. Each is made once and cached in `packs.CACHE`."""
 
 import subprocess
 import sys
@@ -19,12 +19,12 @@ PREFIX = "torchvision_"
 ZOO = [f"{PREFIX}{name}" for name in ("mobilenet_v2", "resnet18", "mobilenet_v3_small", "efficientnet_b0")]
 RESNET = f"{PREFIX}resnet18"
 MOBILENET_V2_FILE = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
-# A pixel is then exactly one of the file's levels. With 0.5 every pixel would lie half-way between two.
+# Every pixel value is then exactly a quantisation level of the file. With 0.5, it would be half-way between two.
 MOBILENET_V2_MEAN = 127 / 255
 
 
 def mobilenet_v2(weights: Path) -> Net:
-    """MobileNetV2 1.0 @224, trained on ImageNet and quantised per channel by Google: LiteRT's own file."""
+    """MobileNetV2 1.0 @224, trained on ImageNet and quantised per channel by Google, from its LiteRT file."""
     net = Net(packs.CACHE / MOBILENET_V2)
     if net.made:
         return net
@@ -36,7 +36,7 @@ def mobilenet_v2(weights: Path) -> Net:
 
 
 def default_pack() -> Net:
-    """The network of the pack that ships, as it is; made again where the pack has changed."""
+    """The unchanged network of the shipped pack; made again if the pack has changed."""
     source = ROOT / "models/packs/default"
     described = read_manifest(source)
     net = Net(packs.CACHE / DEFAULT)
@@ -55,7 +55,7 @@ def default_pack() -> Net:
 
 
 def zoo() -> list[Net]:
-    """torchvision's nets. torch is needed only to make them: it is installed here, when the first is missing."""
+    """torchvision's nets. Installs torch, which only making them needs, if any is missing."""
     missing = [name for name in ZOO if not Net(packs.CACHE / name).made]
     if missing:
         requirements = Path(__file__).with_name("requirements-zoo.txt")

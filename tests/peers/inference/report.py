@@ -1,4 +1,4 @@
-"""The table, the ratios that the project has set itself, and the two files."""
+"""Reports: the tables, the ratios to the project's targets, and the JSON list."""
 
 import json
 import platform
@@ -16,7 +16,7 @@ MAGPIE, AVX2, TWO = "Magpie int8", "Magpie int8, AVX2 forced", "Magpie int8, 2 t
 
 @dataclass(frozen=True)
 class Bar:
-    """`of` in relation to `to` on one net: a time that must not exceed a share of another, or a speed-up to reach."""
+    """A target for `of` relative to `to` on one net: a ratio of times not to exceed, or a speed-up to reach."""
 
     net: str
     of: str
@@ -34,15 +34,15 @@ BARS = (
     Bar(nets.MOBILENET_V2, TWO, MAGPIE, 1.6, None, speed_up=True),
     Bar(nets.RESNET, TWO, MAGPIE, 1.6, None, speed_up=True),
 )
-# Worst cosine to ONNX Runtime's output on the same file, from exact sums.
+# Lowest acceptable cosine to ONNX Runtime's output on the same file, with exact sums.
 AGREEMENT = {nets.MOBILENET_V2: 0.999, nets.DEFAULT: 0.999}
 ZOO_AGREEMENT = 0.99
-# Beyond this, thread CPU time does not tell what a run costs.
+# Above this share, thread CPU time understates the cost of a run.
 MOST_HIDDEN_WORK = 0.05
 
 
 def cpu_flags() -> tuple[str, list[str]]:
-    """The CPU's name and what it has for int8."""
+    """The CPU's name and its instruction sets for int8."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -54,7 +54,7 @@ def cpu_flags() -> tuple[str, list[str]]:
 
 
 def saturates() -> bool:
-    """Whether ONNX Runtime's quickest sums can saturate here: AVX2 without a dot product of bytes."""
+    """Whether ONNX Runtime's fastest sums can saturate on this CPU: AVX2 without an int8 dot product."""
     _, flags = cpu_flags()
     return "avx2" in flags and not any("vnni" in flag for flag in flags)
 
@@ -100,9 +100,9 @@ def ratios(results: list[Measured]) -> list[str]:
 
 
 def doubts(results: list[Measured]) -> list[str]:
-    """What a reader must know before believing the table."""
+    """Caveats to print below the table."""
     return [
-        f"{m.net.name}, {m.system.name}: {m.hidden_work:.0%} of its CPU time is in other threads and not counted."
+        f"{m.net.name}, {m.system.name}: {m.hidden_work:.0%} of the CPU time is in other threads and not counted."
         for m in results
         if m.system.threads == 1 and m.hidden_work > MOST_HIDDEN_WORK
     ]
@@ -139,15 +139,15 @@ def markdown(
     runs: int,
 ) -> str:
     setting = (
-        f"`cargo xtask peers inference`. {cpu()}, {platform.system()}. {versions}. Each system in a process of its "
-        f"own, taking turns; medians of {runs} runs; the cosine is that of the worst of {nets.TESTED} photos. What is "
-        "compared and why it is fair: `tests/peers/inference/README.md`."
+        f"`cargo xtask peers inference`. {cpu()}, {platform.system()}. {versions}. Each system in its own process, "
+        f"taking turns; medians of {runs} runs; cosines of the worst of {nets.TESTED} photos. What is compared, and "
+        "how the comparison is kept fair: `tests/peers/inference/README.md`."
     )
     layers = "Magpie's own layers, one thread"
     if peak is not None:
-        layers += f"; the int8 peak of a core is {peak[1]:.0f} GMAC/s ({peak[0]}, registers only)"
+        layers += f"; the int8 peak of a core is {peak[1]:.0f} GMAC/s ({peak[0]}, without memory accesses)"
     parts = [
-        f"# Inference beside its peers, {date.today()}",
+        f"# Inference compared with peers, {date.today()}",
         setting,
         "\n".join(table(results)),
         *doubts(results),

@@ -1,7 +1,7 @@
-"""A pack's QDQ network as a LiteRT file with the same integers, so that LiteRT can be measured on it.
+"""Converts a pack's QDQ network to a LiteRT file with the same integers, so that LiteRT can be measured on it.
 
-Only what `models/magpie_models/graph.py` writes is known: convolutions, global average pool, fully connected outputs.
-The outputs of a pack are f32; LiteRT's are s8 with a range that is given here.
+Supports only what `models/magpie_models/graph.py` writes: convolutions, global average pooling, and fully connected
+outputs. A pack's outputs are f32; in LiteRT they are s8, with a range given by the caller.
 """
 
 import flatbuffers
@@ -73,7 +73,7 @@ class Writer:
 
 
 class Source:
-    """The ONNX graph, with quantisation looked through: a value has stored integers, scales and a zero point."""
+    """Reads the ONNX graph through its QDQ nodes: the stored integers, scales and zero points of its values."""
 
     def __init__(self, model: onnx.ModelProto):
         self.graph = model.graph
@@ -82,20 +82,20 @@ class Source:
         self.readers = {name: node for node in model.graph.node for name in node.input}
 
     def behind(self, name: str) -> str:
-        """The value that `name` is the rounded, or only reshaped, form of."""
+        """The value that `name` is the quantised, dequantised or flattened form of."""
         while name in self.makers and self.makers[name].op_type in ("DequantizeLinear", "QuantizeLinear", "Flatten"):
             name = self.makers[name].input[0]
         return name
 
     def stored(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A constant's integers and scales."""
+        """The integers and scales of a constant."""
         values, scales, zeros = (self.constants[part] for part in self.makers[name].input)
         if zeros.any():
             raise ValueError(f"{name} is not symmetric")
         return values, scales
 
     def rounding(self, name: str) -> tuple[np.ndarray, int]:
-        """Scale and zero point, for s8, that an activation is rounded to."""
+        """The scale and the s8 zero point that an activation is quantised with."""
         _, scale, zero = self.readers[name].input
         return self.constants[scale], int(self.constants[zero]) - 128
 
@@ -104,7 +104,7 @@ class Source:
 
 
 def to_litert(model: onnx.ModelProto, side: int, reach: dict[str, float]) -> bytes:
-    """The first output of the file is the network's first. `reach` is the largest magnitude of each output."""
+    """Converts the network, keeping the order of its outputs. `reach` is the largest magnitude of each output."""
     source, writer = Source(model), Writer()
     image = source.graph.input[0].name
     tensors = {image: writer.tensor(image, [1, side, side, 3], *source.rounding(image))}
@@ -133,7 +133,7 @@ def to_litert(model: onnx.ModelProto, side: int, reach: dict[str, float]) -> byt
             ]
             writer.operator("FULLY_CONNECTED", parts, tensors[after], schema.FullyConnectedOptionsT())
         else:
-            raise ValueError(f"operator {node.op_type} is not known here")
+            raise ValueError(f"operator {node.op_type} is not supported")
     return writer.finish([tensors[image]], [tensors[output.name] for output in source.graph.output])
 
 

@@ -1,9 +1,9 @@
-"""torchvision's nets, exported and quantised the way a user would: `torch.onnx.export`, then ONNX Runtime's
-`quant_pre_process` and `quantize_static`. They are there to check that what others made loads and agrees.
+"""torchvision's nets, exported and quantised as a user would: `torch.onnx.export`, then ONNX Runtime's
+`quant_pre_process` and `quantize_static`. They check that networks made by others load and give the same outputs.
 
-ImageNet weights come from a server that a build machine may not reach, so the weights are torchvision's random ones
-with batch normalisation's statistics taken from photos: the values inside have sane ranges and the cosine is a harder
-test than with trained weights, which forgive more.
+ImageNet weights come from a server that a build machine may not reach. So the weights are torchvision's random ones,
+with batch normalisation statistics computed from photos to keep activations in a normal range. This makes the cosine a
+harder test than trained weights, which are less sensitive to rounding.
 """
 
 import tempfile
@@ -36,7 +36,7 @@ class Photos(CalibrationDataReader):
 
 
 def settle(net: torch.nn.Module, batch: torch.Tensor) -> None:
-    """Batch normalisation's statistics become those of the photos."""
+    """Sets the batch normalisation statistics to those of the photos."""
     norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0

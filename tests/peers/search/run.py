@@ -1,4 +1,4 @@
-"""Compares Magpie's search with others on the same vectors. `cargo xtask peers search` sets it up and runs it."""
+"""Compares Magpie's search with other systems on the same vectors. Run it with `cargo xtask peers search`."""
 
 import argparse
 import datetime
@@ -23,10 +23,10 @@ PACKAGES = ["faiss-cpu", "hnswlib", "usearch", "qdrant-edge-py"]
 def main() -> None:
     arguments = _arguments()
     if (arguments.vectors is None) != (arguments.queries is None):
-        raise SystemExit("--vectors and --queries go together")
+        raise SystemExit("--vectors and --queries must be given together")
     for file in filter(None, (arguments.vectors, arguments.queries)):
         if not file.is_file():
-            raise SystemExit(f"{file}: there is no such file")
+            raise SystemExit(f"{file}: file not found")
     if arguments.vectors:
         folder, size = CACHE / "given", f"{len(np.load(arguments.vectors, mmap_mode='r'))}"
         base, tune, test = vectors.given(folder, arguments.vectors, arguments.queries)
@@ -50,7 +50,7 @@ def main() -> None:
     opened: dict[str, dict[str, float]] = {}
 
     def fresh(point: measure.Point) -> dict[str, float]:
-        # What Magpie's first queries read depends on how far they look; peers map or read it all.
+        # How much of the file Magpie's first queries read depends on the settings; peers map or read all of it.
         key = str(workshop.index(point.variant)) + (str(point.config) if point.variant.system == MAGPIE else "")
         if key not in opened:
             opened[key] = workshop.fresh(point.variant, point.config, test)
@@ -70,16 +70,16 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cargo xtask peers search", description=__doc__)
-    parser.add_argument("--size", choices=vectors.SIZES, default="100k")
+    parser.add_argument("--size", choices=vectors.SIZES, default="100k", help="photos in the catalogue (100k)")
     parser.add_argument("--photos", choices=["all", "shop"], default="all", help="shop: groceries and the demo only")
-    parser.add_argument("--vectors", type=Path, help="a catalogue of your own: .npy, one row a photo")
-    parser.add_argument("--queries", type=Path, help="its queries: .npy; half of them tune, the others are reported")
+    parser.add_argument("--vectors", type=Path, help="your own catalogue: .npy, one row per photo")
+    parser.add_argument("--queries", type=Path, help="its queries: .npy; half are for tuning, the others are reported")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--results", type=Path, help="write a page and a picture to this folder")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="where the photos are")
-    parser.add_argument("--threads", type=int, default=2, help="for building; search always has one")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="folder of the photos")
+    parser.add_argument("--threads", type=int, default=2, help="threads for building (2); searches use one")
     parser.add_argument("--systems", nargs="*", help="only systems or indexes whose name contains one of these")
-    parser.add_argument("--build-only", action="store_true", help="make vectors and indexes and stop")
+    parser.add_argument("--build-only", action="store_true", help="only make the vectors and indexes")
     return parser.parse_args()
 
 
@@ -91,13 +91,13 @@ def _text(found: list[report.Row], size: str, which: str, queries: int) -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     plain = [row for row in found if row["filter_percent"] is None]
     filtered = [row for row in found if row["filter_percent"] is not None]
-    return f"""# Search beside other systems, {size} photos, {datetime.date.today()}
+    return f"""# Search compared with other systems, {size} photos, {datetime.date.today()}
 
-`cargo xtask peers search --size {size}{which}`; {_cpu()}, {platform.system()}; one thread; {queries} queries that
-nothing was tuned on; truth is exact f32. Peers: {versions}.
-How it is measured, and what is in each column: `tests/peers/search/README.md`.
+`cargo xtask peers search --size {size}{which}`; {_cpu()}, {platform.system()}; one thread; {queries} queries, none of
+them used for tuning; the ground truth is exact f32. Peers: {versions}.
+How it is measured, and what the columns mean: `tests/peers/search/README.md`.
 
-## What the project promises
+## The project's figures
 
 {report.promises(found)}
 

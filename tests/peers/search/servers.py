@@ -1,4 +1,4 @@
-"""Building indexes and talking to the processes that search them."""
+"""Builds indexes and talks to the processes that search them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ ROOT = HERE.parents[2]
 
 
 def build_runner() -> Path:
-    """Magpie's own worker, compiled as what ships is: fat LTO."""
+    """Builds Magpie's worker with the release settings that ship (fat LTO)."""
     target = ROOT / "target/lean"
     manifest = HERE / "runner/Cargo.toml"
     cargo = [os.environ.get("CARGO", "cargo"), "build", "--profile", "dist", "--locked"]
@@ -25,7 +25,7 @@ def build_runner() -> Path:
 
 
 class Workshop:
-    """Where indexes are kept: `folder` is for one set of vectors."""
+    """Builds and stores the indexes of one set of vectors in `folder`."""
 
     def __init__(self, folder: Path, base: Path, runner: Path | None, threads: int):
         self.folder, self.base, self.runner, self.threads = folder, base, runner, threads
@@ -40,7 +40,7 @@ class Workshop:
         return self.folder / "".join(c if c.isalnum() else "_" for c in name)
 
     def build(self, variant: Variant) -> None:
-        """Once; Magpie again whenever its program changed."""
+        """Builds the index if it is missing, or, for Magpie, older than the program."""
         index = self.index(variant)
         made = index / "built.json"
         program = self.runner if variant.kind == "magpie" else None
@@ -59,7 +59,7 @@ class Workshop:
         return json.loads((self.index(variant) / "built.json").read_text())
 
     def fresh(self, variant: Variant, config: Config, queries: Path) -> dict[str, float]:
-        """Opening time and memory, each the lowest of three processes."""
+        """Opening time and memory of a new process, each the lowest of three."""
         command = self._command(variant, "fresh", str(self.index(variant)), str(queries), json.dumps(config))
         runs = [json.loads(subprocess.check_output(command, env=_environment(1))) for _ in range(3)]
         return {name: min(run[name] for run in runs) for name in runs[0]}
@@ -69,7 +69,7 @@ class Workshop:
 
 
 class Server:
-    """A process with an open index. It works only while it is asked, so that many can be alive."""
+    """A process with an open index. It is idle between requests, so many can run at a time."""
 
     def __init__(self, command: list[str]):
         self.process = subprocess.Popen(
@@ -95,7 +95,7 @@ class Server:
     def _read(self) -> str:
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+            raise RuntimeError(f"{self.process.args} exited with status {self.process.wait()}")
         return line
 
     def close(self) -> None:

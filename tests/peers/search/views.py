@@ -1,7 +1,6 @@
-"""Real embeddings: views (crops, flips, light) of the photos in ../shared/data, by the shipped pack.
+"""Real embeddings, by the shipped pack, of augmented views (crops, flips, light) of the photos in ../shared/data.
 
-Photos of the split `test`, and the demo's shoppers' photos, become queries and nothing else; all other photos become the
-catalogue.
+Photos of the split `test` and the demo's shoppers' photos are queries only; all other photos form the catalogue.
 """
 
 import csv
@@ -30,26 +29,26 @@ QUERY_VIEWS = 2
 @dataclass(frozen=True)
 class Photo:
     path: Path
-    kind: str  # what enlargement stays within: the product, the garment or the material
+    kind: str  # the product, the garment or the material; enlargement interpolates within a kind
     query: bool
 
 
 @dataclass(frozen=True)
 class Views:
-    """How far views of a photo differ from it."""
+    """The range of a photo's random views."""
 
     smallest_crop: float
     light: float
     flip: bool
 
 
-# A shopper frames the thing and does not mirror it; the catalogue has it in all ways.
+# A shopper's photo frames the object and is not mirrored; catalogue photos vary more.
 CATALOGUE = Views(smallest_crop=0.35, light=0.3, flip=True)
 QUERY = Views(smallest_crop=0.6, light=0.2, flip=False)
 
 
 def photos(data: Path, which: str) -> list[Photo]:
-    """`all` that the folder has, or those of a `shop`: the groceries, and the demo catalogue."""
+    """`all` photos of the folder, or those of a `shop`: the groceries and the demo catalogue."""
     if which == "shop":
         return [*_demo(), *(photo for photo in _folder(data, "products") if photo.kind.startswith("grocery "))]
     return [*_folder(data, "products"), *_folder(data, "trashnet")]
@@ -74,7 +73,7 @@ def _demo() -> Iterator[Photo]:
 
 
 def embed_views(all_photos: list[Photo], processes: int) -> Iterator[np.ndarray]:
-    """[views, 128] of each photo, in order."""
+    """The embeddings [views, 128] of each photo, in order."""
     with Pool(processes, initializer=_start) as pool:
         yield from pool.imap(_embed, enumerate(all_photos), chunksize=16)
 
@@ -94,7 +93,7 @@ def _embed(numbered: tuple[int, Photo]) -> np.ndarray:
     count, how = (QUERY_VIEWS, QUERY) if photo.query else (CATALOGUE_VIEWS, CATALOGUE)
     embeddings = []
     for view in range(count):
-        # The first view in the catalogue is the photo as it is.
+        # In the catalogue, the first view is the unchanged photo.
         as_it_is = view == 0 and not photo.query
         pixels = _pixels(picture) if as_it_is else _altered(picture, how, rng)
         (embedding,) = _session.run(["embedding"], {"image": preprocess.normalise(pixels[None])})

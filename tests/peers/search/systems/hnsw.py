@@ -1,4 +1,4 @@
-"""hnswlib: a graph over f32 vectors."""
+"""hnswlib: an HNSW graph over f32 vectors."""
 
 from pathlib import Path
 

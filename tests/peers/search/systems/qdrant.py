@@ -1,4 +1,4 @@
-"""qdrant-edge: a graph with int8 codes beside the vectors."""
+"""qdrant-edge: an HNSW graph over int8 codes, with rescoring by the f32 vectors."""
 
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class QdrantEdge(System):
         self.shard.query_batch(self.batch)
 
     def index_bytes(self, folder: Path) -> int:
-        """Without the payload, its index and the empty segment that takes new points."""
+        """Excludes the payload, its index, and the empty segment for new points."""
         segments = list((folder / SHARD / "segments").iterdir())
         parts = ("payload_storage", "payload_index")
         return max(disk_bytes(segment) - sum(disk_bytes(segment / part) for part in parts) for segment in segments)
@@ -89,7 +89,7 @@ def _config(how: Config, dim: int, threads: int) -> qdrant.EdgeConfig:
             max_indexing_threads=threads,
         ),
         quantization_config=codes,
-        # One segment with everything in it: the best case for search by one thread.
+        # A single segment is the best case for a search with one thread.
         optimizers=qdrant.EdgeOptimizersConfig(
             default_segment_number=1, max_segment_size=100_000_000, indexing_threshold=100
         ),

@@ -1,4 +1,4 @@
-"""usearch: a graph over i8 or f16 vectors, mapped."""
+"""usearch: an HNSW graph over i8 or f16 vectors, memory-mapped."""
 
 from pathlib import Path
 
@@ -11,8 +11,9 @@ FILE = "index.usearch"
 
 
 class Usearch(System):
-    """Its own i8 maps -1..1 to -127..127, which leaves unit vectors of 128 coordinates a few steps each. So i8 is given
-    whole numbers that use the range: scaled by the same number everywhere, the few largest coordinates clipped.
+    """usearch's own i8 conversion maps -1..1 to -127..127, of which the coordinates of 128-d unit vectors use only a
+    few steps. So i8 indexes get integers that use the whole range: all coordinates are scaled by one factor, and the
+    few largest are clipped.
     """
 
     def build(self, vectors: np.ndarray, folder: Path, how: Config, threads: int) -> float:

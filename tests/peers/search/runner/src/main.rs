@@ -1,4 +1,4 @@
-//! Magpie's side of the search bench; the arguments and answers are those of `worker.py`.
+//! Magpie's worker in the search bench, with the arguments and output of `worker.py`.
 
 mod npy;
 
@@ -21,9 +21,9 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const K: usize = 10;
 const MODEL: ModelId = ModelId([7; 32]);
 const SHARD: &str = "catalogue.magpie";
-/// The filter column: rows are in random order, so that it says nothing of the vector.
+/// The filter column, 0 to 99. Rows are in random order, so it is independent of the vector.
 const COLUMN: &str = "bucket";
-/// Sections that peers have no counterpart of, or that their figures leave out too: listings and filter columns.
+/// Sections left out of `index_bytes`, as in the peers' figures: listings, thumbnails and filter columns.
 const NOT_THE_INDEX: [&str; 3] = ["column", "metadata", "thumbnail"];
 
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ struct Fresh {
     rss_process_mb: f64,
 }
 
-/// Search settings; what is not given is the core's own choice.
+/// Search settings; the core chooses those that are not given.
 #[derive(Deserialize)]
 struct Config {
     recall: Option<f32>,
@@ -95,7 +95,7 @@ fn build(base: &Path, folder: &Path, build_threads: usize) -> Outcome<()> {
     let fields = vec![Field { name: COLUMN.to_owned(), filter: true }];
     let mut builder = ShardBuilder::new(identity, rows.dim(), fields);
     for (row, values) in rows.enumerate() {
-        // Listings are ordered by id: with leading zeros, a listing's row is the vector's.
+        // Listings are sorted by id; leading zeros make a listing's row number that of its vector.
         builder.add(&format!("{row:08}"), "", &[(row % 100).to_string()], &embedding(&values?)?)?;
     }
     let path = folder.join(SHARD);
@@ -150,7 +150,7 @@ fn serve(folder: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// Nanoseconds on the wall's clock, or of CPU time.
+/// Nanoseconds of the monotonic clock, or of CPU time.
 fn now(cpu_time: bool) -> u64 {
     let now = clock_gettime(if cpu_time { ClockId::ProcessCPUTime } else { ClockId::Monotonic });
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
@@ -161,7 +161,7 @@ fn load(path: &Path, count: usize) -> Outcome<Vec<Embedding>> {
 }
 
 fn embedding(values: &[f32]) -> Outcome<Embedding> {
-    Embedding::new(values, MODEL).ok_or_else(|| "a vector of no use".into())
+    Embedding::new(values, MODEL).ok_or_else(|| "invalid vector, expected finite values that are not all 0".into())
 }
 
 fn resident_mb() -> Outcome<f64> {
