@@ -8,9 +8,7 @@ import numpy as np
 from .weights import Convolution
 
 # Output channels at width 1.0, and stride, of each depthwise-separable pair (depthwise, then 1x1).
-V1_PAIRS = (
-    [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)] + [(512, 1)] * 5 + [(1024, 2), (1024, 1)]
-)
+V1_PAIRS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)] + [(512, 1)] * 5 + [(1024, 2), (1024, 1)]
 # Expansion factor, output channels at width 1.0, number of blocks, stride of the first block.
 V2_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 FIRST, V2_LAST = 32, 1280

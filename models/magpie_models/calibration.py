@@ -36,13 +36,13 @@ def fit(x: np.ndarray, right: np.ndarray, weight: np.ndarray) -> tuple[np.ndarra
     z = np.hstack([(x - mean) / scale, np.ones((len(x), 1))])
     used = list(range(x.shape[1]))
     while True:
-        part = z[:, used + [x.shape[1]]]
+        columns = z[:, used + [x.shape[1]]]
         ridge = RIDGE * weight.sum() * np.diag([1.0] * len(used) + [0.0])
-        w = np.zeros(part.shape[1])
+        w = np.zeros(columns.shape[1])
         for _ in range(50):
-            p = logistic(part @ w)
-            gradient = part.T @ (weight * (p - right)) + ridge @ w
-            hessian = (part * (weight * p * (1 - p))[:, None]).T @ part + ridge + 1e-9 * np.eye(len(w))
+            p = logistic(columns @ w)
+            gradient = columns.T @ (weight * (p - right)) + ridge @ w
+            hessian = (columns * (weight * p * (1 - p))[:, None]).T @ columns + ridge + 1e-9 * np.eye(len(w))
             step = np.linalg.solve(hessian, gradient)
             w -= step * min(1.0, 5.0 / (np.abs(step).max() + 1e-12))
             if np.abs(step).max() < 1e-9:
@@ -84,12 +84,12 @@ def threshold(probability: np.ndarray, right: np.ndarray, precision: float, leas
 def ece(probability: np.ndarray, right: np.ndarray) -> float:
     """Expected calibration error, with bins of equal width."""
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
-    apart = [abs((probability[bins == b] - right[bins == b]).sum()) for b in range(BINS)]
-    return float(sum(apart) / max(len(probability), 1))
+    gaps = [abs((probability[bins == b] - right[bins == b]).sum()) for b in range(BINS)]
+    return float(sum(gaps) / max(len(probability), 1))
 
 
 def auroc(value: np.ndarray, positive: np.ndarray) -> float:
     """Area under the ROC curve: the chance that a positive has a higher value than a negative, ties counting half."""
     values = np.sort(value[~positive])
-    below, upto = np.searchsorted(values, value[positive]), np.searchsorted(values, value[positive], side="right")
-    return float(((below + upto) / 2).mean() / len(values))
+    below, up_to = np.searchsorted(values, value[positive]), np.searchsorted(values, value[positive], side="right")
+    return float(((below + up_to) / 2).mean() / len(values))

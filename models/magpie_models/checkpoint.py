@@ -17,18 +17,18 @@ def layout(layers: list[Convolution]) -> list[dict]:
     """Sizes and structure of the convolutions, so that a checkpoint can be loaded without the initial weights."""
     shapes = []
     for layer in layers:
-        described = asdict(layer)
-        described.pop("bias")
-        shapes.append({**described, "weight": list(layer.weight.shape)})
+        values = asdict(layer)
+        values.pop("bias")
+        shapes.append({**values, "weight": list(layer.weight.shape)})
     return shapes
 
 
 def empty_layers(shapes: list[dict]) -> list[Convolution]:
-    def layer(described: dict) -> Convolution:
-        shape = described.pop("weight")
-        return Convolution(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32), **described)
+    def layer(values: dict) -> Convolution:
+        shape = values.pop("weight")
+        return Convolution(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32), **values)
 
-    return [layer(dict(described)) for described in shapes]
+    return [layer(dict(values)) for values in shapes]
 
 
 def save(path: Path, state: dict) -> None:

@@ -112,11 +112,11 @@ def table(runs: dict[str, list[Line]]) -> str:
     body = []
     for name, lines in runs.items():
         cells = [f"<td>{html.escape(name)}</td><td>{lines[-1]['epoch']:.0f}</td>"]
-        for value, top in zip(found[name], best):
-            marked = ' class="best"' if value == top and len(runs) > 1 else ""
+        for value, best_value in zip(found[name], best):
+            marked = ' class="best"' if value == best_value and len(runs) > 1 else ""
             cells.append(f"<td{marked}>{'-' if value is None else f'{value:.1f}'}</td>")
         body.append("".join(cells))
-    return rows_of(["run", "epoch", *(title for _, title in columns)], body)
+    return html_table(["run", "epoch", *(title for _, title in columns)], body)
 
 
 def differences(options: dict[str, dict]) -> str:
@@ -125,17 +125,17 @@ def differences(options: dict[str, dict]) -> str:
     names = [k for k in first if len({str(o.get(k)) for o in options.values()}) > 1]
     if not names:
         return "<p>The runs have the same options.</p>"
-    cells = [[run, *(brief(given.get(k)) for k in names)] for run, given in options.items()]
-    return rows_of(["run", *names], ["".join(f"<td>{html.escape(c)}</td>" for c in row) for row in cells], "text")
+    cells = [[run, *(format_option(given.get(k)) for k in names)] for run, given in options.items()]
+    return html_table(["run", *names], ["".join(f"<td>{html.escape(c)}</td>" for c in row) for row in cells], "text")
 
 
-def rows_of(head: list[str], body: list[str], kind: str = "figures") -> str:
+def html_table(head: list[str], body: list[str], kind: str = "figures") -> str:
     title = "".join(f"<th>{html.escape(t)}</th>" for t in head)
     rows = "".join(f"<tr>{row}</tr>" for row in body)
     return f"<div class=scroll><table class={kind}><tr>{title}</tr>{rows}</table></div>"
 
 
-def brief(option: object) -> str:
+def format_option(option: object) -> str:
     if isinstance(option, dict):
         return ", ".join(f"{name} {weight:g}" for name, weight in option.items() if weight)
     return str(option) if option not in ("", None) else "-"

@@ -57,13 +57,13 @@ def export(
     onnx.save(f32, run / F32)
     chosen = calibration_rows(rows, config, calibration)
     int8 = quantise(f32, np.asarray(pixels[chosen]), recipe)
-    with pack.replaced(target) as part:
+    with pack.atomic_replace(target) as part:
         onnx.save(int8, part / pack.NETWORK)
         name = name or f"{config.backbone.replace('.', '')}-{side}"
-        described = pack.manifest(name, part / pack.NETWORK, recipe, config.dim, labels)
-        pack.write_manifest(part, described)
-        write_golden(photos, part / "golden", Network(part / pack.NETWORK, recipe), described)
-    return described
+        manifest = pack.manifest(name, part / pack.NETWORK, recipe, config.dim, labels)
+        pack.write_manifest(part, manifest)
+        write_golden(photos, part / "golden", Network(part / pack.NETWORK, recipe), manifest)
+    return manifest
 
 
 def main() -> None:
@@ -73,8 +73,8 @@ def main() -> None:
     side = checkpoint.load_student(run / checkpoint.FILE)[2].side
     pixels = data.pixels(rows, options.data, Recipe(side, side), places.cache(options.work))
     target = options.pack or run / "pack"
-    described = export(run, target, rows, pixels, options.photos, options.calibration, options.name)
-    print(f"{target}: {described['network']['bytes']} bytes, model id {described['model_id']}")
+    manifest = export(run, target, rows, pixels, options.photos, options.calibration, options.name)
+    print(f"{target}: {manifest['network']['bytes']} bytes, model id {manifest['model_id']}")
 
 
 if __name__ == "__main__":

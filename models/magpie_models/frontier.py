@@ -31,7 +31,7 @@ class Point:
     """A pack: percent by metric, milliseconds of the network, file size in bytes."""
 
     name: str
-    found: dict[str, float]
+    percent: dict[str, float]
     milliseconds: float
     size: int
 
@@ -42,10 +42,10 @@ def measure(magpie: Path, packs: dict[str, Path], rounds: int, runs: int) -> dic
     for _ in range(rounds):
         for name, pack in packs.items():
             command = [str(magpie), "bench", "--json", "--runs", str(runs), "--model", str(pack)]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode != 0:
-                raise SystemExit(f"{name}: {done.stderr.strip()}")
-            stages = {stage["stage"]: stage for stage in json.loads(done.stdout)["stages"]}
+            process = subprocess.run(command, capture_output=True, text=True)
+            if process.returncode != 0:
+                raise SystemExit(f"{name}: {process.stderr.strip()}")
+            stages = {stage["stage"]: stage for stage in json.loads(process.stdout)["stages"]}
             times[name].append(stages["network"]["p50_ms"])
     return {name: statistics.median(values) for name, values in times.items()}
 
@@ -61,20 +61,20 @@ def read_figures(folder: Path) -> dict[str, float]:
 def frontier(points: list[Point], metric: str) -> list[Point]:
     """The Pareto frontier, by time: points that beat every point that takes no longer."""
     best: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.milliseconds, -p.found[metric])):
-        if not best or point.found[metric] > best[-1].found[metric]:
+    for point in sorted(points, key=lambda p: (p.milliseconds, -p.percent[metric])):
+        if not best or point.percent[metric] > best[-1].percent[metric]:
             best.append(point)
     return best
 
 
 def draw(points: list[Point], target: Path) -> None:
-    shown = [(metric, title) for metric, title in FIGURES if all(metric in p.found for p in points)]
+    shown = [(metric, title) for metric, title in FIGURES if all(metric in p.percent for p in points)]
     figure, axes = pyplot.subplots(1, len(shown), figsize=(6.5 * len(shown), 5), layout="constrained", squeeze=False)
     for axis, (metric, title) in zip(axes.flat, shown):
         line = frontier(points, metric)
-        axis.plot([p.milliseconds for p in line], [p.found[metric] for p in line], "-", color="#9bbf9b", zorder=1)
+        axis.plot([p.milliseconds for p in line], [p.percent[metric] for p in line], "-", color="#9bbf9b", zorder=1)
         for point in points:
-            at = (point.milliseconds, point.found[metric])
+            at = (point.milliseconds, point.percent[metric])
             axis.scatter(*at, s=point.size / 2e4, color="#2c6e49" if point in line else "#999999", zorder=2)
             text = f"{point.name}\n{point.size / 1e6:.2f} MB"
             axis.annotate(text, at, xytext=(9, -4), textcoords="offset points", fontsize=9, va="top")
@@ -89,12 +89,12 @@ def draw(points: list[Point], target: Path) -> None:
 
 def table(points: list[Point]) -> str:
     """Markdown table, by time; the last column says which packs are on the frontier of the first metric."""
-    metrics = [(metric, title) for metric, title in FIGURES if all(metric in p.found for p in points)]
+    metrics = [(metric, title) for metric, title in FIGURES if all(metric in p.percent for p in points)]
     best = frontier(points, metrics[0][0])
     lines = [f"| pack | ms | MB | {' | '.join(f'{title}, hit@1' for _, title in metrics)} | on the frontier |"]
     lines.append("|---" * (4 + len(metrics)) + "|")
     for point in sorted(points, key=lambda p: p.milliseconds):
-        found = " | ".join(f"{point.found[metric]:.1f}" for metric, _ in metrics)
+        found = " | ".join(f"{point.percent[metric]:.1f}" for metric, _ in metrics)
         cells = f"{point.name} | {point.milliseconds:.2f} | {point.size / 1e6:.2f} | {found}"
         lines.append(f"| {cells} | {'yes' if point in best else 'no'} |")
     return "\n".join(lines)

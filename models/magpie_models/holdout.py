@@ -44,9 +44,7 @@ class Holdout:
 
 def training_rows(rows: Rows, holdout: Holdout = Holdout()) -> np.ndarray:
     """Row numbers for training: users' photos of split train, and catalogue photos; never val or test photos."""
-    return np.array(
-        [i for i, row in enumerate(rows) if row["split"] in ("train", "gallery") and not holdout.has(row)]
-    )
+    return np.array([i for i, row in enumerate(rows) if row["split"] in ("train", "gallery") and not holdout.has(row)])
 
 
 def tuning_rows(rows: Rows) -> np.ndarray:

@@ -27,12 +27,12 @@ from .preprocess import CHANNELS, FILTERS, MEAN, STD, Recipe, open_upright
 from .runtime import Network
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-LEAST_COSINE = 0.98
+MIN_COSINE = 0.98
 # The Rust core's limits.
-MOST_SIDE, MOST_VALUES = 1024, 4096
+MAX_SIDE, MAX_DIM = 1024, 4096
 
 
-class Refused(ValueError):
+class ImportRejected(ValueError):
     """The network or an option is not supported; the message says why."""
 
 
@@ -62,26 +62,28 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def checked(model: onnx.ModelProto, recipe: Recipe, side: int | None) -> tuple[onnx.ModelProto, Recipe]:
+def with_fixed_input(model: onnx.ModelProto, recipe: Recipe, side: int | None) -> tuple[onnx.ModelProto, Recipe]:
     """Checks the input. Returns the network with batch 1 and a fixed size, and the recipe with the input's name and
     size.
     """
     constants = {constant.name for constant in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
-        raise Refused(f"the network has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), expected one image")
+        raise ImportRejected(
+            f"the network has {len(inputs)} inputs ({', '.join(i.name for i in inputs)}), expected one image"
+        )
     (image,) = inputs
     tensor = image.type.tensor_type
     if tensor.elem_type != TensorProto.FLOAT:
-        raise Refused(f"input '{image.name}' is {TensorProto.DataType.Name(tensor.elem_type)}, expected FLOAT")
+        raise ImportRejected(f"input '{image.name}' is {TensorProto.DataType.Name(tensor.elem_type)}, expected FLOAT")
     shape = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
     if len(shape) != 4 or shape[0] not in (None, 0, 1) or shape[1] not in (None, 3):
-        raise Refused(f"input '{image.name}' is {shape}, expected [1, 3, height, width]")
+        raise ImportRejected(f"input '{image.name}' is {shape}, expected [1, 3, height, width]")
     height, width = (size or side for size in shape[2:])
     if not height or not width:
-        raise Refused(f"input '{image.name}' has a dynamic size: give --side")
-    if max(height, width) > MOST_SIDE:
-        raise Refused(f"input '{image.name}' is {width} x {height}, expected at most {MOST_SIDE}")
+        raise ImportRejected(f"input '{image.name}' has a dynamic size: give --side")
+    if max(height, width) > MAX_SIDE:
+        raise ImportRejected(f"input '{image.name}' is {width} x {height}, expected at most {MAX_SIDE}")
     for dimension, size in zip(tensor.shape.dim, (1, 3, height, width)):
         dimension.Clear()
         dimension.dim_value = size
@@ -91,33 +93,37 @@ def checked(model: onnx.ModelProto, recipe: Recipe, side: int | None) -> tuple[o
 def embedding_output(outputs: list[str], wanted: str | None) -> str:
     name = wanted or (outputs[0] if len(outputs) == 1 else pack.EMBEDDING)
     if name not in outputs:
-        raise Refused(f"output '{name}' not found; the outputs are {', '.join(outputs)}: give --embedding")
+        raise ImportRejected(f"output '{name}' not found; the outputs are {', '.join(outputs)}: give --embedding")
     return name
 
 
 def read_labels(heads: list[str]) -> dict[str, list[str]]:
-    found = {}
+    labels = {}
     for head in heads:
         output, _, file = head.partition("=")
-        found[output] = [line for line in Path(file).read_text().splitlines() if line.strip()]
-    return found
+        labels[output] = [line for line in Path(file).read_text().splitlines() if line.strip()]
+    return labels
 
 
-def check_outputs(found: dict[str, np.ndarray], embedding: str, heads: dict[str, list[str]]) -> int:
+def check_outputs(outputs: dict[str, np.ndarray], embedding: str, heads: dict[str, list[str]]) -> int:
     """Checks the outputs `found`, each [pictures, ...], of a trial run. Returns the dimension of the embedding."""
-    vectors = found[embedding]
-    if vectors.ndim != 2 or not 1 <= vectors.shape[1] <= MOST_VALUES:
+    vectors = outputs[embedding]
+    if vectors.ndim != 2 or not 1 <= vectors.shape[1] <= MAX_DIM:
         shape = [1, *vectors.shape[1:]]
-        raise Refused(f"output '{embedding}' is {shape}, expected [1, up to {MOST_VALUES}]; flatten it in the network")
+        raise ImportRejected(
+            f"output '{embedding}' is {shape}, expected [1, up to {MAX_DIM}]; flatten it in the network"
+        )
     if not np.isfinite(vectors).all():
-        raise Refused(f"output '{embedding}' has values that are not finite, or is all zeros")
+        raise ImportRejected(f"output '{embedding}' has values that are not finite, or is all zeros")
     if np.ptp(vectors, axis=0).max() < 1e-6:
-        raise Refused(f"output '{embedding}' is the same for different pictures")
+        raise ImportRejected(f"output '{embedding}' is the same for different pictures")
     for output, labels in heads.items():
-        if output not in found:
-            raise Refused(f"output '{output}' of a head not found; the outputs are {', '.join(found)}")
-        if found[output].shape[1:] != (len(labels),):
-            raise Refused(f"head '{output}' has {list(found[output].shape[1:])} outputs but {len(labels)} labels")
+        if output not in outputs:
+            raise ImportRejected(f"output '{output}' of a head not found; the outputs are {', '.join(outputs)}")
+        if outputs[output].shape[1:] != (len(labels),):
+            raise ImportRejected(
+                f"head '{output}' has {list(outputs[output].shape[1:])} outputs but {len(labels)} labels"
+            )
     return vectors.shape[1]
 
 
@@ -125,7 +131,7 @@ def read_photos(folder: Path, recipe: Recipe, most: int) -> np.ndarray:
     """uint8 [N, height, width, 3] of at most `most` photos, evenly spaced in the sorted list of files."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
     if not paths:
-        raise Refused(f"{folder} has no photos ({', '.join(PHOTO_SUFFIXES)})")
+        raise ImportRejected(f"{folder} has no photos ({', '.join(PHOTO_SUFFIXES)})")
     at = np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int))
     return np.stack([recipe.squash(open_upright(paths[i])) for i in at])
 
@@ -134,7 +140,7 @@ def is_quantised(model: onnx.ModelProto) -> bool:
     return any(node.op_type in ("QuantizeLinear", "QLinearConv") for node in model.graph.node)
 
 
-def prepared(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+def prepare_for_quantisation(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """Converts to opset 13 or later, infers shapes and folds batch normalisation, as quantisation requires."""
     version = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     if version < OPSET:
@@ -173,35 +179,33 @@ def import_network(
     heads = heads or {}
     model = onnx.load(network)
     onnx.checker.check_model(model)
-    quantise_it = not (as_is or is_quantised(model))
-    if quantise_it and photos is None:
-        raise Refused("quantising a float network needs photos of your goods: give --photos, or --as-is")
-    model, recipe = checked(model, recipe, side)
+    needs_quantising = not (as_is or is_quantised(model))
+    if needs_quantising and photos is None:
+        raise ImportRejected("quantising a float network needs photos of your goods: give --photos, or --as-is")
+    model, recipe = with_fixed_input(model, recipe, side)
     output = embedding_output([value.name for value in model.graph.output], embedding)
-    given = Network(model.SerializeToString(), recipe, output)
-    dim = check_outputs(given(random_pictures(recipe)), output, heads)
-    with pack.replaced(target) as part:
+    original = Network(model.SerializeToString(), recipe, output)
+    dim = check_outputs(original(random_pictures(recipe)), output, heads)
+    with pack.atomic_replace(target) as part:
         cosine = None
-        if quantise_it:
+        if needs_quantising:
             pixels = read_photos(photos, recipe, most_photos)
-            model = quantise(prepared(model, part), pixels, recipe)
-            some = pixels[:: max(1, len(pixels) // 32)]
-            found = Network(model.SerializeToString(), recipe, output)(some)[output]
-            cosine = float((given(some)[output] * found).sum(1).mean())
+            model = quantise(prepare_for_quantisation(model, part), pixels, recipe)
+            sample = pixels[:: max(1, len(pixels) // 32)]
+            quantised = Network(model.SerializeToString(), recipe, output)(sample)[output]
+            cosine = float((original(sample)[output] * quantised).sum(1).mean())
         onnx.save(model, part / pack.NETWORK)
-        described = pack.manifest(name or network.stem, part / pack.NETWORK, recipe, dim, heads, output)
-        pack.write_manifest(part, described)
-        write_golden(golden, part / "golden", Network(part / pack.NETWORK, recipe, output), described)
-    return {**described, "cosine": cosine}
+        manifest = pack.manifest(name or network.stem, part / pack.NETWORK, recipe, dim, heads, output)
+        pack.write_manifest(part, manifest)
+        write_golden(golden, part / "golden", Network(part / pack.NETWORK, recipe, output), manifest)
+    return {**manifest, "cosine": cosine}
 
 
 def main() -> None:
     options = arguments()
-    recipe = Recipe(
-        0, 0, "", options.fit, options.filter, options.channels, tuple(options.mean), tuple(options.std)
-    )
+    recipe = Recipe(0, 0, "", options.fit, options.filter, options.channels, tuple(options.mean), tuple(options.std))
     try:
-        described = import_network(
+        manifest = import_network(
             options.network,
             options.pack,
             recipe,
@@ -214,13 +218,13 @@ def main() -> None:
             options.side,
             options.most_photos,
         )
-    except Refused as reason:
+    except ImportRejected as reason:
         raise SystemExit(f"{options.network}: {reason}") from None
-    print(f"{options.pack}: {described['network']['bytes']} bytes, model id {described['model_id']}")
-    if described["cosine"] is not None:
-        print(f"cosine between quantised and original embeddings: {described['cosine']:.4f}")
-        if described["cosine"] < LEAST_COSINE:
-            print(f"this is below {LEAST_COSINE}: quantisation will lower recall; try other photos, or --as-is")
+    print(f"{options.pack}: {manifest['network']['bytes']} bytes, model id {manifest['model_id']}")
+    if manifest["cosine"] is not None:
+        print(f"cosine between quantised and original embeddings: {manifest['cosine']:.4f}")
+        if manifest["cosine"] < MIN_COSINE:
+            print(f"this is below {MIN_COSINE}: quantisation will lower recall; try other photos, or --as-is")
 
 
 if __name__ == "__main__":

@@ -65,13 +65,13 @@ def supervised_contrastive(embedding: torch.Tensor, target: torch.Tensor, temper
     """
     labelled = target != NO_LABEL
     z, target = F.normalize(embedding[labelled]), target[labelled]
-    itself = torch.eye(len(z), dtype=torch.bool)
-    positive = (target[:, None] == target[None]) & ~itself
-    logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
-    log_share = logits - torch.logsumexp(logits, 1, keepdim=True) if len(z) else logits
+    is_self = torch.eye(len(z), dtype=torch.bool)
+    positive = (target[:, None] == target[None]) & ~is_self
+    logits = (z @ z.T / temperature).masked_fill(is_self, -torch.inf)
+    log_probability = logits - torch.logsumexp(logits, 1, keepdim=True) if len(z) else logits
     count = positive.sum(1)
-    of_anchor = -log_share.masked_fill(~positive, 0.0).sum(1) / count.clamp(min=1)
-    return of_anchor.sum() / (count > 0).sum().clamp(min=1)
+    per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(1) / count.clamp(min=1)
+    return per_anchor.sum() / (count > 0).sum().clamp(min=1)
 
 
 def matching(embedding: torch.Tensor, target: torch.Tensor, is_catalogue: torch.Tensor, scale: float) -> torch.Tensor:
@@ -88,8 +88,8 @@ def matching(embedding: torch.Tensor, target: torch.Tensor, is_catalogue: torch.
     z = F.normalize(embedding)
     similarity = scale * z[shop] @ z[catalogue].T
     right = (target[shop][:, None] == target[catalogue][None]).int().argmax(1)
-    backwards = similarity.T[right]
-    return (F.cross_entropy(similarity, right) + F.cross_entropy(backwards, torch.arange(len(right)))) / 2
+    reverse = similarity.T[right]
+    return (F.cross_entropy(similarity, right) + F.cross_entropy(reverse, torch.arange(len(right)))) / 2
 
 
 def triplet(embedding: torch.Tensor, target: torch.Tensor, margin: float, negatives: str) -> torch.Tensor:

@@ -101,9 +101,9 @@ class Objective(nn.Module):
         for name in self.terms:
             kind, _, task = name.partition("/")
             if name == "teacher":
-                if len(batch.taught) < 2:
+                if len(batch.with_teacher) < 2:
                     continue
-                result[name] = losses.similarity_mse(embedding[batch.taught], batch.teacher)
+                result[name] = losses.similarity_mse(embedding[batch.with_teacher], batch.teacher)
                 continue
             if task not in batch.labels:
                 # No sample of this batch has the task.

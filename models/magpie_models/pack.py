@@ -76,7 +76,7 @@ def read_manifest(pack: Path) -> dict:
 
 
 @contextmanager
-def replaced(pack: Path) -> Iterator[Path]:
+def atomic_replace(pack: Path) -> Iterator[Path]:
     """Yields a temporary folder that replaces `pack` at the end, so that a reader never sees an incomplete pack.
 
     The old pack's model card is kept, as it is written by hand.
@@ -98,5 +98,5 @@ def replaced(pack: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_manifest(folder: Path, described: dict) -> None:
-    (folder / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
+def write_manifest(folder: Path, manifest: dict) -> None:
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from . import data, places
 from .holdout import Holdout, Rows, tuning_rows
@@ -51,7 +50,7 @@ class Section:
     same: str
 
 
-def diverse(rng: np.random.Generator, rows: Rows, candidates: np.ndarray, count: int, column: str) -> np.ndarray:
+def pick_diverse(rng: np.random.Generator, rows: Rows, candidates: np.ndarray, count: int, column: str) -> np.ndarray:
     """Picks `count` candidates, alternating rare and common categories; categories repeat only when all are used."""
     by_name: dict[str, list[int]] = {}
     for i in rng.permutation(candidates):
@@ -66,48 +65,48 @@ def diverse(rng: np.random.Generator, rows: Rows, candidates: np.ndarray, count:
 
 def sections(rows: Rows, holdout: Holdout, each: int) -> list[Section]:
     rng = np.random.default_rng(SEED)
-    of = {name: np.array([row[name] for row in rows]) for name in ("set", "split", "domain", "class_id", "coarse")}
-    held = np.array([holdout.has(row) for row in rows])
+    columns = {name: np.array([row[name] for row in rows]) for name in ("set", "split", "domain", "class_id", "coarse")}
+    held_out = np.array([holdout.has(row) for row in rows])
     tuning = np.isin(np.arange(len(rows)), tuning_rows(rows))
-    user, val = tuning & (of["domain"] == "user"), of["split"] == "val"
-    shop = user & (of["set"] == "grocery")
-    garment = user & (of["set"] == "clothing") & ~np.isin(of["coarse"], data.UNNAMED)
-    catalogue = np.flatnonzero(of["domain"] == "product")
-    found = []
+    user, val = tuning & (columns["domain"] == "user"), columns["split"] == "val"
+    shop = user & (columns["set"] == "grocery")
+    garment = user & (columns["set"] == "clothing") & ~np.isin(columns["coarse"], data.UNNAMED)
+    catalogue = np.flatnonzero(columns["domain"] == "product")
+    result = []
     for title, note, queries, gallery, same in (
         (
             "Shoppers' photos of held-out products",
             "Searched among all catalogue photos. Right: the same product.",
-            shop & held,
+            shop & held_out,
             catalogue,
             "class_id",
         ),
         (
             "Shoppers' photos of products in training",
             "Val photos, searched among all catalogue photos. Right: the same product.",
-            shop & val & ~held,
+            shop & val & ~held_out,
             catalogue,
             "class_id",
         ),
         (
             "Held-out kinds of garment",
             "Searched among all clothing of other senders. Right: the same kind.",
-            garment & held,
+            garment & held_out,
             np.flatnonzero(garment),
             "coarse",
         ),
         (
             "Kinds of garment in training",
             "Val photos, searched among all clothing of other senders. Right: the same kind.",
-            garment & val & ~held,
+            garment & val & ~held_out,
             np.flatnonzero(garment),
             "coarse",
         ),
     ):
         if queries.any() and len(gallery):
-            chosen = diverse(rng, rows, np.flatnonzero(queries), each, same)
-            found.append(Section(title, note, chosen, gallery, same))
-    return found
+            chosen = pick_diverse(rng, rows, np.flatnonzero(queries), each, same)
+            result.append(Section(title, note, chosen, gallery, same))
+    return result
 
 
 def ranked(section: Section, rows: Rows, embedding: np.ndarray, k: int) -> list[list[tuple[int, float]]]:
@@ -132,38 +131,40 @@ def named(row: dict[str, str]) -> str:
     return (row["subcategory"] or row["coarse"]).replace("-", " ")
 
 
-def figure(row: dict[str, str], folder: Path, verdict: str, note: str) -> str:
+def figure(row: dict[str, str], folder: Path, css_class: str, note: str) -> str:
     return (
-        f'<figure class="{verdict}"><img loading="lazy" alt="{html.escape(named(row))}" '
+        f'<figure class="{css_class}"><img loading="lazy" alt="{html.escape(named(row))}" '
         f'src="{thumbnail(folder / row["path"])}"><figcaption>{html.escape(named(row))}'
         f'<br><span class="tag">{html.escape(note)}</span></figcaption></figure>'
     )
 
 
 def write(
-    target: Path, title: str, rows: Rows, folder: Path, embedding: np.ndarray, found: list[Section], k: int
+    target: Path, title: str, rows: Rows, folder: Path, embedding: np.ndarray, page_sections: list[Section], k: int
 ) -> None:
     """Writes the page. `embedding` [rows, dim] of unit length; only rows that the sections use need values."""
     places.refuse_tracked(target)
     parts = []
-    for section in found:
+    for section in page_sections:
         results = ranked(section, rows, embedding, k)
         kind_of_goods = rows[section.queries[0]]["set"]
-        size = Counter(row[section.same] for row in rows if row["split"] != "test" and row["set"] == kind_of_goods)
-        size.pop("", None)
-        middle = float(np.median(list(size.values())))
+        photo_counts = Counter(
+            row[section.same] for row in rows if row["split"] != "test" and row["set"] == kind_of_goods
+        )
+        photo_counts.pop("", None)
+        median = float(np.median(list(photo_counts.values())))
         hits = sum(rows[best[0][0]][section.same] == rows[q][section.same] for q, best in zip(section.queries, results))
         parts.append(f"<h2>{html.escape(section.title)}</h2><p class=note>{html.escape(section.note)} ")
         parts.append(f"First result right: {hits} of these {len(results)} (a selection, not a measurement).</p>")
         for query, best in zip(section.queries, results):
             right = rows[query][section.same]
-            photos = size[right]
-            rarity = f"{'rare' if photos < middle else 'common'}: {photos} photos"
-            asked = figure(rows[query], folder, "query", rarity)
-            parts.append(f"<div class=row>{asked}<span class=arrow>&rarr;</span>")
+            photos = photo_counts[right]
+            rarity = f"{'rare' if photos < median else 'common'}: {photos} photos"
+            query_figure = figure(rows[query], folder, "query", rarity)
+            parts.append(f"<div class=row>{query_figure}<span class=arrow>&rarr;</span>")
             for row, cosine in best:
-                verdict = "right" if rows[row][section.same] == right else "wrong"
-                parts.append(figure(rows[row], folder, verdict, f"{cosine:.2f}"))
+                css_class = "right" if rows[row][section.same] == right else "wrong"
+                parts.append(figure(rows[row], folder, css_class, f"{cosine:.2f}"))
             parts.append("</div>")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(
@@ -193,15 +194,15 @@ def main() -> None:
     target = options.out or (folder or options.work) / "results.html"
     places.refuse_tracked(target)
 
-    found = sections(rows, holdout, options.each)
-    wanted = np.unique(np.concatenate([part for s in found for part in (s.queries, s.gallery)]))
-    described = read_manifest(pack)
-    pixels = data.pixels(rows, options.data, Recipe.of(described), places.cache(options.work))
-    outputs = Network.of_pack(pack)(pixels[wanted])[described["embedding"]["output"]]
+    page_sections = sections(rows, holdout, options.each)
+    used_rows = np.unique(np.concatenate([part for s in page_sections for part in (s.queries, s.gallery)]))
+    manifest = read_manifest(pack)
+    pixels = data.pixels(rows, options.data, Recipe.of(manifest), places.cache(options.work))
+    outputs = Network.of_pack(pack)(pixels[used_rows])[manifest["embedding"]["output"]]
     embedding = np.zeros((len(rows), outputs.shape[1]), np.float32)
-    embedding[wanted] = outputs
-    title = f"Results of {options.run or described['name']}"
-    write(target, title, rows, options.data, embedding, found, options.results)
+    embedding[used_rows] = outputs
+    title = f"Results of {options.run or manifest['name']}"
+    write(target, title, rows, options.data, embedding, page_sections, options.results)
     print(target)
 
 

@@ -28,9 +28,9 @@ def run_folder(work: Path, name: str) -> Path:
 def refuse_tracked(target: Path) -> None:
     """Exits if `target` is inside a git work tree and not ignored: photos must not be committed."""
     target = target.absolute()
-    there = next(folder for folder in (target, *target.parents) if folder.is_dir())
-    inside = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], cwd=there, capture_output=True, text=True)
-    if inside.stdout.strip() != "true":
+    existing = next(folder for folder in (target, *target.parents) if folder.is_dir())
+    answer = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], cwd=existing, capture_output=True, text=True)
+    if answer.stdout.strip() != "true":
         return
-    if subprocess.run(["git", "check-ignore", "--quiet", str(target)], cwd=there).returncode != 0:
+    if subprocess.run(["git", "check-ignore", "--quiet", str(target)], cwd=existing).returncode != 0:
         raise SystemExit(f"{target} is in a git repository and not ignored: photos must not be copied there")

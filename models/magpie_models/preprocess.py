@@ -46,8 +46,8 @@ class Recipe:
 
     @staticmethod
     def of(manifest: dict) -> "Recipe":
-        given = manifest["input"]
-        return Recipe(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
+        settings = manifest["input"]
+        return Recipe(**{**settings, "mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
 
     def __post_init__(self) -> None:
         crop, _, fraction = self.fit.partition(":")

@@ -59,7 +59,7 @@ class Record:
             for old in folder.glob("events.out.*"):
                 old.unlink()
             (folder / "metrics.jsonl").unlink(missing_ok=True)
-            described = {
+            contents = {
                 "config": config.to_json(),
                 "git": git_revision(),
                 "command": " ".join(sys.orig_argv[1:]),
@@ -67,7 +67,7 @@ class Record:
                 "libraries": {name: version(name) for name in LIBRARIES},
                 "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "system": platform.system()},
             }
-            write_json(folder / "config.json", described)
+            write_json(folder / "config.json", contents)
         # Purges events of epochs after the checkpoint: they will be run again.
         self.writer = SummaryWriter(str(folder), purge_step=epochs_done + 1 if epochs_done else None)
         if not epochs_done:

@@ -23,9 +23,9 @@ class Network:
 
     @staticmethod
     def of_pack(pack: Path, threads: int = 1) -> "Network":
-        described = read_manifest(pack)
-        file = pack / described["network"]["file"]
-        return Network(file, Recipe.of(described), described["embedding"]["output"], threads)
+        manifest = read_manifest(pack)
+        file = pack / manifest["network"]["file"]
+        return Network(file, Recipe.of(manifest), manifest["embedding"]["output"], threads)
 
     def __call__(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
         """uint8 [N, H, W, 3] -> each output [N, n]: the embedding scaled to unit length, the heads as logits."""

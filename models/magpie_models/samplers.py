@@ -45,8 +45,8 @@ class Sampler:
         }
         for members in self.domains.values():
             members.pop(NO_LABEL, None)
-        self.shown_products = np.array(sorted(self.domains["shop"].keys() & self.domains["catalogue"].keys()))
-        if kind == "domain" and not (len(self.shown_products) and self.domains["clothing"]):
+        self.paired_products = np.array(sorted(self.domains["shop"].keys() & self.domains["catalogue"].keys()))
+        if kind == "domain" and not (len(self.paired_products) and self.domains["clothing"]):
             raise ValueError("sampler 'domain' needs products with shop and catalogue photos, and clothing")
 
     def epoch(self, rng: np.random.Generator, batch: int) -> np.ndarray:
@@ -62,10 +62,10 @@ class Sampler:
         if self.photos == 1:
             return first[:count]
         # Each photo brings others of its class; larger classes are drawn more often, so photos stay balanced.
-        groups = [self._company(rng, row) for row in first[: -(-count // self.photos)]]
+        groups = [self._with_classmates(rng, row) for row in first[: -(-count // self.photos)]]
         return np.concatenate(groups)[:count]
 
-    def _company(self, rng: np.random.Generator, row: int) -> np.ndarray:
+    def _with_classmates(self, rng: np.random.Generator, row: int) -> np.ndarray:
         label = self.listing[row]
         if label == NO_LABEL:
             others = rng.choice(self.pool, self.photos - 1)
@@ -82,9 +82,9 @@ class Sampler:
         """A third of the batch from each domain; the catalogue photos show the same products as the shop photos."""
         third = -(-count // 3)
         each = max(1, self.photos // 2)
-        shown = _pick(rng, self.shown_products, -(-third // each))
+        products = _pick(rng, self.paired_products, -(-third // each))
         parts = [
-            np.concatenate([_pick(rng, self.domains[domain][label], each) for label in shown])[:third]
+            np.concatenate([_pick(rng, self.domains[domain][label], each) for label in products])[:third]
             for domain in ("shop", "catalogue")
         ]
         clothing = self.domains["clothing"]

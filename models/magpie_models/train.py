@@ -32,7 +32,7 @@ from .virtual import VirtualProducts
 # Training crops from photos cached at this side, larger than a 144 px input, so that crops keep real detail.
 CACHE_SIDE = 192
 # Photos that measure the strength of channels when a narrower network is pruned from a wide one.
-SLIMMING_PHOTOS = 64
+PRUNING_PHOTOS = 64
 
 
 def arguments() -> argparse.Namespace:
@@ -73,13 +73,13 @@ class Trainer:
         self.holdout = Holdout.parse(self.rows, run.keep_out_products, run.keep_out_kinds)
         self.train = training_rows(self.rows, self.holdout)
         self.labels = data.make_labels(self.rows, self.train)
-        self.large = data.pixels(self.rows, data_folder, Recipe(CACHE_SIDE, CACHE_SIDE), cache)
-        self.whole = data.pixels(self.rows, data_folder, Recipe(run.side, run.side), cache)
-        taught = training_rows(self.rows)
-        paths = [data_folder / self.rows[i]["path"] for i in taught]
+        self.crop_pixels = data.pixels(self.rows, data_folder, Recipe(CACHE_SIDE, CACHE_SIDE), cache)
+        self.input_pixels = data.pixels(self.rows, data_folder, Recipe(run.side, run.side), cache)
+        teacher_rows = training_rows(self.rows)
+        paths = [data_folder / self.rows[i]["path"] for i in teacher_rows]
         teacher = weights.teacher_features(paths, weight_folder, cache)
-        teacher = centred(teacher, taught, self.rows, self.train)
-        self.photos = Photos(self.rows, self.labels, self.large, teacher, taught)
+        teacher = centred(teacher, teacher_rows, self.rows, self.train)
+        self.photos = Photos(self.rows, self.labels, self.crop_pixels, teacher, teacher_rows)
         self.sampler = Sampler(
             run.sampler,
             self.rows,
@@ -91,12 +91,12 @@ class Trainer:
         # Additional sources of samples for each batch.
         self.sources: list[Source] = []
         if run.virtual_pairs:
-            self.sources.append(VirtualProducts(self.rows, self.train, self.large, run.virtual_pairs))
+            self.sources.append(VirtualProducts(self.rows, self.train, self.crop_pixels, run.virtual_pairs))
 
         torch.manual_seed(run.seed)
         heads = [head for head in data.HEADS if self.labels.names[head]]
-        some = np.sort(np.random.default_rng(run.seed).permutation(self.train)[:SLIMMING_PHOTOS])
-        pictures = tensor(self.whole[some].astype(np.float32) / 255.0)
+        sample = np.sort(np.random.default_rng(run.seed).permutation(self.train)[:PRUNING_PHOTOS])
+        pictures = tensor(self.input_pixels[sample].astype(np.float32) / 255.0)
         self.layers = backbone_layers(run.backbone, weight_folder, run.start, run.seed, pictures)
         sizes = {head: len(self.labels.names[head]) for head in heads}
         self.student = Student(self.layers, run.dim, sizes).to(memory_format=torch.channels_last)
@@ -113,14 +113,14 @@ class Trainer:
             raise SystemExit(f"{len(self.sampler.pool)} training photos do not fill a batch of {run.batch}")
 
         self.test = RetrievalTest(self.rows, self.holdout)
-        self.test_views = self.test.views(self.large, run.side)
+        self.test_views = self.test.views(self.crop_pixels, run.side)
 
     @torch.no_grad()
     def start(self) -> None:
         """Initialises the projection and the class directions from the pretrained features, before the first step."""
         parts = []
         for first in range(0, len(self.train), 64):
-            whole = self.whole[self.train[first : first + 64]].astype(np.float32) / 255.0
+            whole = self.input_pixels[self.train[first : first + 64]].astype(np.float32) / 255.0
             parts.append(self.student.backbone(tensor(whole)))
         pooled = torch.cat(parts)
         self.student.start_from_principal_components(pooled.numpy())
@@ -170,7 +170,7 @@ class Trainer:
 
     def validate(self) -> dict[str, float]:
         self.average.eval()
-        outputs = outputs_of(self.average, self.whole[self.test.numbers])
+        outputs = outputs_of(self.average, self.input_pixels[self.test.numbers])
         views = outputs_of(self.average, self.test_views)[EMBEDDING]
         return self.test.scores(outputs, views) | self.test.head_accuracy(outputs, self.labels.numbers)
 
@@ -204,30 +204,30 @@ def run(trainer: Trainer, folder: Path, watts_per_core: float = 10.0, stop_after
     else:
         write_json(folder / "split.json", {"trained_on": [trainer.rows[i]["path"] for i in trainer.train]})
         trainer.start()
-        note(trainer, record, {}, 0.0, watts_per_core, time.monotonic())
+        record_epoch(trainer, record, {}, 0.0, watts_per_core, time.monotonic())
     while trainer.epoch < min(trainer.config.epochs, stop_after or trainer.config.epochs):
-        began, cpu = time.monotonic(), time.process_time()
+        started, cpu = time.monotonic(), time.process_time()
         losses = trainer.run_epoch()
-        note(trainer, record, losses, time.process_time() - cpu, watts_per_core, began)
+        record_epoch(trainer, record, losses, time.process_time() - cpu, watts_per_core, started)
         checkpoint.save(file, trainer.state())
     record.close()
 
 
-def note(
-    trainer: Trainer, record: Record, losses: dict[str, float], cpu: float, watts_per_core: float, began: float
+def record_epoch(
+    trainer: Trainer, record: Record, losses: dict[str, float], cpu: float, watts_per_core: float, started: float
 ) -> None:
     """Validates the network and adds a line to the record, with separate CPU times of training and validation."""
-    before = time.process_time()
+    test_started = time.process_time()
     scores = trainer.validate()
-    testing = time.process_time() - before
-    trainer.cpu_seconds += cpu + testing
+    test_seconds = time.process_time() - test_started
+    trainer.cpu_seconds += cpu + test_seconds
     line = {
         "epoch": trainer.epoch,
         **losses,
         **scores,
-        "cost/seconds": time.monotonic() - began,
+        "cost/seconds": time.monotonic() - started,
         "cost/cpu_seconds": trainer.cpu_seconds,
-        "cost/test_share": testing / cpu if cpu else 0.0,
+        "cost/test_share": test_seconds / cpu if cpu else 0.0,
         "cost/watt_hours": watt_hours(trainer.cpu_seconds, watts_per_core),
     }
     trainer.history.append({name: round(value, 5) for name, value in line.items()})
@@ -238,9 +238,9 @@ def note(
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
-    chosen = config.from_arguments(options)
-    folder = places.run_folder(options.work, options.name or chosen.default_name())
-    trainer = Trainer(chosen, options.data, options.weights, options.work)
+    run_config = config.from_arguments(options)
+    folder = places.run_folder(options.work, options.name or run_config.default_name())
+    trainer = Trainer(run_config, options.data, options.weights, options.work)
     print(f"run {folder}: {len(trainer.train)} photos, {trainer.batches} batches an epoch", flush=True)
     run(trainer, folder, options.watts_per_core, options.stop_after)
 

@@ -29,12 +29,12 @@ Recolour = Callable[[np.ndarray], np.ndarray]
 
 def random_colours(rng: np.random.Generator) -> Recolour:
     """A random recolouring for all photos of a virtual product: uint8 [H, W, 3] -> the same shape."""
-    turn, saturation, value = int(rng.integers(20, 236)), rng.uniform(0.6, 1.3), rng.uniform(0.8, 1.1)
+    hue_shift, saturation, value = int(rng.integers(20, 236)), rng.uniform(0.6, 1.3), rng.uniform(0.8, 1.1)
     channels = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
 
     def change(pixels: np.ndarray) -> np.ndarray:
         h, s, v = (np.asarray(plane, np.int16) for plane in Image.fromarray(pixels).convert("HSV").split())
-        h, v = (h + turn) % 256, np.where(s < GREY_BELOW, v, np.clip(v * value, 0, 255))
+        h, v = (h + hue_shift) % 256, np.where(s < GREY_BELOW, v, np.clip(v * value, 0, 255))
         planes = [Image.fromarray(plane.astype(np.uint8)) for plane in (h, np.clip(s * saturation, 0, 255), v)]
         return np.ascontiguousarray(np.asarray(Image.merge("HSV", planes).convert("RGB"))[..., channels])
 
@@ -64,15 +64,15 @@ class VirtualProducts:
         samples: list[Sample] = []
         product = ""
         for _ in range(self.count):
-            again = product and rng.random() < REPEATED
-            if not again:
+            repeat = product and rng.random() < REPEATED
+            if not repeat:
                 product = self.products[rng.integers(len(self.products))]
-            change = unchanged if not again and rng.random() < PLAIN else random_colours(rng)
+            recolour = unchanged if not repeat and rng.random() < PLAIN else random_colours(rng)
             shop = self.shop[product]
             photos = (self.catalogue[product], shop[rng.integers(len(shop))])
-            catalogue, shopper = (change(np.asarray(self.pixels[i])) for i in photos)
+            catalogue, shopper = (recolour(np.asarray(self.pixels[i])) for i in photos)
             self.number += 1
             # Catalogue photos are indexed unchanged, so they are not cropped or jittered here.
-            samples.append(Sample(catalogue, {TASK: self.number}, is_catalogue=True, finished=True))
+            samples.append(Sample(catalogue, {TASK: self.number}, is_catalogue=True, skip_jitter=True))
             samples.append(Sample(shopper, {TASK: self.number}))
         return samples

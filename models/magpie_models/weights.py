@@ -51,11 +51,11 @@ def details_of(interpreter: Interpreter) -> dict[int, dict]:
 def dequantise(interpreter: Interpreter, details: dict) -> np.ndarray:
     """The float32 values of a tensor quantised per tensor or per channel."""
     stored = interpreter.get_tensor(details["index"]).astype(np.float32)
-    given = details["quantization_parameters"]
-    scales, zeros = given["scales"].astype(np.float32), given["zero_points"].astype(np.float32)
+    quantisation = details["quantization_parameters"]
+    scales, zeros = quantisation["scales"].astype(np.float32), quantisation["zero_points"].astype(np.float32)
     if len(scales) > 1:
         shape = [1] * stored.ndim
-        shape[given["quantized_dimension"]] = len(scales)
+        shape[quantisation["quantized_dimension"]] = len(scales)
         scales, zeros = scales.reshape(shape), zeros.reshape(shape)
     return (stored - zeros) * scales
 
@@ -71,16 +71,16 @@ def read_mobilenet(path: Path) -> list[Convolution]:
     interpreter = open_model(path)
     details = details_of(interpreter)
     layers: list[Convolution] = []
-    reader: dict[int, int] = {}
-    maker: dict[int, int] = {}
+    reader_of: dict[int, int] = {}
+    producer_of: dict[int, int] = {}
     for op in interpreter._get_ops_details():
         inputs, output = [int(i) for i in op["inputs"] if i >= 0], int(op["outputs"][0])
         if op["op_name"] == "ADD":
-            shortcut, sum_of_block = sorted(inputs, key=lambda i: maker[i])
-            opening, last = reader[shortcut], maker[sum_of_block]
+            shortcut, sum_of_block = sorted(inputs, key=lambda i: producer_of[i])
+            opening, last = reader_of[shortcut], producer_of[sum_of_block]
             layers[opening] = replace(layers[opening], opens_block=True)
             layers[last] = replace(layers[last], adds_shortcut=True)
-            maker[output] = last
+            producer_of[output] = last
         if op["op_name"] not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             continue
         source, weight, bias = inputs
@@ -91,7 +91,7 @@ def read_mobilenet(path: Path) -> list[Convolution]:
         stride = round(details[source]["shape"][1] / details[output]["shape"][1])
         b = dequantise(interpreter, details[bias])
         linear = reaches_below_zero(details[output])
-        reader[source] = maker[output] = len(layers)
+        reader_of[source] = producer_of[output] = len(layers)
         layers.append(Convolution(np.ascontiguousarray(w), b, stride, depthwise, linear))
     return layers[:-1]
 
@@ -103,9 +103,7 @@ class PooledFeatures:
         self.interpreter = open_model(path)
         self.input = self.interpreter.get_input_details()[0]
         self.side = int(self.input["shape"][1])
-        pools = [
-            op for op in self.interpreter._get_ops_details() if op["op_name"] in ("MEAN", "AVERAGE_POOL_2D")
-        ]
+        pools = [op for op in self.interpreter._get_ops_details() if op["op_name"] in ("MEAN", "AVERAGE_POOL_2D")]
         self.output = details_of(self.interpreter)[int(pools[-1]["outputs"][0])]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:

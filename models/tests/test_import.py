@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from test_pack import ROOT
 
-from magpie_models.import_network import Refused, import_network, is_quantised
+from magpie_models.import_network import ImportRejected, import_network, is_quantised
 from magpie_models.pack import CARD, model_id, read_manifest
 from magpie_models.preprocess import Recipe, open_upright
 from magpie_models.runtime import Network
@@ -107,7 +107,7 @@ def test_a_quantised_network_and_the_old_card_are_kept(tmp_path, photos):
 
 def test_a_dynamic_size_needs_a_side(tmp_path):
     network = user_network(tmp_path / "n.onnx", side="S")
-    with pytest.raises(Refused, match="has a dynamic size: give --side"):
+    with pytest.raises(ImportRejected, match="has a dynamic size: give --side"):
         import_network(network, tmp_path / "a", IMAGENET, RENDERS, as_is=True, embedding="vector")
     made = import_network(network, tmp_path / "a", IMAGENET, RENDERS, as_is=True, embedding="vector", side=48)
     assert made["input"]["width"] == made["input"]["height"] == 48
@@ -127,7 +127,7 @@ def test_a_dynamic_size_needs_a_side(tmp_path):
 )
 def test_unsupported_networks_are_rejected(tmp_path, network, options, reason):
     given = user_network(tmp_path / "n.onnx", **network)
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(ImportRejected, match=reason):
         import_network(given, tmp_path / "pack", IMAGENET, RENDERS, **{"as_is": True, **options})
     assert not list(tmp_path.glob("pack*"))
 

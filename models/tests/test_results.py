@@ -188,7 +188,7 @@ def test_the_page_marks_right_and_wrong(shop, trained):
 
 def test_queries_of_the_page_are_of_many_categories(shop):
     candidates = np.array([i for i, row in enumerate(shop.rows) if row["set"] == "grocery" and row["split"] == "val"])
-    chosen = page.diverse(np.random.default_rng(0), shop.rows, candidates, 4, "class_id")
+    chosen = page.pick_diverse(np.random.default_rng(0), shop.rows, candidates, 4, "class_id")
     assert len({shop.rows[i]["class_id"] for i in chosen}) == 4
 
 

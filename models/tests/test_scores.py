@@ -42,7 +42,7 @@ def test_queries_were_not_in_training(shop):
     assert {r["coarse"] for r in rows[test.unseen_clothing]} == {"Sock"} and len(test.unseen_clothing) == 6
     assert {r["split"] for r in rows[test.seen_clothing]} == {"val"}
     small = RetrievalTest(shop.rows, Holdout.parse(shop.rows, "0/3", "Sock"))
-    assert not set(small.unseen) & set(small.company)
+    assert not set(small.unseen) & set(small.shop_gallery)
 
 
 def test_heads_are_evaluated_on_labelled_val_photos(shop):

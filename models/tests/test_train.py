@@ -116,7 +116,7 @@ class Twins:
 
     def draw(self, rng: np.random.Generator) -> list[Sample]:
         things = rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-        return [Sample(things[i], {"scene": i}, finished=view == 0) for i in range(3) for view in range(2)]
+        return [Sample(things[i], {"scene": i}, skip_jitter=view == 0) for i in range(3) for view in range(2)]
 
 
 def test_an_additional_source_adds_samples_with_its_own_labels(shop):
@@ -129,7 +129,7 @@ def test_an_additional_source_adds_samples_with_its_own_labels(shop):
     assert batch.pixels.shape == (18, 3, 32, 32)
     assert batch.labels["scene"].tolist() == [-1] * 12 + [0, 0, 1, 1, 2, 2]
     assert batch.labels["product"].tolist()[12:] == [-1] * 6
-    assert batch.taught.tolist() == list(range(12))
+    assert batch.with_teacher.tolist() == list(range(12))
     assert 0 < made.take_step(batch, 10)["contrastive/scene"] < 10
 
 

@@ -11,7 +11,7 @@ from magpie_models.backbone import MobileNet, Student, same_padding
 from magpie_models.pack import EMBEDDING
 from magpie_models.preprocess import Recipe, normalise
 from magpie_models.runtime import Network
-from magpie_models.slim import fitted, slim
+from magpie_models.slim import refit, slim
 from magpie_models.weights import Convolution
 
 
@@ -88,7 +88,7 @@ def test_the_refit_replaces_a_removed_channel_by_others():
     lost = 2 * inputs[:, 0] - inputs[:, 2] + 5
     weight = np.float32([[1, 0, 1]])
     wanted = inputs @ torch.tensor([[1.0], [0.0], [1.0]], dtype=torch.float64) + lost[:, None]
-    found, bias = fitted(weight, inputs, wanted)
+    found, bias = refit(weight, inputs, wanted)
     np.testing.assert_allclose(found, [[3, 0, 0]], atol=0.3)
     np.testing.assert_allclose(bias, [5], atol=0.1)
 
