@@ -74,9 +74,9 @@ class Process:
         self.process = subprocess.Popen(
             system.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet
         )
-        self.measured = Measured(system, net, np.array(self.answer(), np.float32))
+        self.measured = Measured(system, net, np.array(self.read_json(), np.float32))
 
-    def answer(self) -> list:
+    def read_json(self) -> list:
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.process.args} exited with status {self.process.wait()}")
@@ -85,7 +85,7 @@ class Process:
     def turn(self, runs: int) -> None:
         self.process.stdin.write(f"{WARM + runs}\n")
         self.process.stdin.flush()
-        for thread_cpu, process_cpu, wall in self.answer()[WARM:]:
+        for thread_cpu, process_cpu, wall in self.read_json()[WARM:]:
             self.measured.thread_cpu.append(thread_cpu)
             self.measured.process_cpu.append(process_cpu)
             self.measured.wall.append(wall)
@@ -129,18 +129,18 @@ class Layers:
 
 def profile(runner: Path, net: Net) -> list[Layers]:
     """Times Magpie's own layers (not those that tract runs), by kind, the slowest kind first."""
-    found = subprocess.run([runner, net.folder, "--profile"], capture_output=True, text=True, check=True)
-    rows = json.loads(found.stdout)
+    result = subprocess.run([runner, net.folder, "--profile"], capture_output=True, text=True, check=True)
+    rows = json.loads(result.stdout)
     timed = [row for row in rows if row[2] > 0]
     kinds = {kind: [(macs, ms) for other, macs, ms in timed if other == kind] for kind, _, _ in timed}
-    sums = [Layers(kind, len(of), sum(m for m, _ in of), sum(ms for _, ms in of)) for kind, of in kinds.items()]
+    sums = [Layers(kind, len(each), sum(m for m, _ in each), sum(ms for _, ms in each)) for kind, each in kinds.items()]
     return sorted(sums, key=lambda layers: -layers.ms)
 
 
 def peak(runner: Path) -> tuple[str, float] | None:
     """The best instruction set and the int8 GMAC/s of one core without memory accesses, or None if unknown."""
-    found = subprocess.run([runner, "--peak"], capture_output=True, text=True)
-    if found.returncode != 0:
+    result = subprocess.run([runner, "--peak"], capture_output=True, text=True)
+    if result.returncode != 0:
         return None
-    isa, speed = found.stdout.split()
+    isa, speed = result.stdout.split()
     return isa, float(speed)

@@ -39,7 +39,7 @@ class Net:
         return self.folder.name
 
     @property
-    def made(self) -> bool:
+    def exists(self) -> bool:
         """Whether the folder exists with the current layout; `write` is atomic."""
         return (self.folder / EXACT).exists()
 
@@ -107,8 +107,8 @@ def write(
     runtime = session(net.onnx)
     expected = np.concatenate([runtime.run([OUTPUT], {INPUT: x})[0] for x in inputs])
     recipe = Recipe(inputs.shape[-1], inputs.shape[-2], mean=(mean, mean, mean))
-    described = manifest(name, net.onnx, recipe, expected.shape[-1], heads or {})
-    (part / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
+    contents = manifest(name, net.onnx, recipe, expected.shape[-1], heads or {})
+    (part / "manifest.json").write_text(json.dumps(contents, indent=1) + "\n")
     inputs.astype("<f4").tofile(part / "input.f32")
     expected.astype("<f4").tofile(part / EXACT)
     shutil.rmtree(folder, ignore_errors=True)

@@ -67,7 +67,7 @@ def systems(net: Net, runner: Path) -> list[System]:
         found.append(System(report.AVX2, [*magpie, "--isa", "avx2"]))
         found.append(System(report.TRACT, [*magpie, "--plain", str(net.f32)]))
     if net.side >= LARGE:
-        found.append(System(report.TWO, [*magpie, "--threads", "2"], threads=2))
+        found.append(System(report.TWO_THREADS, [*magpie, "--threads", "2"], threads=2))
     return found
 
 

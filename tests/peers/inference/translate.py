@@ -63,11 +63,11 @@ class LiteRtFile:
         return self.interpreter.get_tensor(tensor)
 
     def scale(self, tensor: int) -> Scale:
-        found = self.details[tensor]["quantization_parameters"]
-        zeros = found["zero_points"]
+        parameters = self.details[tensor]["quantization_parameters"]
+        zeros = parameters["zero_points"]
         if not (zeros == zeros[0]).all():
             raise ValueError(f"tensor {tensor} has several zero points")
-        return Scale(found["scales"].astype(np.float32), int(zeros[0]))
+        return Scale(parameters["scales"].astype(np.float32), int(zeros[0]))
 
 
 class Graph:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import vectors
-from servers import Server, Workshop
+from servers import IndexStore, Server
 from variants import Config, Variant
 
 TARGETS = [0.9, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995, 0.998]
@@ -74,8 +74,8 @@ class Point:
 
 
 class Bench:
-    def __init__(self, workshop: Workshop, base: Path, tune: Path, test: Path):
-        self.workshop, self.base, self.tune_queries, self.test_queries = workshop, base, tune, test
+    def __init__(self, store: IndexStore, base: Path, tune: Path, test: Path):
+        self.store, self.base, self.tune_queries, self.test_queries = store, base, tune, test
         self.photos = len(np.load(base, mmap_mode="r"))
         self.servers: dict[str, Server] = {}
 
@@ -121,7 +121,7 @@ class Bench:
                 server = self._server(point.variant)
                 truth = self._truth(self.test_queries, point.percent)[:count]
                 batch = point.percent is None and point.variant.kind != "magpie" and not cpu_time
-                answer = server.ask(self.test_queries, count, point.config, point.percent, batch, cpu_time)
+                answer = server.request(self.test_queries, count, point.config, point.percent, batch, cpu_time)
                 point.add(answer, truth, cpu_time)
             print(f"round {number + 1} of {sum(rounds)}", flush=True)
 
@@ -132,7 +132,7 @@ class Bench:
     def _try(
         self, variant: Variant, config: Config, percent: int | None, count: int, truth: np.ndarray
     ) -> Point | None:
-        answer = self._server(variant).ask(self.tune_queries, count, config, percent)
+        answer = self._server(variant).request(self.tune_queries, count, config, percent)
         if "unsupported" in answer:
             return None
         point = Point(variant, config, percent)
@@ -144,9 +144,9 @@ class Bench:
         return vectors.exact(self.base, queries, allowed, "all" if percent is None else str(percent))
 
     def _server(self, variant: Variant) -> Server:
-        index = str(self.workshop.index(variant))
+        index = str(self.store.index(variant))
         if index not in self.servers:
-            self.servers[index] = self.workshop.serve(variant)
+            self.servers[index] = self.store.serve(variant)
         return self.servers[index]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from measure import Point
-from servers import Workshop
+from servers import IndexStore
 from variants import FLAT_PQ, HNSW_SQ8, IVF_PQ, IVF_RABITQ, MAGPIE, QDRANT, text
 
 Row = dict[str, Any]
@@ -27,10 +27,10 @@ COLUMNS = [
 ]
 
 
-def rows(points: list[Point], size: str, workshop: Workshop, fresh: Callable[[Point], dict[str, float]]) -> list[Row]:
+def rows(points: list[Point], size: str, store: IndexStore, fresh: Callable[[Point], dict[str, float]]) -> list[Row]:
     found = []
     for point in sorted(points, key=lambda p: (p.percent or 0, p.variant.system != MAGPIE, p.variant.system, p.recall)):
-        built = workshop.built(point.variant)
+        built = store.built(point.variant)
         opened = fresh(point)
         found.append(
             {

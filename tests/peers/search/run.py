@@ -13,7 +13,7 @@ import measure
 import plot
 import report
 import vectors
-from servers import ROOT, Workshop, build_runner
+from servers import ROOT, IndexStore, build_runner
 from variants import MAGPIE, Variant, variants
 
 CACHE = ROOT / "target/peers/search"
@@ -29,19 +29,19 @@ def main() -> None:
             raise SystemExit(f"{file}: file not found")
     if arguments.vectors:
         folder, size = CACHE / "given", f"{len(np.load(arguments.vectors, mmap_mode='r'))}"
-        base, tune, test = vectors.given(folder, arguments.vectors, arguments.queries)
+        base, tune, test = vectors.normalised_copies(folder, arguments.vectors, arguments.queries)
     else:
         folder, size = CACHE if arguments.photos == "all" else CACHE / arguments.photos, arguments.size
         base, tune, test = vectors.make(folder / "vectors", arguments.data, arguments.photos, size, arguments.threads)
     photos, dim = np.load(base, mmap_mode="r").shape
     chosen = [v for v in variants(photos, dim) if not arguments.systems or _named(v, arguments.systems)]
     runner = build_runner() if any(v.system == MAGPIE for v in chosen) else None
-    workshop = Workshop(folder / f"indexes_{base.stem}", base, runner, arguments.threads)
+    store = IndexStore(folder / f"indexes_{base.stem}", base, runner, arguments.threads)
     for variant in chosen:
-        workshop.build(variant)
+        store.build(variant)
     if arguments.build_only:
         return
-    bench = measure.Bench(workshop, base, tune, test)
+    bench = measure.Bench(store, base, tune, test)
     points = bench.tune(chosen)
     filtered = bench.tune_filters(chosen)
     bench.measure(points, measure.ROUNDS, measure.ALL)
@@ -51,12 +51,12 @@ def main() -> None:
 
     def fresh(point: measure.Point) -> dict[str, float]:
         # How much of the file Magpie's first queries read depends on the settings; peers map or read all of it.
-        key = str(workshop.index(point.variant)) + (str(point.config) if point.variant.system == MAGPIE else "")
+        key = str(store.index(point.variant)) + (str(point.config) if point.variant.system == MAGPIE else "")
         if key not in opened:
-            opened[key] = workshop.fresh(point.variant, point.config, test)
+            opened[key] = store.fresh(point.variant, point.config, test)
         return opened[key]
 
-    found = report.rows([*points, *filtered], size, workshop, fresh)
+    found = report.rows([*points, *filtered], size, store, fresh)
     shop = arguments.vectors is None and arguments.photos == "shop"
     text = _text(found, size, " --photos shop" if shop else "", len(np.load(test)))
     print(text)
@@ -87,14 +87,14 @@ def _named(variant: Variant, parts: list[str]) -> bool:
     return any(part.lower() in f"{variant.system} {variant.name}".lower() for part in parts)
 
 
-def _text(found: list[report.Row], size: str, which: str, queries: int) -> str:
+def _text(found: list[report.Row], size: str, photos_flag: str, queries: int) -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     plain = [row for row in found if row["filter_percent"] is None]
     filtered = [row for row in found if row["filter_percent"] is not None]
     return f"""# Search compared with other systems, {size} photos, {datetime.date.today()}
 
-`cargo xtask peers search --size {size}{which}`; {_cpu()}, {platform.system()}; one thread; {queries} queries, none of
-them used for tuning; the ground truth is exact f32. Peers: {versions}.
+`cargo xtask peers search --size {size}{photos_flag}`; {_cpu()}, {platform.system()}; one thread; {queries} queries,
+none of them used for tuning; the ground truth is exact f32. Peers: {versions}.
 How it is measured, and what the columns mean: `tests/peers/search/README.md`.
 
 ## The project's figures

@@ -24,7 +24,7 @@ def build_runner() -> Path:
     return target / "dist/magpie-search-peer"
 
 
-class Workshop:
+class IndexStore:
     """Builds and stores the indexes of one set of vectors in `folder`."""
 
     def __init__(self, folder: Path, base: Path, runner: Path | None, threads: int):
@@ -42,9 +42,9 @@ class Workshop:
     def build(self, variant: Variant) -> None:
         """Builds the index if it is missing, or, for Magpie, older than the program."""
         index = self.index(variant)
-        made = index / "built.json"
+        built_file = index / "built.json"
         program = self.runner if variant.kind == "magpie" else None
-        if made.exists() and (program is None or program.stat().st_mtime < made.stat().st_mtime):
+        if built_file.exists() and (program is None or program.stat().st_mtime < built_file.stat().st_mtime):
             return
         shutil.rmtree(index, ignore_errors=True)
         index.mkdir(parents=True)
@@ -53,7 +53,7 @@ class Workshop:
         before = _children_cpu_s()
         subprocess.run(self._command(variant, *arguments), check=True, env=_environment(self.threads))
         built = self.built(variant) | {"build_cpu_s": _children_cpu_s() - before}
-        made.write_text(json.dumps(built))
+        built_file.write_text(json.dumps(built))
 
     def built(self, variant: Variant) -> dict[str, Any]:
         return json.loads((self.index(variant) / "built.json").read_text())
@@ -77,7 +77,7 @@ class Server:
         )
         self._read()
 
-    def ask(
+    def request(
         self,
         queries: Path,
         count: int,

@@ -73,9 +73,9 @@ def variants(photos: int, dim: int) -> list[Variant]:
         filtered = _grid(ef=FILTERED_EF[1:-1], oversampling=[1.5, 3.0], acorn=[False, True])
         found.append(Variant(QDRANT, f"m {m}", "qdrant", build, grid, filtered))
     # With a requested recall, as in apps, and with parameters set by hand, as for the peers.
-    asked = _grid(recall=[0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0])
+    by_recall = _grid(recall=[0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0])
     by_hand = _grid(probes=[4, 8, 12, *probes], rerank=[40, 60, 100, 150, 200, 400, 800])
-    found.append(Variant(MAGPIE, "shard", "magpie", {}, asked + by_hand, asked, asked))
+    found.append(Variant(MAGPIE, "shard", "magpie", {}, by_recall + by_hand, by_recall, by_recall))
     return found
 
 

@@ -11,12 +11,12 @@ SEED = 20261122
 NEIGHBOURS = 10
 
 
-def make(cache: Path, data: Path, which: str, size: str, processes: int) -> tuple[Path, Path, Path]:
+def make(cache: Path, data: Path, photo_set: str, size: str, processes: int) -> tuple[Path, Path, Path]:
     """Makes the vectors. Returns the paths of the catalogue, the tuning queries and the reported queries."""
     cache.mkdir(parents=True, exist_ok=True)
     base, tune, test = cache / f"base_{size}.npy", cache / "queries_tune.npy", cache / "queries_test.npy"
     if not all(path.exists() for path in (base, tune, test)):
-        views, photo, kind = _real(cache, data, which, processes)
+        views, photo, kind = _real(cache, data, photo_set, processes)
         rng = np.random.default_rng(SEED)
         count = SIZES[size]
         vectors = views[rng.permutation(len(views))[:count]]
@@ -27,7 +27,7 @@ def make(cache: Path, data: Path, which: str, size: str, processes: int) -> tupl
     return base, tune, test
 
 
-def given(cache: Path, base: Path, queries: Path) -> tuple[Path, Path, Path]:
+def normalised_copies(cache: Path, base: Path, queries: Path) -> tuple[Path, Path, Path]:
     """Scales the user's own vectors to unit length; every other query is for tuning. Returns paths like `make`."""
     cache.mkdir(parents=True, exist_ok=True)
     catalogue, asked = np.load(base), np.load(queries)
@@ -39,13 +39,13 @@ def given(cache: Path, base: Path, queries: Path) -> tuple[Path, Path, Path]:
     return paths[0], paths[1], paths[2]
 
 
-def _real(cache: Path, data: Path, which: str, processes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _real(cache: Path, data: Path, photo_set: str, processes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Embeddings of all catalogue views, with the photo and the kind of object of each view."""
     real = cache / "real.npz"
     if not real.exists():
         import views
 
-        found = views.photos(data, which)
+        found = views.photos(data, photo_set)
         started = time.monotonic()
         embeddings = []
         for count, embedded in enumerate(views.embed_views(found, processes), start=1):
@@ -83,45 +83,45 @@ def enlarge(
     b - a, measured for each kind, have 2 S, so adding noise of covariance t (1 - t) cov(b - a) restores S. The result
     is scaled to unit length.
     """
-    made = []
+    parts = []
     kinds, sizes = np.unique(kind, return_counts=True)
     shares = np.floor(np.cumsum(sizes) / len(views) * count).astype(int)
-    for which, share in zip(kinds, np.diff(shares, prepend=0)):
-        rows = np.flatnonzero(kind == which)
-        near = _neighbours(views[rows], photo[rows])
-        known = near[:, 0] >= 0
-        if not known.any():  # A kind with a single photo has no neighbours to interpolate with.
+    for kind_number, share in zip(kinds, np.diff(shares, prepend=0)):
+        rows = np.flatnonzero(kind == kind_number)
+        neighbours = _neighbours(views[rows], photo[rows])
+        has_neighbours = neighbours[:, 0] >= 0
+        if not has_neighbours.any():  # A kind with a single photo has no neighbours to interpolate with.
             rows_of_all = rng.integers(len(views), size=share)
-            made.append(views[rows_of_all])
+            parts.append(views[rows_of_all])
             continue
-        a = np.flatnonzero(known)[rng.integers(known.sum(), size=share)]
-        column = rng.integers(np.maximum((near[a] >= 0).sum(axis=1), 1))
-        b = near[a, column]
-        everyone = np.flatnonzero(known)
-        first = views[rows[near[everyone, rng.integers((near[everyone] >= 0).sum(axis=1))]]]
-        differences = first - views[rows[everyone]]
+        a = np.flatnonzero(has_neighbours)[rng.integers(has_neighbours.sum(), size=share)]
+        column = rng.integers(np.maximum((neighbours[a] >= 0).sum(axis=1), 1))
+        b = neighbours[a, column]
+        with_neighbours = np.flatnonzero(has_neighbours)
+        first = views[rows[neighbours[with_neighbours, rng.integers((neighbours[with_neighbours] >= 0).sum(axis=1))]]]
+        differences = first - views[rows[with_neighbours]]
         values, directions = np.linalg.eigh(differences.T @ differences / len(differences))
         t = rng.uniform(0.1, 0.9, (share, 1)).astype(np.float32)
         spread = (directions * np.sqrt(np.maximum(values, 0))).astype(np.float32)
         noise = rng.standard_normal((share, views.shape[1]), np.float32) @ spread.T
-        made.append((1 - t) * views[rows[a]] + t * views[rows[b]] + np.sqrt(t * (1 - t)) * noise)
-    vectors = np.concatenate(made)
+        parts.append((1 - t) * views[rows[a]] + t * views[rows[b]] + np.sqrt(t * (1 - t)) * noise)
+    vectors = np.concatenate(parts)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _neighbours(vectors: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """Rows of the nearest views of other photos, [n, NEIGHBOURS], padded with -1."""
-    near = np.full((len(vectors), NEIGHBOURS), -1)
+    neighbours = np.full((len(vectors), NEIGHBOURS), -1)
     others = len(vectors) - np.unique(photo, return_counts=True)[1].max()
-    take = min(NEIGHBOURS, others)
-    if take == 0:
-        return near
+    count = min(NEIGHBOURS, others)
+    if count == 0:
+        return neighbours
     for start in range(0, len(vectors), 1024):
         part = slice(start, start + 1024)
         scores = vectors[part] @ vectors.T
         scores[photo[part, None] == photo[None, :]] = -2
-        near[part, :take] = np.argpartition(-scores, take - 1, axis=1)[:, :take]
-    return near
+        neighbours[part, :count] = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    return neighbours
 
 
 def exact(base: Path, queries: Path, allowed: np.ndarray | None, name: str, k: int = 10) -> np.ndarray:

@@ -34,7 +34,7 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class Views:
+class ViewRange:
     """The range of a photo's random views."""
 
     smallest_crop: float
@@ -43,13 +43,13 @@ class Views:
 
 
 # A shopper's photo frames the object and is not mirrored; catalogue photos vary more.
-CATALOGUE = Views(smallest_crop=0.35, light=0.3, flip=True)
-QUERY = Views(smallest_crop=0.6, light=0.2, flip=False)
+CATALOGUE = ViewRange(smallest_crop=0.35, light=0.3, flip=True)
+QUERY = ViewRange(smallest_crop=0.6, light=0.2, flip=False)
 
 
-def photos(data: Path, which: str) -> list[Photo]:
+def photos(data: Path, photo_set: str) -> list[Photo]:
     """`all` photos of the folder, or those of a `shop`: the groceries and the demo catalogue."""
-    if which == "shop":
+    if photo_set == "shop":
         return [*_demo(), *(photo for photo in _folder(data, "products") if photo.kind.startswith("grocery "))]
     return [*_folder(data, "products"), *_folder(data, "trashnet")]
 
@@ -90,12 +90,12 @@ def _embed(numbered: tuple[int, Photo]) -> np.ndarray:
     number, photo = numbered
     rng = np.random.default_rng([20261122, number])
     picture = preprocess.open_upright(photo.path)
-    count, how = (QUERY_VIEWS, QUERY) if photo.query else (CATALOGUE_VIEWS, CATALOGUE)
+    count, view_range = (QUERY_VIEWS, QUERY) if photo.query else (CATALOGUE_VIEWS, CATALOGUE)
     embeddings = []
     for view in range(count):
         # In the catalogue, the first view is the unchanged photo.
-        as_it_is = view == 0 and not photo.query
-        pixels = _pixels(picture) if as_it_is else _altered(picture, how, rng)
+        unchanged = view == 0 and not photo.query
+        pixels = _pixels(picture) if unchanged else _altered(picture, view_range, rng)
         (embedding,) = _session.run(["embedding"], {"image": preprocess.normalise(pixels[None])})
         embeddings.append(embedding[0] / np.linalg.norm(embedding[0]))
     return np.asarray(embeddings, np.float32)
@@ -105,17 +105,17 @@ def _pixels(picture: Image.Image, crop: preprocess.Box | None = None) -> np.ndar
     return preprocess.squash(picture, _input["width"], _input["height"], crop)
 
 
-def _altered(picture: Image.Image, how: Views, rng: np.random.Generator) -> np.ndarray:
-    area = rng.uniform(how.smallest_crop, 1.0)
+def _altered(picture: Image.Image, view_range: ViewRange, rng: np.random.Generator) -> np.ndarray:
+    area = rng.uniform(view_range.smallest_crop, 1.0)
     aspect = np.exp(rng.uniform(-0.25, 0.25))
     w = min(picture.width, max(16, int(picture.width * np.sqrt(area * aspect))))
     h = min(picture.height, max(16, int(picture.height * np.sqrt(area / aspect))))
     x, y = int(rng.integers(picture.width - w + 1)), int(rng.integers(picture.height - h + 1))
     pixels = _pixels(picture, (x, y, w, h)).astype(np.float32)
-    if how.flip and rng.random() < 0.5:
+    if view_range.flip and rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-    brightness, contrast, saturation = rng.uniform(1 - how.light, 1 + how.light, 3)
-    white_balance = rng.uniform(1 - how.light / 3, 1 + how.light / 3, 3)
+    brightness, contrast, saturation = rng.uniform(1 - view_range.light, 1 + view_range.light, 3)
+    white_balance = rng.uniform(1 - view_range.light / 3, 1 + view_range.light / 3, 3)
     grey = pixels.mean(axis=2, keepdims=True)
     pixels = grey + (pixels - grey) * saturation
     pixels = (pixels - pixels.mean()) * contrast + pixels.mean() * brightness

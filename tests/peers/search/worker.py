@@ -39,12 +39,12 @@ def main() -> None:
             _serve(system, *arguments)
 
 
-def _build(system: System, base: str, folder: str, how: str, threads: str) -> None:
+def _build(system: System, base: str, folder: str, settings: str, threads: str) -> None:
     vectors = np.load(base)
     started = time.perf_counter()
-    earlier = system.build(vectors, Path(folder), json.loads(how), int(threads))
+    shared_s = system.build(vectors, Path(folder), json.loads(settings), int(threads))
     built = {
-        "build_s": time.perf_counter() - started + earlier,
+        "build_s": time.perf_counter() - started + shared_s,
         "build_threads": int(threads),
         "index_bytes": system.index_bytes(Path(folder)),
         "disk_bytes": disk_bytes(Path(folder)),

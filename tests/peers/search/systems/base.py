@@ -19,7 +19,7 @@ class System(ABC):
     """An index in a folder, searched by one thread."""
 
     @abstractmethod
-    def build(self, vectors: np.ndarray, folder: Path, how: Config, threads: int) -> float:
+    def build(self, vectors: np.ndarray, folder: Path, settings: Config, threads: int) -> float:
         """Builds and writes the index; `vectors` have unit length. Returns the seconds that shared parts took when they
         were built for another index.
         """

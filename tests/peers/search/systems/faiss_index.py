@@ -14,24 +14,24 @@ TRAINING = 163_840  # 40 training vectors per list, with 4096 lists
 
 
 class Faiss(System):
-    def build(self, vectors: np.ndarray, folder: Path, how: Config, threads: int) -> float:
+    def build(self, vectors: np.ndarray, folder: Path, settings: Config, threads: int) -> float:
         faiss.omp_set_num_threads(threads)
         # L2 and inner product rank unit vectors alike, but not their codes: with L2, the part of a code's error along
         # the vector cancels. SQ8 reaches a recall of 0.95 with inner product and 0.98 with L2.
-        index = faiss.index_factory(vectors.shape[1], how["factory"], faiss.METRIC_L2)
+        index = faiss.index_factory(vectors.shape[1], settings["factory"], faiss.METRIC_L2)
         hnsw = _hnsw(index)
         if hnsw is not None:
-            hnsw.efConstruction = how["ef_construction"]
+            hnsw.efConstruction = settings["ef_construction"]
         sample = np.ascontiguousarray(vectors[:: max(1, len(vectors) // TRAINING)])
-        earlier, ivf = 0.0, _ivf(index)
+        shared_s, ivf = 0.0, _ivf(index)
         if ivf is not None:
-            centroids, earlier = _centroids(sample, ivf.nlist, folder.parent)
+            centroids, shared_s = _centroids(sample, ivf.nlist, folder.parent)
             faiss.downcast_index(ivf.quantizer).add(centroids)
         index.train(sample)
         for start in range(0, len(vectors), 100_000):
             index.add(np.ascontiguousarray(vectors[start : start + 100_000]))
         faiss.write_index(index, str(folder / FILE))
-        return earlier
+        return shared_s
 
     def open(self, folder: Path) -> None:
         faiss.omp_set_num_threads(1)

@@ -13,10 +13,10 @@ COLUMN = "bucket"
 
 
 class QdrantEdge(System):
-    def build(self, vectors: np.ndarray, folder: Path, how: Config, threads: int) -> float:
+    def build(self, vectors: np.ndarray, folder: Path, settings: Config, threads: int) -> float:
         path = folder / SHARD
         path.mkdir()
-        shard = qdrant.EdgeShard.create(str(path), _config(how, vectors.shape[1], threads))
+        shard = qdrant.EdgeShard.create(str(path), _config(settings, vectors.shape[1], threads))
         for start in range(0, len(vectors), 5_000):
             rows = range(start, min(start + 5_000, len(vectors)))
             points = [qdrant.Point(row, vectors[row].tolist(), {COLUMN: bucket(row)}) for row in rows]
@@ -73,19 +73,19 @@ class QdrantEdge(System):
         return max(disk_bytes(segment) - sum(disk_bytes(segment / part) for part in parts) for segment in segments)
 
 
-def _config(how: Config, dim: int, threads: int) -> qdrant.EdgeConfig:
-    if how["codes"] == "int8":
+def _config(settings: Config, dim: int, threads: int) -> qdrant.EdgeConfig:
+    if settings["codes"] == "int8":
         codes = qdrant.ScalarQuantizationConfig(
-            qdrant.ScalarType.Int8, quantile=how["quantile"], memory=qdrant.Memory.Pinned
+            qdrant.ScalarType.Int8, quantile=settings["quantile"], memory=qdrant.Memory.Pinned
         )
     else:
         codes = qdrant.TurboQuantQuantizationConfig(bits=qdrant.TurboQuantBitSize.Bits4, memory=qdrant.Memory.Pinned)
     return qdrant.EdgeConfig(
         vectors=qdrant.EdgeVectorParams(size=dim, distance=qdrant.Distance.Dot),
         hnsw_config=qdrant.HnswIndexConfig(
-            m=how["m"],
-            ef_construct=how["ef_construction"],
-            full_scan_threshold=how.get("full_scan_kb", 10_000),
+            m=settings["m"],
+            ef_construct=settings["ef_construction"],
+            full_scan_threshold=settings.get("full_scan_kb", 10_000),
             max_indexing_threads=threads,
         ),
         quantization_config=codes,

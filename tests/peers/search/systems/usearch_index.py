@@ -16,18 +16,18 @@ class Usearch(System):
     few largest are clipped.
     """
 
-    def build(self, vectors: np.ndarray, folder: Path, how: Config, threads: int) -> float:
+    def build(self, vectors: np.ndarray, folder: Path, settings: Config, threads: int) -> float:
         index = Index(
             ndim=vectors.shape[1],
             metric="cos",
-            dtype=how["dtype"],
-            connectivity=how["m"],
-            expansion_add=how["ef_construction"],
+            dtype=settings["dtype"],
+            connectivity=settings["m"],
+            expansion_add=settings["ef_construction"],
         )
         limit = float(np.quantile(np.abs(vectors[:: max(1, len(vectors) // 20_000)]), 0.9999))
         for start in range(0, len(vectors), 50_000):
             part = np.ascontiguousarray(vectors[start : start + 50_000])
-            index.add(np.arange(start, start + len(part)), _numbers(part, how["dtype"], limit), threads=threads)
+            index.add(np.arange(start, start + len(part)), _numbers(part, settings["dtype"], limit), threads=threads)
         index.save(str(folder / FILE))
         np.save(folder / "limit.npy", limit)
         return 0.0

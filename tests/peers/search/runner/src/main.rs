@@ -24,7 +24,7 @@ const SHARD: &str = "catalogue.magpie";
 /// The filter column, 0 to 99. Rows are in random order, so it is independent of the vector.
 const COLUMN: &str = "bucket";
 /// Sections left out of `index_bytes`, as in the peers' figures: listings, thumbnails and filter columns.
-const NOT_THE_INDEX: [&str; 3] = ["column", "metadata", "thumbnail"];
+const EXCLUDED_SECTIONS: [&str; 3] = ["column", "metadata", "thumbnail"];
 
 #[derive(Serialize)]
 struct Built {
@@ -103,8 +103,8 @@ fn build(base: &Path, folder: &Path, build_threads: usize) -> Outcome<()> {
     let build_s = started.elapsed().as_secs_f64();
     let disk_bytes = fs::metadata(&path)?.len();
     let sections = Shard::open(&path)?.sections();
-    let left_out = |name: &str| NOT_THE_INDEX.iter().any(|part| name.contains(part));
-    let index_bytes = disk_bytes - sections.iter().filter(|s| left_out(&s.name)).map(|s| s.bytes).sum::<u64>();
+    let excluded = |name: &str| EXCLUDED_SECTIONS.iter().any(|part| name.contains(part));
+    let index_bytes = disk_bytes - sections.iter().filter(|s| excluded(&s.name)).map(|s| s.bytes).sum::<u64>();
     let built = Built { build_s, build_threads, index_bytes, disk_bytes, photos };
     fs::write(folder.join("built.json"), serde_json::to_string(&built)?)?;
     Ok(())
