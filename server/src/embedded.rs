@@ -1,4 +1,4 @@
-//! The engine inside the server: mapped shards.
+//! The built-in backend: memory-mapped shards, searched on a thread pool.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,28 +15,28 @@ use magpie_core::{Error, ListingRow};
 use crate::engine::{Answering, ColumnInfo, Engine, EngineError, Status};
 use crate::pool::Pool;
 
-/// Searches shards of one catalogue.
+/// Searches the shards of one catalogue.
 pub struct Embedded {
     paths: Vec<PathBuf>,
     verify: bool,
     current: RwLock<Arc<Catalog>>,
-    /// The files that were opened last, or that could not be.
+    /// The files of the last attempt to open the shards, successful or not.
     tried: Mutex<Vec<Mark>>,
     pool: Pool,
 }
 
-/// The shards at one time. Searches hold it until they are done, so that a change does not reach them.
+/// One version of the shards. A search keeps its version until it is done, so that a reload does not affect it.
 struct Catalog {
     shards: Vec<Shard>,
     status: Status,
 }
 
-/// What tells a file from the one that was there before.
+/// Identifies a version of a file, to notice that it was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mark {
     len: u64,
     changed: Option<SystemTime>,
-    /// The number of the file, where the system has one: a new file under the old name has another.
+    /// The inode number, or 0 where there are none: a file that replaces another has a new one.
     number: u64,
 }
 
@@ -50,22 +50,22 @@ impl Mark {
         Some(Mark { len: data.len(), changed: data.modified().ok(), number })
     }
 
-    /// `None` where a file is missing: it is about to be replaced.
+    /// The marks of all files; `None` if one is missing, i.e. about to be replaced.
     fn all(paths: &[PathBuf]) -> Option<Vec<Mark>> {
         paths.iter().map(|path| Mark::of(path)).collect()
     }
 }
 
 impl Embedded {
-    /// Opens the shards, and starts the threads that search them.
+    /// Opens the shards and starts the search threads. With `verify`, every byte of them is checked first.
     ///
     /// # Errors
-    /// Which file cannot be used, and why.
+    /// Which file cannot be used and why, or that the threads cannot be started.
     pub fn open(paths: Vec<PathBuf>, verify: bool, threads: usize, longest_wait: Duration) -> Result<Embedded, String> {
-        // Before opening: a file that is replaced meanwhile then counts as changed.
+        // Taken before opening, so that a file that is replaced meanwhile counts as changed.
         let tried = Mutex::new(Mark::all(&paths).unwrap_or_default());
         let current = RwLock::new(Arc::new(Catalog::open(&paths, verify)?));
-        let pool = Pool::new(threads, longest_wait).map_err(|e| format!("no threads to search on: {e}"))?;
+        let pool = Pool::new(threads, longest_wait).map_err(|e| format!("cannot start the search threads: {e}"))?;
         Ok(Embedded { paths, verify, current, tried, pool })
     }
 
@@ -73,7 +73,8 @@ impl Embedded {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// As one shard with everything in it would answer: which listings repeat others is known only with those of all shards.
+    /// Searches all shards and removes near-duplicates across them. Asks each shard for more listings as long as too
+    /// few of them remain.
     async fn search_joined(
         &self,
         catalog: &Arc<Catalog>,
@@ -91,9 +92,9 @@ impl Embedded {
             for part in started {
                 parts.push(part.done().await?);
             }
-            // Comparing vectors is work for the threads that search.
-            let asked = Arc::clone(query);
-            let (found, more) = self.pool.run(deadline, move |_| Ok(join(parts, &asked.params))).await?;
+            // Comparing vectors takes CPU time, so it also runs on the pool.
+            let query = Arc::clone(query);
+            let (found, more) = self.pool.run(deadline, move |_| Ok(join(parts, &query.params))).await?;
             if !more {
                 return Ok(found);
             }
@@ -101,7 +102,7 @@ impl Embedded {
         }
     }
 
-    /// Searches that wait for a thread.
+    /// The number of jobs in the queue.
     pub fn waiting(&self) -> usize {
         self.pool.waiting()
     }
@@ -115,7 +116,6 @@ impl Engine for Embedded {
             return Box::pin(async { Err(wrong) });
         }
         Box::pin(async move {
-            // All are queued before the first is waited for: as many as there are threads run side by side.
             let query = Arc::new(query);
             if query.params.near_duplicates.is_some() && catalog.shards.len() > 1 {
                 return self.search_joined(&catalog, &query, deadline).await;
@@ -124,13 +124,14 @@ impl Engine for Embedded {
                 let (catalog, query) = (Arc::clone(&catalog), Arc::clone(&query));
                 self.pool.start(deadline, move |scratch| catalog.search(at, &query, scratch))
             };
+            // All shards are queued before the first is awaited, so that they are searched in parallel.
             let started: Vec<_> = (0..catalog.shards.len()).map(start).collect::<Result<_, _>>()?;
             let mut best: Option<Vec<Found>> = None;
             for shard in started {
                 let found = shard.done().await?;
                 best = Some(match best {
                     None => found,
-                    // The later shard's texts count.
+                    // A listing in two shards keeps the later shard's fields.
                     Some(best) => {
                         let merged = merge(best, found, query.params.k, query.params.per.as_ref());
                         merged.into_iter().map(|sourced| sourced.found).collect()
@@ -160,7 +161,7 @@ impl Engine for Embedded {
     }
 
     fn reload(&self) -> Result<Status, String> {
-        // One that cannot be used is not opened again and again: only once it has changed once more.
+        // Remembered even if opening fails, so that a bad file is not opened again until it changes.
         let marks = Mark::all(&self.paths).unwrap_or_default();
         *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = marks;
         let catalog = Arc::new(Catalog::open(&self.paths, self.verify)?);
@@ -189,24 +190,18 @@ impl Catalog {
             }
             shards.push(shard);
         }
-        let first = shards.first().ok_or_else(|| "there is no shard to serve".to_owned())?;
+        let first = shards.first().ok_or_else(|| "no shard is given".to_owned())?;
         let (catalog, header) = (first.catalog().to_owned(), first.header());
         let (model_id, dim) = (header.model_id, header.dim);
         for (shard, path) in shards.iter().zip(paths) {
             let header = shard.header();
             if (header.model_id, header.dim) != (model_id, dim) {
-                return Err(format!(
-                    "{}: its model is {}, the first shard's is {model_id}",
-                    path.display(),
-                    header.model_id
-                ));
+                let (path, found) = (path.display(), header.model_id);
+                return Err(format!("{path}: its model is {found}, the first shard's is {model_id}"));
             }
             if shard.catalog() != catalog {
-                let found = shard.catalog();
-                return Err(format!(
-                    "{}: its catalogue is '{found}', the first shard's is '{catalog}'",
-                    path.display()
-                ));
+                let (path, found) = (path.display(), shard.catalog());
+                return Err(format!("{path}: its catalogue is '{found}', the first shard's is '{catalog}'"));
             }
         }
         let status = Status {
@@ -222,7 +217,7 @@ impl Catalog {
         Ok(Catalog { shards, status })
     }
 
-    /// The best of one shard.
+    /// Searches one shard.
     fn search(&self, at: usize, query: &Parsed, scratch: &mut Scratch) -> Result<Vec<Found>, EngineError> {
         let Some(shard) = self.shards.get(at) else { return Ok(Vec::new()) };
         let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
@@ -231,7 +226,7 @@ impl Catalog {
         listing::fetch(shard, &candidates.map_err(fault)?).map_err(fault)
     }
 
-    /// The best `look` listings of one shard, with what tells whether they repeat others.
+    /// Finds the best `look` listings of one shard, with their vectors, by which near-duplicates are recognised.
     fn look(&self, at: usize, query: &Parsed, look: usize, scratch: &mut Scratch) -> Result<Part, EngineError> {
         let Some(shard) = self.shards.get(at) else { return Ok(Part::default()) };
         let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
@@ -248,9 +243,7 @@ impl Catalog {
         }
         Ok(None)
     }
-}
 
-impl Catalog {
     fn picture(&self, id: &str, photo: &str) -> Result<Option<Vec<u8>>, EngineError> {
         for shard in self.shards.iter().rev().filter(|shard| shard.has_thumbnails()) {
             let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? else { continue };
@@ -266,7 +259,7 @@ impl Catalog {
     }
 }
 
-/// A listing; where there is no query, its first photo stands for it.
+/// Reads a listing. Without a query, its first photo represents it.
 fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, EngineError> {
     let record = shard.records(&[row]).map_err(|e| fault(e.into()))?.into_iter().next();
     let record = record.ok_or_else(|| EngineError::Broken(format!("listing {} has no record", row.0)))?;

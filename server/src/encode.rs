@@ -1,4 +1,4 @@
-//! Smaller replies: zstd or gzip, where the asker says that it can undo them.
+//! Response compression: zstd or gzip, where the client accepts it.
 
 use std::io::Write;
 
@@ -13,11 +13,11 @@ use flate2::write::GzEncoder;
 
 use crate::problem::Refusal;
 
-/// Shorter replies fit one packet as they are.
+/// Smallest body to compress, in bytes: a shorter one fits into one packet anyway.
 const LEAST: usize = 1000;
-/// Replies are made whole, so this only bounds mistakes.
+/// Longest body to buffer, in bytes. Bodies are complete in memory already, so this only guards against bugs.
 const MOST: usize = 64 << 20;
-/// Quick: a reply is compressed once.
+/// The fastest regular level: a response is compressed once and sent once.
 const ZSTD_LEVEL: i32 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ enum Coding {
     Gzip,
 }
 
-/// Compresses texts.
+/// Middleware that compresses text bodies.
 pub(crate) async fn compress(request: Request, next: Next) -> Response {
     let coding = accepted(request.headers());
     let mut response = next.run(request).await;
@@ -34,7 +34,7 @@ pub(crate) async fn compress(request: Request, next: Next) -> Response {
     if !(kind.starts_with("text/") || kind.contains("json") || kind.contains("openmetrics")) {
         return response;
     }
-    // Also where this one stays as it is: others may get it otherwise.
+    // Also on an uncompressed response: caches must not serve it to clients that get it compressed.
     response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
     let Some(coding) = coding else { return response };
     let (mut head, body) = response.into_parts();
@@ -62,7 +62,7 @@ fn gzip(plain: &[u8]) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// The better of what the asker can undo.
+/// The encoding to use: zstd if the client accepts it, else gzip if it accepts that.
 fn accepted(headers: &HeaderMap) -> Option<Coding> {
     let mut best = None;
     for value in headers.get_all(ACCEPT_ENCODING) {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_asker_decides() {
+    fn the_encoding_follows_accept_encoding() {
         let accepts =
             |text: &'static str| accepted(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(text))]));
         assert_eq!(accepts("gzip, deflate, br, zstd"), Some(Coding::Zstd));

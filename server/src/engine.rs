@@ -1,4 +1,4 @@
-//! What answers searches.
+//! The interface between the routes and whatever answers searches.
 
 use std::pin::Pin;
 use std::time::Instant;
@@ -10,63 +10,63 @@ use magpie_core::shard::ColumnKind;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 
-/// An answer that is being worked on.
+/// A boxed future with the result of a backend call.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
 
-/// A catalogue that can be searched. Implementations bound their own work: they turn a search away rather than let it
-/// wait beyond its use.
+/// A searchable catalogue. Implementations shed load themselves: they reject a search rather than queue it until its
+/// answer would come too late.
 pub trait Engine: Send + Sync + 'static {
-    /// The best listings for a query, best first, ties in the order of listing ids. Scores are cosines.
+    /// Returns the best listings for a query, best first; ties are ordered by listing id. Scores are cosines.
     fn search(&self, query: Parsed, deadline: Instant) -> Answering<'_, Vec<Found>>;
 
-    /// The listing with an id.
+    /// Returns the listing with this id.
     fn listing(&self, id: String, deadline: Instant) -> Answering<'_, Option<Listing>>;
 
-    /// The small picture of a listing's photo, as a JPEG; `None` where the catalogue has none.
+    /// Returns the thumbnail of a listing's photo as a JPEG; `None` if the catalogue does not have it.
     fn picture(&self, id: String, photo: String, deadline: Instant) -> Answering<'_, Option<Vec<u8>>> {
         let _ = (id, photo, deadline);
         Box::pin(async { Ok(None) })
     }
 
-    /// The engine's kind in a word.
+    /// A short name of the backend, for display.
     fn name(&self) -> &'static str;
 
-    /// What is being searched; `None` while there is nothing.
+    /// Describes the catalogue that is being served; `None` while there is not any.
     fn status(&self) -> Option<Status>;
 
-    /// Looks for a newer catalogue and changes over to it. Searches that are under way keep the old one.
+    /// Loads the latest catalogue and switches to it. Searches in flight finish on the old one.
     ///
     /// # Errors
-    /// What is wrong with the newer one; the old one goes on answering.
+    /// Why the new catalogue cannot be used; the old one keeps answering.
     fn reload(&self) -> Result<Status, String>;
 
-    /// Whether there is a newer catalogue.
+    /// Whether a newer catalogue is available.
     fn is_outdated(&self) -> bool;
 
-    /// Adds the engine's own metrics to the server's.
+    /// Adds the backend's own metrics to the server's registry.
     fn register(&self, registry: &mut Registry) {
         let _ = registry;
     }
 }
 
-/// What an engine searches.
+/// The catalogue that a backend serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// The catalogue's name.
     pub catalog: String,
-    /// The model of its embeddings.
+    /// The model that made its embeddings.
     pub model_id: ModelId,
-    /// The coordinates of its embeddings.
+    /// The dimension of its embeddings.
     pub dim: u32,
-    /// Its listings; one that is in two shards counts twice.
+    /// The number of listings; a listing in two shards counts twice.
     pub listings: u64,
-    /// Its photos.
+    /// The number of photos.
     pub photos: u64,
-    /// The highest number of its shards, which grows from build to build.
+    /// The highest sequence number of its shards, which grows from build to build.
     pub sequence: u64,
-    /// Its shards.
+    /// The number of shards.
     pub shards: usize,
-    /// The columns that filters can name.
+    /// The columns that filters can use.
     pub columns: Vec<ColumnInfo>,
 }
 
@@ -75,33 +75,33 @@ pub struct Status {
 pub struct ColumnInfo {
     /// Its name.
     pub name: String,
-    /// What it holds.
+    /// The kind of its values.
     pub kind: ColumnKind,
 }
 
-/// Why there is no answer.
+/// Why a backend did not answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The embedding is of another model than the catalogue's.
+    /// The embedding comes from another model than the catalogue's.
     #[error("the catalogue's model is {catalog}")]
     WrongModel {
         /// The catalogue's model.
         catalog: ModelId,
     },
-    /// The request does not fit the catalogue: a filter on a column that is not there.
+    /// The request does not fit the catalogue, e.g. its filter uses an unknown column.
     #[error("{0}")]
     Unfit(String),
-    /// There is too much to do.
-    #[error("there is too much to do")]
+    /// The backend is overloaded.
+    #[error("the server is overloaded")]
     Overloaded,
     /// The deadline passed before the work was done.
     #[error("the deadline has passed")]
     Late,
-    /// The engine is another program, and could not be reached or gave no sensible answer. The text is for the log.
+    /// The external search engine could not be reached or sent an invalid response. The text is for the log.
     #[error("{0}")]
     Upstream(String),
-    /// The catalogue is damaged, or there is a mistake in the program. The text is for the log.
+    /// The catalogue is damaged, or the program has a bug. The text is for the log.
     #[error("{0}")]
     Broken(String),
 }

@@ -1,9 +1,9 @@
-//! The full catalogue over HTTP: embeddings come in, listings go out. No app sends a photo.
+//! The full catalogue over HTTP: embeddings come in, listings go out. Apps never send photos.
 //!
-//! `api` is what a client sees; `engine` is what answers searches: `embedded`, mapped shards searched on the threads of a
-//! `pool`, or `opensearch`, a cluster beside the server. `encode` makes replies smaller, `page` shows the catalogue to
-//! people. `trace` says which trace a request belongs to. `guard` turns requests away that must not or cannot be served,
-//! `serve` accepts connections and ends without losing a request.
+//! `api` holds the routes. `engine` is the interface of search backends, of which there are two: `embedded` searches
+//! memory-mapped shards on a thread pool (`pool`), `opensearch` queries an external cluster. `encode` compresses
+//! responses, `trace` handles W3C Trace Context, `guard` does authentication and rate limiting, `page` is the demo
+//! page, `serve` accepts connections and shuts down gracefully.
 
 mod api;
 mod embedded;

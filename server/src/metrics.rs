@@ -1,4 +1,4 @@
-//! What Prometheus reads.
+//! Metrics for Prometheus.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use crate::engine::{Engine, Status};
 
-/// Upper ends of the times' buckets, in seconds.
+/// Upper bounds of the latency histogram's buckets, in seconds.
 const TIMES: [f64; 14] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,16 +37,16 @@ struct Result {
     result: &'static str,
 }
 
-/// Counts and times of one server.
+/// The metrics of one server.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
     seconds: Family<Route, Histogram, fn() -> Histogram>,
     shed: Family<Why, Counter>,
     reloads: Family<Result, Counter>,
-    /// Requests under way.
+    /// Requests in flight.
     pub(crate) in_flight: Gauge,
-    /// Connections that are open.
+    /// Open connections.
     pub(crate) connections: Gauge,
     listings: Gauge<u64, AtomicU64>,
     sequence: Gauge<u64, AtomicU64>,
@@ -59,16 +59,16 @@ impl Metrics {
         registry.register("requests", "Requests by route and status", requests.clone());
         let seconds: Family<Route, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(TIMES));
-        registry.register("request_seconds", "Time from a request's head to its answer", seconds.clone());
+        registry.register("request_seconds", "Time from a request's head to its response", seconds.clone());
         let shed = Family::<Why, Counter>::default();
-        registry.register("shed", "Requests turned away because there was too much to do", shed.clone());
+        registry.register("shed", "Requests rejected because of overload", shed.clone());
         let reloads = Family::<Result, Counter>::default();
-        registry.register("reloads", "Changes of the catalogue, done or failed", reloads.clone());
+        registry.register("reloads", "Reloads of the catalogue, done or failed", reloads.clone());
         let (in_flight, connections) = (Gauge::default(), Gauge::default());
-        registry.register("in_flight", "Requests under way", in_flight.clone());
+        registry.register("in_flight", "Requests in flight", in_flight.clone());
         registry.register("connections", "Open connections", connections.clone());
         let (listings, sequence) = (Gauge::default(), Gauge::default());
-        registry.register("catalog_listings", "Listings of the catalogue", listings.clone());
+        registry.register("catalog_listings", "Listings in the catalogue", listings.clone());
         registry.register("catalog_sequence", "Sequence number of the catalogue", sequence.clone());
         engine.register(&mut registry);
         Metrics { registry, requests, seconds, shed, reloads, in_flight, connections, listings, sequence }
@@ -93,10 +93,10 @@ impl Metrics {
         self.sequence.set(status.sequence);
     }
 
-    /// The text that Prometheus reads.
+    /// Renders all metrics as OpenMetrics text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        // Writing into a `String` does not fail.
+        // Writing to a `String` cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }

@@ -1,4 +1,4 @@
-//! Threads that search. As many as the cores; what would wait too long for one is turned away at once.
+//! The thread pool that searches run on. Work that would wait too long in its queue is rejected at once.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 
 use crate::engine::EngineError;
 
-/// Jobs that wait at most, whatever the estimate says.
+/// Hard limit on queued jobs, whatever the estimated wait is.
 const LONGEST_QUEUE: usize = 4096;
-/// The mean time of a job follows the latest ones by one part in this many.
+/// The mean job time is an exponential moving average; each new job has the weight `1 / SMOOTHING`.
 const SMOOTHING: u64 = 32;
 
 type Work = Box<dyn FnOnce(Result<&mut Scratch, EngineError>) + Send>;
@@ -25,7 +25,7 @@ struct Job {
     work: Work,
 }
 
-/// Threads with a queue. Dropping it ends them after the work that is queued.
+/// A fixed number of threads with one queue. Dropping it finishes the queued work and joins the threads.
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -34,7 +34,7 @@ pub(crate) struct Pool {
 struct Shared {
     queue: Mutex<Queue>,
     filled: Condvar,
-    /// The mean time of a job in nanoseconds.
+    /// The mean time of a job in nanoseconds; 0 before the first.
     mean: AtomicU64,
     waiting: AtomicUsize,
     threads: usize,
@@ -49,11 +49,11 @@ struct Queue {
 
 impl Shared {
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Work runs outside of the lock, so no panic leaves it half changed.
+        // Jobs run outside of the lock, so a panic cannot leave the queue in an inconsistent state.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long a job that is queued now will probably wait.
+    /// The estimated wait of a job that is queued now.
     fn wait(&self) -> Duration {
         let ahead = self.waiting.load(Ordering::Relaxed) as u64 / self.threads as u64;
         Duration::from_nanos(ahead.saturating_mul(self.mean.load(Ordering::Relaxed)))
@@ -75,17 +75,18 @@ impl Shared {
             drop(queue);
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             let begun = Instant::now();
-            let memory = if begun >= job.deadline {
+            let admitted = if begun >= job.deadline {
                 Err(EngineError::Late)
             } else if begun.duration_since(job.queued) > 2 * self.longest_wait {
-                // The estimate was wrong: another program has the cores. Whoever is behind has a chance again.
+                // The estimate was wrong, e.g. other processes use the cores. Rejecting this job lets the queue catch
+                // up.
                 Err(EngineError::Overloaded)
             } else {
                 Ok(&mut scratch)
             };
-            let worked = memory.is_ok();
-            // Its caller sees the sender gone. The memory holds no promise that a panic could break, but is not kept.
-            if catch_unwind(AssertUnwindSafe(|| (job.work)(memory))).is_err() {
+            let worked = admitted.is_ok();
+            // After a panic the caller sees its channel closed. The scratch memory may be half written: start afresh.
+            if catch_unwind(AssertUnwindSafe(|| (job.work)(admitted))).is_err() {
                 scratch = Scratch::default();
             }
             if worked {
@@ -97,17 +98,17 @@ impl Shared {
     fn learn(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mean = self.mean.load(Ordering::Relaxed);
-        // Two threads may overwrite each other's news: it is an estimate.
+        // Two threads may overwrite each other's update: this is only an estimate.
         let next = if mean == 0 { time } else { mean - mean / SMOOTHING + time / SMOOTHING };
         self.mean.store(next, Ordering::Relaxed);
     }
 }
 
 impl Pool {
-    /// Threads that let nothing wait for longer than about `longest_wait`.
+    /// Starts the threads. Jobs whose estimated wait exceeds `longest_wait` will be rejected.
     ///
     /// # Errors
-    /// What the system says where it has no threads.
+    /// The operating system's error if a thread cannot be started.
     pub(crate) fn new(threads: usize, longest_wait: Duration) -> std::io::Result<Pool> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -126,16 +127,17 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Jobs that wait for a thread.
+    /// The number of queued jobs.
     pub(crate) fn waiting(&self) -> usize {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
-    /// Does work on one of the threads. Work that nobody waits for any longer is not begun.
+    /// Runs work on one of the threads and returns its result. If this future is dropped before the work starts, the
+    /// work is skipped.
     ///
     /// # Errors
-    /// [`EngineError::Overloaded`] where it would wait too long, [`EngineError::Late`] where longer than its deadline,
-    /// and whatever the work says.
+    /// [`EngineError::Overloaded`] if it would wait too long, [`EngineError::Late`] if it would wait beyond its
+    /// deadline, and the work's own errors.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -144,10 +146,11 @@ impl Pool {
         self.start(deadline, work)?.done().await
     }
 
-    /// Queues work, so that other work can be queued beside it. It is not begun any more where the result is dropped.
+    /// Queues work without waiting for it, so that several pieces can run in parallel. If the returned handle is
+    /// dropped before the work starts, the work is skipped.
     ///
     /// # Errors
-    /// As [`Pool::run`], but for what the work says.
+    /// As [`Pool::run`], without the work's own errors.
     pub(crate) fn start<T: Send + 'static>(
         &self,
         deadline: Instant,
@@ -162,10 +165,10 @@ impl Pool {
         if queued + wait >= deadline {
             return Err(EngineError::Late);
         }
-        let work: Work = Box::new(move |memory| {
+        let work: Work = Box::new(move |admitted| {
             if !give.is_closed() {
-                // Whoever asked may have left meanwhile.
-                let _ = give.send(memory.and_then(work));
+                // The receiver may have been dropped meanwhile.
+                let _ = give.send(admitted.and_then(work));
             }
         });
         {
@@ -181,14 +184,14 @@ impl Pool {
     }
 }
 
-/// Work that was queued.
+/// A handle on queued work.
 pub(crate) struct Started<T>(oneshot::Receiver<Result<T, EngineError>>);
 
 impl<T> Started<T> {
-    /// Its result, when it is there.
+    /// Waits for the result.
     ///
     /// # Errors
-    /// What the work says, or why it was not begun.
+    /// The work's own error, or why it was not started.
     pub(crate) async fn done(self) -> Result<T, EngineError> {
         self.0.await.unwrap_or_else(|_| Err(EngineError::Broken("a search panicked".to_owned())))
     }
@@ -199,7 +202,7 @@ impl Drop for Pool {
         self.shared.queue().closed = true;
         self.shared.filled.notify_all();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so already.
+            // A panic has been printed already.
             let _ = thread.join();
         }
     }
@@ -238,12 +241,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_that_was_started_together_runs_together() {
+    async fn jobs_run_in_parallel_on_two_threads() {
         let pool = Pool::new(2, Duration::from_secs(60)).expect("threads");
         let both = Arc::new(std::sync::Barrier::new(2));
         let meet = || {
             let both = Arc::clone(&both);
-            // Returns when the other is here as well.
+            // Returns only when both jobs are running.
             pool.start(later(), move |_| Ok(both.wait().is_leader())).expect("room")
         };
         let started = [meet(), meet()];
@@ -252,14 +255,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_costs_one_answer() {
+    async fn a_panic_fails_only_its_own_job() {
         let pool = Pool::new(1, Duration::from_secs(1)).expect("a thread");
         let panics = |_: &mut Scratch| -> Result<(), EngineError> { panic!("on purpose") };
         assert!(matches!(pool.run(later(), panics).await, Err(EngineError::Broken(_))));
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
     }
 
-    /// All of them at once.
+    /// Polls all futures concurrently.
     async fn join<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
         let mut futures: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
         std::future::poll_fn(move |context| {

@@ -1,4 +1,4 @@
-//! Accepting connections, changing catalogues, and ending without losing a request.
+//! Accepting connections, reloading catalogues, and graceful shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use crate::guard::Tokens;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 
-/// How long a connection may take for its first byte, and for the head of each request.
+/// Limit on the time to receive the head of each HTTP/1 request, and the interval of HTTP/2 keep-alive pings.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// A server that listens, and serves once [`Server::run`] is called.
+/// A bound server. It accepts connections once [`Server::run`] is called.
 pub struct Server {
     listener: TcpListener,
     shared: Arc<Shared>,
     stop: watch::Receiver<bool>,
 }
 
-/// Stops a server, and makes it look for newer shards and tokens.
+/// A handle that stops or reloads a server.
 #[derive(Clone)]
 pub struct Stop {
     stop: watch::Sender<bool>,
@@ -37,22 +37,22 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Ends the server: it goes on for the time to linger, then serves what is under way, then ends.
+    /// Stops the server gracefully: it keeps accepting for the linger time, then finishes the requests in flight.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Looks for newer shards and tokens. Where they cannot be used, the old ones stay.
+    /// Reloads the catalogue and the tokens. Whichever of them cannot be used keeps its old state.
     pub async fn reload(&self) {
         reload(&self.shared).await;
     }
 }
 
 impl Server {
-    /// Listens at the settings' address.
+    /// Binds the listen address and reads the token file.
     ///
     /// # Errors
-    /// What cannot be used: the address, or the file with tokens.
+    /// Why the address, the token file or the page's model cannot be used.
     pub async fn bind(settings: Settings, engine: Arc<dyn Engine>) -> Result<(Server, Stop), String> {
         let tokens = match &settings.tokens {
             Some(path) => Tokens::read(path, settings.rate, settings.burst)?,
@@ -80,15 +80,15 @@ impl Server {
         Ok((Server { listener, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
     }
 
-    /// Where it listens: the port is the system's choice where the settings say 0.
+    /// The address it listens on, with the actual port if the settings say port 0.
     ///
     /// # Errors
-    /// What the system says.
+    /// The operating system's error.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until it is stopped.
+    /// Serves until it is stopped, and returns when it has shut down.
     pub async fn run(self) {
         let Server { listener, shared, mut stop } = self;
         let app = routes(Arc::clone(&shared));
@@ -99,11 +99,11 @@ impl Server {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(64);
         let leave = async {
-            // An error means that nobody is left who could stop it.
+            // An error means that all senders are dropped: nothing can stop the server any more.
             let _ = stop.wait_for(|stop| *stop).await;
             shared.leaving.store(true, Ordering::Relaxed);
             tracing::info!("stopping");
-            // Whoever distributes requests needs a moment to see that this server is leaving.
+            // Load balancers need a moment to see /readyz fail before connections are refused.
             sleep(shared.settings.linger).await;
         };
         tokio::pin!(leave);
@@ -119,7 +119,7 @@ impl Server {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 shared.metrics.connections.inc();
-                // A connection that broke is its client's matter.
+                // A broken connection is the client's problem.
                 let _ = connection.await;
                 shared.metrics.connections.dec();
                 drop(place);
@@ -128,7 +128,7 @@ impl Server {
         drop(listener);
         watcher.abort();
         if timeout(shared.settings.drain, graceful.shutdown()).await.is_err() {
-            tracing::warn!("some requests were still under way");
+            tracing::warn!("the drain time is over with requests still in flight");
         }
     }
 }
@@ -136,22 +136,22 @@ impl Server {
 #[cfg(feature = "page")]
 fn load_page(settings: &Settings, engine: &dyn Engine) -> Result<Option<crate::page::Page>, String> {
     let Some(pack) = &settings.page else { return Ok(None) };
-    let status = engine.status().ok_or("there is no catalogue for the page")?;
+    let status = engine.status().ok_or("the page needs a catalogue, and none is loaded")?;
     crate::page::Page::load(pack, status.model_id, settings.page_photos).map(Some)
 }
 
-/// The next connection, where there is room for one.
+/// Waits for a free connection slot, then accepts the next connection.
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {
-            // Answers are small and complete: nothing is won by waiting for more to send.
+            // Responses are small and complete: Nagle's algorithm would only delay them.
             let _ = stream.set_nodelay(true);
             Some((stream, place))
         }
         Err(error) => {
-            // Most often too many open files: some will be closed.
-            tracing::warn!(%error, "a connection was not accepted");
+            // Usually too many open files: pause until some are closed.
+            tracing::warn!(%error, "cannot accept a connection");
             sleep(Duration::from_millis(50)).await;
             None
         }
@@ -175,15 +175,15 @@ async fn watch_shards(shared: Arc<Shared>) {
 
 async fn reload(shared: &Arc<Shared>) {
     let engine = Arc::clone(&shared.engine);
-    // Opening reads files.
+    // Opening reads files, or waits for the cluster.
     let opened = tokio::task::spawn_blocking(move || engine.reload()).await;
     let opened = opened.unwrap_or_else(|e| Err(e.to_string()));
     match &opened {
         Ok(status) => {
             shared.metrics.catalog(status);
-            tracing::info!(sequence = status.sequence, listings = status.listings, "serving a newer catalogue");
+            tracing::info!(sequence = status.sequence, listings = status.listings, "switched to a new catalogue");
         }
-        Err(fault) => tracing::error!(fault, "the newer catalogue cannot be used; the old one stays"),
+        Err(fault) => tracing::error!(fault, "the new catalogue cannot be used; the old one stays"),
     }
     shared.metrics.reload(opened.is_ok());
     if let Some(path) = &shared.settings.tokens {
@@ -193,7 +193,7 @@ async fn reload(shared: &Arc<Shared>) {
         });
         let text = read.await.map_err(|e| e.to_string()).and_then(|text| text.map_err(|e| e.to_string()));
         if let Err(fault) = text.and_then(|text| shared.tokens.replace(&text)) {
-            tracing::error!(fault, "the tokens cannot be used; the old ones stay");
+            tracing::error!(fault, "the new tokens cannot be used; the old ones stay");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `openapi.json` is what the code says.
+//! `openapi.json` matches the code.
 #![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::path::Path;

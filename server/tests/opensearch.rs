@@ -1,6 +1,6 @@
-//! The server on a real OpenSearch cluster: the same listings as on the phone, and none lost when a node is.
+//! The server on a real OpenSearch cluster: finds the same listings as the phone, and survives the loss of nodes.
 //!
-//! `cargo xtask test --engine opensearch` fetches the engine and runs these; other runs leave them out.
+//! `cargo xtask test --engine opensearch` downloads OpenSearch and runs these tests; other runs ignore them.
 #![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 mod common;
@@ -57,7 +57,7 @@ fn ids(found: &[Found]) -> BTreeSet<String> {
     found.iter().map(|found| found.listing.id.clone()).collect()
 }
 
-/// Both found the same, as far as rounding and a graph allow.
+/// Checks that both found the same, except for rounding and the approximate graph search.
 fn alike(there: &[Found], here: &[Found]) {
     assert_eq!(there.len(), here.len());
     for pair in there.windows(2) {
@@ -70,7 +70,7 @@ fn alike(there: &[Found], here: &[Found]) {
         if let Some(same) = here.iter().find(|other| other.listing.id == found.listing.id) {
             assert!((found.score - same.score).abs() < 0.01, "{} {}", found.score, same.score);
             let (mut found, same) = (found.listing.clone(), &same.listing);
-            // Which of two photos that are equally near stands for a listing is a matter of rounding.
+            // Which of two equally near photos represents a listing depends on rounding.
             found.photo.clone_from(&same.photo);
             assert_eq!(&found, same);
         }
@@ -96,7 +96,7 @@ fn the_cluster_finds_what_the_phone_finds() {
     for seed in 0..10 {
         let (there, here) = both(seed, None, &params(10, |_| ()));
         alike(&there, &here);
-        // The photo that is far nearer than its listing's other one is the one that is named.
+        // Where one photo of a listing is much nearer than the other, both name that one.
         let same = there.iter().zip(&here).filter(|(a, b)| a.listing == b.listing).count();
         assert!(same >= 5, "{there:?}\n{here:?}");
         for filter in ["colour=red and price<20", "colour in ('sea blue', green) or price>=39", "not colour=red"] {
@@ -109,14 +109,14 @@ fn the_cluster_finds_what_the_phone_finds() {
         let (there, here) = both(seed, None, &params(12, per));
         alike(&there, &here);
         assert_eq!(there.len(), 9);
-        // Photos of one group are nearly all nearer to each other than 0.7, photos of two are not.
+        // Cosines within a group are nearly all above 0.7, between groups below.
         let (there, here) = both(seed, None, &params(20, |p| p.near_duplicates = Some(0.7)));
         let group = |found: &Found| found.listing.id[4..].parse::<usize>().unwrap() / 8;
         let groups = |found: &[Found]| found.iter().map(group).collect::<BTreeSet<usize>>();
         assert!(there.len() == 20 && groups(&there).len() >= 17, "{there:?}");
         assert!(groups(&there).intersection(&groups(&here)).count() >= 15, "{there:?}\n{here:?}");
     }
-    // All that pass, and no other: a filter has one meaning.
+    // The filters match exactly the same listings.
     for filter in [
         "price=3.5",
         "price!=3.5 and colour=red",
@@ -148,7 +148,8 @@ fn the_cluster_finds_what_the_phone_finds() {
     assert_eq!(post(&agent, &server.url("/v1/search"), &[JSON], &body).unwrap().status, 409);
 }
 
-/// A shard of real photos: the project's renders, and groceries from shops where the pictures are there.
+/// Builds a shard of real photos: the project's renders, and photos of groceries if they are available. Returns the
+/// queries: an embedding and the id of the listing that it shows.
 fn real(path: &Path) -> Vec<(Embedding, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let model = Model::load(&Pack::open(root.join("models/packs/default")).unwrap()).unwrap();
@@ -217,15 +218,15 @@ fn real_photos_find_their_listings_and_filters_hold() {
         assert_eq!(filtered.len(), on_the_phone(&shard, &body(Some("category=Mugs"))).len());
     }
     println!(
-        "{right} of {} queries found their listing; {common} of {} listings are the phone's",
+        "{right} of {} queries found their listing; {common} of {} listings are the same as on the phone",
         queries.len(),
         10 * queries.len()
     );
     assert!(10 * right >= 9 * queries.len() && 100 * common >= 95 * 10 * queries.len(), "{right} {common}");
 }
 
-/// Asks without a pause until told to stop; every answer must be whole.
-fn ask_on(server: &Running, stop: &AtomicBool, answers: &AtomicUsize, at: usize) {
+/// Sends searches in a loop until `stop` is set; every response must be complete.
+fn keep_searching(server: &Running, stop: &AtomicBool, answers: &AtomicUsize, at: usize) {
     let agent = agent();
     for seed in (at..).step_by(4) {
         if stop.load(Ordering::Relaxed) {
@@ -238,21 +239,21 @@ fn ask_on(server: &Running, stop: &AtomicBool, answers: &AtomicUsize, at: usize)
     }
 }
 
-/// Does something while four ask without a pause.
+/// Runs `work` while four threads send searches. `work` can wait for a number of further answers.
 fn meanwhile(server: &Running, answers: &AtomicUsize, work: impl FnOnce(&dyn Fn(usize))) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let stop = &stop;
-        let askers: Vec<_> = (0..4).map(|at| scope.spawn(move || ask_on(server, stop, answers, at))).collect();
+        let clients: Vec<_> = (0..4).map(|at| scope.spawn(move || keep_searching(server, stop, answers, at))).collect();
         let wait = |more: usize| {
             let aim = answers.load(Ordering::Relaxed) + more;
-            while answers.load(Ordering::Relaxed) < aim && !askers.iter().any(|asker| asker.is_finished()) {
+            while answers.load(Ordering::Relaxed) < aim && !clients.iter().any(|client| client.is_finished()) {
                 std::thread::sleep(Duration::from_millis(10));
             }
         };
         work(&wait);
         stop.store(true, Ordering::Relaxed);
-        askers.into_iter().for_each(|asker| asker.join().unwrap());
+        clients.into_iter().for_each(|client| client.join().unwrap());
     });
 }
 
@@ -263,7 +264,7 @@ fn metric(server: &Running, name: &str) -> u64 {
 
 #[test]
 #[ignore = "needs OpenSearch: cargo xtask test --engine opensearch"]
-fn a_node_that_dies_loses_no_answer() {
+fn no_answer_is_lost_when_a_node_dies() {
     let mut nodes = Nodes::all();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.magpie");
@@ -278,7 +279,7 @@ fn a_node_that_dies_loses_no_answer() {
         wait(600);
     });
     let retries = metric(&server, "magpie_engine_retries_total");
-    println!("{} answers, {retries} requests sent again", answers.load(Ordering::Relaxed));
+    println!("{} answers, {retries} retries", answers.load(Ordering::Relaxed));
     assert!(answers.load(Ordering::Relaxed) >= 800 && retries > 0, "{retries}");
     assert_eq!(get(&server.url("/metrics")).body.matches(r#"status="5"#).count(), 0);
     nodes.start();
@@ -286,12 +287,12 @@ fn a_node_that_dies_loses_no_answer() {
 
 #[test]
 #[ignore = "needs OpenSearch: cargo xtask test --engine opensearch"]
-fn a_load_survives_the_death_of_a_node_and_its_own_end() {
+fn a_load_survives_the_death_of_a_node_and_an_interruption() {
     let mut nodes = Nodes::all();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.magpie");
     shard(&path, 0..6000, 1);
-    // Ends by itself once some are there: what came so far is not searched.
+    // Interrupt the load when it has saved some progress: its index is not searched yet.
     let cluster = Arc::new(Cluster::new(&nodes.urls()).unwrap());
     let paths = [path];
     let some = AtomicUsize::new(0);
@@ -303,9 +304,9 @@ fn a_load_survives_the_death_of_a_node_and_its_own_end() {
         tokio::select! {
             done = loading => panic!("{done:?}"),
             () = async {
-                // The index is told every few seconds how far it is.
-                while nodes.get(0, "/loading-*/_mapping").is_none_or(|said| !said.to_string().contains(r#""loaded":"#)
-                    || said.to_string().contains(r#""loaded":0"#)) {
+                // The progress is saved every few seconds.
+                while nodes.get(0, "/loading-*/_mapping").is_none_or(|reply| !reply.to_string().contains(r#""loaded":"#)
+                    || reply.to_string().contains(r#""loaded":0"#)) {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             } => {}
@@ -325,7 +326,7 @@ fn a_load_survives_the_death_of_a_node_and_its_own_end() {
         rest.join().unwrap()
     });
     let rest = rest.unwrap();
-    println!("{before} were there, the rest: {rest:?}");
+    println!("{before} before the interruption, then: {rest:?}");
     assert!(rest.resumed > 0 && rest.retries > 0, "{rest:?}");
     assert_eq!((rest.listings, rest.photos), (6000, 12_000));
     nodes.start();
@@ -335,7 +336,7 @@ fn a_load_survives_the_death_of_a_node_and_its_own_end() {
 
 #[test]
 #[ignore = "needs OpenSearch: cargo xtask test --engine opensearch"]
-fn a_newer_catalogue_takes_over_without_a_gap() {
+fn a_newer_catalogue_takes_over_without_interruption() {
     let nodes = Nodes::all();
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<PathBuf> = (1..=3).map(|n| folder.path().join(format!("{n}.magpie"))).collect();
@@ -358,13 +359,13 @@ fn a_newer_catalogue_takes_over_without_a_gap() {
         }
     });
     let there = nodes.get(0, "/_cat/indices/newer-*?format=json").unwrap().to_string();
-    // The one before stays for servers that have not looked yet.
+    // The previous index is kept, for servers that have not noticed the newer one yet.
     let kept = indexes.iter().map(|index| there.contains(index.as_str())).collect::<Vec<_>>();
     assert_eq!(kept, [false, true, true], "{there}");
-    // The same shards again: nothing is sent, and nothing breaks.
+    // Loading the same shards again sends nothing.
     let again = put(&nodes, "newer", &paths[2..]).unwrap();
     assert_eq!((again.index, again.resumed, again.listings), (indexes[2].clone(), 400, 400));
-    // Two shards of one catalogue: a listing that is in both counts once, with the later one's texts.
+    // Two shards of one catalogue: a listing in both counts once, with the fields of the later one.
     let more = folder.path().join("more.magpie");
     shard(&more, 350..450, 4);
     let both = put(&nodes, "newer", &[paths[2].clone(), more]).unwrap();

@@ -1,4 +1,4 @@
-//! What whoever runs a server counts on: no request is lost when catalogues or processes change, and too many do no harm.
+//! Operating a server: reloads and shutdowns lose no request, overload is handled, the log keeps secrets.
 #![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 mod common;
@@ -20,7 +20,7 @@ fn body(seed: usize) -> String {
     request(seed, None, &SearchParams::default())
 }
 
-/// As catalogues are installed: under another name first.
+/// Replaces a shard as catalogues are installed: written under another name, then renamed.
 fn replace(path: &Path, listings: std::ops::Range<usize>, sequence: u64) {
     let fresh = path.with_extension("new");
     shard(&fresh, listings, sequence);
@@ -47,7 +47,7 @@ fn a_new_catalogue_drops_no_request() {
             replace(&path, 0..300 + sequence as usize, sequence);
             server.reload();
         }
-        // One that cannot be used changes nothing.
+        // A shard that cannot be used changes nothing.
         std::fs::write(path.with_extension("new"), "this is text").unwrap();
         std::fs::rename(path.with_extension("new"), &path).unwrap();
         server.reload();
@@ -66,7 +66,7 @@ fn a_new_catalogue_drops_no_request() {
 }
 
 #[test]
-fn a_shard_that_is_replaced_is_noticed() {
+fn a_replaced_shard_is_noticed() {
     let server = Running::start(|s| s.watch = Duration::from_millis(20));
     let path = server.folder.path().join("a.magpie");
     replace(&path, 0..40, 2);
@@ -78,7 +78,7 @@ fn a_shard_that_is_replaced_is_noticed() {
 }
 
 #[test]
-fn a_server_that_stops_answers_what_it_was_asked() {
+fn a_shutdown_drops_no_request() {
     let mut server = Running::start(|s| s.linger = Duration::from_millis(400));
     let asked = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn a_server_that_stops_answers_what_it_was_asked() {
             let (server, asked) = (&server, &asked);
             scope.spawn(move || {
                 let agent = agent();
-                // As whoever distributes requests: until the server says that it is leaving.
+                // Like a load balancer: until the server is no longer ready.
                 while read(agent.get(server.url("/readyz")).call()).unwrap().status == 200 {
                     for _ in 0..5 {
                         search(&agent, server, &body(seed));
@@ -100,13 +100,13 @@ fn a_server_that_stops_answers_what_it_was_asked() {
     });
     let begun = Instant::now();
     server.join();
-    assert!(begun.elapsed() < Duration::from_secs(5), "idle connections kept it: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "idle connections delayed it: {:?}", begun.elapsed());
     assert!(asked.load(Ordering::Relaxed) > 20, "{asked:?}");
-    assert!(read(agent().get(server.url("/healthz")).call()).is_err(), "it is still there");
+    assert!(read(agent().get(server.url("/healthz")).call()).is_err(), "it still answers");
 }
 
 #[test]
-fn too_many_searches_are_turned_away_at_once() {
+fn excess_searches_are_rejected_at_once() {
     let server = Running::start(|s| (s.threads, s.max_wait) = (1, Duration::from_micros(500)));
     let mut params = SearchParams::default();
     (params.k, params.recall) = (200, 1.0);
@@ -128,15 +128,15 @@ fn too_many_searches_are_turned_away_at_once() {
         }
     });
     let (answered, shed) = (answered.into_inner(), shed.into_inner());
-    assert!(answered > 0 && shed > 0, "{answered} answered, {shed} turned away");
+    assert!(answered > 0 && shed > 0, "{answered} answered, {shed} rejected");
     let text = get(&server.url("/metrics")).body;
     assert!(text.contains(&format!("magpie_shed_total{{why=\"queue\"}} {shed}\n")), "{text}");
 }
 
 #[test]
-fn requests_beyond_the_places_are_turned_away_but_not_who_watches() {
+fn excess_requests_are_rejected_but_not_monitoring() {
     let server = Running::start(|s| s.max_in_flight = 1);
-    // A request whose body does not come keeps its place.
+    // A request whose body does not arrive keeps its permit.
     let mut slow = std::net::TcpStream::connect(server.address).unwrap();
     let head = "POST /v1/search HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
         magpie-deadline-ms: 1500\r\n\r\n";
@@ -145,7 +145,7 @@ fn requests_beyond_the_places_are_turned_away_but_not_who_watches() {
     let got = post(&agent(), &server.url("/v1/search"), &[JSON], &body(1)).unwrap();
     assert_eq!((got.status, got.retry_after.as_deref()), (503, Some("1")));
     assert_eq!(get(&server.url("/healthz")).status, 200);
-    // It does not keep it for good.
+    // The permit is released at the deadline.
     let mut text = String::new();
     let mut lines = BufReader::new(&mut slow);
     lines.read_line(&mut text).unwrap();
@@ -154,7 +154,7 @@ fn requests_beyond_the_places_are_turned_away_but_not_who_watches() {
 }
 
 #[test]
-fn a_reply_says_which_trace_it_belongs_to() {
+fn a_response_carries_its_trace() {
     let server = Running::start(|s| s.max_in_flight = 1);
     let traced = |path: &str, given: Option<&str>| {
         let mut request = agent().get(server.url(path));
@@ -164,21 +164,21 @@ fn a_reply_says_which_trace_it_belongs_to() {
         let response = request.call().unwrap();
         response.headers()["traceresponse"].to_str().unwrap().to_owned()
     };
-    // Whatever became of the request.
+    // For successes and failures alike.
     for path in ["/v1/listings/mug-0001", "/v1/listings/none", "/v1/search", "/nothing", "/healthz", "/metrics"] {
-        let said = traced(path, Some(TRACE));
-        assert_eq!((&said[..36], &said[52..]), (&TRACE[..36], &TRACE[52..]), "{path}");
-        assert_ne!(said[36..52], TRACE[36..52], "the span is the server's own");
+        let trace = traced(path, Some(TRACE));
+        assert_eq!((&trace[..36], &trace[52..]), (&TRACE[..36], &TRACE[52..]), "{path}");
+        assert_ne!(trace[36..52], TRACE[36..52], "the span is the server's own");
     }
     let fresh = [None, Some("00-4bf92f35-00f067aa-01"), Some(&TRACE[..54]), Some(&TRACE.to_uppercase())];
     let fresh: Vec<String> = fresh.iter().map(|given| traced("/healthz", *given)).collect();
-    for (at, said) in fresh.iter().enumerate() {
-        assert!(said.len() == 55 && said.ends_with("-02") && !said.contains(&TRACE[3..35]), "{said}");
-        assert!(fresh[..at].iter().all(|before| before[3..35] != said[3..35]), "{fresh:?}");
+    for (at, trace) in fresh.iter().enumerate() {
+        assert!(trace.len() == 55 && trace.ends_with("-02") && !trace.contains(&TRACE[3..35]), "{trace}");
+        assert!(fresh[..at].iter().all(|before| before[3..35] != trace[3..35]), "{fresh:?}");
     }
 }
 
-/// The program itself: signals, exit code, and a log that says nothing of what was searched.
+/// The program itself: signals, exit code, and a log without the contents of searches.
 #[test]
 fn the_program_obeys_signals_and_keeps_secrets() {
     let folder = tempfile::tempdir().unwrap();
@@ -233,7 +233,7 @@ fn the_program_obeys_signals_and_keeps_secrets() {
 }
 
 #[test]
-fn settings_that_make_no_sense_end_the_program_with_a_reason() {
+fn invalid_settings_fail_with_a_message() {
     let run = |args: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_magpie-server")).args(args).output().unwrap();
         assert!(!output.status.success());

@@ -1,4 +1,4 @@
-//! Sending documents: a batch is sent until the engine took all of it.
+//! Bulk requests: a batch is sent again until all of its documents are accepted.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use super::cluster::{Call, Cluster, Fault};
 use super::records::Document;
 use super::schema::LONGEST_ID;
 
-/// Pause after the engine pushed back; doubles up to the longest.
+/// Initial pause after OpenSearch pushed back. It doubles with each attempt, up to the longest pause.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Documents that are sent together.
+/// Documents to send in one bulk request.
 pub(super) struct Batch {
     from: u64,
     lines: Vec<Line>,
@@ -24,27 +24,27 @@ pub(super) struct Batch {
 
 struct Line {
     id: String,
-    /// The action and the document, a line each.
+    /// The action and the document, one line each.
     text: Vec<u8>,
 }
 
-/// A batch that the engine took.
+/// A batch whose documents were all accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
-    /// The position of its first record, and of the one after its last.
+    /// The position of its first record, and the position after its last one.
     pub(super) from: u64,
     pub(super) to: u64,
-    /// How often the engine took only a part, or nothing.
+    /// How often OpenSearch accepted only part of it, or nothing.
     pub(super) pushes: u32,
 }
 
 impl Batch {
-    /// A batch whose first document will be the record at `from`.
+    /// An empty batch whose first document will be the record at `from`.
     pub(super) fn new(from: u64) -> Batch {
         Batch { from, lines: Vec::new(), bytes: 0 }
     }
 
-    /// The first document will be the record at `from`: those before are there.
+    /// Moves the start: the records before `from` are in the index already.
     pub(super) fn start_at(&mut self, from: u64) {
         self.from = from;
     }
@@ -72,10 +72,10 @@ impl Batch {
     }
 }
 
-/// Sends a batch until everything was taken.
+/// Sends a batch, and resends what was not accepted, until everything is.
 ///
 /// # Errors
-/// A document that the engine refuses, or what it said when patience ended.
+/// The document that OpenSearch rejects, or the last error when `patience` has passed.
 pub(super) async fn send(
     cluster: Arc<Cluster>,
     index: String,
@@ -84,32 +84,32 @@ pub(super) async fn send(
 ) -> Result<Sent, String> {
     let deadline = Instant::now() + patience;
     let (from, to) = (batch.from, batch.from + batch.lines.len() as u64);
-    // Only what says whether a document was taken: the whole reply is longer than the request.
+    // Only the outcomes: the full response would be longer than the request.
     let path = format!("/{index}/_bulk?filter_path=items.*.status,items.*.error.type,items.*.error.reason");
     let (mut lines, mut pushes, mut pause) = (batch.lines, 0, PAUSE);
     loop {
         let body = lines.iter().flat_map(|line| line.text.iter().copied()).collect();
-        let said = match cluster.call(&Call::lines(path.clone(), body), deadline).await {
+        let fault = match cluster.call(&Call::lines(path.clone(), body), deadline).await {
             Ok(reply) => {
                 lines = left_over(lines, &reply)?;
                 if lines.is_empty() {
                     return Ok(Sent { from, to, pushes });
                 }
-                format!("{} documents were not taken", lines.len())
+                format!("{} documents were not accepted", lines.len())
             }
             Err(Fault::Busy) => Fault::Busy.to_string(),
             Err(other) => return Err(other.to_string()),
         };
         pushes += 1;
         if Instant::now() + pause > deadline {
-            return Err(said);
+            return Err(fault);
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// The documents that have to be sent again.
+/// Returns the documents that have to be sent again.
 fn left_over(lines: Vec<Line>, reply: &[u8]) -> Result<Vec<Line>, String> {
     #[derive(Deserialize)]
     struct Reply {
@@ -130,9 +130,9 @@ fn left_over(lines: Vec<Line>, reply: &[u8]) -> Result<Vec<Line>, String> {
         kind: String,
         reason: String,
     }
-    let Reply { items } = serde_json::from_slice(reply).map_err(|e| format!("the engine's reply: {e}"))?;
+    let Reply { items } = serde_json::from_slice(reply).map_err(|e| format!("OpenSearch's response: {e}"))?;
     if items.len() != lines.len() {
-        return Err(format!("the engine's reply has {} outcomes for {} documents", items.len(), lines.len()));
+        return Err(format!("OpenSearch's response has {} outcomes for {} documents", items.len(), lines.len()));
     }
     let mut left = Vec::new();
     for (line, Item { index: Outcome { status, error } }) in lines.into_iter().zip(items) {
@@ -140,9 +140,9 @@ fn left_over(lines: Vec<Line>, reply: &[u8]) -> Result<Vec<Line>, String> {
             200..=299 => {}
             429 | 500..=599 => left.push(line),
             _ => {
-                let said = error.map(|Reason { kind, reason }| format!("{kind}: {reason}")).unwrap_or_default();
-                let said: String = said.chars().take(300).collect();
-                return Err(format!("the listing '{}' was refused with status {status}: {said}", line.id));
+                let detail = error.map(|Reason { kind, reason }| format!("{kind}: {reason}")).unwrap_or_default();
+                let detail: String = detail.chars().take(300).collect();
+                return Err(format!("the listing '{}' was rejected with status {status}: {detail}", line.id));
             }
         }
     }
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_pushed_back_is_sent_again_and_what_was_refused_is_named() {
+    fn throttled_documents_are_resent_and_rejected_ones_are_named() {
         let left =
             |reply: &str| left_over(lines(), reply.as_bytes()).map(|l| l.into_iter().map(|l| l.id).collect::<String>());
         let item = |status: u16| format!(r#"{{"index":{{"status":{status}}}}}"#);

@@ -1,7 +1,7 @@
-//! Loading shards into an index: with as much at once as the engine takes, and going on where a load was interrupted.
+//! Loading shards into an index: adapts its concurrency to the cluster, and resumes interrupted loads.
 //!
-//! The index is a new one, named after what is in it. Searches go to an alias, which changes over to it once everything
-//! is there: no search sees half a catalogue, and none fails meanwhile.
+//! A load creates a new index, named after its contents. Searches use an alias, which is switched to the new index once
+//! it is complete: no search sees a partial catalogue, and none fails during the switch.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,56 +18,57 @@ use super::cluster::{Call, Cluster, Fault};
 use super::records::Records;
 use super::schema::{self, Meta};
 
-/// Bytes of a bulk request, and documents.
+/// Target size of a bulk request, in bytes and documents.
 const BATCH_BYTES: usize = 512 << 10;
 const BATCH_DOCUMENTS: usize = 500;
-/// How often the index is told how far it is.
+/// How often the progress is saved in the index.
 const REMEMBER: Duration = Duration::from_secs(5);
-/// How long merging may take.
+/// Timeout for merging.
 const MERGE: Duration = Duration::from_secs(3600);
-/// Batches in a row that the engine took, after which it gets one more at once.
+/// After this many batches in a row without pushback, the concurrency grows by one.
 const STEP: u32 = 8;
 
-/// How to load.
+/// The options of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// The alias that searches go to.
+    /// The alias that servers search.
     pub alias: String,
-    /// Shards of the index.
+    /// Number of shards of the index.
     pub shards: u32,
-    /// Copies of each shard beside the first.
+    /// Number of replicas of each shard.
     pub replicas: u32,
-    /// Whether to merge each shard into one segment at the end: searches are quicker and find more, loading is slower.
+    /// Whether to merge each shard into one segment at the end: searches get faster and find more, loading takes
+    /// longer.
     pub merge: bool,
-    /// How long a batch may go on failing.
+    /// How long to retry a failing request.
     pub patience: Duration,
 }
 
-/// What a load did.
+/// The result of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// The index.
+    /// The name of the index.
     pub index: String,
-    /// Its listings.
+    /// The number of its listings.
     pub listings: u64,
-    /// Their photos.
+    /// The number of their photos.
     pub photos: u64,
-    /// Listings that an earlier load had left there.
+    /// Listings that an interrupted load had already sent.
     pub resumed: u64,
-    /// Batches that the engine did not take at first.
+    /// Batches that were not fully accepted at the first attempt.
     pub pushed_back: u64,
-    /// Requests that were sent again to another node.
+    /// Requests that were retried.
     pub retries: u64,
 }
 
-/// Puts the shards of one catalogue into an index of their own and points the alias to it. The index before stays, for
-/// servers that still search it; older ones are deleted. `progress` is told how many listings are there.
+/// Loads the shards of one catalogue into a new index and points the alias to it. Keeps the previous index, for servers
+/// that still search it, and deletes older ones. Calls `progress` with the number of listings loaded so far.
 ///
-/// Called again after a failure, it goes on where the last one ended.
+/// Called again after a failure, it resumes the load.
 ///
 /// # Errors
-/// Which shard cannot be used, or what the engine said.
+/// Which shard cannot be used, or OpenSearch's error.
 pub async fn load(
     cluster: Arc<Cluster>,
     paths: &[PathBuf],
@@ -86,7 +87,7 @@ pub async fn load(
     Ok(Loaded { index: work.name, listings, photos, resumed, pushed_back, retries })
 }
 
-/// Opens and checks the shards; also gives a digest of their bytes.
+/// Opens and verifies the shards. Also returns a digest of their bytes.
 fn open(paths: &[PathBuf]) -> Result<(Vec<Shard>, String), String> {
     let (mut shards, mut hasher) = (Vec::<Shard>::new(), blake3::Hasher::new());
     for path in paths {
@@ -96,7 +97,7 @@ fn open(paths: &[PathBuf]) -> Result<(Vec<Shard>, String), String> {
         if let Some(first) = shards.first() {
             let header = |shard: &Shard| (shard.header().model_id, shard.header().dim, shard.catalog().to_owned());
             if header(first) != header(&shard) {
-                return Err(fault(&"another catalogue or model than the first shard's"));
+                return Err(fault(&"its catalogue or model differs from the first shard's"));
             }
         }
         let file = std::fs::File::open(path).map_err(|e| fault(&e))?;
@@ -122,7 +123,7 @@ impl Work<'_> {
         self.ask(Call::json(method, path, body.to_string())).await.map_err(|e| e.to_string())
     }
 
-    /// Makes the index, or finds how far an earlier load got.
+    /// Creates the index, or reads the progress of an interrupted load.
     async fn prepare(&self, meta: &mut Meta) -> Result<(), String> {
         let path = format!("/{}", self.name);
         let reply = self.cluster.call(&Call::get(path.clone()), Instant::now() + self.options.patience).await;
@@ -135,7 +136,7 @@ impl Work<'_> {
             Err(Fault::NotFound) => {}
             Err(other) => return Err(other.to_string()),
         }
-        // For whoever restores or reindexes by hand; this index gets the same below.
+        // The template is for manual restores and reindexing; it also applies to the index created below.
         let settings = json!({ "index": {
             "knn": true, "number_of_shards": self.options.shards, "number_of_replicas": self.options.replicas,
         }});
@@ -144,17 +145,18 @@ impl Work<'_> {
             "template": { "settings": settings, "mappings": meta.mapping() },
         });
         self.change("PUT", format!("/_index_template/{}", self.options.alias), &template).await?;
-        // Copies from the start: what was acknowledged must survive the loss of a node. Nobody searches it yet.
+        // With replicas from the start: acknowledged documents must survive the loss of a node. No refresh: there are
+        // no searches yet.
         let body = json!({ "settings": { "index": { "refresh_interval": "-1" } } });
         self.change("PUT", path, &body).await?;
         Ok(())
     }
 
-    /// Sends what is not there yet. Returns how often the engine pushed back.
+    /// Sends the records that are not loaded yet. Returns the number of batches that were pushed back.
     async fn fill(&self, shards: &[Shard], meta: &mut Meta, progress: impl Fn(u64)) -> Result<u64, String> {
         let mut records = Records::new(shards, meta)?;
         let mut under_way: JoinSet<Result<Sent, String>> = JoinSet::new();
-        // Additive increase, multiplicative decrease: the window finds what the engine takes.
+        // Additive increase, multiplicative decrease: the window adapts to what the cluster can take.
         let (mut window, most, mut taken, mut pushed_back) = (1, 2 * self.cluster.nodes().max(1), 0, 0);
         let (mut at, mut photos, mut remembered) = (0, 0, Instant::now());
         let mut ahead: BTreeMap<u64, u64> = BTreeMap::new();
@@ -163,7 +165,7 @@ impl Work<'_> {
         while next || !under_way.is_empty() {
             if next && under_way.len() < window {
                 let mut batch = Batch::new(at);
-                // Reads and decompresses some hundred records: a few milliseconds.
+                // Blocks for a few milliseconds, to read and decompress a few hundred records.
                 while batch.bytes() < BATCH_BYTES && batch.len() < BATCH_DOCUMENTS {
                     let Some(record) = records.next()? else {
                         next = false;
@@ -198,7 +200,7 @@ impl Work<'_> {
                     pushed_back += u64::from(pushes > 0);
                     progress(meta.loaded);
                 }
-                // What is under way may still arrive; nothing more is begun.
+                // Batches in flight may still succeed; no more are started.
                 Err(fault) => (next, failed) = (false, failed.or(Some(fault))),
             }
             if remembered.elapsed() >= REMEMBER {
@@ -208,8 +210,8 @@ impl Work<'_> {
         }
         if let Some(fault) = failed {
             let kept = self.remember(meta).await.is_ok();
-            let there = if kept { meta.loaded } else { 0 };
-            return Err(format!("{fault}; {there} listings are there, and the same command goes on with them"));
+            let loaded = if kept { meta.loaded } else { 0 };
+            return Err(format!("{fault}; {loaded} listings are loaded, and the same command resumes from there"));
         }
         (meta.listings, meta.photos) = (at, photos);
         Ok(pushed_back)
@@ -219,13 +221,13 @@ impl Work<'_> {
         self.change("PUT", format!("/{}/_mapping", self.name), &json!({ "_meta": meta })).await.map(drop)
     }
 
-    /// Checks that everything is there, and lets searches change over.
+    /// Checks that the index is complete, and points the alias to it.
     async fn publish(&self, meta: &mut Meta) -> Result<(), String> {
         let (name, alias) = (&self.name, &self.options.alias);
         self.change("POST", format!("/{name}/_refresh"), &json!({})).await?;
         let count = self.ask(Call::get(format!("/{name}/_count"))).await.map_err(|e| e.to_string())?;
         if count.get("count").and_then(Value::as_u64) != Some(meta.listings) {
-            // The next load starts from the beginning, over what is there.
+            // The next load starts from the beginning, and overwrites the documents.
             meta.loaded = 0;
             self.remember(meta).await?;
             return Err(format!("the index has {} listings, expected {}", count["count"], meta.listings));
@@ -254,7 +256,7 @@ impl Work<'_> {
         self.tidy(meta.sequence, &before).await
     }
 
-    /// Deletes what this program loaded under the alias and nobody searches any longer.
+    /// Deletes older indexes of the alias that a load made and that are no longer searched.
     async fn tidy(&self, sequence: u64, before: &[String]) -> Result<(), String> {
         #[derive(Deserialize)]
         struct Row {
@@ -277,7 +279,7 @@ impl Work<'_> {
     }
 }
 
-/// The sequence number in the name of an index that a load made; `None` for other indexes.
+/// Returns the sequence number in the name of an index that a load made; `None` for other names.
 fn number(alias: &str, index: &str) -> Option<u64> {
     let mut parts = index.strip_prefix(alias)?.strip_prefix('-')?.split('-');
     let (sequence, shards, digest) = (parts.next()?, parts.next()?, parts.next()?);
@@ -291,7 +293,7 @@ mod tests {
     use super::number;
 
     #[test]
-    fn only_names_that_a_load_gives_are_its_own() {
+    fn only_names_given_by_a_load_have_a_sequence_number() {
         assert_eq!(number("shop", "shop-12-s3-0a1b2c3d"), Some(12));
         for other in ["shop", "shop-12", "shop-two-12-s3-0a1b2c3d", "shop-12-s3-0a1b2c3d-x", "shops-12-s3-0a1b2c3d"] {
             assert_eq!(number("shop", other), None, "{other}");

@@ -1,9 +1,9 @@
-//! The engine beside the server: an OpenSearch cluster, for a catalogue beyond one machine.
+//! The external backend: an OpenSearch cluster, for a catalogue that is too large for one machine.
 //!
-//! A document is a listing, and its photos are nested in it: the engine then gives listings, not photos, and all photos
-//! of a listing are in one shard. `schema` is what both sides agree on; `load` puts `records` into an index by `bulk`
-//! requests; `query` words searches, `reply` judges what comes back, `rules` applies what the engine cannot; `cluster`
-//! performs the requests.
+//! A document is a listing with its photos nested in it. So OpenSearch returns listings rather than photos, and keeps
+//! all photos of a listing in one shard. `schema` defines the index; `load` writes `records` to it in `bulk` requests;
+//! `query` builds search requests, `reply` parses and checks responses, `rules` applies the search options that
+//! OpenSearch cannot; `cluster` sends the requests.
 
 mod bulk;
 mod cluster;
@@ -32,26 +32,26 @@ use cluster::{Call, Fault};
 use query::Question;
 use schema::Meta;
 
-/// How long reading what there is to search may take.
+/// Timeout for reading the description of an index.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Bytes of a reply: some for itself, and some for each listing. Whatever is longer is not read.
+/// Longest response to a search, in bytes: a base, plus a share for each listing, up to a maximum.
 const REPLY_BASE: usize = 256 << 10;
 const REPLY_PER_LISTING: usize = 32 << 10;
 const REPLY_MOST: usize = 32 << 20;
 
-/// Searches the index that an alias points to.
+/// Searches the OpenSearch index that an alias points to.
 pub struct OpenSearch {
     cluster: Arc<Cluster>,
     alias: String,
     current: RwLock<Arc<Current>>,
-    /// Requests that the cluster works on at once.
+    /// Permits for concurrent requests to the cluster.
     places: Semaphore,
     longest_wait: Duration,
     runtime: Handle,
 }
 
-/// The index at one time.
+/// The index that the alias points to, as of the last look.
 struct Current {
     index: String,
     meta: Meta,
@@ -59,13 +59,13 @@ struct Current {
 }
 
 impl OpenSearch {
-    /// Looks what there is to search. Needs a runtime, on which [`Engine::reload`] and [`Engine::is_outdated`] will ask
-    /// the cluster: they must be called from threads that may wait.
+    /// Reads the description of the index. Must be called on a tokio runtime; [`Engine::reload`] and
+    /// [`Engine::is_outdated`] use it too, and must be called from threads that may block.
     ///
-    /// At most `places` searches are under way at once; one that would wait longer than `longest_wait` is turned away.
+    /// At most `places` searches run concurrently; a search that waits longer than `longest_wait` is rejected.
     ///
     /// # Errors
-    /// What the cluster said, or that there is no such catalogue.
+    /// The cluster's error, or that the alias does not exist.
     pub async fn open(
         cluster: Cluster,
         alias: String,
@@ -83,7 +83,7 @@ impl OpenSearch {
         })
     }
 
-    /// Requests that were sent again to another node.
+    /// The number of requests that were retried.
     pub fn retries(&self) -> u64 {
         self.cluster.retries()
     }
@@ -92,21 +92,22 @@ impl OpenSearch {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change_to(&self, fresh: Current) -> Arc<Current> {
+    fn switch_to(&self, fresh: Current) -> Arc<Current> {
         let fresh = Arc::new(fresh);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
         fresh
     }
 
-    /// Looks from a thread that may wait. Not by `block_on`, which panics where the runtime ends meanwhile.
+    /// Reads the description of the index from a thread that may block. Does not use `block_on`, which panics if the
+    /// runtime shuts down meanwhile.
     fn look_and_wait(&self) -> Result<Current, String> {
         let (cluster, alias) = (Arc::clone(&self.cluster), self.alias.clone());
-        let (tell, told) = mpsc::channel();
-        self.runtime.spawn(async move { tell.send(Current::look(&cluster, &alias).await) });
-        told.recv().unwrap_or_else(|_| Err("the server is stopping".to_owned()))
+        let (send, receive) = mpsc::channel();
+        self.runtime.spawn(async move { send.send(Current::look(&cluster, &alias).await) });
+        receive.recv().unwrap_or_else(|_| Err("the server is shutting down".to_owned()))
     }
 
-    /// Asks the current index; once more the next one where it is gone.
+    /// Searches the current index. If it has been deleted, looks up its successor and searches that, once.
     async fn find(&self, wish: &Wish, deadline: Instant) -> Result<Vec<Found>, EngineError> {
         let wait = tokio::time::timeout(self.longest_wait, self.places.acquire()).await;
         let Ok(Ok(_place)) = wait else { return Err(EngineError::Overloaded) };
@@ -116,9 +117,9 @@ impl OpenSearch {
             Err(Asked::Failed(error)) => return Err(error),
             Ok(answer) => return Ok(answer),
         }
-        // Deleted: the catalogue is in another index by now.
+        // The index was deleted, so the alias points to another one by now.
         let look = tokio::time::timeout_at(deadline.into(), Current::look(&self.cluster, &self.alias)).await;
-        let current = self.change_to(look.map_err(|_| EngineError::Late)?.map_err(EngineError::Upstream)?);
+        let current = self.switch_to(look.map_err(|_| EngineError::Late)?.map_err(EngineError::Upstream)?);
         self.find_in(&current, wish, deadline).await.map_err(|asked| match asked {
             Asked::NoIndex => EngineError::Upstream(format!("the index {} is gone", current.index)),
             Asked::Failed(error) => error,
@@ -133,7 +134,7 @@ impl OpenSearch {
     ) -> Result<Vec<reply::Hit>, Asked> {
         let left = deadline.saturating_duration_since(Instant::now());
         let body = question.body(left).to_string();
-        // The copies of a shard have graphs of their own: the same query goes to the same ones, for the same answer.
+        // Each replica has its own HNSW graph: route equal queries to the same replicas, to get equal results.
         let preference = blake3::hash(question.body(Duration::ZERO).to_string().as_bytes()).to_hex();
         let path =
             format!("/{}/_search?allow_partial_search_results=false&preference={}", current.index, &preference[..16]);
@@ -170,7 +171,7 @@ impl OpenSearch {
     }
 }
 
-/// What someone wants from the catalogue.
+/// What to look up in the index.
 enum Wish {
     /// The listings nearest to a query.
     Near(Parsed),
@@ -178,7 +179,7 @@ enum Wish {
     Id(String),
 }
 
-/// Why an index gave no answer.
+/// Why a search of an index failed.
 enum Asked {
     NoIndex,
     Failed(EngineError),
@@ -200,7 +201,7 @@ impl Current {
         let deadline = Instant::now() + LOOK;
         let call = Call::get(format!("/{alias}"));
         let reply = cluster.call(&call, deadline).await.map_err(|fault| match fault {
-            Fault::NotFound => format!("the cluster has no catalogue '{alias}': magpie-server load puts one there"),
+            Fault::NotFound => format!("the cluster has no catalogue '{alias}': create it with magpie-server load"),
             other => other.to_string(),
         })?;
         let (index, meta, shards) = schema::described(&reply)?;
@@ -239,22 +240,22 @@ impl Engine for OpenSearch {
     }
 
     fn reload(&self) -> Result<Status, String> {
-        self.change_to(self.look_and_wait()?);
-        self.status().ok_or_else(|| "there is nothing to search".to_owned())
+        self.switch_to(self.look_and_wait()?);
+        self.status().ok_or_else(|| "the index has no catalogue".to_owned())
     }
 
     fn is_outdated(&self) -> bool {
         match self.look_and_wait() {
             Ok(fresh) => fresh.index != self.current().index,
             Err(fault) => {
-                tracing::warn!(fault, "the cluster does not say what there is to search");
+                tracing::warn!(fault, "cannot check the cluster for a newer index");
                 false
             }
         }
     }
 
     fn register(&self, registry: &mut Registry) {
-        let help = "Requests to the engine that were sent again to another node";
+        let help = "Requests to the search engine that were retried";
         registry.register("engine_retries", help, self.cluster.counter());
     }
 }

@@ -1,4 +1,4 @@
-//! What comes back from the engine, and what of it is believed.
+//! Parses and checks the responses to searches.
 
 use std::collections::HashSet;
 
@@ -10,18 +10,18 @@ use super::query::Question;
 use super::schema::Meta;
 use crate::engine::EngineError;
 
-/// A listing that the engine found.
+/// A listing that OpenSearch found.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Hit {
-    /// Cosine between the query and the nearest photo; 0 where the listing was asked for by its id.
+    /// Cosine between the query and the nearest photo; 0 in a lookup by id.
     pub(super) score: f32,
     id: String,
     photo: usize,
     names: Vec<String>,
     values: Vec<String>,
-    /// Values of the columns that were asked for.
+    /// The values of the requested columns, by field.
     pub(super) columns: Map<String, Value>,
-    /// The vector of the nearest photo, where it was asked for.
+    /// The vector of the nearest photo, if it was requested.
     pub(super) vector: Option<Vec<i8>>,
 }
 
@@ -97,20 +97,19 @@ struct PhotoSource {
     vector: Vec<i8>,
 }
 
-/// The listings of a reply, best first, ties in the order of ids.
+/// Parses the listings of a response, best first; ties are ordered by id.
 ///
 /// # Errors
-/// [`EngineError::Late`] where the engine gave up, [`EngineError::Upstream`] where the reply is incomplete or makes no
-/// sense.
+/// [`EngineError::Late`] if the search timed out, [`EngineError::Upstream`] if the response is incomplete or invalid.
 pub(super) fn hits(reply: &[u8], meta: &Meta, question: &Question<'_>) -> Result<Vec<Hit>, EngineError> {
     let size = question.size();
-    let odd = |detail: String| EngineError::Upstream(format!("the engine's reply: {detail}"));
-    let Reply { timed_out, shards, hits } = serde_json::from_slice(reply).map_err(|e| odd(e.to_string()))?;
+    let invalid = |detail: String| EngineError::Upstream(format!("OpenSearch's response: {detail}"));
+    let Reply { timed_out, shards, hits } = serde_json::from_slice(reply).map_err(|e| invalid(e.to_string()))?;
     if timed_out {
         return Err(EngineError::Late);
     }
     if shards.failed > 0 || hits.hits.len() > size {
-        return Err(odd(format!("{} shards failed, {} listings of {size}", shards.failed, hits.hits.len())));
+        return Err(invalid(format!("{} shards failed, {} listings of {size}", shards.failed, hits.hits.len())));
     }
     let mut hits =
         hits.hits.into_iter().map(|document| hit(document, meta, question.is_nearest())).collect::<Result<Vec<_>, _>>();
@@ -118,10 +117,10 @@ pub(super) fn hits(reply: &[u8], meta: &Meta, question: &Question<'_>) -> Result
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
         let mut ids = HashSet::new();
         if let Some(twice) = hits.iter().find(|hit| !ids.insert(hit.id.as_str())) {
-            return Err(odd(format!("the listing '{}' is there twice", twice.id.escape_debug())));
+            return Err(invalid(format!("the listing '{}' occurs twice", twice.id.escape_debug())));
         }
     }
-    hits.map_err(odd)
+    hits.map_err(invalid)
 }
 
 fn hit(document: Document, meta: &Meta, nearest: bool) -> Result<Hit, String> {
@@ -133,11 +132,11 @@ fn hit(document: Document, meta: &Meta, nearest: bool) -> Result<Hit, String> {
         return Ok(Hit { score: 0.0, id, photo: 0, names, values, columns, vector: None });
     }
     let nearest = inner_hits.and_then(|inner| inner.photos.hits.hits.into_iter().next());
-    let nearest = nearest.ok_or("a listing without the photo that is near")?;
+    let nearest = nearest.ok_or("a listing without its nearest photo")?;
     // Lucene's score of a cosine c is (1 + c) / 2.
     let score =
         score.filter(|score| (-0.001..=1.001).contains(score)).map(|score| (2.0 * score - 1.0).clamp(-1.0, 1.0));
-    let score = score.ok_or("a score is missing or no score of a cosine")?;
+    let score = score.ok_or("a score is missing or out of range")?;
     let photo = nearest.nested.offset;
     let vector = nearest.source.map(|source| source.vector);
     if photo >= names.len() || vector.as_ref().is_some_and(|vector| vector.len() != meta.dim as usize) {

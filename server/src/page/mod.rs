@@ -1,7 +1,7 @@
-//! A page to look at: a photo goes in by the browser, and the catalogue's listings come out.
+//! The demo page: search the catalogue by a photo, in a browser.
 //!
-//! Only this page sends photos: the server embeds them with a model of its own and keeps nothing. Its search is
-//! `/v1/search`, as an app's. Everything the page needs is here: it loads nothing from other hosts.
+//! Only this page sends photos: the server embeds them with its own model and does not keep them. The page searches
+//! with `/v1/search`, as apps do. All of its files are here: it loads nothing from other hosts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,30 +29,31 @@ use crate::api::{Answer, Shared, body, deadline};
 use crate::engine::ColumnInfo;
 use crate::problem::Refusal;
 
-/// Bytes of a photo.
+/// Longest photo, in bytes.
 const MOST_BYTES: usize = 24 << 20;
-/// Photos whose bytes are held at once, being sent or waiting.
+/// Maximum number of photos in memory at a time, being uploaded or waiting.
 const HELD: usize = 8;
-/// What a photo may cost: far less than on the phone of the one who took it.
+/// Limits of decoding a photo: pixels, bytes of memory, time. Stricter than those of an app for its own photos.
 const LIMITS: (u64, u64, Duration) = (64 << 20, 256 << 20, Duration::from_secs(3));
 
-/// Only what this server sends, and pictures that the page itself holds.
+/// Content security policy: allows only resources of this server, and the page's own blobs as pictures.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The model of the page, and the places for photos.
+/// The page's model, and the limits on concurrent photos.
 pub(crate) struct Page {
     model: Arc<Model>,
-    /// Photos that are being embedded: each takes a core.
+    /// Permits to embed a photo, which keeps a core busy.
     embedding: Arc<Semaphore>,
+    /// Permits to hold a photo in memory.
     held: Semaphore,
 }
 
 impl Page {
-    /// Loads the model that embeds the page's photos, at most `photos` at once.
+    /// Loads the model pack. At most `photos` photos will be embedded concurrently.
     ///
     /// # Errors
-    /// What is wrong with the pack, or that it is not the catalogue's model.
+    /// Why the pack cannot be used, or that it is not the catalogue's model.
     pub(crate) fn load(pack: &Path, catalog: ModelId, photos: usize) -> Result<Page, String> {
         let fault = |e: Error| format!("{}: {e}", pack.display());
         let model = Model::load(&Pack::open(pack).map_err(fault)?).map_err(fault)?;
@@ -64,7 +65,7 @@ impl Page {
     }
 }
 
-/// A file of the page by its name; the page itself without one.
+/// Returns a static file of the page; the HTML for an empty name.
 pub(crate) fn file(name: &str) -> Response<Body> {
     let (kind, text) = match name {
         "" => ("text/html; charset=utf-8", include_str!("index.html")),
@@ -91,14 +92,14 @@ struct About {
     catalog: String,
     listings: u64,
     columns: Vec<ColumnInfo>,
-    /// Who finds listings.
+    /// The name of the search backend.
     engine: &'static str,
-    /// The score from which an app believes its own answer.
+    /// The score from which an app trusts its own results.
     sure: f32,
     max_k: u32,
 }
 
-/// What the page says of the catalogue, and makes chips of.
+/// Describes the catalogue to the page: title, filter columns, thresholds.
 pub(crate) async fn about(State(shared): State<Arc<Shared>>) -> Answer {
     let status = shared.engine.status().ok_or(Refusal::Overloaded("no catalogue"))?;
     let (engine, sure) = (shared.engine.name(), Thresholds::default().score);
@@ -126,10 +127,10 @@ struct Stage {
     ms: f64,
 }
 
-/// What stands behind the '?', if it makes sense.
+/// The parsed query string.
 type Asked<T> = Result<Query<T>, QueryRejection>;
 
-/// Embeds a photo of the page. It is held until the answer is made, and nowhere else.
+/// Embeds an uploaded photo. It is kept in memory until the response is ready, and not stored.
 pub(crate) async fn embed(State(shared): State<Arc<Shared>>, part: Asked<Part>, request: Request) -> Answer {
     let Query(part) = part.map_err(|e| Refusal::BadRequest(e.body_text()))?;
     let page = shared.page.as_ref().ok_or(Refusal::NotFound)?;
@@ -141,7 +142,7 @@ pub(crate) async fn embed(State(shared): State<Arc<Shared>>, part: Asked<Part>, 
     let Ok(Ok(place)) = place else { return Err(Refusal::Overloaded("photos")) };
     let model = Arc::clone(&page.model);
     let embedded = tokio::task::spawn_blocking(move || {
-        // Until it is done, whatever becomes of its asker: a decoder cannot be interrupted.
+        // Held until the work ends, even if the client disconnects: decoding cannot be interrupted.
         let _place = place;
         let (max_pixels, max_memory, longest) = LIMITS;
         let max_time = longest.min(deadline.saturating_duration_since(Instant::now()));
@@ -152,7 +153,7 @@ pub(crate) async fn embed(State(shared): State<Arc<Shared>>, part: Asked<Part>, 
     let (Output { embedding, attributes }, stages) = embedded.map_err(|error| match error {
         Error::Photo(fault) => Refusal::BadPhoto(fault.to_string()),
         other => {
-            tracing::error!(fault = %other, "the page's model failed");
+            tracing::error!(fault = %other, "cannot embed a photo of the page");
             Refusal::Internal
         }
     })?;
@@ -160,6 +161,7 @@ pub(crate) async fn embed(State(shared): State<Arc<Shared>>, part: Asked<Part>, 
     Ok(Json(Embedded { model_id, embedding, attributes, stages: times(&stages) }).into_response())
 }
 
+/// The times of decode, prepare and network, in milliseconds rounded to microseconds.
 fn times(stages: &Stages) -> Vec<Stage> {
     let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     stages.named().into_iter().take(3).map(|(name, time)| Stage { name, ms: ms(time) }).collect()
@@ -172,7 +174,7 @@ pub(crate) struct Wanted {
     photo: String,
 }
 
-/// The small picture of a listing's photo, where the catalogue has one.
+/// Returns the thumbnail of a listing's photo, if the catalogue has one.
 pub(crate) async fn picture(State(shared): State<Arc<Shared>>, wanted: Asked<Wanted>, request: Request) -> Answer {
     let Query(wanted) = wanted.map_err(|e| Refusal::BadRequest(e.body_text()))?;
     let jpeg = shared.engine.picture(wanted.id, wanted.photo, deadline(&request)).await?.ok_or(Refusal::NotFound)?;

@@ -1,4 +1,4 @@
-//! Real shards, a real server on a port of its own, and a client that reports what it gets.
+//! Builds real shards, runs real servers on free ports, and sends requests to them.
 #![allow(dead_code)] // each test file uses a part
 
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use magpie_server::{Cluster, Embedded, Engine, OpenSearch, Overrides, Server, Se
 pub(crate) const MODEL: ModelId = ModelId([0x4d; 32]);
 pub(crate) const DIM: usize = 32;
 
-/// A vector that depends on nothing but its number.
+/// A pseudo-random vector that depends only on the seed.
 pub(crate) fn vector(seed: usize) -> Vec<f32> {
     let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let next = |_| {
@@ -32,7 +32,7 @@ pub(crate) fn embedding(seed: usize) -> Embedding {
     Embedding::new(&vector(seed), MODEL).unwrap()
 }
 
-/// Writes a shard of listings with these numbers, two photos each; photos near each other are in one group of eight.
+/// Writes a shard of listings with these numbers, two photos each. Each group of eight listings has similar photos.
 pub(crate) fn shard(path: &Path, listings: impl Iterator<Item = usize>, sequence: u64) {
     let identity = Identity { model_id: MODEL, catalog: "Ann's shop".to_owned(), sequence, writer: "tests".to_owned() };
     let fields = ["title", "colour", "price"].map(|name| Field { name: name.to_owned(), filter: name != "title" });
@@ -50,7 +50,7 @@ pub(crate) fn shard(path: &Path, listings: impl Iterator<Item = usize>, sequence
     builder.write(path).unwrap();
 }
 
-/// A server that runs, and its folder with `a.magpie`.
+/// A running server, and its folder with `a.magpie`. Dropping it stops the server.
 pub(crate) struct Running {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
@@ -59,7 +59,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Serves 400 listings.
+    /// Serves one shard with 400 listings.
     pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.magpie");
@@ -75,7 +75,7 @@ impl Running {
         let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let given = Overrides { listen, shards, linger_ms: Some(0), watch_ms: Some(0), ..Overrides::default() };
         let mut settings = given.settings().unwrap();
-        // The tests share the cores with each other: a thread may well have to wait.
+        // Tests run concurrently and share the cores, so jobs may have to wait long.
         (settings.max_wait, settings.default_deadline) = (Duration::from_secs(5), Duration::from_secs(10));
         change(&mut settings);
         let (threads, wait) = (settings.threads, settings.max_wait);
@@ -83,7 +83,7 @@ impl Running {
         Running::run(folder, settings, async move |_| Arc::new(engine) as Arc<dyn Engine>)
     }
 
-    /// Serves what a cluster has.
+    /// Serves the index of an OpenSearch cluster.
     pub(crate) fn on_cluster(nodes: Vec<String>, index: &str, change: impl FnOnce(&mut Settings)) -> Running {
         let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let (opensearch, index) = (nodes, Some(index.to_owned()));
@@ -104,17 +104,17 @@ impl Running {
         settings: Settings,
         engine: impl AsyncFnOnce(&Settings) -> Arc<dyn Engine> + Send + 'static,
     ) -> Running {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (send, receive) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let engine = engine(&settings).await;
                 let (server, stop) = Server::bind(settings, engine).await.unwrap();
-                tell.send((server.address().unwrap(), stop)).unwrap();
+                send.send((server.address().unwrap(), stop)).unwrap();
                 server.run().await;
             });
         });
-        let (address, stop) = told.recv().unwrap();
+        let (address, stop) = receive.recv().unwrap();
         Running { folder, address, stop, thread: Some(thread) }
     }
 
@@ -127,7 +127,7 @@ impl Running {
         runtime.block_on(self.stop.reload());
     }
 
-    /// Waits for the end after a stop.
+    /// Waits until the server has shut down.
     pub(crate) fn join(&mut self) {
         self.thread.take().unwrap().join().unwrap();
     }
@@ -142,7 +142,7 @@ impl Drop for Running {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Got {
     pub(crate) status: u16,
@@ -179,28 +179,28 @@ pub(crate) fn post(agent: &ureq::Agent, url: &str, headers: &[(&str, &str)], bod
 
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// What a phone would send for a search.
+/// The body of a search request, as a phone sends it.
 pub(crate) fn request(seed: usize, filter: Option<&str>, params: &SearchParams) -> String {
     let filter = filter.map(|text| Filter::parse(text).unwrap());
     serde_json::to_string(&SearchRequest::new(&embedding(seed), filter.as_ref(), params)).unwrap()
 }
 
-/// A search that is answered.
+/// Sends a search that must succeed.
 pub(crate) fn search(agent: &ureq::Agent, server: &Running, body: &str) -> SearchReply {
     let got = post(agent, &server.url("/v1/search"), &[JSON], body).unwrap();
     assert_eq!((got.status, got.kind.as_str()), (200, "application/json"), "{}", got.body);
     serde_json::from_str(&got.body).unwrap()
 }
 
-/// What the phone finds with the query as it sends it.
+/// Searches a shard locally with the query of a request body.
 pub(crate) fn on_the_phone(shard: &Shard, body: &str) -> Vec<Found> {
     let query = serde_json::from_str::<SearchRequest>(body).unwrap().parse().unwrap();
     let candidates = Searcher::new(shard).search(&query.embedding, query.filter.as_ref(), &query.params).unwrap();
     listing::fetch(shard, &candidates).unwrap()
 }
 
-/// Searches with and without filters, limits and other wishes.
-pub(crate) fn wishes() -> Vec<(Option<&'static str>, SearchParams)> {
+/// Combinations of filter and search options.
+pub(crate) fn search_options() -> Vec<(Option<&'static str>, SearchParams)> {
     let params = |k: usize, change: fn(&mut SearchParams)| {
         let mut params = SearchParams::default();
         params.k = k;
