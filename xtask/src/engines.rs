@@ -18,6 +18,6 @@ pub(crate) fn test(engine: Engine) -> Outcome {
     let pom = root().join("server/tests/opensearch/pom.xml");
     run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(pom).arg("package"))?;
     // The whole workspace, so that dependencies are built with the same features as for the other tests, once.
-    let test = ["test", "--workspace", "--features", PAGE, "--locked", "--test", "opensearch"];
-    cargo(test.iter().chain(&["--", "--ignored", "--nocapture", "--test-threads", "1"]))
+    let test = ["test", "--workspace", "--features", PAGE, "--locked", "--test", "it"];
+    cargo(test.iter().chain(&["--", "opensearch::", "--ignored", "--nocapture", "--test-threads", "1"]))
 }

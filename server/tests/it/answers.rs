@@ -1,12 +1,9 @@
 //! Responses to clients: the same listings as on the phone, or a problem that says why not.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-mod common;
 
 use std::io::Read;
 use std::time::Duration;
 
-use common::{
+use crate::common::{
     DIM, JSON, MODEL, Running, agent, embedding, get, on_the_phone, post, request, search, search_options, shard,
 };
 use magpie_core::listing::Found;

@@ -1,7 +1,4 @@
 //! A search engine that is slow, dead, overloaded or lying, played by a scripted HTTP server.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{DIM, JSON, MODEL, Running, agent, get, post, request};
+use crate::common::{DIM, JSON, MODEL, Running, agent, get, post, request};
 use magpie_core::remote::Problem;
 use magpie_core::search::SearchParams;
 use magpie_server::Engine;

@@ -1,5 +1,4 @@
 //! `openapi.json` matches the code.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::path::Path;
 

@@ -1,11 +1,6 @@
 //! The server on a real OpenSearch cluster: finds the same listings as the phone, and survives the loss of nodes.
 //!
 //! `cargo xtask test --engine opensearch` downloads OpenSearch and runs these tests; other runs ignore them.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-mod common;
-#[path = "common/nodes.rs"]
-mod nodes;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,17 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{JSON, MODEL, Running, agent, get, post, request, search, shard};
+use crate::common::nodes::Nodes;
+use crate::common::{JSON, MODEL, Running, agent, get, on_the_phone, post, request, search, shard};
 use magpie_core::Embedding;
 use magpie_core::build::{Field, Identity, ShardBuilder};
 use magpie_core::image::Limits;
-use magpie_core::listing::{self, Found};
+use magpie_core::listing::Found;
 use magpie_core::model::{Model, Pack};
 use magpie_core::remote::{SearchReply, SearchRequest};
-use magpie_core::search::{Filter, Per, SearchParams, Searcher};
+use magpie_core::search::{Filter, Per, SearchParams};
 use magpie_core::shard::Shard;
 use magpie_server::{Cluster, LoadOptions, Loaded, load};
-use nodes::Nodes;
 
 fn options(alias: &str) -> LoadOptions {
     let patience = Duration::from_secs(60);
@@ -37,13 +32,6 @@ fn runtime() -> tokio::runtime::Runtime {
 fn put(nodes: &Nodes, alias: &str, paths: &[PathBuf]) -> Result<Loaded, String> {
     let cluster = Arc::new(Cluster::new(&nodes.urls())?);
     runtime().block_on(load(cluster, paths, &options(alias), |_| ()))
-}
-
-/// What the phone finds with the query as it sends it.
-fn on_the_phone(shard: &Shard, body: &str) -> Vec<Found> {
-    let query = serde_json::from_str::<SearchRequest>(body).unwrap().parse().unwrap();
-    let candidates = Searcher::new(shard).search(&query.embedding, query.filter.as_ref(), &query.params).unwrap();
-    listing::fetch(shard, &candidates).unwrap()
 }
 
 fn params(k: usize, change: impl FnOnce(&mut SearchParams)) -> SearchParams {

@@ -1,7 +1,4 @@
 //! Operating a server: reloads and shutdowns lose no request, overload is handled, the log keeps secrets.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-mod common;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -9,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{JSON, Running, agent, embedding, get, post, read, request, search, shard};
+use crate::common::{JSON, Running, agent, embedding, get, post, read, request, search, shard};
 use magpie_core::remote::QueryCode;
 use magpie_core::search::SearchParams;
 

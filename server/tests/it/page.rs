@@ -1,16 +1,11 @@
 //! The demo page: its requests, and the page itself in a real browser.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-#[path = "common/browser.rs"]
-mod browser;
-mod common;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::common::browser::Browser;
+use crate::common::{Running, agent, get, read};
 use base64::Engine as _;
-use browser::Browser;
-use common::{Running, agent, get, read};
 use magpie_core::build::{Field, Identity, ShardBuilder};
 use magpie_core::engine;
 use magpie_core::image::Limits;

@@ -1,12 +1,9 @@
 //! A catalogue in several shards answers like one in a single shard.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{DIM, MODEL, Running, agent, on_the_phone, request, search, search_options, shard, vector};
+use crate::common::{DIM, MODEL, Running, agent, on_the_phone, request, search, search_options, shard, vector};
 use magpie_core::Embedding;
 use magpie_core::build::{Field, Identity, ShardBuilder};
 use magpie_core::listing::Found;

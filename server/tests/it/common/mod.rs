@@ -1,5 +1,8 @@
 //! Builds real shards, runs real servers on free ports, and sends requests to them.
-#![allow(dead_code)] // each test file uses a part
+
+#[cfg(feature = "page")]
+pub(crate) mod browser;
+pub(crate) mod nodes;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
