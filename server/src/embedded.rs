@@ -275,3 +275,56 @@ fn fault(error: Error) -> EngineError {
         other => EngineError::Broken(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use magpie_core::build::{Identity, ShardBuilder};
+    use magpie_core::remote::SearchRequest;
+    use magpie_core::search::SearchParams;
+    use magpie_core::{Embedding, ModelId};
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn searches_that_would_wait_too_long_are_rejected() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.magpie");
+        let model_id = ModelId([7; 32]);
+        let identity = Identity { model_id, catalog: "a".to_owned(), sequence: 1, writer: "tests".to_owned() };
+        let embedding = Embedding::new(&[0.5; 8], model_id).expect("a direction");
+        let mut builder = ShardBuilder::new(identity, 8, Vec::new());
+        builder.add("mug", "mug.jpg", &[], &embedding).expect("a listing");
+        builder.write(&path).expect("a shard");
+
+        let minute = Duration::from_secs(60);
+        let embedded = Embedded::open(vec![path], true, 1, minute).expect("a shard");
+        let search = || {
+            let request = SearchRequest::new(&embedding, None, &SearchParams::default());
+            embedded.search(request.parse().expect("a valid request"), Instant::now() + minute)
+        };
+        assert_eq!(search().await.map(|found| found.len()), Ok(1));
+        // The only thread is busy until it is released, and each job is expected to take two minutes.
+        let (release, released) = mpsc::channel::<()>();
+        let (running, ran) = tokio::sync::oneshot::channel();
+        let work = move |_: &mut Scratch| {
+            let _ = running.send(());
+            let _ = released.recv();
+            Ok(())
+        };
+        let busy = embedded.pool.start(Instant::now() + minute, work).expect("an empty queue");
+        ran.await.expect("a thread that runs it");
+        embedded.pool.assume_mean(2 * minute);
+        let queued = search();
+        let excess = async {
+            assert_eq!(embedded.waiting(), 1);
+            for _ in 0..32 {
+                assert_eq!(search().await, Err(EngineError::Overloaded));
+            }
+            drop(release);
+        };
+        // Polls the first one first, which queues its search.
+        let (found, ()) = tokio::join!(biased; queued, excess);
+        assert_eq!(found.map(|found| found.len()), Ok(1));
+        assert_eq!(busy.done().await, Ok(()));
+    }
+}

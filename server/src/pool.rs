@@ -132,6 +132,12 @@ impl Pool {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
+    /// Sets the mean time of a job, so that tests do not depend on the machine's speed.
+    #[cfg(test)]
+    pub(crate) fn assume_mean(&self, mean: Duration) {
+        self.shared.mean.store(mean.as_nanos() as u64, Ordering::Relaxed);
+    }
+
     /// Runs work on one of the threads and returns its result. If this future is dropped before the work starts, the
     /// work is skipped.
     ///
@@ -211,33 +217,61 @@ impl Drop for Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
 
     fn later() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    /// Occupies a thread of the pool. Returns when it runs; it ends when the sender is dropped.
+    async fn occupy(pool: &Pool) -> (mpsc::Sender<()>, Started<()>) {
+        let (running, ran) = oneshot::channel();
+        let (release, released) = mpsc::channel();
+        let work = move |_: &mut Scratch| {
+            let _ = running.send(());
+            let _ = released.recv();
+            Ok(())
+        };
+        let started = pool.start(later(), work).expect("an empty queue");
+        ran.await.expect("a thread that runs it");
+        (release, started)
     }
 
     #[tokio::test]
-    async fn work_is_done_turned_away_or_given_up_but_never_kept_waiting() {
-        let pool = Pool::new(1, Duration::from_millis(20)).expect("a thread");
+    async fn work_is_done_or_rejected_by_its_estimated_wait() {
+        let pool = Pool::new(1, Duration::from_secs(60)).expect("a thread");
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
         assert_eq!(pool.run(Instant::now(), |_| Ok(7)).await, Err(EngineError::Late));
+        let (release, occupied) = occupy(&pool).await;
+        pool.assume_mean(Duration::from_secs(1));
+        let mut jobs: Vec<_> = (0..40).filter_map(|_| pool.start(later(), |_| Ok(1)).ok()).collect();
+        // 40 seconds of work are queued.
+        let soon = Instant::now() + Duration::from_secs(30);
+        assert_eq!(pool.start(soon, |_| Ok(1)).err(), Some(EngineError::Late));
+        let more: Vec<_> = (0..160).map(|_| pool.start(later(), |_| Ok(1))).collect();
+        let shed = more.iter().filter(|job| job.as_ref().err() == Some(&EngineError::Overloaded)).count();
+        jobs.extend(more.into_iter().flatten());
+        assert_eq!((jobs.len(), shed, pool.waiting()), (61, 139, 61));
+        drop(release);
+        assert_eq!(occupied.done().await, Ok(()));
+        for job in jobs {
+            assert_eq!(job.done().await, Ok(1));
+        }
+        assert_eq!(pool.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_mean_time_of_jobs_is_measured() {
+        let pool = Pool::new(1, Duration::from_secs(60)).expect("a thread");
         let slow = |_: &mut Scratch| {
             std::thread::sleep(Duration::from_millis(30));
             Ok(1)
         };
         assert_eq!(pool.run(later(), slow).await, Ok(1));
-        // The mean now says that each takes some time; of many at once some are turned away, and all get an answer.
-        let begun = Instant::now();
-        let jobs: Vec<_> = (0..200).map(|_| pool.run(later(), slow)).collect();
-        let mut results = Vec::new();
-        for job in join(jobs).await {
-            results.push(job);
-        }
-        let done = results.iter().filter(|result| result.is_ok()).count();
-        let shed = results.iter().filter(|result| **result == Err(EngineError::Overloaded)).count();
-        assert!(done >= 1 && shed >= 1 && done + shed == 200, "{done} done, {shed} turned away");
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        assert_eq!(pool.waiting(), 0);
+        // The thread has updated the mean before it runs the next job.
+        let (_release, _occupied) = occupy(&pool).await;
+        let queued = pool.start(later(), |_| Ok(1));
+        assert!(queued.is_ok() && pool.shared.wait() >= Duration::from_millis(30), "{:?}", pool.shared.wait());
     }
 
     #[tokio::test]
@@ -260,22 +294,5 @@ mod tests {
         let panics = |_: &mut Scratch| -> Result<(), EngineError> { panic!("on purpose") };
         assert!(matches!(pool.run(later(), panics).await, Err(EngineError::Broken(_))));
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
-    }
-
-    /// Polls all futures concurrently.
-    async fn join<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
-        let mut futures: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
-        std::future::poll_fn(move |context| {
-            for (future, result) in futures.iter_mut().filter(|(_, result)| result.is_none()) {
-                if let std::task::Poll::Ready(value) = future.as_mut().poll(context) {
-                    *result = Some(value);
-                }
-            }
-            match futures.iter().all(|(_, result)| result.is_some()) {
-                true => std::task::Poll::Ready(futures.drain(..).filter_map(|(_, result)| result).collect()),
-                false => std::task::Poll::Pending,
-            }
-        })
-        .await
     }
 }

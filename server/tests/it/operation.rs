@@ -1,12 +1,14 @@
 //! Operating a server: reloads and shutdowns lose no request, overload is handled, the log keeps secrets.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::common::{JSON, Running, agent, embedding, get, post, read, request, search, shard};
+use crate::common::gate::NEVER;
+use crate::common::{JSON, Running, agent, embedding, eventually, get, post, read, request, search, shard};
 use magpie_core::remote::QueryCode;
 use magpie_core::search::SearchParams;
 
@@ -28,30 +30,36 @@ fn replace(path: &Path, listings: std::ops::Range<usize>, sequence: u64) {
 fn a_new_catalogue_drops_no_request() {
     let server = Running::start(|_| ());
     let path = server.folder.path().join("a.magpie");
-    let (done, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
+    let (done, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let progress = std::thread::scope(|scope| {
         for seed in 0..3 {
-            let (server, done, asked) = (&server, &done, &asked);
+            let (server, done, answered) = (&server, &done, &answered);
             scope.spawn(move || {
                 let agent = agent();
                 while !done.load(Ordering::Relaxed) {
                     assert_eq!(search(&agent, server, &body(seed)).listings.len(), 10);
-                    asked.fetch_add(1, Ordering::Relaxed);
+                    answered.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
-        for sequence in 2..12 {
+        let five_more = || {
+            let before = answered.load(Ordering::Relaxed);
+            eventually(|| answered.load(Ordering::Relaxed) >= before + 5)
+        };
+        let mut progress = (2..12).all(|sequence| {
             replace(&path, 0..300 + sequence as usize, sequence);
             server.reload();
-        }
+            five_more()
+        });
         // A shard that cannot be used changes nothing.
         std::fs::write(path.with_extension("new"), "this is text").unwrap();
         std::fs::rename(path.with_extension("new"), &path).unwrap();
         server.reload();
-        std::thread::sleep(Duration::from_millis(50));
+        progress = progress && five_more();
         done.store(true, Ordering::Relaxed);
+        progress
     });
-    assert!(asked.load(Ordering::Relaxed) > 50, "{asked:?}");
+    assert!(progress && answered.load(Ordering::Relaxed) > 50, "{answered:?}");
     let text = get(&server.url("/metrics")).body;
     for line in [
         "magpie_catalog_listings 311",
@@ -67,86 +75,114 @@ fn a_replaced_shard_is_noticed() {
     let server = Running::start(|s| s.watch = Duration::from_millis(20));
     let path = server.folder.path().join("a.magpie");
     replace(&path, 0..40, 2);
-    let begun = Instant::now();
-    while !get(&server.url("/readyz")).body.contains(r#""listings":40"#) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "it was not noticed");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let noticed = || get(&server.url("/readyz")).body.contains(r#""listings":40"#);
+    assert!(eventually(noticed), "the new shard was not noticed");
 }
 
 #[test]
-fn a_shutdown_drops_no_request() {
-    let mut server = Running::start(|s| s.linger = Duration::from_millis(400));
-    let asked = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
+fn a_server_that_shuts_down_answers_until_its_clients_have_left() {
+    let server = Running::start(|s| s.linger = NEVER);
+    let answered = AtomicUsize::new(0);
+    let progress = std::thread::scope(|scope| {
         for seed in 0..4 {
-            let (server, asked) = (&server, &asked);
+            let (server, answered) = (&server, &answered);
             scope.spawn(move || {
                 let agent = agent();
                 // Like a load balancer: until the server is no longer ready.
                 while read(agent.get(server.url("/readyz")).call()).unwrap().status == 200 {
                     for _ in 0..5 {
                         search(&agent, server, &body(seed));
-                        asked.fetch_add(1, Ordering::Relaxed);
+                        answered.fetch_add(1, Ordering::Relaxed);
                     }
                 }
             });
         }
-        std::thread::sleep(Duration::from_millis(100));
+        let progress = eventually(|| answered.load(Ordering::Relaxed) > 20);
         server.stop.stop();
+        progress
     });
-    let begun = Instant::now();
+    assert!(progress, "{answered:?}");
+    assert_eq!(get(&server.url("/readyz")).status, 503);
+}
+
+#[test]
+fn a_shutdown_waits_for_requests_in_flight_but_not_for_idle_connections() {
+    // Without an end to draining, an idle connection that is waited for would keep the server running.
+    let (mut server, gate) = Running::gated(4, |s| s.drain = NEVER);
+    let idle = agent();
+    assert_eq!(read(idle.get(server.url("/healthz")).call()).unwrap().status, 200);
+    std::thread::scope(|scope| {
+        let ask = |seed| search(&agent(), &server, &body(seed)).listings.len();
+        let asked: Vec<_> = (0..4).map(|seed| scope.spawn(move || ask(seed))).collect();
+        gate.wait_for(4);
+        server.stop.stop();
+        let closed = eventually(|| TcpStream::connect(server.address).is_err());
+        gate.open();
+        assert!(closed, "it still accepts connections");
+        assert!(asked.into_iter().all(|asked| asked.join().unwrap() == 10));
+    });
     server.join();
-    assert!(begun.elapsed() < Duration::from_secs(5), "idle connections delayed it: {:?}", begun.elapsed());
-    assert!(asked.load(Ordering::Relaxed) > 20, "{asked:?}");
     assert!(read(agent().get(server.url("/healthz")).call()).is_err(), "it still answers");
 }
 
 #[test]
 fn excess_searches_are_rejected_at_once() {
-    let server = Running::start(|s| (s.threads, s.max_wait) = (1, Duration::from_micros(500)));
-    let mut params = SearchParams::default();
-    (params.k, params.recall) = (200, 1.0);
-    let (answered, shed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (server, gate) = Running::gated(1, |_| ());
+    let ask = |seed| {
+        let got = post(&agent(), &server.url("/v1/search"), &[JSON], &body(seed)).unwrap();
+        (got.status, got.retry_after)
+    };
     std::thread::scope(|scope| {
-        for seed in 0..32 {
-            let (server, answered, shed, body) = (&server, &answered, &shed, request(seed, None, &params));
-            scope.spawn(move || {
-                let agent = agent();
-                for _ in 0..40 {
-                    let got = post(&agent, &server.url("/v1/search"), &[JSON], &body).unwrap();
-                    match (got.status, got.retry_after.as_deref()) {
-                        (200, None) => answered.fetch_add(1, Ordering::Relaxed),
-                        (503, Some("1")) => shed.fetch_add(1, Ordering::Relaxed),
-                        _ => panic!("{got:?}"),
-                    };
-                }
-            });
-        }
+        let first = scope.spawn(|| ask(0));
+        gate.wait_for(1);
+        let excess: Vec<_> = (1..33).map(|seed| scope.spawn(move || ask(seed))).collect();
+        let excess: Vec<_> = excess.into_iter().map(|excess| excess.join().unwrap()).collect();
+        gate.open();
+        assert_eq!(excess, vec![(503, Some("1".to_owned())); 32]);
+        assert_eq!(first.join().unwrap(), (200, None));
     });
-    let (answered, shed) = (answered.into_inner(), shed.into_inner());
-    assert!(answered > 0 && shed > 0, "{answered} answered, {shed} rejected");
+    assert_eq!(ask(1), (200, None));
     let text = get(&server.url("/metrics")).body;
-    assert!(text.contains(&format!("magpie_shed_total{{why=\"queue\"}} {shed}\n")), "{text}");
+    assert!(text.contains("magpie_shed_total{why=\"queue\"} 32\n"), "{text}");
 }
 
 #[test]
 fn excess_requests_are_rejected_but_not_monitoring() {
     let server = Running::start(|s| s.max_in_flight = 1);
-    // A request whose body does not arrive keeps its permit.
-    let mut slow = std::net::TcpStream::connect(server.address).unwrap();
-    let head = "POST /v1/search HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
-        magpie-deadline-ms: 1500\r\n\r\n";
-    std::io::Write::write_all(&mut slow, head.as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    let got = post(&agent(), &server.url("/v1/search"), &[JSON], &body(1)).unwrap();
+    // Sends a search without its body, which has nine bytes.
+    let slow = |deadline: u32| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let head = format!(
+            "POST /v1/search HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\
+            magpie-deadline-ms: {deadline}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        BufReader::new(stream)
+    };
+    let status = |stream: &mut BufReader<TcpStream>| {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        line[9..12].to_owned()
+    };
+    // It keeps its permit while the body does not arrive. Ten seconds are the longest deadline.
+    let mut held = None;
+    let rejected = eventually(|| {
+        let unfinished = slow(10_000);
+        let arrived = eventually(|| get(&server.url("/metrics")).body.contains("magpie_in_flight 2\n"));
+        let got = post(&agent(), &server.url("/v1/search"), &[JSON], &body(1)).unwrap();
+        let rejected = arrived && got.status != 200;
+        held = Some((unfinished, got));
+        rejected
+    });
+    let (mut unfinished, got) = held.unwrap();
+    assert!(rejected, "{got:?}");
     assert_eq!((got.status, got.retry_after.as_deref()), (503, Some("1")));
     assert_eq!(get(&server.url("/healthz")).status, 200);
+    unfinished.get_mut().write_all(b"not JSON!").unwrap();
+    assert_eq!(status(&mut unfinished), "400");
+    search(&agent(), &server, &body(1));
     // The permit is released at the deadline.
-    let mut text = String::new();
-    let mut lines = BufReader::new(&mut slow);
-    lines.read_line(&mut text).unwrap();
-    assert!(text.starts_with("HTTP/1.1 408"), "{text}");
+    assert_eq!(status(&mut slow(100)), "408");
     search(&agent(), &server, &body(1));
 }
 
@@ -208,11 +244,8 @@ fn the_program_obeys_signals_and_keeps_secrets() {
     );
     replace(&path, 0..50, 2);
     signal("-HUP");
-    let begun = Instant::now();
-    while !get(&format!("{url}/readyz")).body.contains(r#""listings":50"#) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "it did not read the shard again");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let reloaded = || get(&format!("{url}/readyz")).body.contains(r#""listings":50"#);
+    assert!(eventually(reloaded), "it did not reload the shard");
     signal("-TERM");
     log.read_to_string(&mut text).unwrap();
     assert_eq!(server.wait().unwrap().code(), Some(0), "{text}");

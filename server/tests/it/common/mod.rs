@@ -2,13 +2,14 @@
 
 #[cfg(feature = "page")]
 pub(crate) mod browser;
+pub(crate) mod gate;
 pub(crate) mod nodes;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use magpie_core::build::{Field, Identity, ShardBuilder};
 use magpie_core::listing::{self, Found};
@@ -17,9 +18,27 @@ use magpie_core::search::{Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{Embedding, ModelId};
 use magpie_server::{Cluster, Embedded, Engine, OpenSearch, Overrides, Server, Settings, Stop};
+use tokio::sync::oneshot;
+
+use gate::Gate;
 
 pub(crate) const MODEL: ModelId = ModelId([0x4d; 32]);
 pub(crate) const DIM: usize = 32;
+
+/// How long a test waits for something that must happen: generous, so that slow machines pass.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until a condition holds. Returns whether it did in time.
+pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match condition() {
+            true => return true,
+            false if Instant::now() > end => return false,
+            false => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
 
 /// A pseudo-random vector that depends only on the seed.
 pub(crate) fn vector(seed: usize) -> Vec<f32> {
@@ -53,11 +72,13 @@ pub(crate) fn shard(path: &Path, listings: impl Iterator<Item = usize>, sequence
     builder.write(path).unwrap();
 }
 
-/// A running server, and its folder with `a.magpie`. Dropping it stops the server.
+/// A running server, and its folder with `a.magpie`. Dropping it ends the server at once.
 pub(crate) struct Running {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
     pub(crate) stop: Stop,
+    /// Ends the server without a graceful shutdown when it is dropped.
+    abort: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -75,31 +96,41 @@ impl Running {
         shards: Vec<PathBuf>,
         change: impl FnOnce(&mut Settings),
     ) -> Running {
-        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let given = Overrides { listen, shards, linger_ms: Some(0), watch_ms: Some(0), ..Overrides::default() };
-        let mut settings = given.settings().unwrap();
-        // Tests run concurrently and share the cores, so jobs may have to wait long.
-        (settings.max_wait, settings.default_deadline) = (Duration::from_secs(5), Duration::from_secs(10));
-        change(&mut settings);
+        let settings = Running::settings(Overrides { shards, ..Overrides::default() }, change);
         let (threads, wait) = (settings.threads, settings.max_wait);
         let engine = Embedded::open(settings.shards.clone(), true, threads, wait).unwrap();
         Running::run(folder, settings, async move |_| Arc::new(engine) as Arc<dyn Engine>)
     }
 
+    /// Serves the same 400 listings; at most `places` concurrent searches wait at the gate, more are rejected.
+    pub(crate) fn gated(places: usize, change: impl FnOnce(&mut Settings)) -> (Running, Arc<Gate>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.magpie");
+        shard(&path, 0..400, 1);
+        let gate = Arc::new(Gate::new(vec![path.clone()], places));
+        let engine = Arc::clone(&gate) as Arc<dyn Engine>;
+        let settings = Running::settings(Overrides { shards: vec![path], ..Overrides::default() }, change);
+        (Running::run(folder, settings, async move |_| engine), gate)
+    }
+
     /// Serves the index of an OpenSearch cluster.
     pub(crate) fn on_cluster(nodes: Vec<String>, index: &str, change: impl FnOnce(&mut Settings)) -> Running {
-        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let (opensearch, index) = (nodes, Some(index.to_owned()));
-        let given =
-            Overrides { listen, opensearch, index, linger_ms: Some(0), watch_ms: Some(0), ..Overrides::default() };
-        let mut settings = given.settings().unwrap();
-        (settings.max_wait, settings.default_deadline) = (Duration::from_secs(5), Duration::from_secs(10));
-        change(&mut settings);
+        let settings = Running::settings(Overrides { opensearch, index, ..Overrides::default() }, change);
         Running::run(tempfile::tempdir().unwrap(), settings, async |settings: &Settings| {
             let cluster = Cluster::new(&settings.opensearch).unwrap();
             let engine = OpenSearch::open(cluster, settings.index.clone(), settings.engine_searches, settings.max_wait);
             Arc::new(engine.await.unwrap()) as Arc<dyn Engine>
         })
+    }
+
+    fn settings(given: Overrides, change: impl FnOnce(&mut Settings)) -> Settings {
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let mut settings = Overrides { listen, linger_ms: Some(0), watch_ms: Some(0), ..given }.settings().unwrap();
+        // Tests run concurrently and share the cores, so jobs may have to wait long.
+        (settings.max_wait, settings.default_deadline) = (Duration::from_secs(5), Duration::from_secs(10));
+        change(&mut settings);
+        settings
     }
 
     fn run(
@@ -108,17 +139,21 @@ impl Running {
         engine: impl AsyncFnOnce(&Settings) -> Arc<dyn Engine> + Send + 'static,
     ) -> Running {
         let (send, receive) = std::sync::mpsc::channel();
+        let (abort, aborted) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let engine = engine(&settings).await;
                 let (server, stop) = Server::bind(settings, engine).await.unwrap();
                 send.send((server.address().unwrap(), stop)).unwrap();
-                server.run().await;
+                tokio::select! {
+                    () = server.run() => {}
+                    _ = aborted => {}
+                }
             });
         });
         let (address, stop) = receive.recv().unwrap();
-        Running { folder, address, stop, thread: Some(thread) }
+        Running { folder, address, stop, abort: Some(abort), thread: Some(thread) }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -132,13 +167,15 @@ impl Running {
 
     /// Waits until the server has shut down.
     pub(crate) fn join(&mut self) {
-        self.thread.take().unwrap().join().unwrap();
+        let thread = self.thread.take().unwrap();
+        assert!(eventually(|| thread.is_finished()), "the server has not shut down");
+        thread.join().unwrap();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.stop();
+        drop(self.abort.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -155,8 +192,7 @@ pub(crate) struct Got {
 }
 
 pub(crate) fn agent() -> ureq::Agent {
-    let config =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20)));
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
     config.build().into()
 }
 
