@@ -47,7 +47,7 @@ struct Args {
 
 /// The outcomes of the requests of one step.
 #[derive(Default)]
-struct Step {
+struct StepOutcomes {
     answered: Vec<Duration>,
     shed: Vec<Duration>,
     other: usize,
@@ -91,7 +91,7 @@ fn bodies(shard: &Shard, args: &Args) -> Vec<Vec<u8>> {
     (0..1000).map(body).collect()
 }
 
-async fn run(args: &Args, rate: u32, bodies: Arc<Vec<Vec<u8>>>) -> (Step, usize) {
+async fn run(args: &Args, rate: u32, bodies: Arc<Vec<Vec<u8>>>) -> (StepOutcomes, usize) {
     let (schedule, due) = mpsc::unbounded_channel::<Instant>();
     let (due, next) = (Arc::new(Mutex::new(due)), Arc::new(AtomicUsize::new(0)));
     let workers: Vec<_> = (0..args.connections)
@@ -109,7 +109,7 @@ async fn run(args: &Args, rate: u32, bodies: Arc<Vec<Vec<u8>>>) -> (Step, usize)
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     drop(schedule);
-    let mut step = Step::default();
+    let mut step = StepOutcomes::default();
     for worker in workers {
         let part = worker.await.unwrap();
         step.answered.extend(part.answered);
@@ -125,8 +125,8 @@ async fn work(
     schedule: Arc<Mutex<mpsc::UnboundedReceiver<Instant>>>,
     bodies: Arc<Vec<Vec<u8>>>,
     next: Arc<AtomicUsize>,
-) -> Step {
-    let mut step = Step::default();
+) -> StepOutcomes {
+    let mut step = StepOutcomes::default();
     let mut stream: Option<TcpStream> = None;
     let mut buffer = Vec::new();
     loop {
@@ -170,7 +170,7 @@ async fn exchange(address: &str, stream: &mut Option<TcpStream>, body: &[u8], bu
     }
 }
 
-fn print(rate: u32, args: &Args, mut step: Step, sent: usize) {
+fn print(rate: u32, args: &Args, mut step: StepOutcomes, sent: usize) {
     let percentile = |times: &mut Vec<Duration>, share: f64| {
         times.sort_unstable();
         let rank = ((share * times.len() as f64).ceil() as usize).saturating_sub(1);

@@ -19,8 +19,8 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
+use crate::backend::{SearchBackend, Status};
 use crate::encode::compress;
-use crate::engine::{Engine, Status};
 use crate::guard::Tokens;
 use crate::metrics::Metrics;
 use crate::problem::{Refusal, Shed};
@@ -31,8 +31,8 @@ use crate::trace::{TRACERESPONSE, Trace};
 const LONGEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The state that all requests share.
-pub(crate) struct Shared {
-    pub(crate) engine: Arc<dyn Engine>,
+pub(crate) struct ServerState {
+    pub(crate) backend: Arc<dyn SearchBackend>,
     pub(crate) tokens: Tokens,
     pub(crate) metrics: Metrics,
     pub(crate) settings: Settings,
@@ -78,11 +78,11 @@ pub(crate) struct CatalogReply {
     columns: Fields,
 }
 
-pub(crate) type Answer = Result<Response, Refusal>;
+pub(crate) type ApiResult = Result<Response, Refusal>;
 
 /// All routes. Only those below `/v1` and those of the page that do work are limited and need tokens: health checks and
 /// metrics must get through under load.
-pub(crate) fn routes(shared: Arc<Shared>) -> Router {
+pub(crate) fn routes(shared: Arc<ServerState>) -> Router {
     let v1 = Router::new()
         .route("/v1/search", post(search))
         .route("/v1/listings/{id}", get(listing))
@@ -105,7 +105,7 @@ pub(crate) fn routes(shared: Arc<Shared>) -> Router {
 
 /// The page's static files are public; its requests have the same limits as those of apps.
 #[cfg(feature = "page")]
-fn page_routes(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
+fn page_routes(shared: &Arc<ServerState>) -> Router<Arc<ServerState>> {
     use crate::page::{about, embed, file, picture};
     if shared.page.is_none() {
         return Router::new();
@@ -128,7 +128,7 @@ struct Deadline(Instant);
 struct Caller(String);
 
 /// Middleware: limits concurrency, checks the token and its rate limit, and sets the deadline.
-async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Answer {
+async fn guard(State(shared): State<Arc<ServerState>>, mut request: Request, next: Next) -> ApiResult {
     let now = Instant::now();
     // The cheapest check first: under overload most requests get no further.
     let Ok(_place) = shared.places.try_acquire() else {
@@ -152,7 +152,7 @@ async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Ne
 }
 
 /// Middleware: counts, logs and traces each request. Logs its route, never its contents.
-async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+async fn observe(State(shared): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
     // The route's pattern, not the path: listing ids would make a time series for each listing.
     let path = request.extensions().get::<MatchedPath>().cloned();
@@ -192,7 +192,7 @@ async fn observe(State(shared): State<Arc<Shared>>, request: Request, next: Next
         (status = 503, description = "The server is overloaded; see retry-after", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "The deadline has passed", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn search(State(shared): State<Arc<Shared>>, request: Request) -> Answer {
+pub(crate) async fn search(State(shared): State<Arc<ServerState>>, request: Request) -> ApiResult {
     let deadline = deadline(&request);
     if !is_json(request.headers()) {
         return Err(Refusal::WrongType);
@@ -206,7 +206,7 @@ pub(crate) async fn search(State(shared): State<Arc<Shared>>, request: Request) 
         )));
     }
     let query = request.parse().map_err(|e| Refusal::BadRequest(e.to_string()))?;
-    let status = shared.engine.status().ok_or(Refusal::Overloaded("no catalogue"))?;
+    let status = shared.backend.status().ok_or(Refusal::Overloaded("no catalogue"))?;
     if request.model_id != status.model_id {
         return Err(Refusal::WrongModel(status.model_id));
     }
@@ -216,7 +216,7 @@ pub(crate) async fn search(State(shared): State<Arc<Shared>>, request: Request) 
         return Err(Refusal::BadRequest(detail));
     }
     let begun = Instant::now();
-    let found = shared.engine.search(query, deadline).await?;
+    let found = shared.backend.search(query, deadline).await?;
     let took = format!("search;dur={:.3}", begun.elapsed().as_secs_f64() * 1e3);
     let listings = found.into_iter().map(WireListing::from).collect();
     let reply = Json(SearchReply { model_id: status.model_id, catalog: status.catalog, listings });
@@ -235,8 +235,12 @@ pub(crate) async fn search(State(shared): State<Arc<Shared>>, request: Request) 
         (status = 502, description = "The search engine did not answer", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The server is overloaded; see retry-after", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn listing(State(shared): State<Arc<Shared>>, Path(id): Path<String>, request: Request) -> Answer {
-    let listing = shared.engine.listing(id, deadline(&request)).await?.ok_or(Refusal::NotFound)?;
+pub(crate) async fn listing(
+    State(shared): State<Arc<ServerState>>,
+    Path(id): Path<String>,
+    request: Request,
+) -> ApiResult {
+    let listing = shared.backend.listing(id, deadline(&request)).await?.ok_or(Refusal::NotFound)?;
     Ok(Json(ListingReply { id: listing.id, photos: listing.photos, fields: Fields(listing.fields) }).into_response())
 }
 
@@ -255,8 +259,12 @@ pub(crate) async fn listing(State(shared): State<Arc<Shared>>, Path(id): Path<St
         (status = 429, description = "The token's rate limit is exceeded; see retry-after", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The server is overloaded; see retry-after", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn catalog(State(shared): State<Arc<Shared>>, Path(name): Path<String>, headers: HeaderMap) -> Answer {
-    let status = shared.engine.status().filter(|status| status.catalog == name).ok_or(Refusal::NotFound)?;
+pub(crate) async fn catalog(
+    State(shared): State<Arc<ServerState>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult {
+    let status = shared.backend.status().filter(|status| status.catalog == name).ok_or(Refusal::NotFound)?;
     let Status { catalog, model_id, dim, listings, photos, sequence, shards: _, columns } = status;
     let kind = |kind| if kind == ColumnKind::Number { "number" } else { "word" };
     let columns = columns.into_iter().map(|column| (column.name, kind(column.kind).to_owned())).collect();
@@ -284,8 +292,8 @@ pub(crate) async fn healthz() -> &'static str {
 /// Readiness check: describes the catalogue; 503 if there is not any, or the server is shutting down.
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, description = "The server is ready"), (status = 503, description = "Send requests elsewhere")))]
-pub(crate) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    let status: Option<Status> = shared.engine.status();
+pub(crate) async fn readyz(State(shared): State<Arc<ServerState>>) -> Response {
+    let status: Option<Status> = shared.backend.status();
     match status.filter(|_| !shared.leaving.load(std::sync::atomic::Ordering::Relaxed)) {
         Some(status) => Json(status).into_response(),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -294,7 +302,7 @@ pub(crate) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 
 /// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "OpenMetrics text")))]
-pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+pub(crate) async fn metrics(State(shared): State<Arc<ServerState>>) -> Response {
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(CONTENT_TYPE, kind)], shared.metrics.text()).into_response()
 }

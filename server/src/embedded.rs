@@ -12,47 +12,47 @@ use magpie_core::search::{Scratch, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{Error, ListingRow};
 
-use crate::engine::{Answering, ColumnInfo, Engine, EngineError, Status};
-use crate::pool::Pool;
+use crate::backend::{Answering, BackendError, ColumnInfo, SearchBackend, Status};
+use crate::pool::WorkerPool;
 
 /// Searches the shards of one catalogue.
 pub struct Embedded {
     paths: Vec<PathBuf>,
     verify: bool,
-    current: RwLock<Arc<Catalog>>,
+    current: RwLock<Arc<ShardSet>>,
     /// The files of the last attempt to open the shards, successful or not.
-    tried: Mutex<Vec<Mark>>,
-    pool: Pool,
+    tried: Mutex<Vec<FileMark>>,
+    pool: WorkerPool,
 }
 
 /// One version of the shards. A search keeps its version until it is done, so that a reload does not affect it.
-struct Catalog {
+struct ShardSet {
     shards: Vec<Shard>,
     status: Status,
 }
 
 /// Identifies a version of a file, to notice that it was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Mark {
+struct FileMark {
     len: u64,
     changed: Option<SystemTime>,
     /// The inode number, or 0 where there are none: a file that replaces another has a new one.
     number: u64,
 }
 
-impl Mark {
-    fn of(path: &Path) -> Option<Mark> {
+impl FileMark {
+    fn of(path: &Path) -> Option<FileMark> {
         let data = fs::metadata(path).ok()?;
         #[cfg(unix)]
         let number = std::os::unix::fs::MetadataExt::ino(&data);
         #[cfg(not(unix))]
         let number = 0;
-        Some(Mark { len: data.len(), changed: data.modified().ok(), number })
+        Some(FileMark { len: data.len(), changed: data.modified().ok(), number })
     }
 
     /// The marks of all files; `None` if one is missing, i.e. about to be replaced.
-    fn all(paths: &[PathBuf]) -> Option<Vec<Mark>> {
-        paths.iter().map(|path| Mark::of(path)).collect()
+    fn all(paths: &[PathBuf]) -> Option<Vec<FileMark>> {
+        paths.iter().map(|path| FileMark::of(path)).collect()
     }
 }
 
@@ -63,13 +63,14 @@ impl Embedded {
     /// Which file cannot be used and why, or that the threads cannot be started.
     pub fn open(paths: Vec<PathBuf>, verify: bool, threads: usize, longest_wait: Duration) -> Result<Embedded, String> {
         // Taken before opening, so that a file that is replaced meanwhile counts as changed.
-        let tried = Mutex::new(Mark::all(&paths).unwrap_or_default());
-        let current = RwLock::new(Arc::new(Catalog::open(&paths, verify)?));
-        let pool = Pool::new(threads, longest_wait).map_err(|e| format!("cannot start the search threads: {e}"))?;
+        let tried = Mutex::new(FileMark::all(&paths).unwrap_or_default());
+        let current = RwLock::new(Arc::new(ShardSet::open(&paths, verify)?));
+        let pool =
+            WorkerPool::new(threads, longest_wait).map_err(|e| format!("cannot start the search threads: {e}"))?;
         Ok(Embedded { paths, verify, current, tried, pool })
     }
 
-    fn current(&self) -> Arc<Catalog> {
+    fn current(&self) -> Arc<ShardSet> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -77,10 +78,10 @@ impl Embedded {
     /// few of them remain.
     async fn search_joined(
         &self,
-        catalog: &Arc<Catalog>,
+        catalog: &Arc<ShardSet>,
         query: &Arc<Parsed>,
         deadline: Instant,
-    ) -> Result<Vec<Found>, EngineError> {
+    ) -> Result<Vec<Found>, BackendError> {
         let mut look = Part::first_look(&query.params);
         loop {
             let start = |at| {
@@ -108,11 +109,11 @@ impl Embedded {
     }
 }
 
-impl Engine for Embedded {
+impl SearchBackend for Embedded {
     fn search(&self, query: Parsed, deadline: Instant) -> Answering<'_, Vec<Found>> {
         let catalog = self.current();
         if query.embedding.model() != catalog.status.model_id {
-            let wrong = EngineError::WrongModel { catalog: catalog.status.model_id };
+            let wrong = BackendError::WrongModel { catalog: catalog.status.model_id };
             return Box::pin(async { Err(wrong) });
         }
         Box::pin(async move {
@@ -162,9 +163,9 @@ impl Engine for Embedded {
 
     fn reload(&self) -> Result<Status, String> {
         // Remembered even if opening fails, so that a bad file is not opened again until it changes.
-        let marks = Mark::all(&self.paths).unwrap_or_default();
+        let marks = FileMark::all(&self.paths).unwrap_or_default();
         *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = marks;
-        let catalog = Arc::new(Catalog::open(&self.paths, self.verify)?);
+        let catalog = Arc::new(ShardSet::open(&self.paths, self.verify)?);
         let status = catalog.status.clone();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = catalog;
         Ok(status)
@@ -172,12 +173,12 @@ impl Engine for Embedded {
 
     fn is_outdated(&self) -> bool {
         let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        Mark::all(&self.paths).is_some_and(|marks| marks != *tried)
+        FileMark::all(&self.paths).is_some_and(|marks| marks != *tried)
     }
 }
 
-impl Catalog {
-    fn open(paths: &[PathBuf], verify: bool) -> Result<Catalog, String> {
+impl ShardSet {
+    fn open(paths: &[PathBuf], verify: bool) -> Result<ShardSet, String> {
         let mut shards = Vec::new();
         for path in paths {
             let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
@@ -214,11 +215,11 @@ impl Catalog {
             shards: shards.len(),
             columns: first.columns().map(|(name, kind)| ColumnInfo { name: name.to_owned(), kind }).collect(),
         };
-        Ok(Catalog { shards, status })
+        Ok(ShardSet { shards, status })
     }
 
     /// Searches one shard.
-    fn search(&self, at: usize, query: &Parsed, scratch: &mut Scratch) -> Result<Vec<Found>, EngineError> {
+    fn search(&self, at: usize, query: &Parsed, scratch: &mut Scratch) -> Result<Vec<Found>, BackendError> {
         let Some(shard) = self.shards.get(at) else { return Ok(Vec::new()) };
         let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
         let candidates = searcher.search(&query.embedding, query.filter.as_ref(), &query.params);
@@ -227,7 +228,7 @@ impl Catalog {
     }
 
     /// Finds the best `look` listings of one shard, with their vectors, by which near-duplicates are recognised.
-    fn look(&self, at: usize, query: &Parsed, look: usize, scratch: &mut Scratch) -> Result<Part, EngineError> {
+    fn look(&self, at: usize, query: &Parsed, look: usize, scratch: &mut Scratch) -> Result<Part, BackendError> {
         let Some(shard) = self.shards.get(at) else { return Ok(Part::default()) };
         let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
         let part = Part::look(&mut searcher, &query.embedding, query.filter.as_ref(), &query.params, look);
@@ -235,7 +236,7 @@ impl Catalog {
         part.map_err(fault)
     }
 
-    fn listing(&self, id: &str) -> Result<Option<Listing>, EngineError> {
+    fn listing(&self, id: &str) -> Result<Option<Listing>, BackendError> {
         for shard in self.shards.iter().rev() {
             if let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? {
                 return whole(shard, row).map(Some);
@@ -244,7 +245,7 @@ impl Catalog {
         Ok(None)
     }
 
-    fn picture(&self, id: &str, photo: &str) -> Result<Option<Vec<u8>>, EngineError> {
+    fn picture(&self, id: &str, photo: &str) -> Result<Option<Vec<u8>>, BackendError> {
         for shard in self.shards.iter().rev().filter(|shard| shard.has_thumbnails()) {
             let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? else { continue };
             let listing = whole(shard, row)?;
@@ -260,19 +261,19 @@ impl Catalog {
 }
 
 /// Reads a listing. Without a query, its first photo represents it.
-fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, EngineError> {
+fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, BackendError> {
     let record = shard.records(&[row]).map_err(|e| fault(e.into()))?.into_iter().next();
-    let record = record.ok_or_else(|| EngineError::Broken(format!("listing {} has no record", row.0)))?;
+    let record = record.ok_or_else(|| BackendError::Broken(format!("listing {} has no record", row.0)))?;
     let fields = shard.fields().iter().cloned().zip(record.values).collect();
     let photo = record.photos.first().cloned().unwrap_or_default();
     Ok(Listing { id: record.id, photo, photos: record.photos, fields })
 }
 
-fn fault(error: Error) -> EngineError {
+fn fault(error: Error) -> BackendError {
     match error {
-        Error::Filter(filter) => EngineError::Unfit(format!("filter: {filter}")),
-        Error::ModelMismatch { shard, .. } => EngineError::WrongModel { catalog: shard },
-        other => EngineError::Broken(other.to_string()),
+        Error::Filter(filter) => BackendError::Unfit(format!("filter: {filter}")),
+        Error::ModelMismatch { shard, .. } => BackendError::WrongModel { catalog: shard },
+        other => BackendError::Broken(other.to_string()),
     }
 }
 
@@ -318,7 +319,7 @@ mod tests {
         let excess = async {
             assert_eq!(embedded.waiting(), 1);
             for _ in 0..32 {
-                assert_eq!(search().await, Err(EngineError::Overloaded));
+                assert_eq!(search().await, Err(BackendError::Overloaded));
             }
             drop(release);
         };

@@ -16,20 +16,20 @@ const SHORTEST: usize = 16;
 /// The accepted bearer tokens, each with its own rate limit. If it is empty, no token is required.
 #[derive(Debug)]
 pub struct Tokens {
-    known: RwLock<HashMap<[u8; 32], Holder>>,
+    known: RwLock<HashMap<[u8; 32], TokenEntry>>,
     per_second: f64,
     burst: f64,
 }
 
 #[derive(Debug)]
-struct Holder {
+struct TokenEntry {
     name: String,
-    bucket: Mutex<Bucket>,
+    bucket: Mutex<TokenBucket>,
 }
 
 /// A token bucket: how many requests may be sent at once, as of the last one.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+struct TokenBucket {
     saved: f64,
     at: Instant,
 }
@@ -79,8 +79,8 @@ impl Tokens {
             if token.len() < SHORTEST {
                 return Err(format!("line {number}: a token has at least {SHORTEST} characters"));
             }
-            let bucket = Mutex::new(Bucket { saved: self.burst, at: now });
-            fresh.insert(key(token), Holder { name: name.to_owned(), bucket });
+            let bucket = Mutex::new(TokenBucket { saved: self.burst, at: now });
+            fresh.insert(key(token), TokenEntry { name: name.to_owned(), bucket });
         }
         if fresh.is_empty() {
             return Err("the file has no token".to_owned());
@@ -111,7 +111,7 @@ impl Tokens {
         let holder = known.get(&key(token)).ok_or(Refusal::Unauthorized)?;
         let mut bucket = holder.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let earned = now.saturating_duration_since(bucket.at).as_secs_f64() * self.per_second;
-        *bucket = Bucket { saved: (bucket.saved + earned).min(self.burst), at: now.max(bucket.at) };
+        *bucket = TokenBucket { saved: (bucket.saved + earned).min(self.burst), at: now.max(bucket.at) };
         if bucket.saved < 1.0 {
             return Err(Refusal::TooOften(((1.0 - bucket.saved) / self.per_second).ceil() as u64));
         }

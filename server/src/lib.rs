@@ -1,14 +1,14 @@
 //! The full catalogue over HTTP: embeddings come in, listings go out. Apps never send photos.
 //!
-//! `api` holds the routes. `engine` is the interface of search backends, of which there are two: `embedded` searches
+//! `api` holds the routes. `backend` is the interface of search backends, of which there are two: `embedded` searches
 //! memory-mapped shards on a thread pool (`pool`), `opensearch` queries an external cluster. `encode` compresses
 //! responses, `trace` handles W3C Trace Context, `guard` does authentication and rate limiting, `page` is the demo
 //! page, `serve` accepts connections and shuts down gracefully.
 
 mod api;
+mod backend;
 mod embedded;
 mod encode;
-mod engine;
 mod guard;
 mod metrics;
 mod openapi;
@@ -21,8 +21,8 @@ mod serve;
 mod settings;
 mod trace;
 
+pub use backend::{Answering, BackendError, ColumnInfo, SearchBackend, Status};
 pub use embedded::Embedded;
-pub use engine::{Answering, ColumnInfo, Engine, EngineError, Status};
 pub use guard::Tokens;
 pub use openapi::document;
 pub use opensearch::{Cluster, LoadOptions, Loaded, OpenSearch, load};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use magpie_server::{
-    Args, Cluster, Command, Embedded, Engine, LoadArgs, LoadOptions, OpenSearch, Server, Settings, Stop,
+    Args, Cluster, Command, Embedded, LoadArgs, LoadOptions, OpenSearch, SearchBackend, Server, Settings, Stop,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -43,7 +43,7 @@ fn log(settings: &Settings) {
 }
 
 async fn serve(settings: Settings) -> Result<(), String> {
-    let engine: Arc<dyn Engine> = if settings.opensearch.is_empty() {
+    let backend: Arc<dyn SearchBackend> = if settings.opensearch.is_empty() {
         let (shards, verify, threads) = (settings.shards.clone(), settings.verify, settings.threads);
         Arc::new(Embedded::open(shards, verify, threads, settings.max_wait)?)
     } else {
@@ -51,11 +51,11 @@ async fn serve(settings: Settings) -> Result<(), String> {
         let (index, places) = (settings.index.clone(), settings.engine_searches);
         Arc::new(OpenSearch::open(cluster, index, places, settings.max_wait).await?)
     };
-    let status = engine.status();
+    let status = backend.status();
     if settings.tokens.is_none() {
         tracing::warn!("no tokens are configured: the API is open to everyone");
     }
-    let (server, stop) = Server::bind(settings, engine).await?;
+    let (server, stop) = Server::bind(settings, backend).await?;
     let address = server.address().map_err(|e| e.to_string())?;
     if let Some(status) = status {
         tracing::info!(%address, catalog = status.catalog, listings = status.listings, shards = status.shards, "serving");

@@ -27,13 +27,13 @@ use crate::api;
         api::ListingReply,
         api::CatalogReply
     )),
-    modifiers(&Token, &Traces)
+    modifiers(&BearerScheme, &TraceHeaders)
 )]
-struct Document;
+struct ApiDocument;
 
-struct Token;
+struct BearerScheme;
 
-impl Modify for Token {
+impl Modify for BearerScheme {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         document.components.get_or_insert_default().add_security_scheme("token", scheme);
@@ -41,9 +41,9 @@ impl Modify for Token {
 }
 
 /// Adds the trace headers to every route.
-struct Traces;
+struct TraceHeaders;
 
-impl Modify for Traces {
+impl Modify for TraceHeaders {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let text = || Object::with_type(Type::String);
         let traceparent = ParameterBuilder::new()
@@ -69,7 +69,7 @@ impl Modify for Traces {
 /// The OpenAPI document as JSON.
 pub fn document() -> String {
     // Serialising strings, and maps with string keys, cannot fail.
-    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    let mut text = ApiDocument::openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }

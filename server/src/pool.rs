@@ -10,29 +10,29 @@ use std::time::{Duration, Instant};
 use magpie_core::search::Scratch;
 use tokio::sync::oneshot;
 
-use crate::engine::EngineError;
+use crate::backend::BackendError;
 
 /// Hard limit on queued jobs, whatever the estimated wait is.
 const LONGEST_QUEUE: usize = 4096;
 /// The mean job time is an exponential moving average; each new job has the weight `1 / SMOOTHING`.
 const SMOOTHING: u64 = 32;
 
-type Work = Box<dyn FnOnce(Result<&mut Scratch, EngineError>) + Send>;
+type Task = Box<dyn FnOnce(Result<&mut Scratch, BackendError>) + Send>;
 
-struct Job {
+struct PoolJob {
     queued: Instant,
     deadline: Instant,
-    work: Work,
+    work: Task,
 }
 
 /// A fixed number of threads with one queue. Dropping it finishes the queued work and joins the threads.
-pub(crate) struct Pool {
-    shared: Arc<Shared>,
+pub(crate) struct WorkerPool {
+    shared: Arc<PoolState>,
     threads: Vec<JoinHandle<()>>,
 }
 
-struct Shared {
-    queue: Mutex<Queue>,
+struct PoolState {
+    queue: Mutex<JobQueue>,
     filled: Condvar,
     /// The mean time of a job in nanoseconds; 0 before the first.
     mean: AtomicU64,
@@ -42,13 +42,13 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
+struct JobQueue {
+    jobs: VecDeque<PoolJob>,
     closed: bool,
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+impl PoolState {
+    fn queue(&self) -> MutexGuard<'_, JobQueue> {
         // Jobs run outside of the lock, so a panic cannot leave the queue in an inconsistent state.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,11 +76,11 @@ impl Shared {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             let begun = Instant::now();
             let admitted = if begun >= job.deadline {
-                Err(EngineError::Late)
+                Err(BackendError::Late)
             } else if begun.duration_since(job.queued) > 2 * self.longest_wait {
                 // The estimate was wrong, e.g. other processes use the cores. Rejecting this job lets the queue catch
                 // up.
-                Err(EngineError::Overloaded)
+                Err(BackendError::Overloaded)
             } else {
                 Ok(&mut scratch)
             };
@@ -104,13 +104,13 @@ impl Shared {
     }
 }
 
-impl Pool {
+impl WorkerPool {
     /// Starts the threads. Jobs whose estimated wait exceeds `longest_wait` will be rejected.
     ///
     /// # Errors
     /// The operating system's error if a thread cannot be started.
-    pub(crate) fn new(threads: usize, longest_wait: Duration) -> std::io::Result<Pool> {
-        let shared = Arc::new(Shared {
+    pub(crate) fn new(threads: usize, longest_wait: Duration) -> std::io::Result<WorkerPool> {
+        let shared = Arc::new(PoolState {
             queue: Mutex::default(),
             filled: Condvar::new(),
             mean: AtomicU64::new(0),
@@ -118,7 +118,7 @@ impl Pool {
             threads: threads.max(1),
             longest_wait,
         });
-        let mut pool = Pool { shared: Arc::clone(&shared), threads: Vec::new() };
+        let mut pool = WorkerPool { shared: Arc::clone(&shared), threads: Vec::new() };
         for at in 0..threads.max(1) {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("search-{at}")).spawn(move || shared.run())?;
@@ -142,13 +142,13 @@ impl Pool {
     /// work is skipped.
     ///
     /// # Errors
-    /// [`EngineError::Overloaded`] if it would wait too long, [`EngineError::Late`] if it would wait beyond its
+    /// [`BackendError::Overloaded`] if it would wait too long, [`BackendError::Late`] if it would wait beyond its
     /// deadline, and the work's own errors.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&mut Scratch) -> Result<T, EngineError> + Send + 'static,
-    ) -> Result<T, EngineError> {
+        work: impl FnOnce(&mut Scratch) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
         self.start(deadline, work)?.done().await
     }
 
@@ -156,22 +156,22 @@ impl Pool {
     /// dropped before the work starts, the work is skipped.
     ///
     /// # Errors
-    /// As [`Pool::run`], without the work's own errors.
+    /// As [`WorkerPool::run`], without the work's own errors.
     pub(crate) fn start<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&mut Scratch) -> Result<T, EngineError> + Send + 'static,
-    ) -> Result<Started<T>, EngineError> {
+        work: impl FnOnce(&mut Scratch) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<JobHandle<T>, BackendError> {
         let (give, take) = oneshot::channel();
         let queued = Instant::now();
         let wait = self.shared.wait();
         if wait > self.shared.longest_wait {
-            return Err(EngineError::Overloaded);
+            return Err(BackendError::Overloaded);
         }
         if queued + wait >= deadline {
-            return Err(EngineError::Late);
+            return Err(BackendError::Late);
         }
-        let work: Work = Box::new(move |admitted| {
+        let work: Task = Box::new(move |admitted| {
             if !give.is_closed() {
                 // The receiver may have been dropped meanwhile.
                 let _ = give.send(admitted.and_then(work));
@@ -180,30 +180,30 @@ impl Pool {
         {
             let mut queue = self.shared.queue();
             if queue.jobs.len() >= LONGEST_QUEUE {
-                return Err(EngineError::Overloaded);
+                return Err(BackendError::Overloaded);
             }
-            queue.jobs.push_back(Job { queued, deadline, work });
+            queue.jobs.push_back(PoolJob { queued, deadline, work });
             self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         }
         self.shared.filled.notify_one();
-        Ok(Started(take))
+        Ok(JobHandle(take))
     }
 }
 
 /// A handle on queued work.
-pub(crate) struct Started<T>(oneshot::Receiver<Result<T, EngineError>>);
+pub(crate) struct JobHandle<T>(oneshot::Receiver<Result<T, BackendError>>);
 
-impl<T> Started<T> {
+impl<T> JobHandle<T> {
     /// Waits for the result.
     ///
     /// # Errors
     /// The work's own error, or why it was not started.
-    pub(crate) async fn done(self) -> Result<T, EngineError> {
-        self.0.await.unwrap_or_else(|_| Err(EngineError::Broken("a search panicked".to_owned())))
+    pub(crate) async fn done(self) -> Result<T, BackendError> {
+        self.0.await.unwrap_or_else(|_| Err(BackendError::Broken("a search panicked".to_owned())))
     }
 }
 
-impl Drop for Pool {
+impl Drop for WorkerPool {
     fn drop(&mut self) {
         self.shared.queue().closed = true;
         self.shared.filled.notify_all();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     /// Occupies a thread of the pool. Returns when it runs; it ends when the sender is dropped.
-    async fn occupy(pool: &Pool) -> (mpsc::Sender<()>, Started<()>) {
+    async fn occupy(pool: &WorkerPool) -> (mpsc::Sender<()>, JobHandle<()>) {
         let (running, ran) = oneshot::channel();
         let (release, released) = mpsc::channel();
         let work = move |_: &mut Scratch| {
@@ -239,17 +239,17 @@ mod tests {
 
     #[tokio::test]
     async fn work_is_done_or_rejected_by_its_estimated_wait() {
-        let pool = Pool::new(1, Duration::from_secs(60)).expect("a thread");
+        let pool = WorkerPool::new(1, Duration::from_secs(60)).expect("a thread");
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
-        assert_eq!(pool.run(Instant::now(), |_| Ok(7)).await, Err(EngineError::Late));
+        assert_eq!(pool.run(Instant::now(), |_| Ok(7)).await, Err(BackendError::Late));
         let (release, occupied) = occupy(&pool).await;
         pool.assume_mean(Duration::from_secs(1));
         let mut jobs: Vec<_> = (0..40).filter_map(|_| pool.start(later(), |_| Ok(1)).ok()).collect();
         // 40 seconds of work are queued.
         let soon = Instant::now() + Duration::from_secs(30);
-        assert_eq!(pool.start(soon, |_| Ok(1)).err(), Some(EngineError::Late));
+        assert_eq!(pool.start(soon, |_| Ok(1)).err(), Some(BackendError::Late));
         let more: Vec<_> = (0..160).map(|_| pool.start(later(), |_| Ok(1))).collect();
-        let shed = more.iter().filter(|job| job.as_ref().err() == Some(&EngineError::Overloaded)).count();
+        let shed = more.iter().filter(|job| job.as_ref().err() == Some(&BackendError::Overloaded)).count();
         jobs.extend(more.into_iter().flatten());
         assert_eq!((jobs.len(), shed, pool.waiting()), (61, 139, 61));
         drop(release);
@@ -262,7 +262,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_mean_time_of_jobs_is_measured() {
-        let pool = Pool::new(1, Duration::from_secs(60)).expect("a thread");
+        let pool = WorkerPool::new(1, Duration::from_secs(60)).expect("a thread");
         let slow = |_: &mut Scratch| {
             std::thread::sleep(Duration::from_millis(30));
             Ok(1)
@@ -276,7 +276,7 @@ mod tests {
 
     #[tokio::test]
     async fn jobs_run_in_parallel_on_two_threads() {
-        let pool = Pool::new(2, Duration::from_secs(60)).expect("threads");
+        let pool = WorkerPool::new(2, Duration::from_secs(60)).expect("threads");
         let both = Arc::new(std::sync::Barrier::new(2));
         let meet = || {
             let both = Arc::clone(&both);
@@ -284,15 +284,15 @@ mod tests {
             pool.start(later(), move |_| Ok(both.wait().is_leader())).expect("room")
         };
         let started = [meet(), meet()];
-        let [first, second] = started.map(Started::done);
+        let [first, second] = started.map(JobHandle::done);
         assert_ne!(first.await, second.await, "one of the two is the leader");
     }
 
     #[tokio::test]
     async fn a_panic_fails_only_its_own_job() {
-        let pool = Pool::new(1, Duration::from_secs(1)).expect("a thread");
-        let panics = |_: &mut Scratch| -> Result<(), EngineError> { panic!("on purpose") };
-        assert!(matches!(pool.run(later(), panics).await, Err(EngineError::Broken(_))));
+        let pool = WorkerPool::new(1, Duration::from_secs(1)).expect("a thread");
+        let panics = |_: &mut Scratch| -> Result<(), BackendError> { panic!("on purpose") };
+        assert!(matches!(pool.run(later(), panics).await, Err(BackendError::Broken(_))));
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
     }
 }

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use magpie_core::ModelId;
 use magpie_core::remote::{ModelProblem, Problem};
 
-use crate::engine::EngineError;
+use crate::backend::BackendError;
 
 /// Longest `detail` of a problem, in characters: it may quote the request, which may be long.
 const LONGEST_DETAIL: usize = 300;
@@ -75,18 +75,18 @@ impl Refusal {
     }
 }
 
-impl From<EngineError> for Refusal {
-    fn from(error: EngineError) -> Self {
+impl From<BackendError> for Refusal {
+    fn from(error: BackendError) -> Self {
         match error {
-            EngineError::WrongModel { catalog } => Refusal::WrongModel(catalog),
-            EngineError::Unfit(detail) => Refusal::BadRequest(detail),
-            EngineError::Overloaded => Refusal::Overloaded("queue"),
-            EngineError::Late => Refusal::Late,
-            EngineError::Upstream(detail) => {
+            BackendError::WrongModel { catalog } => Refusal::WrongModel(catalog),
+            BackendError::Unfit(detail) => Refusal::BadRequest(detail),
+            BackendError::Overloaded => Refusal::Overloaded("queue"),
+            BackendError::Late => Refusal::Late,
+            BackendError::Upstream(detail) => {
                 tracing::error!(detail, "the search engine did not answer");
                 Refusal::Upstream
             }
-            EngineError::Broken(detail) => {
+            BackendError::Broken(detail) => {
                 tracing::error!(detail, "the search failed");
                 Refusal::Internal
             }

@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::api::{Shared, routes};
-use crate::engine::Engine;
+use crate::api::{ServerState, routes};
+use crate::backend::SearchBackend;
 use crate::guard::Tokens;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -25,7 +25,7 @@ const HEAD: Duration = Duration::from_secs(30);
 /// A bound server. It accepts connections once [`Server::run`] is called.
 pub struct Server {
     listener: TcpListener,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 }
 
@@ -33,7 +33,7 @@ pub struct Server {
 #[derive(Clone)]
 pub struct Stop {
     stop: watch::Sender<bool>,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
 }
 
 impl Stop {
@@ -53,21 +53,21 @@ impl Server {
     ///
     /// # Errors
     /// Why the address, the token file or the page's model cannot be used.
-    pub async fn bind(settings: Settings, engine: Arc<dyn Engine>) -> Result<(Server, Stop), String> {
+    pub async fn bind(settings: Settings, backend: Arc<dyn SearchBackend>) -> Result<(Server, Stop), String> {
         let tokens = match &settings.tokens {
             Some(path) => Tokens::read(path, settings.rate, settings.burst)?,
             None => Tokens::open(),
         };
         let listener = TcpListener::bind(settings.listen).await.map_err(|e| format!("{}: {e}", settings.listen))?;
-        let metrics = Metrics::new(engine.as_ref());
-        if let Some(status) = engine.status() {
+        let metrics = Metrics::new(backend.as_ref());
+        if let Some(status) = backend.status() {
             metrics.catalog(&status);
         }
         let places = Semaphore::new(settings.max_in_flight);
         #[cfg(feature = "page")]
-        let page = load_page(&settings, engine.as_ref())?;
-        let shared = Arc::new(Shared {
-            engine,
+        let page = load_page(&settings, backend.as_ref())?;
+        let shared = Arc::new(ServerState {
+            backend,
             tokens,
             metrics,
             settings,
@@ -134,9 +134,9 @@ impl Server {
 }
 
 #[cfg(feature = "page")]
-fn load_page(settings: &Settings, engine: &dyn Engine) -> Result<Option<crate::page::Page>, String> {
+fn load_page(settings: &Settings, backend: &dyn SearchBackend) -> Result<Option<crate::page::Page>, String> {
     let Some(pack) = &settings.page else { return Ok(None) };
-    let status = engine.status().ok_or("the page needs a catalogue, and none is loaded")?;
+    let status = backend.status().ok_or("the page needs a catalogue, and none is loaded")?;
     crate::page::Page::load(pack, status.model_id, settings.page_photos).map(Some)
 }
 
@@ -158,25 +158,25 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
     }
 }
 
-async fn watch_shards(shared: Arc<Shared>) {
+async fn watch_shards(shared: Arc<ServerState>) {
     let every = shared.settings.watch;
     if every.is_zero() {
         return;
     }
     loop {
         sleep(every).await;
-        let engine = Arc::clone(&shared.engine);
-        let outdated = tokio::task::spawn_blocking(move || engine.is_outdated()).await.unwrap_or(false);
+        let backend = Arc::clone(&shared.backend);
+        let outdated = tokio::task::spawn_blocking(move || backend.is_outdated()).await.unwrap_or(false);
         if outdated {
             reload(&shared).await;
         }
     }
 }
 
-async fn reload(shared: &Arc<Shared>) {
-    let engine = Arc::clone(&shared.engine);
+async fn reload(shared: &Arc<ServerState>) {
+    let backend = Arc::clone(&shared.backend);
     // Opening reads files, or waits for the cluster.
-    let opened = tokio::task::spawn_blocking(move || engine.reload()).await;
+    let opened = tokio::task::spawn_blocking(move || backend.reload()).await;
     let opened = opened.unwrap_or_else(|e| Err(e.to_string()));
     match &opened {
         Ok(status) => {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::cluster::{Call, Cluster, Fault};
-use super::records::Document;
+use super::cluster::{Call, Cluster, ClusterError};
+use super::records::ListingDocument;
 use super::schema::LONGEST_ID;
 
 /// Initial pause after OpenSearch pushed back. It doubles with each attempt, up to the longest pause.
@@ -18,11 +18,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Documents to send in one bulk request.
 pub(super) struct Batch {
     from: u64,
-    lines: Vec<Line>,
+    lines: Vec<BulkLine>,
     bytes: usize,
 }
 
-struct Line {
+struct BulkLine {
     id: String,
     /// The action and the document, one line each.
     text: Vec<u8>,
@@ -30,7 +30,7 @@ struct Line {
 
 /// A batch whose documents were all accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(super) struct SentBatch {
     /// The position of its first record, and the position after its last one.
     pub(super) from: u64,
     pub(super) to: u64,
@@ -57,7 +57,7 @@ impl Batch {
         self.bytes
     }
 
-    pub(super) fn add(&mut self, document: &Document) -> Result<(), String> {
+    pub(super) fn add(&mut self, document: &ListingDocument) -> Result<(), String> {
         if document.id.len() > LONGEST_ID {
             let start: String = document.id.chars().take(40).collect();
             return Err(format!("the listing id '{start}…' is longer than {LONGEST_ID} bytes"));
@@ -67,7 +67,7 @@ impl Batch {
         text.push_str(&serde_json::to_string(&document.body).map_err(|e| e.to_string())?);
         text.push('\n');
         self.bytes += text.len();
-        self.lines.push(Line { id: document.id.clone(), text: text.into_bytes() });
+        self.lines.push(BulkLine { id: document.id.clone(), text: text.into_bytes() });
         Ok(())
     }
 }
@@ -81,7 +81,7 @@ pub(super) async fn send(
     index: String,
     batch: Batch,
     patience: Duration,
-) -> Result<Sent, String> {
+) -> Result<SentBatch, String> {
     let deadline = Instant::now() + patience;
     let (from, to) = (batch.from, batch.from + batch.lines.len() as u64);
     // Only the outcomes: the full response would be longer than the request.
@@ -93,11 +93,11 @@ pub(super) async fn send(
             Ok(reply) => {
                 lines = left_over(lines, &reply)?;
                 if lines.is_empty() {
-                    return Ok(Sent { from, to, pushes });
+                    return Ok(SentBatch { from, to, pushes });
                 }
                 format!("{} documents were not accepted", lines.len())
             }
-            Err(Fault::Busy) => Fault::Busy.to_string(),
+            Err(ClusterError::Busy) => ClusterError::Busy.to_string(),
             Err(other) => return Err(other.to_string()),
         };
         pushes += 1;
@@ -110,37 +110,37 @@ pub(super) async fn send(
 }
 
 /// Returns the documents that have to be sent again.
-fn left_over(lines: Vec<Line>, reply: &[u8]) -> Result<Vec<Line>, String> {
+fn left_over(lines: Vec<BulkLine>, reply: &[u8]) -> Result<Vec<BulkLine>, String> {
     #[derive(Deserialize)]
-    struct Reply {
-        items: Vec<Item>,
+    struct BulkResponse {
+        items: Vec<BulkItem>,
     }
     #[derive(Deserialize)]
-    struct Item {
-        index: Outcome,
+    struct BulkItem {
+        index: BulkOutcome,
     }
     #[derive(Deserialize)]
-    struct Outcome {
+    struct BulkOutcome {
         status: u16,
-        error: Option<Reason>,
+        error: Option<BulkError>,
     }
     #[derive(Deserialize)]
-    struct Reason {
+    struct BulkError {
         #[serde(rename = "type")]
         kind: String,
         reason: String,
     }
-    let Reply { items } = serde_json::from_slice(reply).map_err(|e| format!("OpenSearch's response: {e}"))?;
+    let BulkResponse { items } = serde_json::from_slice(reply).map_err(|e| format!("OpenSearch's response: {e}"))?;
     if items.len() != lines.len() {
         return Err(format!("OpenSearch's response has {} outcomes for {} documents", items.len(), lines.len()));
     }
     let mut left = Vec::new();
-    for (line, Item { index: Outcome { status, error } }) in lines.into_iter().zip(items) {
+    for (line, BulkItem { index: BulkOutcome { status, error } }) in lines.into_iter().zip(items) {
         match status {
             200..=299 => {}
             429 | 500..=599 => left.push(line),
             _ => {
-                let detail = error.map(|Reason { kind, reason }| format!("{kind}: {reason}")).unwrap_or_default();
+                let detail = error.map(|BulkError { kind, reason }| format!("{kind}: {reason}")).unwrap_or_default();
                 let detail: String = detail.chars().take(300).collect();
                 return Err(format!("the listing '{}' was rejected with status {status}: {detail}", line.id));
             }
@@ -153,8 +153,8 @@ fn left_over(lines: Vec<Line>, reply: &[u8]) -> Result<Vec<Line>, String> {
 mod tests {
     use super::*;
 
-    fn lines() -> Vec<Line> {
-        ["a", "b", "c"].map(|id| Line { id: id.to_owned(), text: Vec::new() }).into()
+    fn lines() -> Vec<BulkLine> {
+        ["a", "b", "c"].map(|id| BulkLine { id: id.to_owned(), text: Vec::new() }).into()
     }
 
     #[test]

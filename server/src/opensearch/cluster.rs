@@ -33,13 +33,13 @@ const LONGEST_DETAIL: usize = 300;
 /// A client of the nodes of a cluster; requests are distributed round-robin.
 pub struct Cluster {
     client: Client<HttpConnector, Body>,
-    nodes: Vec<Node>,
+    nodes: Vec<ClusterNode>,
     next: AtomicUsize,
     retries: Counter,
     started: Instant,
 }
 
-struct Node {
+struct ClusterNode {
     /// `host:port`.
     authority: String,
     /// When it failed last, in milliseconds since the client was created; 0 for never.
@@ -84,7 +84,7 @@ impl Call {
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum ClusterError {
     /// The deadline passed.
     #[error("OpenSearch did not answer in time")]
     Late,
@@ -112,7 +112,7 @@ impl Cluster {
             let uri: Uri = text.parse().map_err(|e| format!("'{text}' is not a valid address: {e}"))?;
             let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
             match uri.authority().filter(|authority| plain && !authority.as_str().contains('@')) {
-                Some(authority) => Ok(Node { authority: authority.to_string(), failed: AtomicU64::new(0) }),
+                Some(authority) => Ok(ClusterNode { authority: authority.to_string(), failed: AtomicU64::new(0) }),
                 None => Err(format!("'{text}' is not the address of a node: expected http://HOST:PORT")),
             }
         };
@@ -144,8 +144,8 @@ impl Cluster {
 
     /// Sends a request and returns the body of the 2xx response. If a node fails, tries the next one, until the
     /// deadline.
-    pub(super) async fn call(&self, call: &Call, deadline: Instant) -> Result<Bytes, Fault> {
-        let (mut last, mut tries) = (Fault::Late, 0);
+    pub(super) async fn call(&self, call: &Call, deadline: Instant) -> Result<Bytes, ClusterError> {
+        let (mut last, mut tries) = (ClusterError::Late, 0);
         let mut pause = PAUSE;
         // An error that every node repeats must not be retried until the deadline.
         let rounds = if call.patient { usize::MAX } else { ROUNDS };
@@ -167,9 +167,9 @@ impl Cluster {
                         node.failed.store(0, Ordering::Relaxed);
                         return Ok(reply);
                     }
-                    Ok(Err(fault @ Fault::Unreachable(_))) => (last, _) = (fault, self.rest(node)),
+                    Ok(Err(fault @ ClusterError::Unreachable(_))) => (last, _) = (fault, self.rest(node)),
                     Ok(Err(fault)) => return Err(fault),
-                    Err(_) => (last, _) = (Fault::Late, self.rest(node)),
+                    Err(_) => (last, _) = (ClusterError::Late, self.rest(node)),
                 }
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -179,17 +179,17 @@ impl Cluster {
         Err(last)
     }
 
-    fn rest(&self, node: &Node) {
+    fn rest(&self, node: &ClusterNode) {
         node.failed.store((self.started.elapsed().as_millis() as u64).max(1), Ordering::Relaxed);
     }
 
     /// The nodes in round-robin order, with those that failed recently at the end.
-    fn order(&self) -> Vec<&Node> {
+    fn order(&self) -> Vec<&ClusterNode> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
         let (back, front) = self.nodes.split_at(first);
-        let mut order: Vec<&Node> = front.iter().chain(back).collect();
+        let mut order: Vec<&ClusterNode> = front.iter().chain(back).collect();
         let now = self.started.elapsed().as_millis() as u64;
-        let rests = |node: &Node| match node.failed.load(Ordering::Relaxed) {
+        let rests = |node: &ClusterNode| match node.failed.load(Ordering::Relaxed) {
             0 => false,
             failed => now.saturating_sub(failed) < REST.as_millis() as u64,
         };
@@ -197,16 +197,17 @@ impl Cluster {
         order
     }
 
-    async fn attempt(&self, node: &Node, call: &Call) -> Result<Bytes, Fault> {
+    async fn attempt(&self, node: &ClusterNode, call: &Call) -> Result<Bytes, ClusterError> {
         let mut request = Request::builder().method(call.method).uri(format!("http://{}{}", node.authority, call.path));
         if !call.kind.is_empty() {
             request = request.header(CONTENT_TYPE, call.kind);
         }
-        let mut request = request.body(Body::from(call.body.clone())).map_err(|e| Fault::Refused(e.to_string()))?;
+        let mut request =
+            request.body(Body::from(call.body.clone())).map_err(|e| ClusterError::Refused(e.to_string()))?;
         propagate(request.headers_mut());
         let unreachable = |e: &dyn std::error::Error| {
             let cause = e.source().map(|source| format!(": {source}")).unwrap_or_default();
-            Fault::Unreachable(format!("{}: {e}{cause}", node.authority))
+            ClusterError::Unreachable(format!("{}: {e}{cause}", node.authority))
         };
         let response = self.client.request(request).await.map_err(|e| unreachable(&e))?;
         let status = response.status().as_u16();
@@ -214,19 +215,20 @@ impl Cluster {
         match (status, body) {
             (200..=299, Ok(body)) => Ok(body),
             // Too long: another node would send the same, so this is not retried. A broken connection is.
-            (200..=299, Err(error)) if is_too_long(&error) => {
-                Err(Fault::Refused(format!("{}: the response is longer than {} bytes", node.authority, call.most)))
-            }
+            (200..=299, Err(error)) if is_too_long(&error) => Err(ClusterError::Refused(format!(
+                "{}: the response is longer than {} bytes",
+                node.authority, call.most
+            ))),
             (200..=299, Err(error)) => Err(unreachable(&error)),
-            (404, _) => Err(Fault::NotFound),
-            (429, _) => Err(Fault::Busy),
-            (500..=599, body) => Err(Fault::Unreachable(self.detail(node, status, &body.unwrap_or_default()))),
-            (_, body) => Err(Fault::Refused(self.detail(node, status, &body.unwrap_or_default()))),
+            (404, _) => Err(ClusterError::NotFound),
+            (429, _) => Err(ClusterError::Busy),
+            (500..=599, body) => Err(ClusterError::Unreachable(self.detail(node, status, &body.unwrap_or_default()))),
+            (_, body) => Err(ClusterError::Refused(self.detail(node, status, &body.unwrap_or_default()))),
         }
     }
 
     /// Describes an error response: node, status and the escaped start of the body.
-    fn detail(&self, node: &Node, status: u16, body: &[u8]) -> String {
+    fn detail(&self, node: &ClusterNode, status: u16, body: &[u8]) -> String {
         let text = String::from_utf8_lossy(body.get(..body.len().min(LONGEST_DETAIL)).unwrap_or_default());
         format!("{}: status {status}: {}", node.authority, text.escape_debug())
     }

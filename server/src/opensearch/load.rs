@@ -13,10 +13,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::bulk::{Batch, Sent, send};
-use super::cluster::{Call, Cluster, Fault};
+use super::bulk::{Batch, SentBatch, send};
+use super::cluster::{Call, Cluster, ClusterError};
 use super::records::Records;
-use super::schema::{self, Meta};
+use super::schema::{self, IndexMeta};
 
 /// Target size of a bulk request, in bytes and documents.
 const BATCH_BYTES: usize = 512 << 10;
@@ -76,9 +76,9 @@ pub async fn load(
     progress: impl Fn(u64),
 ) -> Result<Loaded, String> {
     let (shards, digest) = open(paths)?;
-    let mut meta = Meta::of(&shards, 0, 0)?;
+    let mut meta = IndexMeta::of(&shards, 0, 0)?;
     let name = format!("{}-{}-s{}-{digest}", options.alias, meta.sequence, options.shards);
-    let work = Work { cluster, name, options };
+    let work = LoadTask { cluster, name, options };
     work.prepare(&mut meta).await?;
     let resumed = meta.loaded;
     let pushed_back = work.fill(&shards, &mut meta, progress).await?;
@@ -107,16 +107,16 @@ fn open(paths: &[PathBuf]) -> Result<(Vec<Shard>, String), String> {
     Ok((shards, hasher.finalize().to_hex()[..8].to_owned()))
 }
 
-struct Work<'a> {
+struct LoadTask<'a> {
     cluster: Arc<Cluster>,
     name: String,
     options: &'a LoadOptions,
 }
 
-impl Work<'_> {
-    async fn ask(&self, call: Call) -> Result<Value, Fault> {
+impl LoadTask<'_> {
+    async fn ask(&self, call: Call) -> Result<Value, ClusterError> {
         let reply = self.cluster.call(&call.patient(), Instant::now() + self.options.patience).await?;
-        serde_json::from_slice(&reply).map_err(|e| Fault::Refused(e.to_string()))
+        serde_json::from_slice(&reply).map_err(|e| ClusterError::Refused(e.to_string()))
     }
 
     async fn change(&self, method: &'static str, path: String, body: &Value) -> Result<Value, String> {
@@ -124,16 +124,16 @@ impl Work<'_> {
     }
 
     /// Creates the index, or reads the progress of an interrupted load.
-    async fn prepare(&self, meta: &mut Meta) -> Result<(), String> {
+    async fn prepare(&self, meta: &mut IndexMeta) -> Result<(), String> {
         let path = format!("/{}", self.name);
         let reply = self.cluster.call(&Call::get(path.clone()), Instant::now() + self.options.patience).await;
         match reply {
             Ok(reply) => {
                 let (_, there, _) = schema::described(&reply)?;
-                *meta = Meta { loaded: there.loaded, ..meta.clone() };
+                *meta = IndexMeta { loaded: there.loaded, ..meta.clone() };
                 return Ok(());
             }
-            Err(Fault::NotFound) => {}
+            Err(ClusterError::NotFound) => {}
             Err(other) => return Err(other.to_string()),
         }
         // The template is for manual restores and reindexing; it also applies to the index created below.
@@ -153,9 +153,9 @@ impl Work<'_> {
     }
 
     /// Sends the records that are not loaded yet. Returns the number of batches that were pushed back.
-    async fn fill(&self, shards: &[Shard], meta: &mut Meta, progress: impl Fn(u64)) -> Result<u64, String> {
+    async fn fill(&self, shards: &[Shard], meta: &mut IndexMeta, progress: impl Fn(u64)) -> Result<u64, String> {
         let mut records = Records::new(shards, meta)?;
-        let mut under_way: JoinSet<Result<Sent, String>> = JoinSet::new();
+        let mut under_way: JoinSet<Result<SentBatch, String>> = JoinSet::new();
         // Additive increase, multiplicative decrease: the window adapts to what the cluster can take.
         let (mut window, most, mut taken, mut pushed_back) = (1, 2 * self.cluster.nodes().max(1), 0, 0);
         let (mut at, mut photos, mut remembered) = (0, 0, Instant::now());
@@ -187,7 +187,7 @@ impl Work<'_> {
             }
             let Some(sent) = under_way.join_next().await else { continue };
             match sent.map_err(|e| e.to_string()).and_then(|sent| sent) {
-                Ok(Sent { from, to, pushes }) => {
+                Ok(SentBatch { from, to, pushes }) => {
                     ahead.insert(from, to);
                     while let Some(to) = ahead.remove(&meta.loaded) {
                         meta.loaded = to;
@@ -217,12 +217,12 @@ impl Work<'_> {
         Ok(pushed_back)
     }
 
-    async fn remember(&self, meta: &Meta) -> Result<(), String> {
+    async fn remember(&self, meta: &IndexMeta) -> Result<(), String> {
         self.change("PUT", format!("/{}/_mapping", self.name), &json!({ "_meta": meta })).await.map(drop)
     }
 
     /// Checks that the index is complete, and points the alias to it.
-    async fn publish(&self, meta: &mut Meta) -> Result<(), String> {
+    async fn publish(&self, meta: &mut IndexMeta) -> Result<(), String> {
         let (name, alias) = (&self.name, &self.options.alias);
         self.change("POST", format!("/{name}/_refresh"), &json!({})).await?;
         let count = self.ask(Call::get(format!("/{name}/_count"))).await.map_err(|e| e.to_string())?;
@@ -246,7 +246,7 @@ impl Work<'_> {
         let before = self.ask(Call::get(format!("/_alias/{alias}"))).await;
         let before: Vec<String> = match before {
             Ok(Value::Object(indexes)) => indexes.into_iter().map(|(index, _)| index).collect(),
-            Ok(_) | Err(Fault::NotFound) => Vec::new(),
+            Ok(_) | Err(ClusterError::NotFound) => Vec::new(),
             Err(other) => return Err(other.to_string()),
         };
         let removed = before.iter().map(|index| json!({ "remove": { "index": index, "alias": alias } }));
@@ -259,18 +259,18 @@ impl Work<'_> {
     /// Deletes older indexes of the alias that a load made and that are no longer searched.
     async fn tidy(&self, sequence: u64, before: &[String]) -> Result<(), String> {
         #[derive(Deserialize)]
-        struct Row {
+        struct IndexRow {
             index: String,
         }
         let alias = &self.options.alias;
         let list = Call::get(format!("/_cat/indices/{alias}-*?format=json&h=index"));
         let rows = self.ask(list).await.map_err(|e| e.to_string())?;
-        let rows: Vec<Row> = serde_json::from_value(rows).map_err(|e| e.to_string())?;
-        for Row { index } in rows {
+        let rows: Vec<IndexRow> = serde_json::from_value(rows).map_err(|e| e.to_string())?;
+        for IndexRow { index } in rows {
             let old = number(alias, &index).is_some_and(|found| found <= sequence);
             if old && index != self.name && !before.contains(&index) {
                 match self.ask(Call::json("DELETE", format!("/{index}"), String::new())).await {
-                    Ok(_) | Err(Fault::NotFound) => {}
+                    Ok(_) | Err(ClusterError::NotFound) => {}
                     Err(other) => return Err(other.to_string()),
                 }
             }

@@ -8,7 +8,7 @@ use magpie_core::shard::ColumnKind;
 use magpie_core::vector::Rotation;
 use serde_json::{Value, json};
 
-use super::schema::{KIND, Meta, VECTOR, bytes, field};
+use super::schema::{IndexMeta, KIND, VECTOR, bytes, field};
 
 /// Smallest number of candidate photos of a graph search: what 10 listings need for a recall above 0.95.
 const LEAST_VIEW: usize = 100;
@@ -17,21 +17,21 @@ const MOST_COMPARISONS: usize = 1000;
 const DEEPEST: usize = 15;
 
 /// A search request.
-pub(super) struct Question<'a> {
+pub(super) struct KnnQuery<'a> {
     /// The catalogue of a nearest-neighbour search; `None` for a lookup by id.
-    meta: Option<&'a Meta>,
+    meta: Option<&'a IndexMeta>,
     query: Value,
     /// Document fields to return in addition to id, names and values.
     columns: Vec<String>,
     size: usize,
 }
 
-impl<'a> Question<'a> {
+impl<'a> KnnQuery<'a> {
     /// Searches for the `size` listings nearest to the query that pass its filter.
     ///
     /// # Errors
     /// Why the filter or the group-by column does not fit the catalogue.
-    pub(super) fn nearest(meta: &'a Meta, query: &Parsed, size: usize) -> Result<Question<'a>, String> {
+    pub(super) fn nearest(meta: &'a IndexMeta, query: &Parsed, size: usize) -> Result<KnnQuery<'a>, String> {
         let seed = meta.rotation_seed().unwrap_or(0);
         let mut rotated = query.embedding.values().to_vec();
         Rotation::new(rotated.len(), seed).turn(&mut rotated);
@@ -53,12 +53,12 @@ impl<'a> Question<'a> {
             "path": "photos", "score_mode": "max", "query": { "knn": { VECTOR: knn } },
             "inner_hits": { "size": 1, "_source": source },
         }});
-        Ok(Question { meta: Some(meta), query, columns, size })
+        Ok(KnnQuery { meta: Some(meta), query, columns, size })
     }
 
     /// Looks up a listing by its id.
-    pub(super) fn by_id(id: &str) -> Question<'static> {
-        Question { meta: None, query: json!({ "ids": { "values": [id] } }), columns: Vec::new(), size: 1 }
+    pub(super) fn by_id(id: &str) -> KnnQuery<'static> {
+        KnnQuery { meta: None, query: json!({ "ids": { "values": [id] } }), columns: Vec::new(), size: 1 }
     }
 
     /// Whether this is a nearest-neighbour search, whose hits have a score and a nearest photo.
@@ -99,7 +99,7 @@ fn view(size: usize, recall: f32) -> usize {
 }
 
 /// The position and kind of a column.
-fn column(meta: &Meta, name: &str) -> Result<(usize, ColumnKind), String> {
+fn column(meta: &IndexMeta, name: &str) -> Result<(usize, ColumnKind), String> {
     let found = meta.columns.iter().enumerate().find(|(_, column)| column.name == name);
     found.map(|(at, column)| (at, column.kind)).ok_or_else(|| {
         let known: Vec<&str> = meta.columns.iter().map(|column| column.name.as_str()).collect();
@@ -109,7 +109,7 @@ fn column(meta: &Meta, name: &str) -> Result<(usize, ColumnKind), String> {
 }
 
 /// Translates a filter. It means the same as in a shard: a listing without a value passes only `!=` and `not`.
-fn condition(filter: &Filter, meta: &Meta, left: &mut usize, depth: usize) -> Result<Value, String> {
+fn condition(filter: &Filter, meta: &IndexMeta, left: &mut usize, depth: usize) -> Result<Value, String> {
     let Some(depth) = depth.checked_sub(1) else { return Err("filter: nested too deeply for this server".to_owned()) };
     let all = |parts: &[Filter], left: &mut usize| -> Result<Vec<Value>, String> {
         parts.iter().map(|part| condition(part, meta, left, depth)).collect()

@@ -8,19 +8,19 @@ use magpie_core::vector::Rotation;
 use magpie_core::{ListingRow, PhotoRow};
 use serde_json::{Map, Value, json};
 
-use super::schema::{KIND, Meta, bytes, field};
+use super::schema::{IndexMeta, KIND, bytes, field};
 
 /// Records to decompress at a time: neighbours share compressed blocks.
 const AHEAD: u32 = 256;
 
 /// A listing as a document.
-pub(super) struct Document {
+pub(super) struct ListingDocument {
     pub(super) id: String,
     pub(super) body: Map<String, Value>,
     photos: u64,
 }
 
-impl Document {
+impl ListingDocument {
     pub(super) fn photos(&self) -> u64 {
         self.photos
     }
@@ -28,10 +28,10 @@ impl Document {
 
 /// A merge of the shards, each of which is sorted by id. A listing in two shards is taken from the later one.
 pub(super) struct Records<'a> {
-    cursors: Vec<Cursor<'a>>,
+    cursors: Vec<ShardCursor<'a>>,
 }
 
-struct Cursor<'a> {
+struct ShardCursor<'a> {
     shard: &'a Shard,
     /// Listing, ordinal within the listing, and row of each photo, sorted.
     photos: Vec<(u32, u16, u32)>,
@@ -43,7 +43,7 @@ struct Cursor<'a> {
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(shards: &'a [Shard], meta: &Meta) -> Result<Records<'a>, String> {
+    pub(super) fn new(shards: &'a [Shard], meta: &IndexMeta) -> Result<Records<'a>, String> {
         let seed = meta.rotation_seed().unwrap_or(0);
         let cursor = |shard: &'a Shard| {
             let rows = (0..).map(PhotoRow).zip(shard.photo_listings());
@@ -52,7 +52,7 @@ impl<'a> Records<'a> {
             photos.sort_unstable();
             let (own, dim) = (shard.index().rotation_seed, shard.header().dim as usize);
             let rotations = (own != seed).then(|| (Rotation::new(dim, own), Rotation::new(dim, seed)));
-            let mut cursor = Cursor { shard, photos, at: 0, row: 0, ahead: VecDeque::new(), rotations };
+            let mut cursor = ShardCursor { shard, photos, at: 0, row: 0, ahead: VecDeque::new(), rotations };
             cursor.fill().map(|()| cursor)
         };
         Ok(Records { cursors: shards.iter().map(cursor).collect::<Result<_, _>>()? })
@@ -62,7 +62,7 @@ impl<'a> Records<'a> {
     ///
     /// # Errors
     /// What is damaged in a shard.
-    pub(super) fn next(&mut self) -> Result<Option<Document>, String> {
+    pub(super) fn next(&mut self) -> Result<Option<ListingDocument>, String> {
         let ids = self.cursors.iter().filter_map(|cursor| cursor.ahead.front().map(|record| record.id.as_str()));
         let Some(id) = ids.min().map(str::to_owned) else { return Ok(None) };
         let mut document = None;
@@ -75,7 +75,7 @@ impl<'a> Records<'a> {
     }
 }
 
-impl Cursor<'_> {
+impl ShardCursor<'_> {
     fn fill(&mut self) -> Result<(), String> {
         if self.ahead.is_empty() {
             let end = self.row.saturating_add(AHEAD).min(self.shard.header().listing_count);
@@ -85,7 +85,7 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<Document>, String> {
+    fn next(&mut self) -> Result<Option<ListingDocument>, String> {
         let Some(record) = self.ahead.pop_front() else { return Ok(None) };
         let row = self.row;
         self.row += 1;
@@ -99,7 +99,7 @@ impl Cursor<'_> {
         self.document(record, &photos).map(Some)
     }
 
-    fn document(&self, record: Record, photos: &[PhotoRow]) -> Result<Document, String> {
+    fn document(&self, record: Record, photos: &[PhotoRow]) -> Result<ListingDocument, String> {
         let Some(first) = photos.first().filter(|_| photos.len() == record.photos.len()) else {
             let (rows, names) = (photos.len(), record.photos.len());
             return Err(format!("the listing '{}' has {rows} photos, but {names} photo names", record.id));
@@ -127,7 +127,7 @@ impl Cursor<'_> {
             };
             body.insert(field(at), value);
         }
-        Ok(Document { id: record.id, body, photos: photos.len() as u64 })
+        Ok(ListingDocument { id: record.id, body, photos: photos.len() as u64 })
     }
 
     fn vector(&self, photo: PhotoRow) -> Vec<i8> {

@@ -6,9 +6,9 @@ use magpie_core::listing::{Found, Listing};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::query::Question;
-use super::schema::Meta;
-use crate::engine::EngineError;
+use super::query::KnnQuery;
+use super::schema::IndexMeta;
+use crate::backend::BackendError;
 
 /// A listing that OpenSearch found.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +26,7 @@ pub(super) struct Hit {
 }
 
 impl Hit {
-    pub(super) fn found(self, meta: &Meta) -> Found {
+    pub(super) fn found(self, meta: &IndexMeta) -> Found {
         let photo = self.names.get(self.photo).cloned().unwrap_or_default();
         let fields = meta.fields.iter().cloned().zip(self.values).collect();
         Found { score: self.score, listing: Listing { id: self.id, photo, photos: self.names, fields } }
@@ -34,15 +34,15 @@ impl Hit {
 }
 
 #[derive(Deserialize)]
-struct Reply {
+struct SearchResponse {
     timed_out: bool,
     #[serde(rename = "_shards")]
-    shards: Shards,
-    hits: Hits<Document>,
+    shards: ShardCounts,
+    hits: Hits<HitDocument>,
 }
 
 #[derive(Deserialize)]
-struct Shards {
+struct ShardCounts {
     failed: u32,
 }
 
@@ -52,16 +52,16 @@ struct Hits<T> {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct HitDocument {
     #[serde(rename = "_score")]
     score: Option<f32>,
     #[serde(rename = "_source")]
-    source: Source,
-    inner_hits: Option<Inner>,
+    source: HitSource,
+    inner_hits: Option<InnerHits>,
 }
 
 #[derive(Deserialize)]
-struct Source {
+struct HitSource {
     id: String,
     names: Vec<String>,
     values: Vec<String>,
@@ -70,25 +70,25 @@ struct Source {
 }
 
 #[derive(Deserialize)]
-struct Inner {
-    photos: InnerPhotos,
+struct InnerHits {
+    photos: PhotoHits,
 }
 
 #[derive(Deserialize)]
-struct InnerPhotos {
-    hits: Hits<Photo>,
+struct PhotoHits {
+    hits: Hits<PhotoHit>,
 }
 
 #[derive(Deserialize)]
-struct Photo {
+struct PhotoHit {
     #[serde(rename = "_nested")]
-    nested: Nested,
+    nested: NestedOffset,
     #[serde(rename = "_source")]
     source: Option<PhotoSource>,
 }
 
 #[derive(Deserialize)]
-struct Nested {
+struct NestedOffset {
     offset: usize,
 }
 
@@ -100,19 +100,20 @@ struct PhotoSource {
 /// Parses the listings of a response, best first; ties are ordered by id.
 ///
 /// # Errors
-/// [`EngineError::Late`] if the search timed out, [`EngineError::Upstream`] if the response is incomplete or invalid.
-pub(super) fn hits(reply: &[u8], meta: &Meta, question: &Question<'_>) -> Result<Vec<Hit>, EngineError> {
-    let size = question.size();
-    let invalid = |detail: String| EngineError::Upstream(format!("OpenSearch's response: {detail}"));
-    let Reply { timed_out, shards, hits } = serde_json::from_slice(reply).map_err(|e| invalid(e.to_string()))?;
+/// [`BackendError::Late`] if the search timed out, [`BackendError::Upstream`] if the response is incomplete or invalid.
+pub(super) fn hits(reply: &[u8], meta: &IndexMeta, request: &KnnQuery<'_>) -> Result<Vec<Hit>, BackendError> {
+    let size = request.size();
+    let invalid = |detail: String| BackendError::Upstream(format!("OpenSearch's response: {detail}"));
+    let SearchResponse { timed_out, shards, hits } =
+        serde_json::from_slice(reply).map_err(|e| invalid(e.to_string()))?;
     if timed_out {
-        return Err(EngineError::Late);
+        return Err(BackendError::Late);
     }
     if shards.failed > 0 || hits.hits.len() > size {
         return Err(invalid(format!("{} shards failed, {} listings of {size}", shards.failed, hits.hits.len())));
     }
     let mut hits =
-        hits.hits.into_iter().map(|document| hit(document, meta, question.is_nearest())).collect::<Result<Vec<_>, _>>();
+        hits.hits.into_iter().map(|document| hit(document, meta, request.is_nearest())).collect::<Result<Vec<_>, _>>();
     if let Ok(hits) = &mut hits {
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
         let mut ids = HashSet::new();
@@ -123,8 +124,8 @@ pub(super) fn hits(reply: &[u8], meta: &Meta, question: &Question<'_>) -> Result
     hits.map_err(invalid)
 }
 
-fn hit(document: Document, meta: &Meta, nearest: bool) -> Result<Hit, String> {
-    let Document { score, source: Source { id, names, values, columns }, inner_hits } = document;
+fn hit(document: HitDocument, meta: &IndexMeta, nearest: bool) -> Result<Hit, String> {
+    let HitDocument { score, source: HitSource { id, names, values, columns }, inner_hits } = document;
     if values.len() != meta.fields.len() || names.is_empty() {
         return Err(format!("{} values and {} photos for {} fields", values.len(), names.len(), meta.fields.len()));
     }

@@ -7,7 +7,7 @@ use magpie_core::listing::Found;
 use magpie_core::search::{MAX_K, SearchParams};
 
 use super::reply::Hit;
-use super::schema::{Meta, field};
+use super::schema::{IndexMeta, field};
 
 /// The number of listings to request first. Options that drop listings need more: requesting more at once is cheaper
 /// than a second request.
@@ -17,7 +17,7 @@ pub(super) fn look_at(params: &SearchParams) -> usize {
 }
 
 /// Applies the options to the listings, best first. Also returns whether more listings could add results.
-pub(super) fn apply(hits: Vec<Hit>, meta: &Meta, params: &SearchParams) -> (Vec<Found>, bool) {
+pub(super) fn apply(hits: Vec<Hit>, meta: &IndexMeta, params: &SearchParams) -> (Vec<Found>, bool) {
     let least = params.min_score.unwrap_or(f32::NEG_INFINITY);
     let per = params.per.as_ref().and_then(|per| {
         let at = meta.columns.iter().position(|column| column.name == per.column)?;

@@ -7,7 +7,7 @@ use magpie_core::shard::{ColumnKind, Shard};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::engine::ColumnInfo;
+use crate::backend::ColumnInfo;
 
 /// The version of this layout.
 const FORMAT: u32 = 1;
@@ -20,7 +20,7 @@ pub(super) const LONGEST_ID: usize = 512;
 
 /// The description of an index, stored in `_meta` of its mapping.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Meta {
+pub(super) struct IndexMeta {
     pub(super) format: u32,
     pub(super) catalog: String,
     pub(super) model_id: ModelId,
@@ -39,12 +39,12 @@ pub(super) struct Meta {
     pub(super) loaded: u64,
 }
 
-impl Meta {
+impl IndexMeta {
     /// Describes an empty index for these shards, which belong to one catalogue and model.
     ///
     /// # Errors
     /// The shards have different fields or columns.
-    pub(super) fn of(shards: &[Shard], listings: u64, photos: u64) -> Result<Meta, String> {
+    pub(super) fn of(shards: &[Shard], listings: u64, photos: u64) -> Result<IndexMeta, String> {
         let first = shards.first().ok_or("no shard is given")?;
         let columns = |shard: &Shard| -> Vec<ColumnInfo> {
             shard.columns().map(|(name, kind)| ColumnInfo { name: name.to_owned(), kind }).collect()
@@ -55,7 +55,7 @@ impl Meta {
             }
         }
         let header = first.header();
-        Ok(Meta {
+        Ok(IndexMeta {
             format: FORMAT,
             catalog: first.catalog().to_owned(),
             model_id: header.model_id,
@@ -114,19 +114,19 @@ pub(super) fn bytes(vector: &[f32]) -> Vec<i8> {
 }
 
 /// Parses the response to `GET /index`, which must describe exactly one index: its name, `_meta` and number of shards.
-pub(super) fn described(reply: &[u8]) -> Result<(String, Meta, usize), String> {
+pub(super) fn described(reply: &[u8]) -> Result<(String, IndexMeta, usize), String> {
     #[derive(Deserialize)]
-    struct Described {
-        mappings: Mappings,
-        settings: Settings,
+    struct DescribedIndex {
+        mappings: DescribedMappings,
+        settings: DescribedSettings,
     }
     #[derive(Deserialize)]
-    struct Mappings {
+    struct DescribedMappings {
         #[serde(rename = "_meta")]
-        meta: Meta,
+        meta: IndexMeta,
     }
     #[derive(Deserialize)]
-    struct Settings {
+    struct DescribedSettings {
         index: IndexSettings,
     }
     #[derive(Deserialize)]
@@ -134,10 +134,11 @@ pub(super) fn described(reply: &[u8]) -> Result<(String, Meta, usize), String> {
         number_of_shards: String,
     }
     let foreign = |e: serde_json::Error| format!("the index was not loaded by this program: {e}");
-    let indexes: std::collections::BTreeMap<String, Described> = serde_json::from_slice(reply).map_err(foreign)?;
+    let indexes: std::collections::BTreeMap<String, DescribedIndex> = serde_json::from_slice(reply).map_err(foreign)?;
     let count = indexes.len();
     let mut indexes = indexes.into_iter();
-    let (Some((name, Described { mappings: Mappings { meta }, settings })), None) = (indexes.next(), indexes.next())
+    let (Some((name, DescribedIndex { mappings: DescribedMappings { meta }, settings })), None) =
+        (indexes.next(), indexes.next())
     else {
         return Err(format!("{count} indexes have this name, expected one"));
     };

@@ -25,8 +25,8 @@ use magpie_core::{Error, ModelId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::api::{Answer, Shared, body, deadline};
-use crate::engine::ColumnInfo;
+use crate::api::{ApiResult, ServerState, body, deadline};
+use crate::backend::ColumnInfo;
 use crate::problem::Refusal;
 
 /// Longest photo, in bytes.
@@ -88,7 +88,7 @@ pub(crate) fn file(name: &str) -> Response<Body> {
 }
 
 #[derive(Serialize)]
-struct About {
+struct AboutReply {
     catalog: String,
     listings: u64,
     columns: Vec<ColumnInfo>,
@@ -100,38 +100,42 @@ struct About {
 }
 
 /// Describes the catalogue to the page: title, filter columns, thresholds.
-pub(crate) async fn about(State(shared): State<Arc<Shared>>) -> Answer {
-    let status = shared.engine.status().ok_or(Refusal::Overloaded("no catalogue"))?;
-    let (engine, sure) = (shared.engine.name(), Thresholds::default().score);
+pub(crate) async fn about(State(shared): State<Arc<ServerState>>) -> ApiResult {
+    let status = shared.backend.status().ok_or(Refusal::Overloaded("no catalogue"))?;
+    let (engine, sure) = (shared.backend.name(), Thresholds::default().score);
     let (catalog, listings, columns) = (status.catalog, status.listings, status.columns);
-    Ok(Json(About { catalog, listings, columns, engine, sure, max_k: shared.settings.max_k }).into_response())
+    Ok(Json(AboutReply { catalog, listings, columns, engine, sure, max_k: shared.settings.max_k }).into_response())
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Part {
+pub(crate) struct EmbedParams {
     region: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Embedded {
+struct EmbedReply {
     model_id: ModelId,
     embedding: QueryCode,
     attributes: Attributes,
-    stages: Vec<Stage>,
+    stages: Vec<StageTime>,
 }
 
 #[derive(Serialize)]
-struct Stage {
+struct StageTime {
     name: &'static str,
     ms: f64,
 }
 
 /// The parsed query string.
-type Asked<T> = Result<Query<T>, QueryRejection>;
+type QueryParams<T> = Result<Query<T>, QueryRejection>;
 
 /// Embeds an uploaded photo. It is kept in memory until the response is ready, and not stored.
-pub(crate) async fn embed(State(shared): State<Arc<Shared>>, part: Asked<Part>, request: Request) -> Answer {
+pub(crate) async fn embed(
+    State(shared): State<Arc<ServerState>>,
+    part: QueryParams<EmbedParams>,
+    request: Request,
+) -> ApiResult {
     let Query(part) = part.map_err(|e| Refusal::BadRequest(e.body_text()))?;
     let page = shared.page.as_ref().ok_or(Refusal::NotFound)?;
     let region = part.region.map(|text| text.parse::<Region>()).transpose().map_err(Refusal::BadRequest)?;
@@ -158,26 +162,30 @@ pub(crate) async fn embed(State(shared): State<Arc<Shared>>, part: Asked<Part>, 
         }
     })?;
     let (model_id, embedding) = (embedding.model(), QueryCode::of(&embedding));
-    Ok(Json(Embedded { model_id, embedding, attributes, stages: times(&stages) }).into_response())
+    Ok(Json(EmbedReply { model_id, embedding, attributes, stages: times(&stages) }).into_response())
 }
 
 /// The times of decode, prepare and network, in milliseconds rounded to microseconds.
-fn times(stages: &Stages) -> Vec<Stage> {
+fn times(stages: &Stages) -> Vec<StageTime> {
     let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
-    stages.named().into_iter().take(3).map(|(name, time)| Stage { name, ms: ms(time) }).collect()
+    stages.named().into_iter().take(3).map(|(name, time)| StageTime { name, ms: ms(time) }).collect()
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Wanted {
+pub(crate) struct PictureParams {
     id: String,
     photo: String,
 }
 
 /// Returns the thumbnail of a listing's photo, if the catalogue has one.
-pub(crate) async fn picture(State(shared): State<Arc<Shared>>, wanted: Asked<Wanted>, request: Request) -> Answer {
+pub(crate) async fn picture(
+    State(shared): State<Arc<ServerState>>,
+    wanted: QueryParams<PictureParams>,
+    request: Request,
+) -> ApiResult {
     let Query(wanted) = wanted.map_err(|e| Refusal::BadRequest(e.body_text()))?;
-    let jpeg = shared.engine.picture(wanted.id, wanted.photo, deadline(&request)).await?.ok_or(Refusal::NotFound)?;
+    let jpeg = shared.backend.picture(wanted.id, wanted.photo, deadline(&request)).await?.ok_or(Refusal::NotFound)?;
     let mut response = Response::new(Body::from(jpeg));
     let headers = response.headers_mut();
     for (name, value) in

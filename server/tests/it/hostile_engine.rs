@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::common::{DIM, JSON, MODEL, Running, agent, get, post, request};
 use magpie_core::remote::Problem;
 use magpie_core::search::SearchParams;
-use magpie_server::Engine;
+use magpie_server::SearchBackend;
 use serde_json::{Value, json};
 
 /// How the script responds to a search.
@@ -25,7 +25,7 @@ enum Act {
     Truncate,
 }
 
-struct Script {
+struct ScriptedEngine {
     url: String,
     act: Arc<Mutex<Act>>,
     searches: Arc<AtomicUsize>,
@@ -53,14 +53,15 @@ fn hit(id: &str, score: f32) -> Value {
     json!({ "_score": score, "_source": { "id": id, "names": ["a.jpg"], "values": ["A"] }, "inner_hits": inner })
 }
 
-impl Script {
-    fn start() -> Script {
+impl ScriptedEngine {
+    fn start() -> ScriptedEngine {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let act = Arc::new(Mutex::new(Act::Respond(200, reply(&[hit("a", 0.9)]).to_string())));
         let searches = Arc::new(AtomicUsize::new(0));
         let heads = Arc::new(Mutex::new(Vec::new()));
-        let script = Script { url, act: Arc::clone(&act), searches: Arc::clone(&searches), heads: Arc::clone(&heads) };
+        let script =
+            ScriptedEngine { url, act: Arc::clone(&act), searches: Arc::clone(&searches), heads: Arc::clone(&heads) };
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (act, searches, heads) = (Arc::clone(&act), Arc::clone(&searches), Arc::clone(&heads));
@@ -120,7 +121,7 @@ fn serve(mut stream: TcpStream, act: &Mutex<Act>, searches: &AtomicUsize, heads:
 
 #[test]
 fn whatever_the_engine_does_the_client_gets_a_problem() {
-    let engine = Script::start();
+    let engine = ScriptedEngine::start();
     let server = Running::on_cluster(vec![engine.url.clone()], "magpie", |s| s.engine_searches = 4);
     let agent = agent();
     let params = SearchParams::default();
@@ -189,7 +190,7 @@ fn whatever_the_engine_does_the_client_gets_a_problem() {
 #[test]
 fn one_working_node_is_enough() {
     let (hangs, resets, dead, works) =
-        (Script::start(), Script::start(), TcpListener::bind("127.0.0.1:0"), Script::start());
+        (ScriptedEngine::start(), ScriptedEngine::start(), TcpListener::bind("127.0.0.1:0"), ScriptedEngine::start());
     // The listener is closed: connections to it are refused.
     let dead = format!("http://{}", dead.unwrap().local_addr().unwrap());
     hangs.will(Act::Hang);
@@ -208,7 +209,7 @@ fn one_working_node_is_enough() {
 
 #[test]
 fn requests_to_the_engine_carry_the_trace() {
-    let (breaks, works) = (Script::start(), Script::start());
+    let (breaks, works) = (ScriptedEngine::start(), ScriptedEngine::start());
     breaks.will(Act::Respond(500, "{}".to_owned()));
     let server = Running::on_cluster(vec![breaks.url.clone(), works.url.clone()], "magpie", |_| ());
     let (trace, client) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
@@ -268,7 +269,7 @@ fn a_foreign_index_is_not_served() {
 
 #[test]
 fn checking_for_a_newer_index_during_shutdown_does_not_panic() {
-    let engine = Script::start();
+    let engine = ScriptedEngine::start();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let cluster = magpie_server::Cluster::new(std::slice::from_ref(&engine.url)).unwrap();
     let open = magpie_server::OpenSearch::open(cluster, "magpie".to_owned(), 4, Duration::from_secs(1));

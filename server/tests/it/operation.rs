@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::common::gate::NEVER;
+use crate::common::blocking::NEVER;
 use crate::common::{JSON, Running, agent, embedding, eventually, get, post, read, request, search, shard};
 use magpie_core::remote::QueryCode;
 use magpie_core::search::SearchParams;

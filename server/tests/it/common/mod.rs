@@ -1,8 +1,8 @@
 //! Builds real shards, runs real servers on free ports, and sends requests to them.
 
+pub(crate) mod blocking;
 #[cfg(feature = "page")]
 pub(crate) mod browser;
-pub(crate) mod gate;
 pub(crate) mod nodes;
 
 use std::net::SocketAddr;
@@ -17,10 +17,10 @@ use magpie_core::remote::{SearchReply, SearchRequest};
 use magpie_core::search::{Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{Embedding, ModelId};
-use magpie_server::{Cluster, Embedded, Engine, OpenSearch, Overrides, Server, Settings, Stop};
+use magpie_server::{Cluster, Embedded, OpenSearch, Overrides, SearchBackend, Server, Settings, Stop};
 use tokio::sync::oneshot;
 
-use gate::Gate;
+use blocking::BlockingBackend;
 
 pub(crate) const MODEL: ModelId = ModelId([0x4d; 32]);
 pub(crate) const DIM: usize = 32;
@@ -98,19 +98,19 @@ impl Running {
     ) -> Running {
         let settings = Running::settings(Overrides { shards, ..Overrides::default() }, change);
         let (threads, wait) = (settings.threads, settings.max_wait);
-        let engine = Embedded::open(settings.shards.clone(), true, threads, wait).unwrap();
-        Running::run(folder, settings, async move |_| Arc::new(engine) as Arc<dyn Engine>)
+        let backend = Embedded::open(settings.shards.clone(), true, threads, wait).unwrap();
+        Running::run(folder, settings, async move |_| Arc::new(backend) as Arc<dyn SearchBackend>)
     }
 
     /// Serves the same 400 listings; at most `places` concurrent searches wait at the gate, more are rejected.
-    pub(crate) fn gated(places: usize, change: impl FnOnce(&mut Settings)) -> (Running, Arc<Gate>) {
+    pub(crate) fn gated(places: usize, change: impl FnOnce(&mut Settings)) -> (Running, Arc<BlockingBackend>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.magpie");
         shard(&path, 0..400, 1);
-        let gate = Arc::new(Gate::new(vec![path.clone()], places));
-        let engine = Arc::clone(&gate) as Arc<dyn Engine>;
+        let gate = Arc::new(BlockingBackend::new(vec![path.clone()], places));
+        let backend = Arc::clone(&gate) as Arc<dyn SearchBackend>;
         let settings = Running::settings(Overrides { shards: vec![path], ..Overrides::default() }, change);
-        (Running::run(folder, settings, async move |_| engine), gate)
+        (Running::run(folder, settings, async move |_| backend), gate)
     }
 
     /// Serves the index of an OpenSearch cluster.
@@ -119,8 +119,9 @@ impl Running {
         let settings = Running::settings(Overrides { opensearch, index, ..Overrides::default() }, change);
         Running::run(tempfile::tempdir().unwrap(), settings, async |settings: &Settings| {
             let cluster = Cluster::new(&settings.opensearch).unwrap();
-            let engine = OpenSearch::open(cluster, settings.index.clone(), settings.engine_searches, settings.max_wait);
-            Arc::new(engine.await.unwrap()) as Arc<dyn Engine>
+            let backend =
+                OpenSearch::open(cluster, settings.index.clone(), settings.engine_searches, settings.max_wait);
+            Arc::new(backend.await.unwrap()) as Arc<dyn SearchBackend>
         })
     }
 
@@ -136,15 +137,15 @@ impl Running {
     fn run(
         folder: tempfile::TempDir,
         settings: Settings,
-        engine: impl AsyncFnOnce(&Settings) -> Arc<dyn Engine> + Send + 'static,
+        backend: impl AsyncFnOnce(&Settings) -> Arc<dyn SearchBackend> + Send + 'static,
     ) -> Running {
         let (send, receive) = std::sync::mpsc::channel();
         let (abort, aborted) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let engine = engine(&settings).await;
-                let (server, stop) = Server::bind(settings, engine).await.unwrap();
+                let backend = backend(&settings).await;
+                let (server, stop) = Server::bind(settings, backend).await.unwrap();
                 send.send((server.address().unwrap(), stop)).unwrap();
                 tokio::select! {
                     () = server.run() => {}

@@ -11,11 +11,11 @@ use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 
 /// A boxed future with the result of a backend call.
-pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + Send + 'a>>;
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
 
 /// A searchable catalogue. Implementations shed load themselves: they reject a search rather than queue it until its
 /// answer would come too late.
-pub trait Engine: Send + Sync + 'static {
+pub trait SearchBackend: Send + Sync + 'static {
     /// Returns the best listings for a query, best first; ties are ordered by listing id. Scores are cosines.
     fn search(&self, query: Parsed, deadline: Instant) -> Answering<'_, Vec<Found>>;
 
@@ -82,7 +82,7 @@ pub struct ColumnInfo {
 /// Why a backend did not answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum EngineError {
+pub enum BackendError {
     /// The embedding comes from another model than the catalogue's.
     #[error("the catalogue's model is {catalog}")]
     WrongModel {

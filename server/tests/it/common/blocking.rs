@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::Parsed;
-use magpie_server::{Answering, Embedded, Engine, EngineError, Status};
+use magpie_server::{Answering, BackendError, Embedded, SearchBackend, Status};
 use tokio::sync::Semaphore;
 
 use super::{PATIENCE, eventually};
 
-/// Shards whose searches wait until [`Gate::open`]. So a test decides how long they take, whatever the machine's speed.
-pub(crate) struct Gate {
+/// Shards whose searches wait until [`BlockingBackend::open`]. So a test decides how long they take, whatever the
+/// machine's speed.
+pub(crate) struct BlockingBackend {
     shards: Embedded,
     /// Permits for concurrent searches; more are rejected.
     places: Semaphore,
@@ -20,10 +21,15 @@ pub(crate) struct Gate {
     opened: Semaphore,
 }
 
-impl Gate {
-    pub(crate) fn new(shards: Vec<PathBuf>, places: usize) -> Gate {
+impl BlockingBackend {
+    pub(crate) fn new(shards: Vec<PathBuf>, places: usize) -> BlockingBackend {
         let shards = Embedded::open(shards, true, 1, PATIENCE).unwrap();
-        Gate { shards, places: Semaphore::new(places), arrived: AtomicUsize::new(0), opened: Semaphore::new(0) }
+        BlockingBackend {
+            shards,
+            places: Semaphore::new(places),
+            arrived: AtomicUsize::new(0),
+            opened: Semaphore::new(0),
+        }
     }
 
     /// Waits until this many searches are blocked.
@@ -37,10 +43,10 @@ impl Gate {
     }
 }
 
-impl Engine for Gate {
+impl SearchBackend for BlockingBackend {
     fn search(&self, query: Parsed, _: Instant) -> Answering<'_, Vec<Found>> {
         Box::pin(async move {
-            let _place = self.places.try_acquire().map_err(|_| EngineError::Overloaded)?;
+            let _place = self.places.try_acquire().map_err(|_| BackendError::Overloaded)?;
             self.arrived.fetch_add(1, Ordering::Relaxed);
             // No permits are ever added: this returns when the semaphore is closed.
             let _ = self.opened.acquire().await;
