@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -15,35 +14,17 @@ use magpie_core::ModelId;
 use magpie_core::remote::{DEADLINE_HEADER, Fields, ModelProblem, Problem, SearchReply, SearchRequest, WireListing};
 use magpie_core::shard::ColumnKind;
 use serde::Serialize;
-use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use crate::backend::{SearchBackend, Status};
+use crate::backend::Status;
 use crate::encode::compress;
-use crate::guard::Tokens;
-use crate::metrics::Metrics;
 use crate::problem::{Refusal, Shed};
-use crate::settings::Settings;
+use crate::state::{ApiResult, Deadline, ServerState, body, deadline};
 use crate::trace::{TRACERESPONSE, Trace};
 
 /// Longest deadline that a client can ask for; longer ones are cut to this.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(10);
-
-/// The state that all requests share.
-pub(crate) struct ServerState {
-    pub(crate) backend: Arc<dyn SearchBackend>,
-    pub(crate) tokens: Tokens,
-    pub(crate) metrics: Metrics,
-    pub(crate) settings: Settings,
-    /// Permits for concurrent requests.
-    pub(crate) places: Semaphore,
-    /// Set when the server has begun to shut down.
-    pub(crate) leaving: std::sync::atomic::AtomicBool,
-    /// The demo page, if it is enabled.
-    #[cfg(feature = "page")]
-    pub(crate) page: Option<crate::page::Page>,
-}
 
 /// One listing.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -78,20 +59,27 @@ pub(crate) struct CatalogReply {
     columns: Fields,
 }
 
-pub(crate) type ApiResult = Result<Response, Refusal>;
+/// The routes of the demo page, none if it is disabled.
+#[derive(Default)]
+pub(crate) struct PageRoutes {
+    /// Routes that do work, with the same limits as the API.
+    pub(crate) limited: Router<Arc<ServerState>>,
+    /// Static files, for everyone.
+    pub(crate) files: Router<Arc<ServerState>>,
+}
 
-/// All routes. Only those below `/v1` and those of the page that do work are limited and need tokens: health checks and
-/// metrics must get through under load.
-pub(crate) fn routes(shared: Arc<ServerState>) -> Router {
-    let v1 = Router::new()
+/// All routes. Only those below `/v1` and the page's requests are limited and need tokens: health checks and metrics
+/// must get through under load.
+pub(crate) fn routes(shared: Arc<ServerState>, page: PageRoutes) -> Router {
+    let limited = Router::new()
         .route("/v1/search", post(search))
         .route("/v1/listings/{id}", get(listing))
         .route("/v1/catalogs/{catalog}", get(catalog))
+        .merge(page.limited)
         .route_layer(from_fn_with_state(Arc::clone(&shared), guard));
-    let router = Router::new().merge(v1);
-    #[cfg(feature = "page")]
-    let router = router.merge(page_routes(&shared));
-    router
+    Router::new()
+        .merge(limited)
+        .merge(page.files)
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -102,26 +90,6 @@ pub(crate) fn routes(shared: Arc<ServerState>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&shared), observe))
         .with_state(shared)
 }
-
-/// The page's static files are public; its requests have the same limits as those of apps.
-#[cfg(feature = "page")]
-fn page_routes(shared: &Arc<ServerState>) -> Router<Arc<ServerState>> {
-    use crate::page::{about, embed, file, picture};
-    if shared.page.is_none() {
-        return Router::new();
-    }
-    Router::new()
-        .route("/page/about", get(about))
-        .route("/page/embed", post(embed))
-        .route("/page/picture", get(picture))
-        .route_layer(from_fn_with_state(Arc::clone(shared), guard))
-        .route("/", get(|| async { file("") }))
-        .route("/{file}", get(|Path(name): Path<String>| async move { file(&name) }))
-}
-
-/// When the client will have stopped waiting.
-#[derive(Debug, Clone, Copy)]
-struct Deadline(Instant);
 
 /// The name of the token's holder, added to the response for the log.
 #[derive(Debug, Clone)]
@@ -307,19 +275,7 @@ pub(crate) async fn metrics(State(shared): State<Arc<ServerState>>) -> Response 
     ([(CONTENT_TYPE, kind)], shared.metrics.text()).into_response()
 }
 
-/// The deadline that `guard` has set.
-pub(crate) fn deadline(request: &Request) -> Instant {
-    request.extensions().get::<Deadline>().map_or_else(Instant::now, |deadline| deadline.0)
-}
-
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
-/// Reads a request body of at most `most` bytes, until the deadline.
-pub(crate) async fn body(body: Body, most: usize, deadline: Instant) -> Result<axum::body::Bytes, Refusal> {
-    let read = tokio::time::timeout_at(deadline.into(), to_bytes(body, most)).await;
-    // The only other error is that the client has disconnected: nobody reads that response.
-    read.map_err(|_| Refusal::SlowBody)?.map_err(|_| Refusal::TooLarge(most))
 }

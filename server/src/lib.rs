@@ -1,9 +1,9 @@
 //! The full catalogue over HTTP: embeddings come in, listings go out. Apps never send photos.
 //!
-//! `api` holds the routes. `backend` is the interface of search backends, of which there are two: `embedded` searches
-//! memory-mapped shards on a thread pool (`pool`), `opensearch` queries an external cluster. `encode` compresses
-//! responses, `trace` handles W3C Trace Context, `guard` does authentication and rate limiting, `page` is the demo
-//! page, `serve` accepts connections and shuts down gracefully.
+//! `api` holds the routes, `state` what they share. `backend` is the interface of search backends, of which there are
+//! two: `embedded` searches memory-mapped shards on a thread pool (`pool`), `opensearch` queries an external cluster.
+//! `encode` compresses responses, `trace` handles W3C Trace Context, `guard` does authentication and rate limiting,
+//! `page` is the demo page, `serve` accepts connections and shuts down gracefully.
 
 mod api;
 mod backend;
@@ -19,6 +19,7 @@ mod pool;
 mod problem;
 mod serve;
 mod settings;
+mod state;
 mod trace;
 
 pub use backend::{Answering, BackendError, ColumnInfo, SearchBackend, Status};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -13,11 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::api::{ServerState, routes};
+use crate::api::{PageRoutes, routes};
 use crate::backend::SearchBackend;
 use crate::guard::Tokens;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::state::ServerState;
 
 /// Limit on the time to receive the head of each HTTP/1 request, and the interval of HTTP/2 keep-alive pings.
 const HEAD: Duration = Duration::from_secs(30);
@@ -25,6 +27,7 @@ const HEAD: Duration = Duration::from_secs(30);
 /// A bound server. It accepts connections once [`Server::run`] is called.
 pub struct Server {
     listener: TcpListener,
+    app: Router,
     shared: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 }
@@ -64,20 +67,11 @@ impl Server {
             metrics.catalog(&status);
         }
         let places = Semaphore::new(settings.max_in_flight);
-        #[cfg(feature = "page")]
-        let page = load_page(&settings, backend.as_ref())?;
-        let shared = Arc::new(ServerState {
-            backend,
-            tokens,
-            metrics,
-            settings,
-            places,
-            leaving: AtomicBool::new(false),
-            #[cfg(feature = "page")]
-            page,
-        });
+        let shared =
+            Arc::new(ServerState { backend, tokens, metrics, settings, places, leaving: AtomicBool::new(false) });
+        let app = routes(Arc::clone(&shared), page_routes(&shared)?);
         let (send, stop) = watch::channel(false);
-        Ok((Server { listener, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
+        Ok((Server { listener, app, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
     }
 
     /// The address it listens on, with the actual port if the settings say port 0.
@@ -90,8 +84,7 @@ impl Server {
 
     /// Serves until it is stopped, and returns when it has shut down.
     pub async fn run(self) {
-        let Server { listener, shared, mut stop } = self;
-        let app = routes(Arc::clone(&shared));
+        let Server { listener, app, shared, mut stop } = self;
         let watcher = tokio::spawn(watch_shards(Arc::clone(&shared)));
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(shared.settings.max_connections));
@@ -134,10 +127,15 @@ impl Server {
 }
 
 #[cfg(feature = "page")]
-fn load_page(settings: &Settings, backend: &dyn SearchBackend) -> Result<Option<crate::page::Page>, String> {
-    let Some(pack) = &settings.page else { return Ok(None) };
-    let status = backend.status().ok_or("the page needs a catalogue, and none is loaded")?;
-    crate::page::Page::load(pack, status.model_id, settings.page_photos).map(Some)
+fn page_routes(shared: &Arc<ServerState>) -> Result<PageRoutes, String> {
+    let Some(pack) = &shared.settings.page else { return Ok(PageRoutes::default()) };
+    let status = shared.backend.status().ok_or("the page needs a catalogue, and none is loaded")?;
+    Ok(crate::page::Page::load(pack, status.model_id, Arc::clone(shared))?.routes())
+}
+
+#[cfg(not(feature = "page"))]
+fn page_routes(_: &Arc<ServerState>) -> Result<PageRoutes, String> {
+    Ok(PageRoutes::default())
 }
 
 /// Waits for a free connection slot, then accepts the next connection.

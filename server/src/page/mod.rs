@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
@@ -16,6 +15,8 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, Response};
 use axum::response::IntoResponse;
+use axum::routing::{get, post};
+use axum::{Json, Router, extract};
 use magpie_core::attributes::Attributes;
 use magpie_core::engine::{Stages, embed_timed};
 use magpie_core::image::{Limits, Region};
@@ -25,9 +26,10 @@ use magpie_core::{Error, ModelId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
-use crate::api::{ApiResult, ServerState, body, deadline};
+use crate::api::PageRoutes;
 use crate::backend::ColumnInfo;
 use crate::problem::Refusal;
+use crate::state::{ApiResult, ServerState, body, deadline};
 
 /// Longest photo, in bytes.
 const MOST_BYTES: usize = 24 << 20;
@@ -42,6 +44,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// The page's model, and the limits on concurrent photos.
 pub(crate) struct Page {
+    shared: Arc<ServerState>,
     model: Arc<Model>,
     /// Permits to embed a photo, which keeps a core busy.
     embedding: Arc<Semaphore>,
@@ -50,23 +53,36 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Loads the model pack. At most `photos` photos will be embedded concurrently.
+    /// Loads the model pack.
     ///
     /// # Errors
     /// Why the pack cannot be used, or that it is not the catalogue's model.
-    pub(crate) fn load(pack: &Path, catalog: ModelId, photos: usize) -> Result<Page, String> {
+    pub(crate) fn load(pack: &Path, catalog: ModelId, shared: Arc<ServerState>) -> Result<Page, String> {
         let fault = |e: Error| format!("{}: {e}", pack.display());
         let model = Model::load(&Pack::open(pack).map_err(fault)?).map_err(fault)?;
         if model.id() != catalog {
             return Err(format!("{}: its model is {}, the catalogue's is {catalog}", pack.display(), model.id()));
         }
-        let embedding = Arc::new(Semaphore::new(photos));
-        Ok(Page { model: Arc::new(model), embedding, held: Semaphore::new(HELD) })
+        let embedding = Arc::new(Semaphore::new(shared.settings.page_photos));
+        Ok(Page { shared, model: Arc::new(model), embedding, held: Semaphore::new(HELD) })
+    }
+
+    /// The routes of the page.
+    pub(crate) fn routes(self) -> PageRoutes {
+        let limited = Router::new()
+            .route("/page/about", get(about))
+            .route("/page/embed", post(embed))
+            .route("/page/picture", get(picture))
+            .with_state(Arc::new(self));
+        let files = Router::new()
+            .route("/", get(|| async { file("") }))
+            .route("/{file}", get(|extract::Path(name): extract::Path<String>| async move { file(&name) }));
+        PageRoutes { limited, files }
     }
 }
 
 /// Returns a static file of the page; the HTML for an empty name.
-pub(crate) fn file(name: &str) -> Response<Body> {
+fn file(name: &str) -> Response<Body> {
     let (kind, text) = match name {
         "" => ("text/html; charset=utf-8", include_str!("index.html")),
         "page.css" => ("text/css; charset=utf-8", include_str!("page.css")),
@@ -100,7 +116,8 @@ struct AboutReply {
 }
 
 /// Describes the catalogue to the page: title, filter columns, thresholds.
-pub(crate) async fn about(State(shared): State<Arc<ServerState>>) -> ApiResult {
+async fn about(State(page): State<Arc<Page>>) -> ApiResult {
+    let shared = &page.shared;
     let status = shared.backend.status().ok_or(Refusal::Overloaded("no catalogue"))?;
     let (engine, sure) = (shared.backend.name(), Thresholds::default().score);
     let (catalog, listings, columns) = (status.catalog, status.listings, status.columns);
@@ -109,7 +126,7 @@ pub(crate) async fn about(State(shared): State<Arc<ServerState>>) -> ApiResult {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct EmbedParams {
+struct EmbedParams {
     region: Option<String>,
 }
 
@@ -131,13 +148,8 @@ struct StageTime {
 type QueryParams<T> = Result<Query<T>, QueryRejection>;
 
 /// Embeds an uploaded photo. It is kept in memory until the response is ready, and not stored.
-pub(crate) async fn embed(
-    State(shared): State<Arc<ServerState>>,
-    part: QueryParams<EmbedParams>,
-    request: Request,
-) -> ApiResult {
+async fn embed(State(page): State<Arc<Page>>, part: QueryParams<EmbedParams>, request: Request) -> ApiResult {
     let Query(part) = part.map_err(|e| Refusal::BadRequest(e.body_text()))?;
-    let page = shared.page.as_ref().ok_or(Refusal::NotFound)?;
     let region = part.region.map(|text| text.parse::<Region>()).transpose().map_err(Refusal::BadRequest)?;
     let deadline = deadline(&request);
     let _held = page.held.try_acquire().map_err(|_| Refusal::Overloaded("photos"))?;
@@ -173,19 +185,16 @@ fn times(stages: &Stages) -> Vec<StageTime> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PictureParams {
+struct PictureParams {
     id: String,
     photo: String,
 }
 
 /// Returns the thumbnail of a listing's photo, if the catalogue has one.
-pub(crate) async fn picture(
-    State(shared): State<Arc<ServerState>>,
-    wanted: QueryParams<PictureParams>,
-    request: Request,
-) -> ApiResult {
+async fn picture(State(page): State<Arc<Page>>, wanted: QueryParams<PictureParams>, request: Request) -> ApiResult {
     let Query(wanted) = wanted.map_err(|e| Refusal::BadRequest(e.body_text()))?;
-    let jpeg = shared.backend.picture(wanted.id, wanted.photo, deadline(&request)).await?.ok_or(Refusal::NotFound)?;
+    let jpeg =
+        page.shared.backend.picture(wanted.id, wanted.photo, deadline(&request)).await?.ok_or(Refusal::NotFound)?;
     let mut response = Response::new(Body::from(jpeg));
     let headers = response.headers_mut();
     for (name, value) in
