@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -18,7 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::backend::Status;
-use crate::encode::compress;
+use crate::encode::compression;
 use crate::problem::{Refusal, Shed};
 use crate::state::{ApiResult, Deadline, ServerState, body, deadline};
 use crate::trace::{TRACERESPONSE, Trace};
@@ -86,7 +86,7 @@ pub(crate) fn routes(shared: Arc<ServerState>, page: PageRoutes) -> Router {
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::WrongMethod })
         .layer(CatchPanicLayer::custom(|_| Refusal::Internal.into_response()))
-        .layer(from_fn(compress))
+        .layer(compression())
         .layer(from_fn_with_state(Arc::clone(&shared), observe))
         .with_state(shared)
 }

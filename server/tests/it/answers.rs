@@ -72,6 +72,17 @@ fn responses_are_compressed_as_the_client_accepts() {
     let mut undone = Vec::new();
     flate2::read::GzDecoder::new(&coded[..]).read_to_end(&mut undone).unwrap();
     assert_eq!((coding.as_deref(), undone), (Some("gzip"), plain));
+    for (accept, coding) in [
+        ("gzip, deflate, br, zstd", Some("zstd")),
+        ("gzip;q=1.0, zstd;q=0", Some("gzip")),
+        ("gzip; q=0.5", Some("gzip")),
+        ("", None),
+        ("br", None),
+        ("gzip;q=0", None),
+        ("gzip;q=no", None),
+    ] {
+        assert_eq!(ask(accept).0.as_deref(), coding, "{accept}");
+    }
     // Short responses are not compressed.
     let response = agent().get(server.url("/healthz")).header("accept-encoding", "zstd").call().unwrap();
     assert!(response.headers().get("content-encoding").is_none());
