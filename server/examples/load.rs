@@ -61,7 +61,7 @@ fn main() {
     // One thread, to leave as much CPU time as possible to the server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("{} photos, {} connections, {} s a step", shard.header().photo_count, args.connections, args.seconds);
-    println!("  wanted    sent answered     shed  other broken   p50 ms   p99 ms p99.9 ms shed p99 ms");
+    println!(" offered    sent answered     shed  other broken   p50 ms   p99 ms p99.9 ms shed p99 ms");
     for &rate in &args.rates {
         let (step, sent) = runtime.block_on(run(&args, rate, Arc::clone(&bodies)));
         print(rate, &args, step, sent);

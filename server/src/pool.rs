@@ -162,7 +162,7 @@ impl WorkerPool {
         deadline: Instant,
         work: impl FnOnce(&mut Scratch) -> Result<T, BackendError> + Send + 'static,
     ) -> Result<JobHandle<T>, BackendError> {
-        let (give, take) = oneshot::channel();
+        let (send, receive) = oneshot::channel();
         let queued = Instant::now();
         let wait = self.shared.wait();
         if wait > self.shared.longest_wait {
@@ -172,9 +172,9 @@ impl WorkerPool {
             return Err(BackendError::Late);
         }
         let work: Task = Box::new(move |admitted| {
-            if !give.is_closed() {
+            if !send.is_closed() {
                 // The receiver may have been dropped meanwhile.
-                let _ = give.send(admitted.and_then(work));
+                let _ = send.send(admitted.and_then(work));
             }
         });
         {
@@ -186,7 +186,7 @@ impl WorkerPool {
             self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         }
         self.shared.filled.notify_one();
-        Ok(JobHandle(take))
+        Ok(JobHandle(receive))
     }
 }
 

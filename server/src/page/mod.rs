@@ -148,9 +148,9 @@ struct StageTime {
 type QueryParams<T> = Result<Query<T>, QueryRejection>;
 
 /// Embeds an uploaded photo. It is kept in memory until the response is ready, and not stored.
-async fn embed(State(page): State<Arc<Page>>, part: QueryParams<EmbedParams>, request: Request) -> ApiResult {
-    let Query(part) = part.map_err(|e| Refusal::BadRequest(e.body_text()))?;
-    let region = part.region.map(|text| text.parse::<Region>()).transpose().map_err(Refusal::BadRequest)?;
+async fn embed(State(page): State<Arc<Page>>, params: QueryParams<EmbedParams>, request: Request) -> ApiResult {
+    let Query(params) = params.map_err(|e| Refusal::BadRequest(e.body_text()))?;
+    let region = params.region.map(|text| text.parse::<Region>()).transpose().map_err(Refusal::BadRequest)?;
     let deadline = deadline(&request);
     let _held = page.held.try_acquire().map_err(|_| Refusal::Overloaded("photos"))?;
     let photo = body(request.into_body(), MOST_BYTES, deadline).await?;
@@ -191,10 +191,10 @@ struct PictureParams {
 }
 
 /// Returns the thumbnail of a listing's photo, if the catalogue has one.
-async fn picture(State(page): State<Arc<Page>>, wanted: QueryParams<PictureParams>, request: Request) -> ApiResult {
-    let Query(wanted) = wanted.map_err(|e| Refusal::BadRequest(e.body_text()))?;
+async fn picture(State(page): State<Arc<Page>>, params: QueryParams<PictureParams>, request: Request) -> ApiResult {
+    let Query(params) = params.map_err(|e| Refusal::BadRequest(e.body_text()))?;
     let jpeg =
-        page.shared.backend.picture(wanted.id, wanted.photo, deadline(&request)).await?.ok_or(Refusal::NotFound)?;
+        page.shared.backend.picture(params.id, params.photo, deadline(&request)).await?.ok_or(Refusal::NotFound)?;
     let mut response = Response::new(Body::from(jpeg));
     let headers = response.headers_mut();
     for (name, value) in

@@ -52,7 +52,7 @@ async function start() {
 
 // The photo.
 
-async function take(next) {
+async function setPhoto(next) {
   if (!next) return;
   const image = $("photo");
   const before = image.src;
@@ -168,16 +168,16 @@ $("box").addEventListener("keydown", (event) => {
 });
 
 for (const input of [$("file"), $("camera")]) {
-  input.addEventListener("change", () => { take(input.files[0]); input.value = ""; });
+  input.addEventListener("change", () => { setPhoto(input.files[0]); input.value = ""; });
 }
 $("whole").addEventListener("click", () => { $("box").focus(); whole(); });
 $("token").addEventListener("change", () => { start(); if (file) find(true); });
-addEventListener("paste", (event) => take([...event.clipboardData.files][0]));
+addEventListener("paste", (event) => setPhoto([...event.clipboardData.files][0]));
 for (const name of ["dragover", "dragleave", "drop"]) {
   addEventListener(name, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", name === "dragover");
-    if (name === "drop") take(event.dataTransfer.files[0]);
+    if (name === "drop") setPhoto(event.dataTransfer.files[0]);
   });
 }
 
@@ -209,11 +209,11 @@ async function embed(signal) {
 }
 
 async function search(text, signal) {
-  const wanted = { model_id: query.model_id, embedding: query.embedding, k: Math.min(K, about?.max_k ?? K) };
-  if (text) wanted.filter = text;
+  const body = { model_id: query.model_id, embedding: query.embedding, k: Math.min(K, about?.max_k ?? K) };
+  if (text) body.filter = text;
   const begun = performance.now();
   const headers = { "content-type": "application/json", "magpie-deadline-ms": "5000" };
-  const reply = await ask("v1/search", { method: "POST", body: JSON.stringify(wanted), headers, signal });
+  const reply = await ask("v1/search", { method: "POST", body: JSON.stringify(body), headers, signal });
   const found = await reply.json();
   const took = /search;dur=([\d.]+)/.exec(reply.headers.get("server-timing") ?? "");
   const searched = took ? Number(took[1]) : 0;

@@ -46,16 +46,16 @@ fn ids(found: &[Found]) -> BTreeSet<String> {
 }
 
 /// Checks that both found the same, except for rounding and the approximate graph search.
-fn alike(there: &[Found], here: &[Found]) {
-    assert_eq!(there.len(), here.len());
-    for pair in there.windows(2) {
+fn assert_similar(served: &[Found], local: &[Found]) {
+    assert_eq!(served.len(), local.len());
+    for pair in served.windows(2) {
         let (a, b) = (&pair[0], &pair[1]);
         assert!(a.score > b.score || (a.score == b.score && a.listing.id < b.listing.id), "{a:?} {b:?}");
     }
-    let common = ids(there).intersection(&ids(here)).count();
-    assert!(common + common / 10 + 1 >= here.len(), "{there:?}\n{here:?}");
-    for found in there {
-        if let Some(same) = here.iter().find(|other| other.listing.id == found.listing.id) {
+    let common = ids(served).intersection(&ids(local)).count();
+    assert!(common + common / 10 + 1 >= local.len(), "{served:?}\n{local:?}");
+    for found in served {
+        if let Some(same) = local.iter().find(|other| other.listing.id == found.listing.id) {
             assert!((found.score - same.score).abs() < 0.01, "{} {}", found.score, same.score);
             let (mut found, same) = (found.listing.clone(), &same.listing);
             // Which of two equally near photos represents a listing depends on rounding.
@@ -78,31 +78,31 @@ fn the_cluster_finds_what_the_phone_finds() {
     let (agent, shard) = (agent(), Shard::open(&path).unwrap());
     let both = |seed: usize, filter: Option<&str>, params: &SearchParams| {
         let body = request(seed, filter, params);
-        let there = search(&agent, &server, &body).listings;
-        (there.into_iter().map(Found::from).collect::<Vec<_>>(), on_the_phone(&shard, &body))
+        let served = search(&agent, &server, &body).listings;
+        (served.into_iter().map(Found::from).collect::<Vec<_>>(), on_the_phone(&shard, &body))
     };
     for seed in 0..10 {
-        let (there, here) = both(seed, None, &params(10, |_| ()));
-        alike(&there, &here);
+        let (served, local) = both(seed, None, &params(10, |_| ()));
+        assert_similar(&served, &local);
         // Where one photo of a listing is much nearer than the other, both name that one.
-        let same = there.iter().zip(&here).filter(|(a, b)| a.listing == b.listing).count();
-        assert!(same >= 5, "{there:?}\n{here:?}");
+        let same = served.iter().zip(&local).filter(|(a, b)| a.listing == b.listing).count();
+        assert!(same >= 5, "{served:?}\n{local:?}");
         for filter in ["colour=red and price<20", "colour in ('sea blue', green) or price>=39", "not colour=red"] {
-            let (there, here) = both(seed, Some(filter), &params(25, |_| ()));
-            alike(&there, &here);
+            let (served, local) = both(seed, Some(filter), &params(25, |_| ()));
+            assert_similar(&served, &local);
         }
-        let (there, here) = both(seed, None, &params(200, |p| p.min_score = Some(0.1)));
-        assert!(there.iter().all(|found| found.score >= 0.1) && there.len().abs_diff(here.len()) <= 2);
+        let (served, local) = both(seed, None, &params(200, |p| p.min_score = Some(0.1)));
+        assert!(served.iter().all(|found| found.score >= 0.1) && served.len().abs_diff(local.len()) <= 2);
         let per = |p: &mut SearchParams| p.per = Some(Per { column: "colour".to_owned(), most: 3 });
-        let (there, here) = both(seed, None, &params(12, per));
-        alike(&there, &here);
-        assert_eq!(there.len(), 9);
+        let (served, local) = both(seed, None, &params(12, per));
+        assert_similar(&served, &local);
+        assert_eq!(served.len(), 9);
         // Cosines within a group are nearly all above 0.7, between groups below.
-        let (there, here) = both(seed, None, &params(20, |p| p.near_duplicates = Some(0.7)));
+        let (served, local) = both(seed, None, &params(20, |p| p.near_duplicates = Some(0.7)));
         let group = |found: &Found| found.listing.id[4..].parse::<usize>().unwrap() / 8;
         let groups = |found: &[Found]| found.iter().map(group).collect::<BTreeSet<usize>>();
-        assert!(there.len() == 20 && groups(&there).len() >= 17, "{there:?}");
-        assert!(groups(&there).intersection(&groups(&here)).count() >= 15, "{there:?}\n{here:?}");
+        assert!(served.len() == 20 && groups(&served).len() >= 17, "{served:?}");
+        assert!(groups(&served).intersection(&groups(&local)).count() >= 15, "{served:?}\n{local:?}");
     }
     // The filters match exactly the same listings.
     for filter in [
@@ -113,9 +113,9 @@ fn the_cluster_finds_what_the_phone_finds() {
         "colour!='sea blue' and not not price<=1.5",
         "colour=purple",
     ] {
-        let (there, here) = both(1, Some(filter), &params(400, |_| ()));
-        assert_eq!(ids(&there), ids(&here), "{filter}");
-        assert_eq!(filter == "colour=purple", there.is_empty());
+        let (served, local) = both(1, Some(filter), &params(400, |_| ()));
+        assert_eq!(ids(&served), ids(&local), "{filter}");
+        assert_eq!(filter == "colour=purple", served.is_empty());
     }
     let got = get(&server.url("/v1/listings/mug-0007"));
     let expected = r#"{"id":"mug-0007","photos":["7-0.jpg","7-1.jpg"],"fields":{"title":"Mug no. 7","colour":"green","price":"7.50"}}"#;
@@ -197,10 +197,10 @@ fn real_photos_find_their_listings_and_filters_hold() {
         let ask = |body: &str| -> Vec<Found> {
             search(&agent, &server, body).listings.into_iter().map(Found::from).collect()
         };
-        let (there, here) = (ask(&body(None)), on_the_phone(&shard, &body(None)));
-        alike(&there, &here);
-        common += ids(&there).intersection(&ids(&here)).count();
-        right += usize::from(there.iter().any(|found| found.listing.id == *listing));
+        let (served, local) = (ask(&body(None)), on_the_phone(&shard, &body(None)));
+        assert_similar(&served, &local);
+        common += ids(&served).intersection(&ids(&local)).count();
+        right += usize::from(served.iter().any(|found| found.listing.id == *listing));
         let filtered = ask(&body(Some("category=Mugs")));
         assert!(filtered.iter().all(|found| found.listing.get("category") == Some("Mugs")));
         assert_eq!(filtered.len(), on_the_phone(&shard, &body(Some("category=Mugs"))).len());
@@ -228,7 +228,7 @@ fn keep_searching(server: &Running, stop: &AtomicBool, answers: &AtomicUsize, at
 }
 
 /// Runs `work` while four threads send searches. `work` can wait for a number of further answers.
-fn meanwhile(server: &Running, answers: &AtomicUsize, work: impl FnOnce(&dyn Fn(usize))) {
+fn while_searching(server: &Running, answers: &AtomicUsize, work: impl FnOnce(&dyn Fn(usize))) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let stop = &stop;
@@ -261,7 +261,7 @@ fn no_answer_is_lost_when_a_node_dies() {
     nodes.start();
     let server = Running::on_cluster(nodes.urls(), "dying", |_| ());
     let answers = AtomicUsize::new(0);
-    meanwhile(&server, &answers, |wait| {
+    while_searching(&server, &answers, |wait| {
         wait(200);
         nodes.kill(2);
         wait(600);
@@ -288,7 +288,7 @@ fn a_load_survives_the_death_of_a_node_and_an_interruption() {
     runtime.block_on(async {
         let options = options("loading");
         let loading =
-            load(Arc::clone(&cluster), &paths, &options, |there| some.store(there as usize, Ordering::Relaxed));
+            load(Arc::clone(&cluster), &paths, &options, |loaded| some.store(loaded as usize, Ordering::Relaxed));
         tokio::select! {
             done = loading => panic!("{done:?}"),
             () = async {
@@ -336,7 +336,7 @@ fn a_newer_catalogue_takes_over_without_interruption() {
     let answers = AtomicUsize::new(0);
     let listings = || metric(&server, "magpie_catalog_listings");
     let mut indexes = vec![first.index];
-    meanwhile(&server, &answers, |wait| {
+    while_searching(&server, &answers, |wait| {
         for (number, path) in (2..).zip(&paths[1..]) {
             wait(50);
             indexes.push(put(&nodes, "newer", std::slice::from_ref(path)).unwrap().index);
@@ -346,10 +346,10 @@ fn a_newer_catalogue_takes_over_without_interruption() {
             wait(50);
         }
     });
-    let there = nodes.get(0, "/_cat/indices/newer-*?format=json").unwrap().to_string();
+    let listed = nodes.get(0, "/_cat/indices/newer-*?format=json").unwrap().to_string();
     // The previous index is kept, for servers that have not noticed the newer one yet.
-    let kept = indexes.iter().map(|index| there.contains(index.as_str())).collect::<Vec<_>>();
-    assert_eq!(kept, [false, true, true], "{there}");
+    let kept = indexes.iter().map(|index| listed.contains(index.as_str())).collect::<Vec<_>>();
+    assert_eq!(kept, [false, true, true], "{listed}");
     // Loading the same shards again sends nothing.
     let again = put(&nodes, "newer", &paths[2..]).unwrap();
     assert_eq!((again.index, again.resumed, again.listings), (indexes[2].clone(), 400, 400));

@@ -26,19 +26,19 @@ fn several_shards_answer_like_one() {
         for (filter, mut params) in search_options() {
             params.recall = 1.0;
             let body = request(seed, filter, &params);
-            let there = search(&agent, &server, &body).listings;
-            let here = on_the_phone(&whole, &body);
+            let served = search(&agent, &server, &body).listings;
+            let local = on_the_phone(&whole, &body);
             let ids = |found: &[Found]| found.iter().map(|f| f.listing.id.clone()).collect::<Vec<_>>();
-            let there: Vec<Found> = there.into_iter().map(Found::from).collect();
-            assert_eq!(there.len(), here.len(), "{filter:?} {params:?}");
+            let served: Vec<Found> = served.into_iter().map(Found::from).collect();
+            assert_eq!(served.len(), local.len(), "{filter:?} {params:?}");
             // Codes are residuals to each shard's own centroids: scores differ slightly, and so may the order of close
             // ones.
-            for (there, here) in there.iter().zip(&here) {
-                assert!((there.score - here.score).abs() < 0.01, "{:?}\n{:?}", there.score, here.score);
+            for (served, local) in served.iter().zip(&local) {
+                assert!((served.score - local.score).abs() < 0.01, "{:?}\n{:?}", served.score, local.score);
             }
-            let (there, here) = (ids(&there), ids(&here));
-            let common = there.iter().filter(|id| here.contains(id)).count();
-            assert!(common + common / 10 + 1 >= here.len(), "{there:?}\n{here:?}");
+            let (served, local) = (ids(&served), ids(&local));
+            let common = served.iter().filter(|id| local.contains(id)).count();
+            assert!(common + common / 10 + 1 >= local.len(), "{served:?}\n{local:?}");
         }
     }
 }
@@ -88,21 +88,21 @@ fn near_duplicates_across_shards_are_removed_on_request() {
             (params.k, params.recall, params.near_duplicates) = (k, 1.0, Some(0.97));
             (params.per, params.min_score) = (per, min_score);
             let body = request(seed, filter, &params);
-            let there: Vec<Found> = search(&agent, &server, &body).listings.into_iter().map(Found::from).collect();
-            let here = on_the_phone(&whole, &body);
-            assert!(there.len().abs_diff(here.len()) <= usize::from(min_score.is_some()), "{params:?}");
-            for (there, here) in there.iter().zip(&here) {
-                assert!((there.score - here.score).abs() < 0.02, "{} {}", there.score, here.score);
+            let served: Vec<Found> = search(&agent, &server, &body).listings.into_iter().map(Found::from).collect();
+            let local = on_the_phone(&whole, &body);
+            assert!(served.len().abs_diff(local.len()) <= usize::from(min_score.is_some()), "{params:?}");
+            for (served, local) in served.iter().zip(&local) {
+                assert!((served.score - local.score).abs() < 0.02, "{} {}", served.score, local.score);
             }
-            let (there, here) = (designs(&there), designs(&here));
-            let once: BTreeSet<usize> = there.iter().copied().collect();
-            assert_eq!(once.len(), there.len(), "{there:?}");
+            let (served, local) = (designs(&served), designs(&local));
+            let once: BTreeSet<usize> = served.iter().copied().collect();
+            assert_eq!(once.len(), served.len(), "{served:?}");
             // A search for at least 100 listings returns all designs.
-            assert!(k < 100 || there.len() == 100, "{}", there.len());
+            assert!(k < 100 || served.len() == 100, "{}", served.len());
             // Duplicates do not count towards the limit per maker: there are enough other listings.
-            assert!(params.per.is_none() || (there.len(), here.len()) == (12, 12), "{there:?} {here:?}");
-            same += there.iter().zip(&here).filter(|(there, here)| there == here).count();
-            listings += here.len();
+            assert!(params.per.is_none() || (served.len(), local.len()) == (12, 12), "{served:?} {local:?}");
+            same += served.iter().zip(&local).filter(|(served, local)| served == local).count();
+            listings += local.len();
         }
     }
     println!("{same} of {listings} ranks have the same design");
