@@ -6,6 +6,7 @@
 //! `page` is the demo page, `serve` accepts connections and shuts down gracefully.
 
 mod api;
+mod args;
 mod backend;
 mod embedded;
 mod encode;
@@ -19,13 +20,15 @@ mod pool;
 mod problem;
 mod serve;
 mod settings;
+mod shard_set;
 mod state;
 mod trace;
 
+pub use args::{Args, Command, LoadArgs};
 pub use backend::{Answering, BackendError, ColumnInfo, SearchBackend, Status};
 pub use embedded::Embedded;
 pub use guard::Tokens;
 pub use openapi::document;
 pub use opensearch::{Cluster, LoadOptions, Loaded, OpenSearch, load};
 pub use serve::{Server, Stop};
-pub use settings::{Args, Command, LoadArgs, Overrides, Settings};
+pub use settings::{Overrides, Settings};
