@@ -172,7 +172,7 @@ impl SearchBackend for Embedded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use magpie_core::build::{Identity, ShardBuilder};
+    use magpie_core::builder::{Identity, ShardBuilder};
     use magpie_core::remote::SearchRequest;
     use magpie_core::search::{Scratch, SearchParams};
     use magpie_core::{Embedding, ModelId};

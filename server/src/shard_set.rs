@@ -7,7 +7,7 @@ use magpie_core::listing::{self, Found, Listing};
 use magpie_core::remote::Parsed;
 use magpie_core::search::{Scratch, Searcher};
 use magpie_core::shard::Shard;
-use magpie_core::{Error, ListingRow};
+use magpie_core::{IndexError, ListingRow};
 
 use crate::backend::{BackendError, ColumnInfo, Status};
 
@@ -27,7 +27,7 @@ impl ShardSet {
         for path in paths {
             let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
             let shard = Shard::open(path).map_err(|e| match e {
-                named @ Error::Io { .. } => named.to_string(),
+                named @ IndexError::Io { .. } => named.to_string(),
                 other => fault(&other),
             })?;
             if verify {
@@ -121,10 +121,10 @@ fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, BackendError> {
     Ok(Listing { id: record.id, photo, photos: record.photos, fields })
 }
 
-fn fault(error: Error) -> BackendError {
+fn fault(error: IndexError) -> BackendError {
     match error {
-        Error::Filter(filter) => BackendError::Unfit(format!("filter: {filter}")),
-        Error::ModelMismatch { shard, .. } => BackendError::WrongModel { catalog: shard },
+        IndexError::Filter(filter) => BackendError::Unfit(format!("filter: {filter}")),
+        IndexError::ModelMismatch { shard, .. } => BackendError::WrongModel { catalog: shard },
         other => BackendError::Broken(other.to_string()),
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::common::nodes::Nodes;
 use crate::common::{JSON, MODEL, Running, agent, get, on_the_phone, post, request, search, shard};
 use magpie_core::Embedding;
-use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::image::Limits;
 use magpie_core::listing::Found;
 use magpie_core::model::{Model, Pack};

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use crate::common::browser::Browser;
 use crate::common::{Running, agent, get, read};
 use base64::Engine as _;
-use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::engine;
 use magpie_core::image::Limits;
 use magpie_core::model::{Model, Pack};
