@@ -7,7 +7,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 
 /// Smallest body to compress, in bytes: a shorter one fits into one packet anyway.
-const LEAST: u16 = 1000;
+const LEAST: u64 = 1000;
 
 /// The layer that compresses text bodies.
 pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
