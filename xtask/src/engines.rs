@@ -30,6 +30,6 @@ pub(crate) fn test(engine: Engine) -> Outcome {
     kotlin::tools()?;
     fetch_opensearch()?;
     // The whole workspace, so that dependencies are built with the same features as for the other tests, once.
-    let test = ["test", "--workspace", "--features", PAGE, "--locked", "--test", "opensearch"];
-    cargo(test.iter().chain(&["--", "--ignored", "--nocapture", "--test-threads", "1"]))
+    let test = ["test", "--workspace", "--features", PAGE, "--locked", "--test", "it"];
+    cargo(test.iter().chain(&["--", "opensearch::", "--ignored", "--nocapture", "--test-threads", "1"]))
 }

@@ -1,16 +1,11 @@
-//! The page to look at: what it sends and gets, and the page itself in a real browser.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-#[path = "common/browser.rs"]
-mod browser;
-mod common;
+//! The demo page: its requests, and the page itself in a real browser.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::common::browser::Browser;
+use crate::common::{Running, agent, get, read};
 use base64::Engine as _;
-use browser::Browser;
-use common::{Running, agent, get, read};
 use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::engine;
 use magpie_core::image::Limits;
@@ -31,7 +26,7 @@ fn model() -> &'static Model {
     MODEL.get_or_init(|| Model::load(&Pack::open(pack()).unwrap()).unwrap())
 }
 
-/// The demo's listings; their photos are their own thumbnails.
+/// Builds a shard of the demo's listings, with thumbnails.
 fn shard(path: &Path) {
     let demo = root().join("cli/demo");
     let text = std::fs::read_to_string(demo.join("catalog.csv")).unwrap();
@@ -44,7 +39,7 @@ fn shard(path: &Path) {
     let mut builder = ShardBuilder::new(identity, model().manifest().embedding.dim as usize, fields);
     for line in lines {
         let cells: Vec<&str> = line.split(',').collect();
-        // A title with a comma is quoted, and not needed here.
+        // Skips titles with a comma, which are quoted: they are not needed here.
         if cells.len() != names.len() + 2 {
             continue;
         }
@@ -56,7 +51,7 @@ fn shard(path: &Path) {
     builder.write(path).unwrap();
 }
 
-/// A server with the page. The shard is made once.
+/// Starts a server with the page. The shard is built once.
 fn serve(change: impl FnOnce(&mut magpie_server::Settings)) -> Running {
     static SHARD: OnceLock<Vec<u8>> = OnceLock::new();
     let folder = tempfile::tempdir().unwrap();
@@ -81,20 +76,20 @@ fn the_page_embeds_as_the_phone_does() {
     let server = serve(|_| ());
     let photo = std::fs::read(query("mug-01.jpg")).unwrap();
     let post =
-        |part: &str, bytes: &[u8]| read(agent().post(server.url(&format!("/page/embed{part}"))).send(bytes)).unwrap();
-    for (part, region) in [("", None), ("?region=10,20,90,100", Some("10,20,90,100".parse().unwrap()))] {
-        let got = post(part, &photo);
+        |query: &str, bytes: &[u8]| read(agent().post(server.url(&format!("/page/embed{query}"))).send(bytes)).unwrap();
+    for (query, region) in [("", None), ("?region=10,20,90,100", Some("10,20,90,100".parse().unwrap()))] {
+        let got = post(query, &photo);
         assert_eq!(got.status, 200, "{}", got.body);
-        let said: Value = serde_json::from_str(&got.body).unwrap();
-        let here = engine::embed(model(), &photo, region, &Limits::default()).unwrap();
-        assert_eq!(said["embedding"], QueryCode::of(&here.embedding).to_string());
-        assert_eq!(said["attributes"].as_array().unwrap().len(), here.attributes.0.len());
+        let reply: Value = serde_json::from_str(&got.body).unwrap();
+        let local = engine::embed(model(), &photo, region, &Limits::default()).unwrap();
+        assert_eq!(reply["embedding"], QueryCode::of(&local.embedding).to_string());
+        assert_eq!(reply["attributes"].as_array().unwrap().len(), local.attributes.0.len());
         let stages: Vec<&str> =
-            said["stages"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+            reply["stages"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
         assert_eq!(stages, ["decode", "prepare", "network"]);
     }
-    for (part, bytes, status) in [
-        ("", &b"no photo"[..], 422),
+    for (query, bytes, status) in [
+        ("", &b"not a photo"[..], 422),
         ("", b"", 422),
         ("", &photo[..500], 422),
         ("?region=0,0,9000,10", &photo, 422),
@@ -102,15 +97,15 @@ fn the_page_embeds_as_the_phone_does() {
         ("?crop=1,2,3,4", &photo, 400),
         ("", &vec![0; (24 << 20) + 1], 413),
     ] {
-        let got = post(part, bytes);
-        assert_eq!((got.status, got.kind.as_str()), (status, "application/problem+json"), "{part} {}", got.body);
+        let got = post(query, bytes);
+        assert_eq!((got.status, got.kind.as_str()), (status, "application/problem+json"), "{query} {}", got.body);
         let problem: Problem = serde_json::from_str(&got.body).unwrap();
-        assert!(problem.detail.is_some_and(|detail| !detail.is_empty()), "{part}");
+        assert!(problem.detail.is_some_and(|detail| !detail.is_empty()), "{query}");
     }
 }
 
 #[test]
-fn the_page_is_for_everyone_and_the_rest_for_those_with_tokens() {
+fn the_page_is_public_but_its_requests_need_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens");
     std::fs::write(&file, "app one-long-enough-token\n").unwrap();
@@ -136,12 +131,12 @@ fn the_page_is_for_everyone_and_the_rest_for_those_with_tokens() {
         ["/page/picture?id=mug-01&photo=none.jpg", "/page/picture?id=none&photo=x", "/secrets"].map(status),
         [404; 3]
     );
-    // Without the setting there is no page.
+    // The page is disabled without the setting.
     let plain = serve(|s| s.page = None);
     assert_eq!(["/", "/page.js", "/page/about"].map(|path| get(&plain.url(path)).status), [404; 3]);
 }
 
-/// Keeps a picture for whoever wants to look.
+/// Saves a screenshot for people to look at.
 fn keep(browser: &mut Browser, name: &str) {
     let folder = root().join("target/page");
     std::fs::create_dir_all(&folder).unwrap();
@@ -155,7 +150,7 @@ const DONE: &str = "document.querySelectorAll('.listing').length > 0 && !documen
 #[test]
 fn a_person_finds_a_mug() {
     let Some(mut browser) = Browser::start() else {
-        eprintln!("skipped: there is no Chromium to drive the page with");
+        eprintln!("skipped: Chromium is not installed");
         return;
     };
     let server = serve(|_| ());
@@ -178,13 +173,13 @@ fn a_person_finds_a_mug() {
     assert_eq!(browser.value("document.querySelector('.source').textContent"), "server");
     let first = browser.value("document.querySelector('.score').textContent");
     let status = "document.getElementById('status').textContent";
-    let said = browser.value(status);
-    assert!(said.as_str().unwrap().contains(first.as_str().unwrap()), "{said}");
+    let shown = browser.value(status);
+    assert!(shown.as_str().unwrap().contains(first.as_str().unwrap()), "{shown}");
 
-    // A part of the photo, by the mouse: other scores, and a way back by the keyboard.
+    // Select a part of the photo with the mouse: the scores change. Reset it with the keyboard.
     browser.drag("#photo", (0.3, 0.3), (0.75, 0.7));
     browser.until(&format!(
-        "!{status}.includes('Looking') && !document.getElementById('box').classList.contains('whole')"
+        "!{status}.includes('Searching') && !document.getElementById('box').classList.contains('whole')"
     ));
     browser.until(DONE);
     keep(&mut browser, "1280-part.png");
@@ -198,22 +193,23 @@ fn a_person_finds_a_mug() {
     browser.key("ArrowRight", 39, 8);
     assert!((browser.value(width).as_f64().unwrap() - before - 2.0).abs() < 0.01);
     browser.key("Escape", 27, 0);
-    browser
-        .until(&format!("!{status}.includes('Looking') && document.querySelector('.score')?.textContent === {first}"));
+    browser.until(&format!(
+        "!{status}.includes('Searching') && document.querySelector('.score')?.textContent === {first}"
+    ));
 
-    // A filter by the keyboard: focus stays where it was, and every listing passes.
+    // Set a filter with the keyboard: the focus stays, and every listing passes.
     let chip = "[...document.querySelectorAll('.chips button')].find(b => b.dataset.column === 'colour' && b.dataset.value === 'green')";
     browser.value(&format!("{chip}.focus()"));
     browser.key(" ", 32, 0);
     browser.until(&format!("{chip}.getAttribute('aria-pressed') === 'true' && document.activeElement === {chip}"));
-    browser.until(&format!("!{status}.includes('Looking')"));
+    browser.until(&format!("!{status}.includes('Searching')"));
     browser.until(DONE);
     keep(&mut browser, "1280-filtered.png");
     let colours =
         browser.value("[...document.querySelectorAll('.listing small')].every(e => e.textContent.includes('green'))");
     assert_eq!(colours, true);
 
-    // A phone.
+    // The screen of a phone.
     browser.size(400, 800, true);
     browser.call("Page.navigate", serde_json::json!({ "url": server.url("/") }));
     browser.until("document.getElementById('about')?.textContent.includes('listings')");
@@ -236,10 +232,10 @@ fn a_person_finds_a_mug() {
     browser.value("scrollTo(0, 0)");
     keep(&mut browser, "400-dark.png");
 
-    // What is no photo gets a reason.
+    // A file that is not a photo gets a message.
     browser.choose("#file", &root().join("Cargo.toml"));
     browser.until(&format!("{status}.includes('JPEG')"));
-    // Nothing came from elsewhere, and nothing was refused.
+    // No resource came from another host, and none was blocked.
     let hosts = "[...new Set(performance.getEntriesByType('resource').map(e => new URL(e.name).origin))]";
     assert_eq!(browser.value(hosts), serde_json::json!([server.url("")]));
     assert_eq!(browser.complaints, Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! A real OpenSearch cluster: three nodes of 512 MB, each a process that a test can kill.
+//! A real OpenSearch cluster: three nodes with a heap of 512 MB, each in its own process, which a test can kill.
 
 use std::io::Read;
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const NODES: usize = 3;
 
-/// The cluster of this process. Ends with it: a node ends when its standard input does.
+/// The cluster of this process. It ends with the process: a node exits when its standard input is closed.
 pub(crate) struct Nodes {
     folder: tempfile::TempDir,
     http: Vec<u16>,
@@ -20,7 +20,7 @@ pub(crate) struct Nodes {
 }
 
 impl Nodes {
-    /// The cluster, one test at a time, with all nodes there.
+    /// Locks the cluster for one test, with all nodes running.
     pub(crate) fn all() -> MutexGuard<'static, Nodes> {
         static NODES: OnceLock<Mutex<Nodes>> = OnceLock::new();
         let mut nodes = NODES.get_or_init(|| Mutex::new(Nodes::new())).lock().unwrap_or_else(PoisonError::into_inner);
@@ -29,7 +29,7 @@ impl Nodes {
     }
 
     fn new() -> Nodes {
-        // Held until all are chosen, so that all are different.
+        // All ports are held until the last is chosen, so that they differ.
         let ports: Vec<TcpListener> = (0..2 * NODES).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let mut ports: Vec<u16> = ports.iter().map(|port| port.local_addr().unwrap().port()).collect();
         let transport = ports.split_off(NODES);
@@ -37,7 +37,7 @@ impl Nodes {
         Nodes { folder: tempfile::tempdir().unwrap(), http: ports, transport, running }
     }
 
-    /// Starts the nodes that do not run, and waits for a whole cluster.
+    /// Starts the nodes that are not running, and waits until the cluster is healthy.
     pub(crate) fn start(&mut self) {
         for at in 0..NODES {
             if self.running[at].is_none() {
@@ -49,9 +49,9 @@ impl Nodes {
         while self.get(0, &path).is_none_or(|health| health["timed_out"] == true) {
             for at in 0..NODES {
                 let ended = self.running[at].as_mut().and_then(|child| child.try_wait().unwrap());
-                assert!(ended.is_none(), "node {at} ended: {}", self.log(at));
+                assert!(ended.is_none(), "node {at} exited: {}", self.log(at));
             }
-            assert!(Instant::now() < end, "no cluster within three minutes: {}", self.log(0));
+            assert!(Instant::now() < end, "the cluster is not healthy after three minutes: {}", self.log(0));
             std::thread::sleep(Duration::from_millis(200));
         }
     }
@@ -78,7 +78,7 @@ impl Nodes {
             ("transport.type", "netty4".to_owned()),
             ("discovery.seed_hosts", seeds.join(",")),
             ("cluster.initial_cluster_manager_nodes", names.join(",")),
-            // A disk that is nearly full is the machine's matter.
+            // A nearly full disk must not fail the tests.
             ("cluster.routing.allocation.disk.threshold_enabled", "false".to_owned()),
         ] {
             java.arg(format!("{key}={value}"));
@@ -86,19 +86,19 @@ impl Nodes {
         java.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log).spawn().expect("Java 17")
     }
 
-    /// Ends a node at once, without a word to the others.
+    /// Kills a node, without a shutdown.
     pub(crate) fn kill(&mut self, at: usize) {
         let mut child = self.running[at].take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// The addresses of all nodes, running or not.
+    /// The addresses of all nodes, whether running or not.
     pub(crate) fn urls(&self) -> Vec<String> {
         self.http.iter().map(|port| format!("http://127.0.0.1:{port}")).collect()
     }
 
-    /// What a node says; `None` where it says nothing.
+    /// Sends a GET request to a node; `None` if it does not answer with JSON.
     pub(crate) fn get(&self, at: usize, path: &str) -> Option<Value> {
         let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30)));
         let agent: ureq::Agent = config.http_status_as_error(false).build().into();
@@ -114,7 +114,7 @@ impl Nodes {
     }
 }
 
-/// What `cargo xtask test --engine opensearch` fetched and compiled.
+/// The folder of what `cargo xtask test --engine opensearch` downloads and compiles.
 fn built() -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/opensearch");
     assert!(path.join("classes/magpie").is_dir(), "run these tests with: cargo xtask test --engine opensearch");

@@ -1,11 +1,15 @@
-//! Real shards, a real server on a port of its own, and a client that reports what it gets.
-#![allow(dead_code)] // each test file uses a part
+//! Builds real shards, runs real servers on free ports, and sends requests to them.
+
+pub(crate) mod blocking;
+#[cfg(feature = "page")]
+pub(crate) mod browser;
+pub(crate) mod nodes;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::listing::{self, Found};
@@ -13,12 +17,30 @@ use magpie_core::remote::{SearchReply, SearchRequest};
 use magpie_core::search::{Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{Embedding, ModelId};
-use magpie_server::{Cluster, Embedded, Engine, OpenSearch, Overrides, Server, Settings, Stop};
+use magpie_server::{Cluster, Embedded, OpenSearch, Overrides, SearchBackend, Server, Settings, Stop};
+use tokio::sync::oneshot;
+
+use blocking::BlockingBackend;
 
 pub(crate) const MODEL: ModelId = ModelId([0x4d; 32]);
 pub(crate) const DIM: usize = 32;
 
-/// A vector that depends on nothing but its number.
+/// How long a test waits for something that must happen: generous, so that slow machines pass.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until a condition holds. Returns whether it did in time.
+pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match condition() {
+            true => return true,
+            false if Instant::now() > end => return false,
+            false => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// A pseudo-random vector that depends only on the seed.
 pub(crate) fn vector(seed: usize) -> Vec<f32> {
     let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let next = |_| {
@@ -32,7 +54,7 @@ pub(crate) fn embedding(seed: usize) -> Embedding {
     Embedding::new(&vector(seed), MODEL).unwrap()
 }
 
-/// Writes a shard of listings with these numbers, two photos each; photos near each other are in one group of eight.
+/// Writes a shard of listings with these numbers, two photos each. Each group of eight listings has similar photos.
 pub(crate) fn shard(path: &Path, listings: impl Iterator<Item = usize>, sequence: u64) {
     let identity = Identity { model_id: MODEL, catalog: "Ann's shop".to_owned(), sequence, writer: "tests".to_owned() };
     let fields = ["title", "colour", "price"].map(|name| Field { name: name.to_owned(), filter: name != "title" });
@@ -50,16 +72,18 @@ pub(crate) fn shard(path: &Path, listings: impl Iterator<Item = usize>, sequence
     builder.write(path).unwrap();
 }
 
-/// A server that runs, and its folder with `a.magpie`.
+/// A running server, and its folder with `a.magpie`. Dropping it ends the server at once.
 pub(crate) struct Running {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) address: SocketAddr,
     pub(crate) stop: Stop,
+    /// Ends the server without a graceful shutdown when it is dropped.
+    abort: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    /// Serves 400 listings.
+    /// Serves one shard with 400 listings.
     pub(crate) fn start(change: impl FnOnce(&mut Settings)) -> Running {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.magpie");
@@ -72,50 +96,65 @@ impl Running {
         shards: Vec<PathBuf>,
         change: impl FnOnce(&mut Settings),
     ) -> Running {
-        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let given = Overrides { listen, shards, linger_ms: Some(0), watch_ms: Some(0), ..Overrides::default() };
-        let mut settings = given.settings().unwrap();
-        // The tests share the cores with each other: a thread may well have to wait.
-        (settings.max_wait, settings.default_deadline) = (Duration::from_secs(5), Duration::from_secs(10));
-        change(&mut settings);
+        let settings = Running::settings(Overrides { shards, ..Overrides::default() }, change);
         let (threads, wait) = (settings.threads, settings.max_wait);
-        let engine = Embedded::open(settings.shards.clone(), true, threads, wait).unwrap();
-        Running::run(folder, settings, async move |_| Arc::new(engine) as Arc<dyn Engine>)
+        let backend = Embedded::open(settings.shards.clone(), true, threads, wait).unwrap();
+        Running::run(folder, settings, async move |_| Arc::new(backend) as Arc<dyn SearchBackend>)
     }
 
-    /// Serves what a cluster has.
+    /// Serves the same 400 listings; at most `places` concurrent searches wait at the gate, more are rejected.
+    pub(crate) fn gated(places: usize, change: impl FnOnce(&mut Settings)) -> (Running, Arc<BlockingBackend>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.magpie");
+        shard(&path, 0..400, 1);
+        let gate = Arc::new(BlockingBackend::new(vec![path.clone()], places));
+        let backend = Arc::clone(&gate) as Arc<dyn SearchBackend>;
+        let settings = Running::settings(Overrides { shards: vec![path], ..Overrides::default() }, change);
+        (Running::run(folder, settings, async move |_| backend), gate)
+    }
+
+    /// Serves the index of an OpenSearch cluster.
     pub(crate) fn on_cluster(nodes: Vec<String>, index: &str, change: impl FnOnce(&mut Settings)) -> Running {
-        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let (opensearch, index) = (nodes, Some(index.to_owned()));
-        let given =
-            Overrides { listen, opensearch, index, linger_ms: Some(0), watch_ms: Some(0), ..Overrides::default() };
-        let mut settings = given.settings().unwrap();
-        (settings.max_wait, settings.default_deadline) = (Duration::from_secs(5), Duration::from_secs(10));
-        change(&mut settings);
+        let settings = Running::settings(Overrides { opensearch, index, ..Overrides::default() }, change);
         Running::run(tempfile::tempdir().unwrap(), settings, async |settings: &Settings| {
             let cluster = Cluster::new(&settings.opensearch).unwrap();
-            let engine = OpenSearch::open(cluster, settings.index.clone(), settings.engine_searches, settings.max_wait);
-            Arc::new(engine.await.unwrap()) as Arc<dyn Engine>
+            let backend =
+                OpenSearch::open(cluster, settings.index.clone(), settings.engine_searches, settings.max_wait);
+            Arc::new(backend.await.unwrap()) as Arc<dyn SearchBackend>
         })
+    }
+
+    fn settings(given: Overrides, change: impl FnOnce(&mut Settings)) -> Settings {
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let mut settings = Overrides { listen, linger_ms: Some(0), watch_ms: Some(0), ..given }.settings().unwrap();
+        // Tests run concurrently and share the cores, so jobs may have to wait long.
+        (settings.max_wait, settings.default_deadline) = (Duration::from_secs(5), Duration::from_secs(10));
+        change(&mut settings);
+        settings
     }
 
     fn run(
         folder: tempfile::TempDir,
         settings: Settings,
-        engine: impl AsyncFnOnce(&Settings) -> Arc<dyn Engine> + Send + 'static,
+        backend: impl AsyncFnOnce(&Settings) -> Arc<dyn SearchBackend> + Send + 'static,
     ) -> Running {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (send, receive) = std::sync::mpsc::channel();
+        let (abort, aborted) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let engine = engine(&settings).await;
-                let (server, stop) = Server::bind(settings, engine).await.unwrap();
-                tell.send((server.address().unwrap(), stop)).unwrap();
-                server.run().await;
+                let backend = backend(&settings).await;
+                let (server, stop) = Server::bind(settings, backend).await.unwrap();
+                send.send((server.address().unwrap(), stop)).unwrap();
+                tokio::select! {
+                    () = server.run() => {}
+                    _ = aborted => {}
+                }
             });
         });
-        let (address, stop) = told.recv().unwrap();
-        Running { folder, address, stop, thread: Some(thread) }
+        let (address, stop) = receive.recv().unwrap();
+        Running { folder, address, stop, abort: Some(abort), thread: Some(thread) }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -127,22 +166,24 @@ impl Running {
         runtime.block_on(self.stop.reload());
     }
 
-    /// Waits for the end after a stop.
+    /// Waits until the server has shut down.
     pub(crate) fn join(&mut self) {
-        self.thread.take().unwrap().join().unwrap();
+        let thread = self.thread.take().unwrap();
+        assert!(eventually(|| thread.is_finished()), "the server has not shut down");
+        thread.join().unwrap();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.stop();
+        drop(self.abort.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Got {
     pub(crate) status: u16,
@@ -152,8 +193,7 @@ pub(crate) struct Got {
 }
 
 pub(crate) fn agent() -> ureq::Agent {
-    let config =
-        ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20)));
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
     config.build().into()
 }
 
@@ -179,28 +219,28 @@ pub(crate) fn post(agent: &ureq::Agent, url: &str, headers: &[(&str, &str)], bod
 
 pub(crate) const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// What a phone would send for a search.
+/// The body of a search request, as a phone sends it.
 pub(crate) fn request(seed: usize, filter: Option<&str>, params: &SearchParams) -> String {
     let filter = filter.map(|text| Filter::parse(text).unwrap());
     serde_json::to_string(&SearchRequest::new(&embedding(seed), filter.as_ref(), params)).unwrap()
 }
 
-/// A search that is answered.
+/// Sends a search that must succeed.
 pub(crate) fn search(agent: &ureq::Agent, server: &Running, body: &str) -> SearchReply {
     let got = post(agent, &server.url("/v1/search"), &[JSON], body).unwrap();
     assert_eq!((got.status, got.kind.as_str()), (200, "application/json"), "{}", got.body);
     serde_json::from_str(&got.body).unwrap()
 }
 
-/// What the phone finds with the query as it sends it.
+/// Searches a shard locally with the query of a request body.
 pub(crate) fn on_the_phone(shard: &Shard, body: &str) -> Vec<Found> {
     let query = serde_json::from_str::<SearchRequest>(body).unwrap().parse().unwrap();
     let candidates = Searcher::new(shard).search(&query.embedding, query.filter.as_ref(), &query.params).unwrap();
     listing::fetch(shard, &candidates).unwrap()
 }
 
-/// Searches with and without filters, limits and other wishes.
-pub(crate) fn wishes() -> Vec<(Option<&'static str>, SearchParams)> {
+/// Combinations of filter and search options.
+pub(crate) fn search_options() -> Vec<(Option<&'static str>, SearchParams)> {
     let params = |k: usize, change: fn(&mut SearchParams)| {
         let mut params = SearchParams::default();
         params.k = k;

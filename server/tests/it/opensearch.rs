@@ -1,11 +1,6 @@
-//! The server on a real OpenSearch cluster: the same listings as on the phone, and none lost when a node is.
+//! The server on a real OpenSearch cluster: finds the same listings as the phone, and survives the loss of nodes.
 //!
-//! `cargo xtask test --engine opensearch` fetches the engine and runs these; other runs leave them out.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-mod common;
-#[path = "common/nodes.rs"]
-mod nodes;
+//! `cargo xtask test --engine opensearch` downloads OpenSearch and runs these tests; other runs ignore them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,17 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{JSON, MODEL, Running, agent, get, post, request, search, shard};
+use crate::common::nodes::Nodes;
+use crate::common::{JSON, MODEL, Running, agent, get, on_the_phone, post, request, search, shard};
 use magpie_core::Embedding;
 use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::image::Limits;
-use magpie_core::listing::{self, Found};
+use magpie_core::listing::Found;
 use magpie_core::model::{Model, Pack};
 use magpie_core::remote::{SearchReply, SearchRequest};
-use magpie_core::search::{Filter, Per, SearchParams, Searcher};
+use magpie_core::search::{Filter, Per, SearchParams};
 use magpie_core::shard::Shard;
 use magpie_server::{Cluster, LoadOptions, Loaded, load};
-use nodes::Nodes;
 
 fn options(alias: &str) -> LoadOptions {
     let patience = Duration::from_secs(60);
@@ -39,13 +34,6 @@ fn put(nodes: &Nodes, alias: &str, paths: &[PathBuf]) -> Result<Loaded, String> 
     runtime().block_on(load(cluster, paths, &options(alias), |_| ()))
 }
 
-/// What the phone finds with the query as it sends it.
-fn on_the_phone(shard: &Shard, body: &str) -> Vec<Found> {
-    let query = serde_json::from_str::<SearchRequest>(body).unwrap().parse().unwrap();
-    let candidates = Searcher::new(shard).search(&query.embedding, query.filter.as_ref(), &query.params).unwrap();
-    listing::fetch(shard, &candidates).unwrap()
-}
-
 fn params(k: usize, change: impl FnOnce(&mut SearchParams)) -> SearchParams {
     let mut params = SearchParams::default();
     (params.k, params.recall) = (k, 1.0);
@@ -57,20 +45,20 @@ fn ids(found: &[Found]) -> BTreeSet<String> {
     found.iter().map(|found| found.listing.id.clone()).collect()
 }
 
-/// Both found the same, as far as rounding and a graph allow.
-fn alike(there: &[Found], here: &[Found]) {
-    assert_eq!(there.len(), here.len());
-    for pair in there.windows(2) {
+/// Checks that both found the same, except for rounding and the approximate graph search.
+fn assert_similar(served: &[Found], local: &[Found]) {
+    assert_eq!(served.len(), local.len());
+    for pair in served.windows(2) {
         let (a, b) = (&pair[0], &pair[1]);
         assert!(a.score > b.score || (a.score == b.score && a.listing.id < b.listing.id), "{a:?} {b:?}");
     }
-    let common = ids(there).intersection(&ids(here)).count();
-    assert!(common + common / 10 + 1 >= here.len(), "{there:?}\n{here:?}");
-    for found in there {
-        if let Some(same) = here.iter().find(|other| other.listing.id == found.listing.id) {
+    let common = ids(served).intersection(&ids(local)).count();
+    assert!(common + common / 10 + 1 >= local.len(), "{served:?}\n{local:?}");
+    for found in served {
+        if let Some(same) = local.iter().find(|other| other.listing.id == found.listing.id) {
             assert!((found.score - same.score).abs() < 0.01, "{} {}", found.score, same.score);
             let (mut found, same) = (found.listing.clone(), &same.listing);
-            // Which of two photos that are equally near stands for a listing is a matter of rounding.
+            // Which of two equally near photos represents a listing depends on rounding.
             found.photo.clone_from(&same.photo);
             assert_eq!(&found, same);
         }
@@ -90,33 +78,33 @@ fn the_cluster_finds_what_the_phone_finds() {
     let (agent, shard) = (agent(), Shard::open(&path).unwrap());
     let both = |seed: usize, filter: Option<&str>, params: &SearchParams| {
         let body = request(seed, filter, params);
-        let there = search(&agent, &server, &body).listings;
-        (there.into_iter().map(Found::from).collect::<Vec<_>>(), on_the_phone(&shard, &body))
+        let served = search(&agent, &server, &body).listings;
+        (served.into_iter().map(Found::from).collect::<Vec<_>>(), on_the_phone(&shard, &body))
     };
     for seed in 0..10 {
-        let (there, here) = both(seed, None, &params(10, |_| ()));
-        alike(&there, &here);
-        // The photo that is far nearer than its listing's other one is the one that is named.
-        let same = there.iter().zip(&here).filter(|(a, b)| a.listing == b.listing).count();
-        assert!(same >= 5, "{there:?}\n{here:?}");
+        let (served, local) = both(seed, None, &params(10, |_| ()));
+        assert_similar(&served, &local);
+        // Where one photo of a listing is much nearer than the other, both name that one.
+        let same = served.iter().zip(&local).filter(|(a, b)| a.listing == b.listing).count();
+        assert!(same >= 5, "{served:?}\n{local:?}");
         for filter in ["colour=red and price<20", "colour in ('sea blue', green) or price>=39", "not colour=red"] {
-            let (there, here) = both(seed, Some(filter), &params(25, |_| ()));
-            alike(&there, &here);
+            let (served, local) = both(seed, Some(filter), &params(25, |_| ()));
+            assert_similar(&served, &local);
         }
-        let (there, here) = both(seed, None, &params(200, |p| p.min_score = Some(0.1)));
-        assert!(there.iter().all(|found| found.score >= 0.1) && there.len().abs_diff(here.len()) <= 2);
+        let (served, local) = both(seed, None, &params(200, |p| p.min_score = Some(0.1)));
+        assert!(served.iter().all(|found| found.score >= 0.1) && served.len().abs_diff(local.len()) <= 2);
         let per = |p: &mut SearchParams| p.per = Some(Per { column: "colour".to_owned(), most: 3 });
-        let (there, here) = both(seed, None, &params(12, per));
-        alike(&there, &here);
-        assert_eq!(there.len(), 9);
-        // Photos of one group are nearly all nearer to each other than 0.7, photos of two are not.
-        let (there, here) = both(seed, None, &params(20, |p| p.near_duplicates = Some(0.7)));
+        let (served, local) = both(seed, None, &params(12, per));
+        assert_similar(&served, &local);
+        assert_eq!(served.len(), 9);
+        // Cosines within a group are nearly all above 0.7, between groups below.
+        let (served, local) = both(seed, None, &params(20, |p| p.near_duplicates = Some(0.7)));
         let group = |found: &Found| found.listing.id[4..].parse::<usize>().unwrap() / 8;
         let groups = |found: &[Found]| found.iter().map(group).collect::<BTreeSet<usize>>();
-        assert!(there.len() == 20 && groups(&there).len() >= 17, "{there:?}");
-        assert!(groups(&there).intersection(&groups(&here)).count() >= 15, "{there:?}\n{here:?}");
+        assert!(served.len() == 20 && groups(&served).len() >= 17, "{served:?}");
+        assert!(groups(&served).intersection(&groups(&local)).count() >= 15, "{served:?}\n{local:?}");
     }
-    // All that pass, and no other: a filter has one meaning.
+    // The filters match exactly the same listings.
     for filter in [
         "price=3.5",
         "price!=3.5 and colour=red",
@@ -125,9 +113,9 @@ fn the_cluster_finds_what_the_phone_finds() {
         "colour!='sea blue' and not not price<=1.5",
         "colour=purple",
     ] {
-        let (there, here) = both(1, Some(filter), &params(400, |_| ()));
-        assert_eq!(ids(&there), ids(&here), "{filter}");
-        assert_eq!(filter == "colour=purple", there.is_empty());
+        let (served, local) = both(1, Some(filter), &params(400, |_| ()));
+        assert_eq!(ids(&served), ids(&local), "{filter}");
+        assert_eq!(filter == "colour=purple", served.is_empty());
     }
     let got = get(&server.url("/v1/listings/mug-0007"));
     let expected = r#"{"id":"mug-0007","photos":["7-0.jpg","7-1.jpg"],"fields":{"title":"Mug no. 7","colour":"green","price":"7.50"}}"#;
@@ -148,7 +136,8 @@ fn the_cluster_finds_what_the_phone_finds() {
     assert_eq!(post(&agent, &server.url("/v1/search"), &[JSON], &body).unwrap().status, 409);
 }
 
-/// A shard of real photos: the project's renders, and groceries from shops where the pictures are there.
+/// Builds a shard of real photos: the project's renders, and photos of groceries if they are available. Returns the
+/// queries: an embedding and the id of the listing that it shows.
 fn real(path: &Path) -> Vec<(Embedding, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let model = Model::load(&Pack::open(root.join("models/packs/default")).unwrap()).unwrap();
@@ -208,24 +197,24 @@ fn real_photos_find_their_listings_and_filters_hold() {
         let ask = |body: &str| -> Vec<Found> {
             search(&agent, &server, body).listings.into_iter().map(Found::from).collect()
         };
-        let (there, here) = (ask(&body(None)), on_the_phone(&shard, &body(None)));
-        alike(&there, &here);
-        common += ids(&there).intersection(&ids(&here)).count();
-        right += usize::from(there.iter().any(|found| found.listing.id == *listing));
+        let (served, local) = (ask(&body(None)), on_the_phone(&shard, &body(None)));
+        assert_similar(&served, &local);
+        common += ids(&served).intersection(&ids(&local)).count();
+        right += usize::from(served.iter().any(|found| found.listing.id == *listing));
         let filtered = ask(&body(Some("category=Mugs")));
         assert!(filtered.iter().all(|found| found.listing.get("category") == Some("Mugs")));
         assert_eq!(filtered.len(), on_the_phone(&shard, &body(Some("category=Mugs"))).len());
     }
     println!(
-        "{right} of {} queries found their listing; {common} of {} listings are the phone's",
+        "{right} of {} queries found their listing; {common} of {} listings are the same as on the phone",
         queries.len(),
         10 * queries.len()
     );
     assert!(10 * right >= 9 * queries.len() && 100 * common >= 95 * 10 * queries.len(), "{right} {common}");
 }
 
-/// Asks without a pause until told to stop; every answer must be whole.
-fn ask_on(server: &Running, stop: &AtomicBool, answers: &AtomicUsize, at: usize) {
+/// Sends searches in a loop until `stop` is set; every response must be complete.
+fn keep_searching(server: &Running, stop: &AtomicBool, answers: &AtomicUsize, at: usize) {
     let agent = agent();
     for seed in (at..).step_by(4) {
         if stop.load(Ordering::Relaxed) {
@@ -238,21 +227,21 @@ fn ask_on(server: &Running, stop: &AtomicBool, answers: &AtomicUsize, at: usize)
     }
 }
 
-/// Does something while four ask without a pause.
-fn meanwhile(server: &Running, answers: &AtomicUsize, work: impl FnOnce(&dyn Fn(usize))) {
+/// Runs `work` while four threads send searches. `work` can wait for a number of further answers.
+fn while_searching(server: &Running, answers: &AtomicUsize, work: impl FnOnce(&dyn Fn(usize))) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let stop = &stop;
-        let askers: Vec<_> = (0..4).map(|at| scope.spawn(move || ask_on(server, stop, answers, at))).collect();
+        let clients: Vec<_> = (0..4).map(|at| scope.spawn(move || keep_searching(server, stop, answers, at))).collect();
         let wait = |more: usize| {
             let aim = answers.load(Ordering::Relaxed) + more;
-            while answers.load(Ordering::Relaxed) < aim && !askers.iter().any(|asker| asker.is_finished()) {
+            while answers.load(Ordering::Relaxed) < aim && !clients.iter().any(|client| client.is_finished()) {
                 std::thread::sleep(Duration::from_millis(10));
             }
         };
         work(&wait);
         stop.store(true, Ordering::Relaxed);
-        askers.into_iter().for_each(|asker| asker.join().unwrap());
+        clients.into_iter().for_each(|client| client.join().unwrap());
     });
 }
 
@@ -263,7 +252,7 @@ fn metric(server: &Running, name: &str) -> u64 {
 
 #[test]
 #[ignore = "needs OpenSearch: cargo xtask test --engine opensearch"]
-fn a_node_that_dies_loses_no_answer() {
+fn no_answer_is_lost_when_a_node_dies() {
     let mut nodes = Nodes::all();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.magpie");
@@ -272,13 +261,13 @@ fn a_node_that_dies_loses_no_answer() {
     nodes.start();
     let server = Running::on_cluster(nodes.urls(), "dying", |_| ());
     let answers = AtomicUsize::new(0);
-    meanwhile(&server, &answers, |wait| {
+    while_searching(&server, &answers, |wait| {
         wait(200);
         nodes.kill(2);
         wait(600);
     });
     let retries = metric(&server, "magpie_engine_retries_total");
-    println!("{} answers, {retries} requests sent again", answers.load(Ordering::Relaxed));
+    println!("{} answers, {retries} retries", answers.load(Ordering::Relaxed));
     assert!(answers.load(Ordering::Relaxed) >= 800 && retries > 0, "{retries}");
     assert_eq!(get(&server.url("/metrics")).body.matches(r#"status="5"#).count(), 0);
     nodes.start();
@@ -286,12 +275,12 @@ fn a_node_that_dies_loses_no_answer() {
 
 #[test]
 #[ignore = "needs OpenSearch: cargo xtask test --engine opensearch"]
-fn a_load_survives_the_death_of_a_node_and_its_own_end() {
+fn a_load_survives_the_death_of_a_node_and_an_interruption() {
     let mut nodes = Nodes::all();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.magpie");
     shard(&path, 0..6000, 1);
-    // Ends by itself once some are there: what came so far is not searched.
+    // Interrupt the load when it has saved some progress: its index is not searched yet.
     let cluster = Arc::new(Cluster::new(&nodes.urls()).unwrap());
     let paths = [path];
     let some = AtomicUsize::new(0);
@@ -299,13 +288,13 @@ fn a_load_survives_the_death_of_a_node_and_its_own_end() {
     runtime.block_on(async {
         let options = options("loading");
         let loading =
-            load(Arc::clone(&cluster), &paths, &options, |there| some.store(there as usize, Ordering::Relaxed));
+            load(Arc::clone(&cluster), &paths, &options, |loaded| some.store(loaded as usize, Ordering::Relaxed));
         tokio::select! {
             done = loading => panic!("{done:?}"),
             () = async {
-                // The index is told every few seconds how far it is.
-                while nodes.get(0, "/loading-*/_mapping").is_none_or(|said| !said.to_string().contains(r#""loaded":"#)
-                    || said.to_string().contains(r#""loaded":0"#)) {
+                // The progress is saved every few seconds.
+                while nodes.get(0, "/loading-*/_mapping").is_none_or(|reply| !reply.to_string().contains(r#""loaded":"#)
+                    || reply.to_string().contains(r#""loaded":0"#)) {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             } => {}
@@ -325,7 +314,7 @@ fn a_load_survives_the_death_of_a_node_and_its_own_end() {
         rest.join().unwrap()
     });
     let rest = rest.unwrap();
-    println!("{before} were there, the rest: {rest:?}");
+    println!("{before} before the interruption, then: {rest:?}");
     assert!(rest.resumed > 0 && rest.retries > 0, "{rest:?}");
     assert_eq!((rest.listings, rest.photos), (6000, 12_000));
     nodes.start();
@@ -335,7 +324,7 @@ fn a_load_survives_the_death_of_a_node_and_its_own_end() {
 
 #[test]
 #[ignore = "needs OpenSearch: cargo xtask test --engine opensearch"]
-fn a_newer_catalogue_takes_over_without_a_gap() {
+fn a_newer_catalogue_takes_over_without_interruption() {
     let nodes = Nodes::all();
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<PathBuf> = (1..=3).map(|n| folder.path().join(format!("{n}.magpie"))).collect();
@@ -347,7 +336,7 @@ fn a_newer_catalogue_takes_over_without_a_gap() {
     let answers = AtomicUsize::new(0);
     let listings = || metric(&server, "magpie_catalog_listings");
     let mut indexes = vec![first.index];
-    meanwhile(&server, &answers, |wait| {
+    while_searching(&server, &answers, |wait| {
         for (number, path) in (2..).zip(&paths[1..]) {
             wait(50);
             indexes.push(put(&nodes, "newer", std::slice::from_ref(path)).unwrap().index);
@@ -357,14 +346,14 @@ fn a_newer_catalogue_takes_over_without_a_gap() {
             wait(50);
         }
     });
-    let there = nodes.get(0, "/_cat/indices/newer-*?format=json").unwrap().to_string();
-    // The one before stays for servers that have not looked yet.
-    let kept = indexes.iter().map(|index| there.contains(index.as_str())).collect::<Vec<_>>();
-    assert_eq!(kept, [false, true, true], "{there}");
-    // The same shards again: nothing is sent, and nothing breaks.
+    let listed = nodes.get(0, "/_cat/indices/newer-*?format=json").unwrap().to_string();
+    // The previous index is kept, for servers that have not noticed the newer one yet.
+    let kept = indexes.iter().map(|index| listed.contains(index.as_str())).collect::<Vec<_>>();
+    assert_eq!(kept, [false, true, true], "{listed}");
+    // Loading the same shards again sends nothing.
     let again = put(&nodes, "newer", &paths[2..]).unwrap();
     assert_eq!((again.index, again.resumed, again.listings), (indexes[2].clone(), 400, 400));
-    // Two shards of one catalogue: a listing that is in both counts once, with the later one's texts.
+    // Two shards of one catalogue: a listing in both counts once, with the fields of the later one.
     let more = folder.path().join("more.magpie");
     shard(&more, 350..450, 4);
     let both = put(&nodes, "newer", &[paths[2].clone(), more]).unwrap();

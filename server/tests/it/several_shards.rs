@@ -1,12 +1,9 @@
-//! A catalogue in several shards answers as it would in one.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-mod common;
+//! A catalogue in several shards answers like one in a single shard.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{DIM, MODEL, Running, agent, on_the_phone, request, search, shard, vector, wishes};
+use crate::common::{DIM, MODEL, Running, agent, on_the_phone, request, search, search_options, shard, vector};
 use magpie_core::Embedding;
 use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::listing::Found;
@@ -26,26 +23,27 @@ fn several_shards_answer_like_one() {
     let whole = Shard::open(whole).unwrap();
     let (server, agent) = (Running::serve(folder, paths.to_vec(), |_| ()), agent());
     for seed in 0..20 {
-        for (filter, mut params) in wishes() {
+        for (filter, mut params) in search_options() {
             params.recall = 1.0;
             let body = request(seed, filter, &params);
-            let there = search(&agent, &server, &body).listings;
-            let here = on_the_phone(&whole, &body);
+            let served = search(&agent, &server, &body).listings;
+            let local = on_the_phone(&whole, &body);
             let ids = |found: &[Found]| found.iter().map(|f| f.listing.id.clone()).collect::<Vec<_>>();
-            let there: Vec<Found> = there.into_iter().map(Found::from).collect();
-            assert_eq!(there.len(), here.len(), "{filter:?} {params:?}");
-            // Codes are residuals of each shard's own centres: scores differ a little, and so may the order of close ones.
-            for (there, here) in there.iter().zip(&here) {
-                assert!((there.score - here.score).abs() < 0.01, "{:?}\n{:?}", there.score, here.score);
+            let served: Vec<Found> = served.into_iter().map(Found::from).collect();
+            assert_eq!(served.len(), local.len(), "{filter:?} {params:?}");
+            // Codes are residuals to each shard's own centroids: scores differ slightly, and so may the order of close
+            // ones.
+            for (served, local) in served.iter().zip(&local) {
+                assert!((served.score - local.score).abs() < 0.01, "{:?}\n{:?}", served.score, local.score);
             }
-            let (there, here) = (ids(&there), ids(&here));
-            let common = there.iter().filter(|id| here.contains(id)).count();
-            assert!(common + common / 10 + 1 >= here.len(), "{there:?}\n{here:?}");
+            let (served, local) = (ids(&served), ids(&local));
+            let common = served.iter().filter(|id| local.contains(id)).count();
+            assert!(common + common / 10 + 1 >= local.len(), "{served:?}\n{local:?}");
         }
     }
 }
 
-/// Three listings of each of a hundred designs, whose photos are nearly the same; of two designs, they are far apart.
+/// Three listings of each of a hundred designs. Photos of one design are nearly the same, those of two are far apart.
 fn copies(path: &Path, listings: impl Iterator<Item = usize>) {
     let identity = Identity { model_id: MODEL, catalog: "copies".to_owned(), sequence: 1, writer: "tests".to_owned() };
     let fields = vec![Field { name: "maker".to_owned(), filter: true }];
@@ -61,11 +59,11 @@ fn copies(path: &Path, listings: impl Iterator<Item = usize>) {
 }
 
 #[test]
-fn what_nearly_repeats_a_listing_of_another_shard_is_left_out_on_request() {
+fn near_duplicates_across_shards_are_removed_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let paths = ["a", "b", "c"].map(|name| folder.path().join(format!("{name}.magpie")));
     for (at, path) in paths.iter().enumerate() {
-        // No two of a design in one shard: whoever looks at one shard finds no repeats.
+        // Each shard has one listing of each design, so that no shard has duplicates of its own.
         copies(path, (0..300).filter(|listing| (listing / 3 + listing) % 3 == at));
     }
     let whole = folder.path().join("whole.magpie");
@@ -76,7 +74,7 @@ fn what_nearly_repeats_a_listing_of_another_shard_is_left_out_on_request() {
         |found: &[Found]| found.iter().map(|f| f.listing.id.parse::<usize>().unwrap() / 3).collect::<Vec<_>>();
     let per = |most| Some(Per { column: "maker".to_owned(), most });
     let (mut same, mut listings) = (0, 0);
-    // The first are the designs' own vectors, the others near to none.
+    // The first seeds are the vectors of designs, the others are far from all of them.
     for seed in (0..20).chain(5000..5020) {
         for (k, filter, per, min_score) in [
             (10, None, None, None),
@@ -90,23 +88,23 @@ fn what_nearly_repeats_a_listing_of_another_shard_is_left_out_on_request() {
             (params.k, params.recall, params.near_duplicates) = (k, 1.0, Some(0.97));
             (params.per, params.min_score) = (per, min_score);
             let body = request(seed, filter, &params);
-            let there: Vec<Found> = search(&agent, &server, &body).listings.into_iter().map(Found::from).collect();
-            let here = on_the_phone(&whole, &body);
-            assert!(there.len().abs_diff(here.len()) <= usize::from(min_score.is_some()), "{params:?}");
-            for (there, here) in there.iter().zip(&here) {
-                assert!((there.score - here.score).abs() < 0.02, "{} {}", there.score, here.score);
+            let served: Vec<Found> = search(&agent, &server, &body).listings.into_iter().map(Found::from).collect();
+            let local = on_the_phone(&whole, &body);
+            assert!(served.len().abs_diff(local.len()) <= usize::from(min_score.is_some()), "{params:?}");
+            for (served, local) in served.iter().zip(&local) {
+                assert!((served.score - local.score).abs() < 0.02, "{} {}", served.score, local.score);
             }
-            let (there, here) = (designs(&there), designs(&here));
-            let once: BTreeSet<usize> = there.iter().copied().collect();
-            assert_eq!(once.len(), there.len(), "{there:?}");
-            // The wishes alone decide how many there are: all designs where so many are asked for.
-            assert!(k < 100 || there.len() == 100, "{}", there.len());
-            // A repeat takes no place of its maker: there are enough others.
-            assert!(params.per.is_none() || (there.len(), here.len()) == (12, 12), "{there:?} {here:?}");
-            same += there.iter().zip(&here).filter(|(there, here)| there == here).count();
-            listings += here.len();
+            let (served, local) = (designs(&served), designs(&local));
+            let once: BTreeSet<usize> = served.iter().copied().collect();
+            assert_eq!(once.len(), served.len(), "{served:?}");
+            // A search for at least 100 listings returns all designs.
+            assert!(k < 100 || served.len() == 100, "{}", served.len());
+            // Duplicates do not count towards the limit per maker: there are enough other listings.
+            assert!(params.per.is_none() || (served.len(), local.len()) == (12, 12), "{served:?} {local:?}");
+            same += served.iter().zip(&local).filter(|(served, local)| served == local).count();
+            listings += local.len();
         }
     }
-    println!("{same} of {listings} places have the same design");
+    println!("{same} of {listings} ranks have the same design");
     assert!(100 * same >= 95 * listings, "{same} of {listings}");
 }

@@ -1,12 +1,11 @@
-//! What a client gets: the same listings as on the phone, and a reason where there are none.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
-
-mod common;
+//! Responses to clients: the same listings as on the phone, or a problem that says why not.
 
 use std::io::Read;
 use std::time::Duration;
 
-use common::{DIM, JSON, MODEL, Running, agent, embedding, get, on_the_phone, post, request, search, shard, wishes};
+use crate::common::{
+    DIM, JSON, MODEL, Running, agent, embedding, get, on_the_phone, post, request, search, search_options, shard,
+};
 use magpie_core::listing::Found;
 use magpie_core::remote::{ModelProblem, Problem, Reply, SearchRequest, read_reply};
 use magpie_core::search::{Filter, SearchParams};
@@ -14,31 +13,31 @@ use magpie_core::shard::Shard;
 use magpie_core::{Embedding, ModelId};
 
 #[test]
-fn server_and_phone_give_the_same_order() {
+fn server_and_phone_return_the_same_listings() {
     let server = Running::start(|_| ());
     let (agent, shard) = (agent(), Shard::open(server.folder.path().join("a.magpie")).unwrap());
     let mut listings = 0;
     for seed in 0..20 {
-        for (filter, params) in wishes() {
+        for (filter, params) in search_options() {
             let body = request(seed, filter, &params);
             let reply = search(&agent, &server, &body);
-            let there: Vec<Found> = reply.listings.into_iter().map(Found::from).collect();
-            assert_eq!(there, on_the_phone(&shard, &body), "{filter:?} {params:?}");
-            listings += there.len();
+            let found: Vec<Found> = reply.listings.into_iter().map(Found::from).collect();
+            assert_eq!(found, on_the_phone(&shard, &body), "{filter:?} {params:?}");
+            listings += found.len();
         }
     }
     assert!(listings > 3000, "{listings}");
 }
 
 #[test]
-fn a_catalogue_that_has_not_changed_is_not_sent_again() {
+fn an_unchanged_catalogue_is_not_sent_again() {
     let server = Running::start(|_| ());
     let url = server.url("/v1/catalogs/Ann's%20shop");
     let ask = |known: &str| agent().get(&url).header("if-none-match", known).call().unwrap();
     let mut first = ask("\"other\"");
-    let said: serde_json::Value = serde_json::from_str(&first.body_mut().read_to_string().unwrap()).unwrap();
-    assert_eq!((&said["listings"], &said["sequence"]), (&400.into(), &1.into()));
-    assert_eq!(said["columns"], serde_json::json!({ "colour": "word", "price": "number" }));
+    let reply: serde_json::Value = serde_json::from_str(&first.body_mut().read_to_string().unwrap()).unwrap();
+    assert_eq!((&reply["listings"], &reply["sequence"]), (&400.into(), &1.into()));
+    assert_eq!(reply["columns"], serde_json::json!({ "colour": "word", "price": "number" }));
     let tag = first.headers()["etag"].to_str().unwrap().to_owned();
     for known in [tag.as_str(), tag.trim_start_matches("W/"), &format!("\"x\", {tag}"), "*"] {
         let mut again = ask(known);
@@ -54,7 +53,7 @@ fn a_catalogue_that_has_not_changed_is_not_sent_again() {
 }
 
 #[test]
-fn replies_are_compressed_for_those_who_can_undo_it() {
+fn responses_are_compressed_as_the_client_accepts() {
     let server = Running::start(|_| ());
     let body = request(1, None, &SearchParams::default());
     let ask = |accept: &str| {
@@ -73,7 +72,18 @@ fn replies_are_compressed_for_those_who_can_undo_it() {
     let mut undone = Vec::new();
     flate2::read::GzDecoder::new(&coded[..]).read_to_end(&mut undone).unwrap();
     assert_eq!((coding.as_deref(), undone), (Some("gzip"), plain));
-    // Little is sent as it is.
+    for (accept, coding) in [
+        ("gzip, deflate, br, zstd", Some("zstd")),
+        ("gzip;q=1.0, zstd;q=0", Some("gzip")),
+        ("gzip; q=0.5", Some("gzip")),
+        ("", None),
+        ("br", None),
+        ("gzip;q=0", None),
+        ("gzip;q=no", None),
+    ] {
+        assert_eq!(ask(accept).0.as_deref(), coding, "{accept}");
+    }
+    // Short responses are not compressed.
     let response = agent().get(server.url("/healthz")).header("accept-encoding", "zstd").call().unwrap();
     assert!(response.headers().get("content-encoding").is_none());
 }
@@ -88,7 +98,7 @@ fn a_listing_is_found_by_its_id() {
 }
 
 #[test]
-fn what_is_not_answered_has_a_reason() {
+fn a_rejected_request_gets_a_problem() {
     let server = Running::start(|s| (s.max_body, s.max_k) = (20_000, 50));
     let (agent, url) = (agent(), server.url("/v1/search"));
     let sound = request(1, None, &SearchParams::default());
@@ -122,19 +132,19 @@ fn what_is_not_answered_has_a_reason() {
         assert_eq!((got.status, got.kind.as_str()), (status, "application/problem+json"), "{headers:?} {}", got.body);
         let problem: Problem = serde_json::from_str(&got.body).unwrap();
         assert_eq!((problem.kind, problem.status), (format!("/problems/{kind}"), status));
-        let said = problem.detail.unwrap_or_default();
-        assert!(said.contains(detail) && said.len() < 400, "{said}");
+        let found = problem.detail.unwrap_or_default();
+        assert!(found.contains(detail) && found.len() < 400, "{found}");
     }
     assert_eq!(get(&server.url("/v1/nothing")).status, 404);
     assert_eq!(get(&url).status, 405);
-    // The text of a request may be long, what is said of it may not.
+    // A request may be long, a problem that quotes it may not.
     let got =
         post(&agent, &url, &[JSON], &changed(r#""k":10"#, &format!(r#""k":10,"{}":1"#, "é".repeat(5000)))).unwrap();
     assert!(got.status == 400 && got.body.len() < 1000, "{}", got.body);
 }
 
 #[test]
-fn another_model_is_told_so_in_words_that_the_core_understands() {
+fn the_core_understands_the_problem_of_a_wrong_model() {
     let server = Running::start(|_| ());
     let other = ModelId([9; 32]);
     let query = Embedding::new(embedding(1).values(), other).unwrap();
@@ -148,7 +158,7 @@ fn another_model_is_told_so_in_words_that_the_core_understands() {
 }
 
 #[test]
-fn tokens_are_needed_and_limited_where_they_are_set() {
+fn tokens_are_required_and_rate_limited_if_configured() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens");
     std::fs::write(&file, "app one-long-enough-token\n").unwrap();
@@ -161,7 +171,7 @@ fn tokens_are_needed_and_limited_where_they_are_set() {
     assert_eq!([(); 3].map(|()| ask("one-long-enough-token").status), [200; 3]);
     let got = ask("one-long-enough-token");
     assert_eq!((got.status, got.retry_after.as_deref()), (429, Some("2")));
-    // Whoever watches the server needs none.
+    // Monitoring does not need a token.
     assert_eq!(["/healthz", "/readyz", "/metrics"].map(|path| get(&server.url(path)).status), [200; 3]);
     std::fs::write(&file, "other another-long-enough-token\n").unwrap();
     server.reload();
@@ -169,7 +179,7 @@ fn tokens_are_needed_and_limited_where_they_are_set() {
 }
 
 #[test]
-fn what_happened_is_counted() {
+fn requests_are_counted_in_metrics() {
     let server = Running::start(|s| s.default_deadline = Duration::from_secs(5));
     let agent = agent();
     for seed in 0..3 {
@@ -193,7 +203,7 @@ fn what_happened_is_counted() {
 }
 
 #[test]
-fn a_filter_that_a_phone_can_write_the_server_can_read() {
+fn the_server_can_read_any_filter_that_a_phone_writes() {
     let server = Running::start(|_| ());
     let (agent, shard) = (agent(), Shard::open(server.folder.path().join("a.magpie")).unwrap());
     for text in ["colour='sea blue' and (price<5 or price>35)", "not (colour=red or colour=green)", "price!=3.5"] {

@@ -1,4 +1,4 @@
-//! A headless Chromium, spoken to over two pipes in the DevTools protocol: JSON messages that end with a zero.
+//! A headless Chromium, driven by the DevTools protocol over two pipes: JSON messages, each terminated by a zero byte.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How long anything may take that a page does.
+/// Timeout for everything that the page does.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A browser with one page.
@@ -19,13 +19,13 @@ pub(crate) struct Browser {
     from: Receiver<Value>,
     next: u64,
     session: Value,
-    /// What the page complained of: exceptions, refused resources.
+    /// Exceptions of the page, and its errors such as blocked resources.
     pub(crate) complaints: Vec<String>,
     _folder: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts Chromium where there is one.
+    /// Starts Chromium; `None` if it is not installed.
     pub(crate) fn start() -> Option<Browser> {
         let program = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|program| {
             Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
@@ -69,7 +69,7 @@ impl Browser {
         Some(browser)
     }
 
-    /// Calls a method and returns its result.
+    /// Calls a method of the protocol and returns its result.
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.next;
         self.next += 1;
@@ -93,12 +93,12 @@ impl Browser {
         }
     }
 
-    /// The value of an expression in the page.
+    /// Evaluates an expression in the page.
     pub(crate) fn value(&mut self, expression: &str) -> Value {
         let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
-        let said = self.call("Runtime.evaluate", params);
-        assert!(said["exceptionDetails"].is_null(), "{expression}: {said}");
-        said["result"]["value"].clone()
+        let reply = self.call("Runtime.evaluate", params);
+        assert!(reply["exceptionDetails"].is_null(), "{expression}: {reply}");
+        reply["result"]["value"].clone()
     }
 
     /// Waits until an expression is true.
@@ -106,7 +106,7 @@ impl Browser {
         let end = Instant::now() + PATIENCE;
         while self.value(expression) != true {
             let page = if Instant::now() > end { self.value("document.body.innerText") } else { Value::Null };
-            assert!(page.is_null(), "{expression} never came true: {page} {:?}", self.complaints);
+            assert!(page.is_null(), "timeout waiting for {expression}: {page} {:?}", self.complaints);
             std::thread::sleep(Duration::from_millis(30));
         }
     }
@@ -116,14 +116,14 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", params);
     }
 
-    /// Chooses a file in an input.
+    /// Chooses a file in a file input.
     pub(crate) fn choose(&mut self, selector: &str, file: &Path) {
         let root = self.call("DOM.getDocument", json!({}))["root"]["nodeId"].clone();
         let node = self.call("DOM.querySelector", json!({ "nodeId": root, "selector": selector }))["nodeId"].clone();
         self.call("DOM.setFileInputFiles", json!({ "nodeId": node, "files": [file] }));
     }
 
-    /// Drags from one place of an element to another, given as shares of its size.
+    /// Drags the mouse between two points of an element, given as fractions of its size.
     pub(crate) fn drag(&mut self, selector: &str, from: (f64, f64), to: (f64, f64)) {
         let area = self.value(&format!(
             "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{ block: 'center' }}); \
@@ -160,7 +160,7 @@ impl Browser {
         }
     }
 
-    /// A picture of what the page shows, as base64 of a PNG.
+    /// Takes a screenshot: a PNG in base64.
     pub(crate) fn picture(&mut self) -> String {
         self.call("Page.captureScreenshot", json!({ "format": "png" }))["data"].as_str().unwrap().to_owned()
     }
