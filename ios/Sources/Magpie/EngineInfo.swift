@@ -1,6 +1,6 @@
 internal import MagpieGenerated
 
-/// What an ``Engine`` was opened with.
+/// What an ``Engine`` has opened.
 public struct EngineInfo: Sendable, Hashable {
     /// Version of this library.
     public let version: String
@@ -8,62 +8,62 @@ public struct EngineInfo: Sendable, Hashable {
     public let model: String
     /// Identifies network and preprocessing: 64 hexadecimal digits.
     public let modelID: String
-    /// Width of the network's input in pixels.
+    /// Width of the network's input, in pixels.
     public let inputWidth: Int
-    /// Height of the network's input in pixels.
+    /// Height of the network's input, in pixels.
     public let inputHeight: Int
-    /// The instruction set that the network runs on.
+    /// The instruction set that the network uses.
     public let instructions: String
     /// Name of the catalogue.
     public let catalog: String
-    /// Listings in it.
+    /// Number of listings in the catalogue.
     public let listings: Int
-    /// Photos of them.
+    /// Number of photos in the catalogue.
     public let photos: Int
-    /// Names of a listing's fields.
+    /// Names of the listings' fields.
     public let fields: [String]
-    /// Whether it has thumbnails.
+    /// Whether the catalogue contains thumbnails.
     public let hasThumbnails: Bool
-    /// What a filter can name.
+    /// The columns that a filter can name.
     public let columns: [Column]
     /// How long opening took.
     public let openTime: Duration
 
-    /// A column that filters can name.
+    /// A column that a filter can name.
     public struct Column: Sendable, Hashable {
-        /// Its name.
+        /// The column's name.
         public let name: String
-        /// Whether it holds numbers, which can be compared, rather than words.
+        /// Whether it holds numbers, which can be compared by size, rather than words.
         public let isNumber: Bool
     }
 }
 
-/// What ``Engine/benchmark(photo:runs:options:)`` measured.
+/// The measurements of ``Engine/benchmark(photo:runs:options:)``.
 public struct Benchmark: Sendable, Hashable {
-    /// Searches that were measured.
+    /// Number of measured searches.
     public let runs: Int
-    /// Percentiles of each stage, and of all together.
+    /// Percentiles of each stage and of their total.
     public let stages: [Stage]
     /// How long opening the engine took.
     public let openTime: Duration
-    /// Physical memory of the process after the searches, in bytes, where the system tells.
+    /// Resident memory of the process after the searches, in bytes; nil if the system does not report it.
     public let residentBytes: UInt64?
-    /// The instruction set that the network runs on.
+    /// The instruction set that the network uses.
     public let instructions: String
-    /// Photos in the catalogue.
+    /// Number of photos in the catalogue.
     public let photos: Int
-    /// All of this as one line of JSON.
+    /// All of this as one line of JSON, with times in milliseconds.
     public let json: String
 
-    /// Percentiles of one stage.
+    /// Percentiles of the time of one stage.
     public struct Stage: Sendable, Hashable {
         /// `decode`, `prepare`, `network`, `search`, `listings`, or `together`.
         public let name: String
         /// Median.
         public let p50: Duration
-        /// Nine in ten took no longer.
+        /// 90th percentile.
         public let p90: Duration
-        /// 99 in a hundred took no longer.
+        /// 99th percentile.
         public let p99: Duration
     }
 }
