@@ -30,7 +30,7 @@ public final class Engine: Sendable {
     ///
     /// - Parameters:
     ///   - model: Folder of the model pack: `manifest.json` and the network that it names.
-    ///   - catalog: The catalogue shard. Do not modify the file while it is open; to replace it, rename a new file to it.
+    ///   - catalog: The catalogue shard. Do not modify the file while it is open; to replace it, rename a new file.
     ///   - options: How to open them.
     /// - Throws: ``MagpieError/file(reason:)`` if a file cannot be read, ``MagpieError/model(reason:)`` or
     ///   ``MagpieError/catalog(reason:)`` if one is invalid or the catalogue was built with another model.

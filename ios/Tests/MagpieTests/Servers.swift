@@ -26,14 +26,14 @@ final class RealServer {
         process.standardError = try FileHandle(forWritingTo: log)
         try process.run()
         let end = Date(timeIntervalSinceNow: 30)
-        var lines = ""
-        while !lines.contains("\"serving\"") || !lines.hasSuffix("\n") {
-            guard Date() < end else { throw Unexpected(what: "the server printed \(lines)") }
+        var text = ""
+        while !text.contains("\"serving\"") || !text.hasSuffix("\n") {
+            guard Date() < end else { throw Unexpected(what: "the server printed \(text)") }
             try await Task.sleep(for: .milliseconds(10))
-            lines = String(decoding: try Data(contentsOf: log), as: UTF8.self)
+            text = String(decoding: try Data(contentsOf: log), as: UTF8.self)
         }
-        guard let address = lines.firstMatch(of: /127\.0\.0\.1:\d+/), let url = URL(string: "http://\(address.0)") else {
-            throw Unexpected(what: "the server printed \(lines)")
+        guard let address = text.firstMatch(of: /127\.0\.0\.1:\d+/), let url = URL(string: "http://\(address.0)") else {
+            throw Unexpected(what: "the server printed \(text)")
         }
         self.url = url
     }
