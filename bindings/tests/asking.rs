@@ -1,5 +1,5 @@
-//! Asking a server as Kotlin and Swift do, with replies that a test makes up.
-#![allow(clippy::unwrap_used)] // a test may stop at the first thing that is wrong
+//! Asking a server as Kotlin and Swift do, with replies made up by the tests.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first failure")]
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +22,7 @@ fn photo() -> Vec<u8> {
     pictures::png(pictures::scene(96, 96))
 }
 
-/// The shipped model, and a shard with one listing: the photo.
+/// The default model, and a shard whose only listing is the photo.
 fn opened() -> &'static Engine {
     static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
     ENGINE.get_or_init(|| {
@@ -37,7 +37,7 @@ fn opened() -> &'static Engine {
         builder.write(&file).unwrap();
         let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
         let model_folder = path(&repository().join("models/packs/default"));
-        // In memory: the folder goes.
+        // In memory, because the folder is deleted on return.
         Engine::open(OpenOptions { model_folder, catalog_file: path(&file), threads: 1, in_memory: true }).unwrap()
     })
 }
@@ -111,7 +111,7 @@ fn a_reply_is_merged_and_its_listings_say_where_they_are_from() {
     assert!(matches!(reason, AskReason::TooFew | AskReason::Doubtful) && took_ms > 0.0, "{reason:?}, {took_ms}");
     assert!(!asking.results().attributes.is_empty() && asking.results().times.network_ms > 0.0);
 
-    // What comes after the end, or again, or of another attempt, changes nothing.
+    // Reports after the end, repeated reports and reports of other attempts have no effect.
     assert_eq!(asking.replied(attempt, 200, None, &reply(model(), &["late"])), AskStep::Done);
     assert_eq!(asking.failed(attempt, Trouble::Broken), AskStep::Done);
     assert_eq!((asking.advance(), asking.cancelled()), (AskStep::Done, AskStep::Done));
