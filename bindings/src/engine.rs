@@ -8,13 +8,13 @@ use magpie_core::model::{LoadOptions, Model, Pack};
 use magpie_core::shard::{self, Shard};
 
 use crate::Cancellation;
-use crate::asking::Asking;
 use crate::error::{MagpieError, guarded};
 use crate::frame::FrameLayout;
 use crate::records::{
     Benchmark, Column, Embedding, EngineInfo, Listing, OpenOptions, SearchOptions, SearchResults, ms,
 };
-use crate::server::{AskOptions, Server};
+use crate::server::{AskOptions, ServerState};
+use crate::server_search::ServerSearch;
 
 /// A model and a catalogue built with it. Any number of threads may call it at the same time. It may be released while
 /// calls are running, which then finish normally.
@@ -141,13 +141,13 @@ impl Engine {
         photo: &[u8],
         options: SearchOptions,
         ask: AskOptions,
-        server: Arc<Server>,
+        server: Arc<ServerState>,
         cancellation: Option<Arc<Cancellation>>,
-    ) -> Result<Arc<Asking>, MagpieError> {
+    ) -> Result<Arc<ServerSearch>, MagpieError> {
         guarded("ask_photo", || {
             let options = options.read(cancellation.as_deref())?;
-            let asking = self.engine.ask_photo(photo, &options, &ask.read())?;
-            Ok(Arc::new(Asking::begin(asking, server)))
+            let search = self.engine.ask_photo(photo, &options, &ask.read())?;
+            Ok(Arc::new(ServerSearch::begin(search, server)))
         })
     }
 
@@ -164,14 +164,14 @@ impl Engine {
         layout: FrameLayout,
         options: SearchOptions,
         ask: AskOptions,
-        server: Arc<Server>,
+        server: Arc<ServerState>,
         cancellation: Option<Arc<Cancellation>>,
-    ) -> Result<Arc<Asking>, MagpieError> {
+    ) -> Result<Arc<ServerSearch>, MagpieError> {
         guarded("ask_frame", || {
             let options = options.read(cancellation.as_deref())?;
             let frame = layout.frame([first, second, third])?;
-            let asking = self.engine.ask_frame(&frame, &options, &ask.read())?;
-            Ok(Arc::new(Asking::begin(asking, server)))
+            let search = self.engine.ask_frame(&frame, &options, &ask.read())?;
+            Ok(Arc::new(ServerSearch::begin(search, server)))
         })
     }
 

@@ -1,7 +1,8 @@
 //! Camera frames: borrowed planes, and a record with their layout.
 
 use magpie_core::Error;
-use magpie_core::image::{Frame, Pixels, Plane, Rotation, YuvRange};
+pub use magpie_core::image::YuvRange as ColorRange;
+use magpie_core::image::{Frame, Pixels, Plane, Rotation};
 
 use crate::error::MagpieError;
 
@@ -21,7 +22,8 @@ pub enum PixelFormat {
 }
 
 /// Colour matrix and range of YUV pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::remote(Enum)]
+#[non_exhaustive]
 pub enum ColorRange {
     /// BT.601, 0 to 255: the format of Android's cameras.
     Bt601Full,
@@ -77,12 +79,7 @@ impl FrameLayout {
             PixelFormat::Nv21 => Pixels::nv21(plane(first, 1), chroma(second, 2)),
             PixelFormat::Yuv420 => Pixels::i420(plane(first, 1), chroma(second, apart), chroma(third, apart)),
         };
-        let pixels = pixels.with_range(match self.color {
-            ColorRange::Bt601Full => YuvRange::Bt601Full,
-            ColorRange::Bt601Video => YuvRange::Bt601Video,
-            ColorRange::Bt709Full => YuvRange::Bt709Full,
-            ColorRange::Bt709Video => YuvRange::Bt709Video,
-        });
+        let pixels = pixels.with_range(self.color);
         let rotation = Rotation::from_degrees(self.rotation_degrees).map_err(Error::from)?;
         Ok(Frame { pixels, width: self.width, height: self.height, rotation, mirrored: self.mirrored })
     }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use magpie_core::live::{self, Gate, Steady, SteadySettings};
+pub use magpie_core::live::{PowerHint, Ranked};
 
 use crate::error::{MagpieError, guarded};
 use crate::frame::FrameLayout;
@@ -23,7 +24,8 @@ pub struct LiveSettings {
 }
 
 /// The system's battery and thermal state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::remote(Enum)]
+#[non_exhaustive]
 pub enum PowerHint {
     /// No restriction.
     Normal,
@@ -59,7 +61,7 @@ pub enum Verdict {
 }
 
 /// A listing with its score.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[uniffi::remote(Record)]
 pub struct Ranked {
     /// The listing's id.
     pub id: String,
@@ -105,11 +107,7 @@ impl LiveGate {
             let (width, height) = frame.upright_size();
             let (width, height) = if width >= height { (160, 90) } else { (90, 160) };
             let luma = frame.luma(width, height).map_err(magpie_core::Error::from)?;
-            let power = match power {
-                PowerHint::Normal => live::PowerHint::Normal,
-                PowerHint::Saving => live::PowerHint::Saving,
-                PowerHint::Hot => live::PowerHint::Hot,
-            };
+
             Ok(self.lock().0.frame(&luma, Duration::from_millis(now_ms), power).into())
         })
     }
@@ -121,8 +119,7 @@ impl LiveGate {
 
     /// Takes the results of a search, best first, and returns the list to show.
     pub fn results(&self, results: Vec<Ranked>) -> Vec<Ranked> {
-        let list = self.lock().1.update(results.iter().map(|ranked| (ranked.id.as_str(), ranked.score)));
-        list.into_iter().map(|live::Ranked { id, score }| Ranked { id, score }).collect()
+        self.lock().1.update(results.iter().map(|ranked| (ranked.id.as_str(), ranked.score)))
     }
 
     /// Clears the list and allows the same scene to be searched again, because filter, crop or catalogue have changed.

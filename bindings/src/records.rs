@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use magpie_core::attributes;
-use magpie_core::confidence;
+pub use magpie_core::attributes::Attribute;
+pub use magpie_core::confidence::Confidence;
 use magpie_core::engine::{self, Stages};
-use magpie_core::image::Region;
+pub use magpie_core::image::Region as Crop;
 use magpie_core::listing::Found;
 use magpie_core::remote::Sourced;
 use magpie_core::search::{Filter, Per, SearchParams};
@@ -70,7 +70,7 @@ pub struct Column {
 }
 
 /// A part of the upright photo or frame, in pixels from the top left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
+#[uniffi::remote(Record)]
 pub struct Crop {
     /// Left edge.
     pub x: u32,
@@ -145,7 +145,7 @@ pub struct Field {
 }
 
 /// Something that the network recognises in a photo, such as its colour.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[uniffi::remote(Record)]
 pub struct Attribute {
     /// The attribute, such as `colour`.
     pub name: String,
@@ -156,7 +156,7 @@ pub struct Attribute {
 }
 
 /// How far a search's first listing can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, uniffi::Record)]
+#[uniffi::remote(Record)]
 pub struct Confidence {
     /// Probability that the first listing is right, 0 to 1; 0 if nothing was found.
     pub probability: f32,
@@ -241,13 +241,6 @@ pub(crate) fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-impl From<Crop> for Region {
-    fn from(crop: Crop) -> Region {
-        let Crop { x, y, width, height } = crop;
-        Region { x, y, width, height }
-    }
-}
-
 impl SearchOptions {
     /// Converts to the core's options.
     pub(crate) fn read(self, cancel: Option<&Cancellation>) -> Result<engine::SearchOptions, MagpieError> {
@@ -258,7 +251,7 @@ impl SearchOptions {
         params.min_score = self.min_score;
         params.near_duplicates = self.near_duplicates;
         params.per = self.group.map(|Group { column, most }| Per { column, most: most as usize });
-        options.region = self.crop.map(Region::from);
+        options.region = self.crop;
         let filter = self.filter.as_deref().map(Filter::parse).transpose();
         options.filter = filter.map_err(magpie_core::Error::from)?;
         options.cancel = cancel.map(Cancellation::flag).unwrap_or_default();
@@ -281,20 +274,6 @@ impl From<Sourced> for Listing {
     }
 }
 
-impl From<attributes::Attribute> for Attribute {
-    fn from(attribute: attributes::Attribute) -> Attribute {
-        let attributes::Attribute { name, label, probability } = attribute;
-        Attribute { name, label, probability }
-    }
-}
-
-impl From<confidence::Confidence> for Confidence {
-    fn from(confidence: confidence::Confidence) -> Confidence {
-        let confidence::Confidence { probability, enough } = confidence;
-        Confidence { probability, enough }
-    }
-}
-
 impl From<Stages> for StageTimes {
     fn from(stages: Stages) -> StageTimes {
         StageTimes {
@@ -311,8 +290,8 @@ impl From<engine::SearchResults> for SearchResults {
     fn from(results: engine::SearchResults) -> SearchResults {
         SearchResults {
             listings: results.listings.into_iter().map(Listing::from).collect(),
-            confidence: results.confidence.map(Confidence::from),
-            attributes: results.attributes.0.into_iter().map(Attribute::from).collect(),
+            confidence: results.confidence,
+            attributes: results.attributes.0,
             times: results.stages.into(),
             asked: None,
         }

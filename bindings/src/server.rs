@@ -6,28 +6,29 @@ use std::time::{Duration, Instant};
 
 use magpie_core::engine;
 use magpie_core::remote::{self, Ended, MAX_REPLY_BYTES, Origin, Reason};
+pub use magpie_core::remote::{Connectivity, Setting as AskSetting, Trouble};
 
 /// The state of one server, learned from earlier searches: its latency and its circuit breaker. Keep one object per
 /// server for the lifetime of the app; any number of searches may share it. The host keeps the server's URL and token.
 #[derive(Debug, uniffi::Object)]
-pub struct Server {
+pub struct ServerState {
     origin: Mutex<Origin>,
     /// The origin of the clock that its exchanges use.
     begun: Instant,
 }
 
 #[uniffi::export]
-impl Server {
+impl ServerState {
     /// Creates a server about which nothing is known yet.
     #[uniffi::constructor]
-    pub fn new() -> Arc<Server> {
+    pub fn new() -> Arc<ServerState> {
         // The standard library's hash keys are random, so this seed spreads the retries of different devices.
         let seed = RandomState::new().hash_one(0);
-        Arc::new(Server { origin: Mutex::new(Origin::new(seed)), begun: Instant::now() })
+        Arc::new(ServerState { origin: Mutex::new(Origin::new(seed)), begun: Instant::now() })
     }
 }
 
-impl Server {
+impl ServerState {
     pub(crate) fn origin(&self) -> MutexGuard<'_, Origin> {
         // The state stays usable after a panic.
         self.origin.lock().unwrap_or_else(PoisonError::into_inner)
@@ -45,7 +46,7 @@ pub fn max_reply_bytes() -> u32 {
 }
 
 /// The phone's network connection, as the host reports it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::remote(Enum)]
 pub enum Connectivity {
     /// No network.
     Offline,
@@ -56,7 +57,8 @@ pub enum Connectivity {
 }
 
 /// When the user allows a server to be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::remote(Enum)]
+#[non_exhaustive]
 pub enum AskSetting {
     /// Ask when it is likely to improve the results.
     WhenUseful,
@@ -179,7 +181,7 @@ pub struct HttpHeader {
 }
 
 /// Why an attempt got no response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+#[uniffi::remote(Enum)]
 pub enum Trouble {
     /// No connection: no route, unknown host, connection refused, or no TLS on a port that should have it.
     Unreachable,
@@ -196,16 +198,8 @@ pub enum Trouble {
 impl AskOptions {
     /// Converts to the core's options.
     pub(crate) fn read(self) -> engine::AskOptions {
-        let mut options = engine::AskOptions::on(match self.connectivity {
-            Connectivity::Offline => remote::Connectivity::Offline,
-            Connectivity::Metered => remote::Connectivity::Metered,
-            Connectivity::Unmetered => remote::Connectivity::Unmetered,
-        });
-        options.setting = match self.setting {
-            AskSetting::WhenUseful => remote::Setting::WhenUseful,
-            AskSetting::UnmeteredOnly => remote::Setting::UnmeteredOnly,
-            AskSetting::Never => remote::Setting::Never,
-        };
+        let mut options = engine::AskOptions::on(self.connectivity);
+        options.setting = self.setting;
         options.deadline = Duration::from_millis(self.deadline_ms.into());
         options
     }
@@ -247,18 +241,6 @@ impl From<Option<Ended>> for AskedEnd {
             Some(Ended::Failed(failure)) => {
                 AskedEnd::Failed { name: failure.name().to_owned(), reason: failure.to_string() }
             }
-        }
-    }
-}
-
-impl From<Trouble> for remote::Trouble {
-    fn from(trouble: Trouble) -> remote::Trouble {
-        match trouble {
-            Trouble::Unreachable => remote::Trouble::Unreachable,
-            Trouble::Untrusted => remote::Trouble::Untrusted,
-            Trouble::Broken => remote::Trouble::Broken,
-            Trouble::TimedOut => remote::Trouble::TimedOut,
-            Trouble::TooLarge => remote::Trouble::TooLarge,
         }
     }
 }

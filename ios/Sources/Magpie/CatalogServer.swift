@@ -17,7 +17,7 @@ public final class CatalogServer: Sendable {
     public let url: URL
 
     let transport: any HTTPTransport
-    let generated: MagpieGenerated.Server
+    let generated: MagpieGenerated.ServerState
     /// Replies are parsed on these threads, because the threads that tasks share must not block.
     let calls = Calls(width: 2)
     private let base: String
@@ -47,7 +47,7 @@ public final class CatalogServer: Sendable {
         self.transport = transport
         let text = url.absoluteString
         base = String(text.prefix(text.count - text.reversed().prefix { $0 == "/" }.count))
-        generated = MagpieGenerated.Server()
+        generated = MagpieGenerated.ServerState()
     }
 
     /// Builds a request to this server.

@@ -19,7 +19,7 @@ import kotlinx.coroutines.withTimeout
 import java.nio.ByteBuffer
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
-import dev.magpie.internal.Asking as RustAsking
+import dev.magpie.internal.ServerSearch as RustServerSearch
 import dev.magpie.internal.Trouble as RustTrouble
 
 /**
@@ -42,7 +42,7 @@ public suspend fun SearchEngine.search(
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): SearchResults = asking(photo, server, ask, options).use { server.answer(it) }
+): SearchResults = serverSearch(photo, server, ask, options).use { server.answer(it) }
 
 /** Searches with a photo in an array, which is copied once. */
 public suspend fun SearchEngine.search(
@@ -58,7 +58,7 @@ public suspend fun SearchEngine.search(
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): SearchResults = asking(frame, server, ask, options).use { server.answer(it) }
+): SearchResults = serverSearch(frame, server, ask, options).use { server.answer(it) }
 
 /**
  * Searches as [search] does, but emits the phone's own results first, with [AskOutcome.Pending], if the server is asked
@@ -74,7 +74,7 @@ public fun SearchEngine.searchUpdates(
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): Flow<SearchResults> = updates(server) { asking(photo, server, ask, options) }
+): Flow<SearchResults> = updates(server) { serverSearch(photo, server, ask, options) }
 
 /** Searches with a photo in an array, which is read when the flow is collected. */
 public fun SearchEngine.searchUpdates(
@@ -90,34 +90,34 @@ public fun SearchEngine.searchUpdates(
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): Flow<SearchResults> = updates(server) { asking(frame, server, ask, options) }
+): Flow<SearchResults> = updates(server) { serverSearch(frame, server, ask, options) }
 
-private fun updates(server: CatalogServer, search: suspend () -> RustAsking): Flow<SearchResults> = channelFlow {
-    search().use { asking ->
+private fun updates(server: CatalogServer, begin: suspend () -> RustServerSearch): Flow<SearchResults> = channelFlow {
+    begin().use { search ->
         // Does not wait for the collector: the server's deadline is already running.
-        if (asking.isAsked() && asking.showsLocal()) send(asking.results().public())
-        send(server.answer(asking))
+        if (search.isAsked() && search.showsLocal()) send(search.results().public())
+        send(server.answer(search))
     }
 }
 
-private suspend fun SearchEngine.asking(
+private suspend fun SearchEngine.serverSearch(
     photo: ByteBuffer,
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions,
-): RustAsking {
+): RustServerSearch {
     val bytes = photo.duplicate()
     return call { engine, cancel ->
         bytes.borrowed { engine.askPhoto(it, options.rust(), ask.rust(), server.rust, cancel) }
     }
 }
 
-private suspend fun SearchEngine.asking(
+private suspend fun SearchEngine.serverSearch(
     frame: Frame,
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions,
-): RustAsking {
+): RustServerSearch {
     val borrowed = frame.rust()
     return call { engine, cancel ->
         borrowed.borrowed { first, second, third, layout ->
@@ -139,17 +139,17 @@ private sealed interface Event {
 }
 
 /** Performs the steps that Rust requests until there is an answer. If cancelled, it abandons all requests. */
-private suspend fun CatalogServer.answer(asking: RustAsking): SearchResults = withContext(Dispatchers.IO) {
+private suspend fun CatalogServer.answer(search: RustServerSearch): SearchResults = withContext(Dispatchers.IO) {
         // Not children: a transport that ignores cancellation must not delay the answer.
     val attempts = CoroutineScope(Dispatchers.IO + SupervisorJob())
     val events = Channel<Event>(Channel.UNLIMITED)
     try {
-        var step = asking.advance()
+        var step = search.advance()
         while (step !is AskStep.Done) {
             if (step is AskStep.Send) {
                 val send = step
                 val headers = send.headers.associate { it.name to it.value }
-                val call = RustCall(asking.path(), headers, asking.body(), send.timeoutMs.toInt().milliseconds)
+                val call = RustCall(search.path(), headers, search.body(), send.timeoutMs.toInt().milliseconds)
                 attempts.launch { events.send(attempt(send.attempt, call)) }
             }
             val wait = step.wait()
@@ -159,13 +159,13 @@ private suspend fun CatalogServer.answer(asking: RustAsking): SearchResults = wi
             }
             val event = events.receive()
             clock.cancel()
-            step = asking.report(event)
+            step = search.report(event)
         }
     } finally {
-        asking.cancelled()
+        search.cancelled()
         attempts.cancel()
     }
-    asking.results().public()
+    search.results().public()
 }
 
 private fun AskStep.wait(): Duration = when (this) {
@@ -174,7 +174,7 @@ private fun AskStep.wait(): Duration = when (this) {
     is AskStep.Done -> Duration.ZERO
 }
 
-private fun RustAsking.report(event: Event): AskStep = when (event) {
+private fun RustServerSearch.report(event: Event): AskStep = when (event) {
     is Event.Clock -> advance()
 
     is Event.Failed -> failed(event.attempt, event.trouble)

@@ -1,7 +1,7 @@
 package dev.magpie
 
 import java.net.URI
-import dev.magpie.internal.Server as RustServer
+import dev.magpie.internal.ServerState as RustServerState
 
 /**
  * A server with the full catalogue, and what earlier requests revealed about it: its latency and whether it is down.
@@ -33,7 +33,7 @@ public class CatalogServer(
 
     private val base = checked(url)
 
-    internal val rust: RustServer = translated { RustServer() }
+    internal val rust: RustServerState = translated { RustServerState() }
 
     /** Builds a request to this server. */
     internal fun request(call: RustCall): HttpRequest {

@@ -57,16 +57,16 @@ extension Engine {
     }
 
     private func updates(
-        _ server: CatalogServer, _ search: @escaping @Sendable () async throws -> Asking
+        _ server: CatalogServer, _ begin: @escaping @Sendable () async throws -> ServerSearch
     ) -> AsyncThrowingStream<SearchResults, any Error> {
         AsyncThrowingStream { continuation in
             let task = Task {
                 do {
-                    let asking = try await search()
-                    if asking.isAsked() && asking.showsLocal() {
-                        continuation.yield(SearchResults(asking.results()))
+                    let search = try await begin()
+                    if search.isAsked() && search.showsLocal() {
+                        continuation.yield(SearchResults(search.results()))
                     }
-                    continuation.yield(try await server.answer(asking))
+                    continuation.yield(try await server.answer(search))
                     continuation.finish()
                 } catch {
                     continuation.finish(throwing: error)
@@ -78,7 +78,7 @@ extension Engine {
 
     private func ask(
         _ photo: Data, _ server: CatalogServer, _ asking: AskOptions, _ options: SearchOptions
-    ) async throws(MagpieError) -> Asking {
+    ) async throws(MagpieError) -> ServerSearch {
         let (photo, options) = (try crossing(photo), try options.generated())
         return try await run { engine, cancellation in
             try engine.askPhoto(
@@ -89,7 +89,7 @@ extension Engine {
 
     private func ask(
         _ frame: Frame, _ server: CatalogServer, _ asking: AskOptions, _ options: SearchOptions
-    ) async throws(MagpieError) -> Asking {
+    ) async throws(MagpieError) -> ServerSearch {
         let (planes, options) = (try Planes(frame), try options.generated())
         return try await run { engine, cancellation in
             try engine.askFrame(
@@ -108,33 +108,33 @@ private enum Event: Sendable {
 
 extension CatalogServer {
     /// Performs the steps that the core requests until there is an answer. If cancelled, it abandons all requests.
-    fileprivate func answer(_ asking: Asking) async throws(MagpieError) -> SearchResults {
+    fileprivate func answer(_ search: ServerSearch) async throws(MagpieError) -> SearchResults {
         let (events, feed) = AsyncStream.makeStream(of: Event.self)
         var happened = events.makeAsyncIterator()
         // Not awaited: a transport that ignores cancellation must not delay the answer.
         var attempts: [Task<Void, Never>] = []
         defer {
             for attempt in attempts { attempt.cancel() }
-            _ = asking.cancelled()
+            _ = search.cancelled()
         }
-        var step = try await calls.run { _ in asking.advance() }
+        var step = try await calls.run { _ in search.advance() }
         while true {
             let wait: UInt32
             switch step {
             case .send(let attempt, let headers, let timeout, let until):
                 let request = request(
-                    path: asking.path(), headers: headers, body: asking.body(), timeout: .milliseconds(timeout))
+                    path: search.path(), headers: headers, body: search.body(), timeout: .milliseconds(timeout))
                 attempts += send(request, attempt: attempt, feed)
                 wait = until
             case .wait(let until): wait = until
-            case .done: return SearchResults(asking.results())
+            case .done: return SearchResults(search.results())
             }
             let clock = after(.milliseconds(wait)) { feed.yield(.clock) }
             let event = await happened.next()
             clock.cancel()
             // The stream ends only if the task is cancelled.
             guard let event else { throw .cancelled }
-            step = try await calls.run { _ in asking.step(after: event) }
+            step = try await calls.run { _ in search.step(after: event) }
         }
     }
 
@@ -165,7 +165,7 @@ private func after(_ time: Duration, _ work: @escaping @Sendable () -> Void) -> 
     }
 }
 
-extension Asking {
+extension ServerSearch {
     /// Reports the event and returns the next step.
     fileprivate func step(after event: Event) -> AskStep {
         switch event {

@@ -3,22 +3,22 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use magpie_core::engine::{self, Begun};
+use magpie_core::engine::{Asking as CoreSearch, Begun};
 use magpie_core::remote::{self, Action, Attempt, DEADLINE_HEADER, Event, Exchange, Reply, SEARCH_PATH, retry_after};
 
 use crate::error::{MagpieError, guarded};
 use crate::records::{Listing, SearchResults, ms};
-use crate::server::{AskReason, AskStep, Asked, AskedEnd, HttpHeader, Server, Trouble};
+use crate::server::{AskReason, AskStep, Asked, AskedEnd, HttpHeader, ServerState, Trouble};
 
 /// A search that may ask a server. Its results always include the phone's own, whatever the server does.
 ///
-/// If [`Asking::is_asked`], the host calls [`Asking::advance`], performs each step, and reports the outcome of each
-/// request, until a step is `Done`. Any thread may report. Reports of abandoned requests, repeated reports and reports
-/// after the end have no effect. Dropping the object cancels the request.
+/// If [`ServerSearch::is_asked`], the host calls [`ServerSearch::advance`], performs each step, and reports the outcome
+/// of each request, until a step is `Done`. Any thread may report. Reports of abandoned requests, repeated reports and
+/// reports after the end have no effect. Dropping the object cancels the request.
 #[derive(Debug, uniffi::Object)]
-pub struct Asking {
-    asking: engine::Asking,
-    server: Arc<Server>,
+pub struct ServerSearch {
+    search: CoreSearch,
+    server: Arc<ServerState>,
     shows_local: bool,
     begun: Instant,
     state: Mutex<State>,
@@ -33,7 +33,7 @@ enum State {
 }
 
 #[uniffi::export]
-impl Asking {
+impl ServerSearch {
     /// Whether the server is asked. If not, the results are available at once.
     pub fn is_asked(&self) -> bool {
         matches!(*self.lock(), State::Exchange(..))
@@ -51,7 +51,7 @@ impl Asking {
 
     /// The JSON body to post, the same for every attempt.
     pub fn body(&self) -> Vec<u8> {
-        self.asking.body().into_bytes()
+        self.search.body().into_bytes()
     }
 
     /// Starts the exchange, and from then on reports that time has passed.
@@ -69,7 +69,7 @@ impl Asking {
 
     /// Reports that an attempt got no response.
     pub fn failed(&self, attempt: u32, trouble: Trouble) -> AskStep {
-        self.handle("failed", Event::Failed { attempt: Attempt(attempt), trouble: trouble.into() })
+        self.handle("failed", Event::Failed { attempt: Attempt(attempt), trouble })
     }
 
     /// Cancels the exchange; the returned step is `Done`.
@@ -85,29 +85,29 @@ impl Asking {
                 (exchange.as_ref().clone().into_answer(), ended.unwrap_or(self.begun.elapsed()), ended.is_none())
             }
         };
-        let confidence = self.asking.confidence_in(&answer).map(Into::into);
+        let confidence = self.search.confidence_in(&answer);
         let remote::Answer { listings, reason, ended, sends, .. } = answer;
         let ended = if is_pending { AskedEnd::Pending } else { ended.into() };
-        let local = &self.asking.local;
+        let phone = &self.search.local;
         SearchResults {
             listings: listings.into_iter().map(Listing::from).collect(),
             confidence,
-            attributes: local.attributes.0.iter().cloned().map(Into::into).collect(),
-            times: local.stages.into(),
+            attributes: phone.attributes.0.clone(),
+            times: phone.stages.into(),
             asked: Some(Asked { reason: AskReason::from(reason), ended, requests: sends, took_ms: ms(took) }),
         }
     }
 }
 
-impl Asking {
+impl ServerSearch {
     /// Lets the policy decide, and starts the clock if the server is asked.
-    pub(crate) fn begin(asking: engine::Asking, server: Arc<Server>) -> Asking {
+    pub(crate) fn begin(search: CoreSearch, server: Arc<ServerState>) -> ServerSearch {
         let begun = Instant::now();
-        let (state, shows_local) = match asking.begin(&server.origin(), server.now()) {
+        let (state, shows_local) = match search.begin(&server.origin(), server.now()) {
             Begun::Answer(answer) => (State::Local(answer), true),
             Begun::Exchange { exchange, show_local } => (State::Exchange(exchange, None), show_local),
         };
-        Asking { asking, server, shows_local, begun, state: Mutex::new(state) }
+        ServerSearch { search, server, shows_local, begun, state: Mutex::new(state) }
     }
 
     fn handle(&self, call: &'static str, event: Event<'_>) -> AskStep {
@@ -142,7 +142,7 @@ impl Asking {
     }
 }
 
-impl Drop for Asking {
+impl Drop for ServerSearch {
     fn drop(&mut self) {
         // Ends a half-open trial request, so that the server's circuit breaker does not wait for its report.
         self.handle("drop", Event::Cancelled);
