@@ -56,6 +56,14 @@ public struct Asked: Sendable, Hashable {
     /// How long it took after the phone's own search; zero if the server was not asked.
     public let time: Duration
 
+    /// Creates a value, for example for an app's tests.
+    public init(reason: Reason, outcome: Outcome, requests: Int = 0, time: Duration = .zero) {
+        self.reason = reason
+        self.outcome = outcome
+        self.requests = requests
+        self.time = time
+    }
+
     /// Why a server was asked or not.
     public enum Reason: Sendable, Hashable {
         /// Not asked: the user's setting does not allow it, at all or on this network.

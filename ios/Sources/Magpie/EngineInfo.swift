@@ -29,12 +29,39 @@ public struct EngineInfo: Sendable, Hashable {
     /// How long opening took.
     public let openTime: Duration
 
+    /// Creates a description, for example for an app's tests.
+    public init(
+        version: String = "", model: String = "", modelID: String = "", inputWidth: Int = 0, inputHeight: Int = 0,
+        instructions: String = "", catalog: String = "", listings: Int = 0, photos: Int = 0, fields: [String] = [],
+        hasThumbnails: Bool = false, columns: [Column] = [], openTime: Duration = .zero
+    ) {
+        self.version = version
+        self.model = model
+        self.modelID = modelID
+        self.inputWidth = inputWidth
+        self.inputHeight = inputHeight
+        self.instructions = instructions
+        self.catalog = catalog
+        self.listings = listings
+        self.photos = photos
+        self.fields = fields
+        self.hasThumbnails = hasThumbnails
+        self.columns = columns
+        self.openTime = openTime
+    }
+
     /// A column that a filter can name.
     public struct Column: Sendable, Hashable {
         /// The column's name.
         public let name: String
         /// Whether it holds numbers, which can be compared by size, rather than words.
         public let isNumber: Bool
+
+        /// Creates a column, for example for an app's tests.
+        public init(name: String, isNumber: Bool = false) {
+            self.name = name
+            self.isNumber = isNumber
+        }
     }
 }
 
@@ -55,6 +82,20 @@ public struct Benchmark: Sendable, Hashable {
     /// All of this as one line of JSON, with times in milliseconds.
     public let json: String
 
+    /// Creates measurements, for example for an app's tests.
+    public init(
+        runs: Int, stages: [Stage], openTime: Duration = .zero, residentBytes: UInt64? = nil,
+        instructions: String = "", photos: Int = 0, json: String = ""
+    ) {
+        self.runs = runs
+        self.stages = stages
+        self.openTime = openTime
+        self.residentBytes = residentBytes
+        self.instructions = instructions
+        self.photos = photos
+        self.json = json
+    }
+
     /// Percentiles of the time of one stage.
     public struct Stage: Sendable, Hashable {
         /// `decode`, `prepare`, `network`, `search`, `listings`, or `together`.
@@ -65,6 +106,14 @@ public struct Benchmark: Sendable, Hashable {
         public let p90: Duration
         /// 99th percentile.
         public let p99: Duration
+
+        /// Creates percentiles, for example for an app's tests.
+        public init(name: String, p50: Duration, p90: Duration, p99: Duration) {
+            self.name = name
+            self.p50 = p50
+            self.p90 = p90
+            self.p99 = p99
+        }
     }
 }
 

@@ -31,6 +31,17 @@ public struct HTTPRequest: Sendable {
     public let timeout: Duration
     /// The longest response body that is accepted, in bytes.
     public let maxReplyBytes: Int
+
+    /// Creates a request, for example to test a transport.
+    public init(
+        url: URL, headers: [String: String] = [:], body: Data = Data(), timeout: Duration, maxReplyBytes: Int
+    ) {
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.timeout = timeout
+        self.maxReplyBytes = maxReplyBytes
+    }
 }
 
 /// A response.
@@ -43,7 +54,7 @@ public struct HTTPReply: Sendable {
     public var body: Data
 
     /// Creates a response.
-    public init(status: Int, retryAfter: String? = nil, body: Data) {
+    public init(status: Int, retryAfter: String? = nil, body: Data = Data()) {
         self.status = status
         self.retryAfter = retryAfter
         self.body = body

@@ -34,6 +34,13 @@ public enum MagpieLog {
         public let module: String
         /// The message.
         public let text: String
+
+        /// Creates a line, for example to test a sink.
+        public init(level: Level, module: String, text: String) {
+            self.level = level
+            self.module = module
+            self.text = text
+        }
     }
 
     /// Starts logging to `sink`, or changes level and sink. The sink is called on the thread that logs: it must be fast

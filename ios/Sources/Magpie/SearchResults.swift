@@ -14,6 +14,18 @@ public struct SearchResults: Sendable, Hashable {
     public let times: StageTimes
     /// Whether a server was asked, and with what outcome; nil if the search was given no server.
     public let asked: Asked?
+
+    /// Creates results, for example for an app's tests.
+    public init(
+        listings: [Listing], confidence: Confidence? = nil, attributes: [Attribute] = [],
+        times: StageTimes = StageTimes(), asked: Asked? = nil
+    ) {
+        self.listings = listings
+        self.confidence = confidence
+        self.attributes = attributes
+        self.times = times
+        self.asked = asked
+    }
 }
 
 /// How far a search's first listing can be trusted.
@@ -29,6 +41,12 @@ public struct Confidence: Sendable, Hashable {
     public let probability: Float
     /// Whether the probability reaches the model's threshold. If not, there is no good match.
     public let isEnough: Bool
+
+    /// Creates a confidence, for example for an app's tests.
+    public init(probability: Float, isEnough: Bool) {
+        self.probability = probability
+        self.isEnough = isEnough
+    }
 }
 
 /// A listing that was found.
@@ -50,6 +68,19 @@ public struct Listing: Sendable, Hashable, Identifiable {
     /// Who found the listing.
     public let source: Source
 
+    /// Creates a listing, for example for an app's tests.
+    public init(
+        id: String, score: Float, photo: String = "", photos: [String] = [], fields: [Field] = [],
+        source: Source = .shard
+    ) {
+        self.id = id
+        self.score = score
+        self.photo = photo
+        self.photos = photos
+        self.fields = fields
+        self.source = source
+    }
+
     /// Who found a listing.
     public enum Source: Sendable, Hashable {
         /// The phone, in its own catalogue.
@@ -66,6 +97,12 @@ public struct Listing: Sendable, Hashable, Identifiable {
         public let name: String
         /// The field's value.
         public let value: String
+
+        /// Creates a field, for example for an app's tests.
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
     }
 
     /// The value of a field, or nil if the listing has none.
@@ -82,6 +119,13 @@ public struct Attribute: Sendable, Hashable {
     public let label: String?
     /// Probability of the most probable label, 0 to 1, given even if ``label`` is nil.
     public let probability: Float
+
+    /// Creates an attribute, for example for an app's tests.
+    public init(name: String, label: String?, probability: Float) {
+        self.name = name
+        self.label = label
+        self.probability = probability
+    }
 }
 
 /// Wall-clock time of each stage of a search.
@@ -97,6 +141,18 @@ public struct StageTimes: Sendable, Hashable {
     /// Reading the texts of the listings found.
     public let listings: Duration
 
+    /// Creates times, for example for an app's tests.
+    public init(
+        decode: Duration = .zero, prepare: Duration = .zero, network: Duration = .zero, search: Duration = .zero,
+        listings: Duration = .zero
+    ) {
+        self.decode = decode
+        self.prepare = prepare
+        self.network = network
+        self.search = search
+        self.listings = listings
+    }
+
     /// The sum of all stages.
     public var total: Duration { decode + prepare + network + search + listings }
 }
@@ -107,6 +163,12 @@ public struct Embedding: Sendable, Hashable {
     public let values: [Float]
     /// The model that computed it; embeddings of different models cannot be compared.
     public let modelID: String
+
+    /// Creates an embedding, for example for an app's tests.
+    public init(values: [Float], modelID: String) {
+        self.values = values
+        self.modelID = modelID
+    }
 }
 
 extension SearchResults {

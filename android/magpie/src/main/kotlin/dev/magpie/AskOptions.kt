@@ -68,7 +68,12 @@ public enum class AskSetting {
  * @property requests the number of HTTP requests sent
  * @property time how long it took after the phone's own search; zero if the server was not asked
  */
-public data class Asked(val reason: AskReason, val outcome: AskOutcome, val requests: Int, val time: Duration)
+public data class Asked(
+    val reason: AskReason,
+    val outcome: AskOutcome,
+    val requests: Int = 0,
+    val time: Duration = Duration.ZERO,
+)
 
 /** Why a server was asked or not. */
 public enum class AskReason {

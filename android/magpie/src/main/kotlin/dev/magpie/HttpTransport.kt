@@ -50,11 +50,11 @@ public fun interface HttpTransport {
  * @property body UTF-8 encoded JSON
  * @property timeout how long the response may take, body included; the library abandons the request after it
  */
-public class HttpRequest internal constructor(
+public class HttpRequest(
     public val url: String,
-    public val headers: Map<String, String>,
-    public val body: ByteArray,
-    public val timeout: Duration,
+    public val headers: Map<String, String> = emptyMap(),
+    public val body: ByteArray = ByteArray(0),
+    public val timeout: Duration = Duration.INFINITE,
 ) {
     /** The longest response body that is accepted, in bytes. */
     public val maxReplyBytes: Int get() = MAX_REPLY_BYTES
@@ -71,7 +71,11 @@ public class HttpRequest internal constructor(
  * @property retryAfter the value of the `Retry-After` header
  * @property body the complete body
  */
-public class HttpReply(public val status: Int, public val retryAfter: String?, public val body: ByteArray)
+public class HttpReply(
+    public val status: Int,
+    public val retryAfter: String? = null,
+    public val body: ByteArray = ByteArray(0),
+)
 
 /** The body of a response is longer than [HttpRequest.maxReplyBytes]. */
 public class ReplyTooLargeException : IOException("the response body is too long")

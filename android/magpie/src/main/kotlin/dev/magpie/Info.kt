@@ -23,19 +23,19 @@ import dev.magpie.internal.EngineInfo as RustInfo
  * @property openTime how long opening took
  */
 public data class EngineInfo(
-    val version: String,
-    val model: String,
-    val modelId: String,
-    val inputWidth: Int,
-    val inputHeight: Int,
-    val instructions: String,
-    val catalog: String,
-    val listings: Long,
-    val photos: Long,
-    val fields: List<String>,
-    val hasThumbnails: Boolean,
-    val columns: List<Column>,
-    val openTime: Duration,
+    val version: String = "",
+    val model: String = "",
+    val modelId: String = "",
+    val inputWidth: Int = 0,
+    val inputHeight: Int = 0,
+    val instructions: String = "",
+    val catalog: String = "",
+    val listings: Long = 0,
+    val photos: Long = 0,
+    val fields: List<String> = emptyList(),
+    val hasThumbnails: Boolean = false,
+    val columns: List<Column> = emptyList(),
+    val openTime: Duration = Duration.ZERO,
 )
 
 /**
@@ -60,11 +60,11 @@ public data class Column(val name: String, val isNumber: Boolean)
 public data class Benchmark(
     val runs: Int,
     val stages: List<StageTime>,
-    val openTime: Duration,
-    val residentBytes: Long?,
-    val instructions: String,
-    val photos: Long,
-    val json: String,
+    val openTime: Duration = Duration.ZERO,
+    val residentBytes: Long? = null,
+    val instructions: String = "",
+    val photos: Long = 0,
+    val json: String = "",
 )
 
 /**

@@ -10,7 +10,7 @@ import dev.magpie.internal.SearchResults as RustResults
 import dev.magpie.internal.StageTimes as RustTimes
 
 /**
- * The results of a search.
+ * The results of a search. An app's tests can build their own.
  *
  * @property listings best first; ties are ordered by listing id
  * @property confidence how far the first listing can be trusted; null if the model is not calibrated, or if a server
@@ -21,9 +21,9 @@ import dev.magpie.internal.StageTimes as RustTimes
  */
 public data class SearchResults(
     val listings: List<Listing>,
-    val confidence: Confidence?,
-    val attributes: List<Attribute>,
-    val times: StageTimes,
+    val confidence: Confidence? = null,
+    val attributes: List<Attribute> = emptyList(),
+    val times: StageTimes = StageTimes(),
     val asked: Asked? = null,
 )
 
@@ -59,9 +59,9 @@ public data class Confidence(val probability: Float, val enough: Boolean)
 public data class Listing(
     val id: String,
     val score: Float,
-    val photo: String,
-    val photos: List<String>,
-    val fields: Map<String, String>,
+    val photo: String = "",
+    val photos: List<String> = emptyList(),
+    val fields: Map<String, String> = emptyMap(),
     val source: Source = Source.SHARD,
 ) {
     /** Returns the value of a field such as `title`, or null if the listing has none. */
@@ -99,11 +99,11 @@ public data class Attribute(val name: String, val label: String?, val probabilit
  * @property listings reading the texts of the listings found
  */
 public data class StageTimes(
-    val decode: Duration,
-    val prepare: Duration,
-    val network: Duration,
-    val search: Duration,
-    val listings: Duration,
+    val decode: Duration = Duration.ZERO,
+    val prepare: Duration = Duration.ZERO,
+    val network: Duration = Duration.ZERO,
+    val search: Duration = Duration.ZERO,
+    val listings: Duration = Duration.ZERO,
 ) {
     /** The sum of all stages. */
     public val total: Duration get() = decode + prepare + network + search + listings
@@ -115,7 +115,7 @@ public data class StageTimes(
  * @property values the coordinates
  * @property modelId the model that computed it; embeddings of different models cannot be compared
  */
-public class Embedding internal constructor(public val values: FloatArray, public val modelId: String)
+public class Embedding(public val values: FloatArray, public val modelId: String)
 
 internal fun RustResults.public(): SearchResults = SearchResults(
     listings.map { it.public() },
