@@ -140,7 +140,7 @@ private sealed interface Event {
 
 /** Performs the steps that Rust requests until there is an answer. If cancelled, it abandons all requests. */
 private suspend fun CatalogServer.answer(search: RustServerSearch): SearchResults = withContext(Dispatchers.IO) {
-        // Not children: a transport that ignores cancellation must not delay the answer.
+    // Not children: a transport that ignores cancellation must not delay the answer.
     val attempts = CoroutineScope(Dispatchers.IO + SupervisorJob())
     val events = Channel<Event>(Channel.UNLIMITED)
     try {

@@ -9,7 +9,7 @@ import java.util.concurrent.atomic.AtomicReference
  * the thread that calls Rust, to keep the copy off the app's main thread.
  */
 internal inline fun <T> ByteBuffer.borrowed(call: (ByteBuffer) -> T): T {
-        // The generated code passes the address of byte 0 whatever the position, so pass a slice that starts there.
+    // The generated code passes the address of byte 0 whatever the position, so pass a slice that starts there.
     val bytes = if (isDirect) slice() else ByteBuffer.allocateDirect(remaining()).append(this)
     return kept(bytes) { call(bytes) }
 }

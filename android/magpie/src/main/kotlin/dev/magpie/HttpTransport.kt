@@ -39,6 +39,7 @@ public fun interface HttpTransport {
      * @throws IOException if there is no response: [ReplyTooLargeException] if the body is longer than
      * [HttpRequest.maxReplyBytes], [java.net.SocketTimeoutException] on a timeout, or Java's usual exceptions for
      * unreachable hosts, untrusted certificates and broken connections
+     */
     public suspend fun send(request: HttpRequest): HttpReply
 }
 

@@ -45,9 +45,7 @@ class SearchTest {
     }
 
     @Test
-    fun `a calibrated model gives a confidence, and no label below its threshold`(
-        @TempDir folder: File,
-    ) = suspending {
+    fun `a calibrated model gives a confidence, and no label below its threshold`(@TempDir folder: File) = suspending {
         val weights = """{"score": 6.6, "margin": 3.4, "contrast": 7.3}"""
         val confidence =
             """{"kind": "logistic-1", "weights": $weights, "bias": -7.1, "background": 0.12, "threshold": 0.5}"""
