@@ -38,8 +38,8 @@ public final class Engine: Sendable {
         model: URL, catalog: URL, options: OpenOptions = OpenOptions()
     ) async throws(MagpieError) -> Engine {
         let generated = MagpieGenerated.OpenOptions(
-            modelFolder: try crossing(model.path), catalogFile: try crossing(catalog.path),
-            threads: try crossing(options.threads, "threads"), inMemory: options.inMemory)
+            modelFolder: try validated(model.path), catalogFile: try validated(catalog.path),
+            threads: try validated(options.threads, "threads"), inMemory: options.inMemory)
         let calls = Calls(width: options.concurrentCalls)
         return try await calls.run { _ in
             Engine(try MagpieGenerated.Engine.open(options: generated), calls: calls)
@@ -52,7 +52,7 @@ public final class Engine: Sendable {
     /// - Throws: ``MagpieError/file(reason:)`` if the file cannot be read, ``MagpieError/catalog(reason:)`` if the
     ///   catalogue is damaged.
     public static func verify(catalog: URL) async throws(MagpieError) {
-        let path = try crossing(catalog.path)
+        let path = try validated(catalog.path)
         try await Calls(width: 1).run { _ in try verifyCatalog(file: path) }
     }
 
@@ -66,7 +66,7 @@ public final class Engine: Sendable {
     public func search(
         photo: Data, options: SearchOptions = SearchOptions()
     ) async throws(MagpieError) -> SearchResults {
-        let (photo, options) = (try crossing(photo), try options.generated())
+        let (photo, options) = (try validated(photo), try options.generated())
         return try await run { engine, cancellation in
             SearchResults(try engine.searchPhoto(photo: photo, options: options, cancellation: cancellation))
         }
@@ -97,7 +97,7 @@ public final class Engine: Sendable {
     public func moreLike(
         listing id: Listing.ID, options: SearchOptions = SearchOptions()
     ) async throws(MagpieError) -> [Listing] {
-        let (id, options) = (try crossing(id), try options.generated())
+        let (id, options) = (try validated(id), try options.generated())
         return try await run { engine, cancellation in
             try engine.moreLike(listingId: id, options: options, cancellation: cancellation).map(Listing.init)
         }
@@ -107,7 +107,7 @@ public final class Engine: Sendable {
     ///
     /// - Throws: ``MagpieError/photo(reason:)`` if the photo or the crop is invalid.
     public func embedding(of photo: Data, crop: Crop? = nil) async throws(MagpieError) -> Embedding {
-        let (photo, options) = (try crossing(photo), try SearchOptions(crop: crop).generated())
+        let (photo, options) = (try validated(photo), try SearchOptions(crop: crop).generated())
         return try await run { engine, cancellation in
             Embedding(try engine.embedPhoto(photo: photo, options: options, cancellation: cancellation))
         }
@@ -129,7 +129,7 @@ public final class Engine: Sendable {
     ///
     /// - Throws: ``MagpieError/request(reason:)`` if there is no such column.
     public func words(of column: String, atMost count: Int = 100) async throws(MagpieError) -> [String] {
-        let (column, count) = (try crossing(column), try crossing(count, "count"))
+        let (column, count) = (try validated(column), try validated(count, "count"))
         return try await run { engine, _ in try engine.words(column: column, most: count) }
     }
 
@@ -146,7 +146,7 @@ public final class Engine: Sendable {
 
     /// Returns the thumbnail of a photo by the listing's id and the photo's name, as ``thumbnail(of:photo:)`` does.
     public func thumbnail(ofListing id: Listing.ID, photo: String) async throws(MagpieError) -> Data? {
-        let (id, photo) = (try crossing(id), try crossing(photo))
+        let (id, photo) = (try validated(id), try validated(photo))
         return try await run { engine, _ in try engine.thumbnail(listingId: id, photo: photo) }
     }
 
@@ -156,7 +156,7 @@ public final class Engine: Sendable {
     public func benchmark(
         photo: Data, runs: Int = 50, options: SearchOptions = SearchOptions()
     ) async throws(MagpieError) -> Benchmark {
-        let (photo, runs, options) = (try crossing(photo), try crossing(runs, "runs"), try options.generated())
+        let (photo, runs, options) = (try validated(photo), try validated(runs, "runs"), try options.generated())
         return try await run { engine, cancellation in
             Benchmark(
                 try engine.benchmark(photo: photo, runs: runs, options: options, cancellation: cancellation))
@@ -178,8 +178,8 @@ public final class Engine: Sendable {
     }
 }
 
-/// Checks that the bytes can cross: lengths are 32 bits wide. The size limit for photos is lower.
-func crossing(_ photo: Data) throws(MagpieError) -> Data {
+/// Checks the size of a photo or plane: lengths cross as 32 bits. The size limit for photos is lower.
+func validated(_ photo: Data) throws(MagpieError) -> Data {
     guard photo.count <= Int(Int32.max) else { throw .photo(reason: "\(photo.count) bytes are too many") }
     return photo
 }

@@ -112,7 +112,7 @@ struct Planes: Sendable {
             (chroma, chromaStride, color) = (plane.bytes, plane.rowStride, yuv.generated)
         }
         second = chroma
-        for plane in [first, second] { _ = try crossing(plane) }
+        for plane in [first, second] { _ = try validated(plane) }
         layout = FrameLayout(
             format: format, width: try side(frame.width, "width"), height: try side(frame.height, "height"),
             rowStride: try side(rowStride, "row stride"),

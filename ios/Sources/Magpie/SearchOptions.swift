@@ -95,14 +95,14 @@ extension SearchOptions {
     /// Converts to the generated record; throws if a number is out of range.
     func generated() throws(MagpieError) -> MagpieGenerated.SearchOptions {
         MagpieGenerated.SearchOptions(
-            k: try crossing(count, "count"),
-            filter: try filter.map { filter throws(MagpieError) in try crossing(filter.description) },
+            k: try validated(count, "count"),
+            filter: try filter.map { filter throws(MagpieError) in try validated(filter.description) },
             crop: try crop.map { crop throws(MagpieError) in try crop.generated() },
             recall: recall,
             minScore: minScore,
             nearDuplicates: nearDuplicates,
             group: try atMost.map { quota throws(MagpieError) in
-                MagpieGenerated.Group(column: try crossing(quota.column), most: try crossing(quota.count, "count"))
+                MagpieGenerated.Group(column: try validated(quota.column), most: try validated(quota.count, "count"))
             }
         )
     }
@@ -117,14 +117,14 @@ extension Crop {
     }
 }
 
-/// Converts a count to the type that crosses.
-func crossing(_ count: Int, _ name: String) throws(MagpieError) -> UInt32 {
+/// Checks a count and converts it to 32 bits.
+func validated(_ count: Int, _ name: String) throws(MagpieError) -> UInt32 {
     guard let count = UInt32(exactly: count) else { throw .request(reason: "invalid \(name): \(count)") }
     return count
 }
 
 /// Checks a text's length. The generated code crashes on a text of 2 GiB; no valid text is longer than this limit.
-func crossing(_ text: String) throws(MagpieError) -> String {
+func validated(_ text: String) throws(MagpieError) -> String {
     guard text.utf8.count <= 1 << 20 else { throw .request(reason: "a text is longer than 1 MiB") }
     return text
 }

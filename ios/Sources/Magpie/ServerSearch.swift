@@ -79,7 +79,7 @@ extension Engine {
     private func ask(
         _ photo: Data, _ server: CatalogServer, _ asking: AskOptions, _ options: SearchOptions
     ) async throws(MagpieError) -> ServerSearch {
-        let (photo, options) = (try crossing(photo), try options.generated())
+        let (photo, options) = (try validated(photo), try options.generated())
         return try await run { engine, cancellation in
             try engine.askPhoto(
                 photo: photo, options: options, ask: asking.generated, server: server.generated,
