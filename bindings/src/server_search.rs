@@ -44,7 +44,7 @@ impl ServerSearch {
         self.shows_local
     }
 
-    /// The path to post to, relative to the server's URL.
+    /// The path to post to, appended to the server's URL.
     pub fn path(&self) -> String {
         SEARCH_PATH.to_owned()
     }
