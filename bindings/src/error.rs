@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use magpie_core::Error;
+use magpie_core::{Error, IndexError};
 
 /// Why a call failed. The reasons are English text for developers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, uniffi::Error)]
@@ -47,6 +47,12 @@ pub enum MagpieError {
         /// What is known about it.
         reason: String,
     },
+}
+
+impl From<IndexError> for MagpieError {
+    fn from(error: IndexError) -> MagpieError {
+        Error::from(error).into()
+    }
 }
 
 impl From<Error> for MagpieError {

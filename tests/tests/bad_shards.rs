@@ -3,7 +3,7 @@
 
 use magpie_core::search::search;
 use magpie_core::shard::Shard;
-use magpie_core::{Error, ListingRow, ModelId, PhotoRow, ShardError};
+use magpie_core::{IndexError, ListingRow, ModelId, PhotoRow, ShardError};
 use magpie_tests::shards::{self, mend, mend_header, put, refusal, sections, shop_bytes, use_in_every_way};
 
 const QUERY: [f32; 8] = [0.3, -0.2, 0.9, 0.1, 0.0, 0.4, -0.5, 0.2];
@@ -46,12 +46,14 @@ fn files_on_disk_are_refused_the_same_way_as_bytes() {
     for (name, content) in [("empty", &[][..]), ("text", b"id,title\n1,Mug\n"), ("half", &bytes[..bytes.len() / 2])] {
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();
-        let Err(Error::Shard(error)) = Shard::open(&path) else { panic!("{name} was opened") };
+        let Err(IndexError::Shard(error)) = Shard::open(&path) else { panic!("{name} was opened") };
         assert_eq!(error, open(content).unwrap_err());
     }
-    let Err(Error::Io { path, .. }) = Shard::open(folder.path().join("missing")) else { panic!("no file, no shard") };
+    let Err(IndexError::Io { path, .. }) = Shard::open(folder.path().join("missing")) else {
+        panic!("no file, no shard")
+    };
     assert!(path.ends_with("missing"));
-    assert!(matches!(Shard::open(folder.path()), Err(Error::Io { .. })), "a folder is no shard");
+    assert!(matches!(Shard::open(folder.path()), Err(IndexError::Io { .. })), "a folder is no shard");
 }
 
 #[test]
@@ -147,7 +149,7 @@ fn a_shard_of_another_model_is_not_searched() {
     mend_header(&mut bytes);
     let shard = open(&bytes).unwrap();
     match search(&shard, &shards::embedding(&QUERY), None, 3).unwrap_err() {
-        Error::ModelMismatch { model, shard } => assert_eq!((model, shard), (shards::MODEL, other)),
+        IndexError::ModelMismatch { model, shard } => assert_eq!((model, shard), (shards::MODEL, other)),
         error => panic!("{error}"),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use magpie_core::listing::{self, Found};
 use magpie_core::search::{Filter, search};
 use magpie_core::shard::{FORMAT_OLDEST_READ, FORMAT_WRITTEN, Shard};
-use magpie_core::{Error, ShardError};
+use magpie_core::{IndexError, ShardError};
 use magpie_tests::{compat, repository, shards};
 
 fn file(format: u32) -> PathBuf {
@@ -44,7 +44,7 @@ fn shards_of_every_format_that_is_read_are_searched() {
 fn shards_of_older_formats_ask_for_a_rebuild() {
     for format in 1..FORMAT_OLDEST_READ {
         match Shard::open(file(format)).unwrap_err() {
-            Error::Shard(ShardError::TooOld { found, oldest }) => {
+            IndexError::Shard(ShardError::TooOld { found, oldest }) => {
                 assert_eq!((found, oldest), (format, FORMAT_OLDEST_READ))
             }
             other => panic!("{other}"),

@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use magpie_core::build::{Field, ShardBuilder};
+use magpie_core::builder::{Field, ShardBuilder};
 use magpie_core::confidence::{Confidence, LEADING};
 use magpie_core::engine::{self, Engine, SearchOptions};
 use magpie_core::image::Limits;
@@ -47,7 +47,7 @@ fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
         let model = Model::load(&pack(|manifest| manifest["confidence"] = calibration()).unwrap()).unwrap();
-        let identity = magpie_core::build::Identity { model_id: model.id(), ..shards::identity() };
+        let identity = magpie_core::builder::Identity { model_id: model.id(), ..shards::identity() };
         let fields = vec![Field { name: "kind".to_owned(), filter: true }];
         let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
         for folder in folders(&repository().join("models/packs/default/golden")) {
@@ -138,7 +138,7 @@ fn without_a_calibration_nothing_is_claimed() {
     let old = pack(|manifest| drop(manifest.as_object_mut().unwrap().remove("confidence"))).unwrap();
     assert_eq!(old.manifest().confidence, None);
     let model = Model::load(&old).unwrap();
-    let identity = magpie_core::build::Identity { model_id: model.id(), ..shards::identity() };
+    let identity = magpie_core::builder::Identity { model_id: model.id(), ..shards::identity() };
     let photo = golden("plain-mug");
     let output = engine::embed(&model, &photo, None, &Limits::default()).unwrap();
     let mut builder = ShardBuilder::new(identity, output.embedding.dim(), vec![]);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use magpie_core::build::{Field, ShardBuilder};
+use magpie_core::builder::{Field, ShardBuilder};
 use magpie_core::engine::{self, AskOptions, Begun, Cancel, Engine, SearchOptions};
 use magpie_core::image::{Frame, Limits, Pixels, Plane, Region, Rotation};
 use magpie_core::remote::{Connectivity, Origin, QueryCode, Reason, SearchRequest, Setting};
@@ -28,7 +28,7 @@ fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
         let model = default_model();
-        let identity = magpie_core::build::Identity { model_id: model.id(), ..shards::identity() };
+        let identity = magpie_core::builder::Identity { model_id: model.id(), ..shards::identity() };
         let fields = vec![Field { name: "kind".to_owned(), filter: true }];
         let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
         for (name, photo) in photos() {

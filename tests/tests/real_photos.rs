@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use magpie_core::build::{Identity, ShardBuilder};
+use magpie_core::builder::{Identity, ShardBuilder};
 use magpie_core::engine::{self, Engine, SearchOptions};
 use magpie_core::image::Limits;
 use magpie_core::shard::Shard;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use magpie_core::build::{BuildOptions, Field, LocalScaling, ShardBuilder};
+use magpie_core::builder::{BuildOptions, Field, LocalScaling, ShardBuilder};
 use magpie_core::listing::{self, Found};
 use magpie_core::search::{Candidate, Filter, search};
 use magpie_core::shard::Shard;
-use magpie_core::{Embedding, Error, FilterError, ListingRow, ModelId, ShardError};
+use magpie_core::{Embedding, FilterError, IndexError, ListingRow, ModelId, ShardError};
 use magpie_tests::shards::{Photo, build, builder, bytes, embedding, filters, identity};
 use proptest::prelude::*;
 
@@ -212,7 +212,7 @@ fn a_shard_without_columns_says_so_to_a_filter() {
     let shard = open(1, vec![], &[Photo::new("a", "x", &[], &[1.0])]);
     let filter = Filter::parse("colour=red").unwrap();
     match search(&shard, &embedding(&[1.0]), Some(&filter), 1).unwrap_err() {
-        Error::Filter(FilterError::UnknownColumn { column, known }) => {
+        IndexError::Filter(FilterError::UnknownColumn { column, known }) => {
             assert_eq!((column.as_str(), known.as_str()), ("colour", "no column"));
         }
         other => panic!("{other}"),
@@ -234,7 +234,7 @@ fn names_in_any_script_and_with_quotes_can_be_filtered_by() {
 fn candidates_of_another_shard_are_an_error_not_a_panic() {
     let shard = open(1, vec![], &[Photo::new("a", "x", &[], &[1.0])]);
     let foreign = Candidate { score: 1.0, listing: ListingRow(5), photo: magpie_core::PhotoRow(70) };
-    assert!(matches!(listing::fetch(&shard, &[foreign]), Err(Error::Shard(_))));
+    assert!(matches!(listing::fetch(&shard, &[foreign]), Err(IndexError::Shard(_))));
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn the_builder_refuses_what_a_reader_would_refuse() {
                 Ok(Ok(_)) => "built".to_owned(),
                 other => format!("built, but cannot be read: {other:?}"),
             },
-            Err(Error::Shard(ShardError::Build(_))) => {
+            Err(IndexError::Shard(ShardError::Build(_))) => {
                 assert_eq!(std::fs::read(&path).unwrap(), b"the old one");
                 "refused".to_owned()
             }
@@ -293,7 +293,7 @@ fn the_builder_refuses_what_a_reader_would_refuse() {
 
 #[test]
 fn an_empty_shard_cannot_be_built() {
-    assert!(matches!(build(2, vec![], &[]), Err(Error::Shard(ShardError::Build(_)))));
+    assert!(matches!(build(2, vec![], &[]), Err(IndexError::Shard(ShardError::Build(_)))));
 }
 
 /// Local scaling changes nothing but the scores, each by its photo's factor.
@@ -336,5 +336,5 @@ fn local_scaling_with_another_models_photos_is_refused() {
     options.local_scaling = Some(LocalScaling::new(&foreign, 0.5).unwrap());
     let photos = [Photo::new("a", "x", &[], &[1.0, 0.0])];
     let refused = bytes(builder(2, vec![], &photos).unwrap().with_options(options));
-    assert!(matches!(refused, Err(Error::ModelMismatch { .. })));
+    assert!(matches!(refused, Err(IndexError::ModelMismatch { .. })));
 }

@@ -4,7 +4,7 @@
 use magpie_core::listing::fetch;
 use magpie_core::search::{Candidate, Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
-use magpie_core::{Error, FilterError, ListingRow};
+use magpie_core::{FilterError, IndexError, ListingRow};
 use magpie_tests::shards::{Photo, build, embedding, filters};
 use proptest::prelude::*;
 
@@ -43,7 +43,7 @@ fn at_most_so_many_listings_of_a_shop_and_still_k() {
     assert_eq!(find("rating", 1, 9).unwrap(), ["a", "b", "c"]);
     assert_eq!(find("shop", 0, 4).unwrap(), ["e"]);
     match find("colour", 1, 4).unwrap_err() {
-        Error::Filter(FilterError::UnknownColumn { column, known }) => {
+        IndexError::Filter(FilterError::UnknownColumn { column, known }) => {
             assert_eq!((column.as_str(), known.as_str()), ("colour", "shop, rating"));
         }
         other => panic!("{other}"),
@@ -90,7 +90,7 @@ fn more_like_a_listing_finds_its_neighbours_and_not_itself() {
     assert_eq!(found.len(), 5);
     assert_eq!(ids(&shard, &found)[0], "1");
     assert_eq!(shard.find_listing("7").unwrap(), None);
-    assert!(matches!(searcher.more_like(ListingRow(7), None, &wishes(2)), Err(Error::Shard(_))));
+    assert!(matches!(searcher.more_like(ListingRow(7), None, &wishes(2)), Err(IndexError::Shard(_))));
 }
 
 proptest! {

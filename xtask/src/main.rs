@@ -182,7 +182,7 @@ fn bench(args: &[&str]) -> Outcome {
         "--bench",
         "search",
         "--features",
-        "magpie-core/build",
+        "magpie-index/build",
         "--locked",
     ];
     cargo(base.iter().chain(&["--profile", profile, "--"]).chain(args))
