@@ -1,10 +1,10 @@
-//! Tests with engines that are not part of the project: fetched and started for them, and left out of other runs.
+//! Tests with external search engines. They are downloaded and started for these tests only; other runs leave them out.
 
 use std::process::Command;
 
 use crate::{Outcome, PAGE, cargo, kotlin, root, run};
 
-/// An engine beside the server.
+/// An external engine that the server can search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Engine {
     /// Three nodes of OpenSearch with its k-NN plugin; installs Maven and Java 17 where they are missing
@@ -17,7 +17,7 @@ pub(crate) fn test(engine: Engine) -> Outcome {
     kotlin::tools()?;
     let pom = root().join("server/tests/opensearch/pom.xml");
     run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(pom).arg("package"))?;
-    // The whole workspace, so that dependencies are built with the same features as for the other tests, once.
+    // The whole workspace, so that dependencies have the same features as in the other tests and are built only once.
     let test = ["test", "--workspace", "--features", PAGE, "--locked", "--test", "opensearch"];
     cargo(test.iter().chain(&["--", "--ignored", "--nocapture", "--test-threads", "1"]))
 }
