@@ -1,6 +1,6 @@
 """The demo catalogue as data, and the two CSV files; needs no Blender.
 
-    python3 cli/demo/listings.py            writes catalog.csv and queries.csv beside itself
+    python3 cli/demo/listings.py            writes catalog.csv and queries.csv next to it
 """
 
 import csv

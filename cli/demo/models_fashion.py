@@ -20,7 +20,7 @@ def _cut(colour):
 
 
 def jewel(o):
-    """A finger ring, standing on its hoop, turned so that the stone shows."""
+    """A finger ring, standing on its hoop, rotated so that the stone shows."""
     mat, body, R = main_mat(o), o["body"], .5
     stone = _cut(o["stone"]) if "stone" in o else None
     turn = (90, 0, 0)

@@ -1,7 +1,7 @@
 """Mugs, vases, bowls, plates, teapots and bottles. Each builder takes a listing's look.
 
 Keys of a look: k, c, c2, pat, n, duty, rough choose the body's material (see materials.py);
-the other keys are the builder's own and choose the form.
+the other keys belong to the builder and choose the form.
 """
 
 import math

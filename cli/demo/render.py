@@ -31,7 +31,7 @@ MODELS = {**models_tableware.MODELS, **models_home.MODELS, **models_furniture.MO
           **models_fashion.MODELS}
 
 # Per category: where the shopper meets it, elevations there, its size in centimetres, the
-# (turn, elevation) of the two studio views, and how far a shopper may stand to the side.
+# (rotation, elevation) of the two studio views, and how far a shopper may stand to the side.
 STAGE = {
     "mug": ("table", (22, 48), 11, ((-8, 16), (28, 32)), 35),
     "vase": ("table", (10, 36), 28, ((0, 8), (35, 24)), 60),

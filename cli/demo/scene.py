@@ -1,7 +1,7 @@
 """The places pictures are taken in: the shop's studio, and the shopper's table, floor or wall.
 
 All sizes are taken from the model's own bounding radius R, so one set fits a ring and a
-chair alike. The camera stays in front (looking along +y) and the model is turned, which
+chair alike. The camera stays in front (looking along +y) and the model is rotated, which
 keeps light, props and backdrop where the picture needs them.
 """
 
@@ -28,7 +28,7 @@ def reset(size, threads, samples):
     s.render.threads_mode, s.render.threads = "FIXED", threads
     s.render.image_settings.file_format = "JPEG"
     s.render.image_settings.quality = 85
-    s.view_settings.view_transform = "Standard"  # Filmic became AgX; Standard stayed itself
+    s.view_settings.view_transform = "Standard"  # newer versions replaced Filmic by AgX; Standard is the same in all
     c = s.cycles
     c.device = "CPU"
     c.max_bounces, c.diffuse_bounces, c.glossy_bounces = 8, 1, 3
@@ -135,7 +135,7 @@ def sheet(w, d, mat, loc=(0, 0, 0), rot=(0, 0, 0), tile=1.0):
 
 
 def studio(objects, rng, view, place, angle):
-    """A listing photo: seamless light ground, big soft light. angle is (turn, elevation)."""
+    """A listing photo: seamless light ground, big soft light. angle is (rotation, elevation)."""
     az, el = angle
     az += rng.uniform(-8, 8)
     el += rng.uniform(-3, 4)
@@ -175,7 +175,7 @@ def shopper(objects, rng, place, el_range, size_cm, front):
     if place != "wall":
         turn(objects, -az)
     pts, lo, hi, R = bounds(objects)
-    unit = max(hi - lo) / size_cm  # scene units in a centimetre, to size the props
+    unit = max(hi - lo) / size_cm  # scene units per centimetre, to size the props
     shapes.use_collection("set")
     colour = rng.choice(LIGHTS)
     if place == "wall":

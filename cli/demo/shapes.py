@@ -28,7 +28,7 @@ def collection():
 
 
 def add(name, verts, faces, uvs, mat, smooth=True, loc=(0, 0, 0), rot=(0, 0, 0)):
-    """Turn points, faces and one UV per face corner into a placed object (rot in degrees)."""
+    """Make a placed object of points, faces and one UV per face corner (rot in degrees)."""
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(verts, [], faces)
     if uvs:
@@ -45,7 +45,7 @@ def add(name, verts, faces, uvs, mat, smooth=True, loc=(0, 0, 0), rot=(0, 0, 0))
 
 
 def place(obj, loc=(0, 0, 0), rot=(0, 0, 0), scale=(1, 1, 1)):
-    """Bake a move, a turn (degrees) and a scale into the mesh."""
+    """Bake a translation, a rotation (degrees) and a scale into the mesh."""
     turn = Euler([math.radians(a) for a in rot]).to_matrix().to_4x4()
     m = Matrix.Translation(loc) @ turn @ Matrix.Diagonal((*scale, 1.0))
     obj.data.transform(m)

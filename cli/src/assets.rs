@@ -1,4 +1,4 @@
-//! What the binary carries: the default model pack and the demo catalogue.
+//! The files embedded in the binary: the default model pack and the demo catalogue.
 
 use std::path::{Path, PathBuf};
 
@@ -9,21 +9,21 @@ use crate::failure::{Failure, Result};
 const MANIFEST: &[u8] = include_bytes!("../../models/packs/default/manifest.json");
 const NETWORK: &[u8] = include_bytes!("../../models/packs/default/model.onnx");
 
-/// The demo's catalogue, as `magpie build` reads it.
+/// The demo's catalogue: a CSV table for `magpie build`.
 pub(crate) const DEMO_CATALOG: &str = include_str!("../demo/catalog.csv");
-/// The demo's queries: `photo,listing_id`.
+/// The demo's queries: CSV with the columns `photo,listing_id`.
 pub(crate) const DEMO_QUERIES: &str = include_str!("../demo/queries.csv");
 
-/// The demo's pictures: `photos/…` and `queries/…`, sorted by name.
+/// Name and JPEG bytes of each demo picture, `photos/…` and `queries/…`, sorted by name.
 static DEMO_PICTURES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/demo_pictures.rs"));
 
-/// A picture of the demo by its name, e.g. `queries/mug-01.jpg`.
+/// Returns the bytes of a demo picture by its name, e.g. `queries/mug-01.jpg`.
 pub(crate) fn demo_picture(name: &str) -> Option<&'static [u8]> {
     let at = DEMO_PICTURES.binary_search_by_key(&name, |(name, _)| name).ok()?;
     Some(DEMO_PICTURES[at].1)
 }
 
-/// Opens a pack's folder, or the pack that the binary carries.
+/// Opens the model pack in `folder`, or the embedded one.
 pub(crate) fn pack(folder: Option<&Path>) -> Result<Pack> {
     match folder {
         Some(folder) => Pack::open(folder).map_err(|e| Failure::of(folder, e)),
@@ -31,14 +31,14 @@ pub(crate) fn pack(folder: Option<&Path>) -> Result<Pack> {
     }
 }
 
-/// The manifest of a pack's folder, or of the pack that the binary carries, as it is.
+/// Returns the manifest's JSON, byte for byte, of the pack in `folder` or of the embedded one.
 pub(crate) fn manifest(folder: Option<&Path>) -> Result<Vec<u8>> {
     let Some(folder) = folder else { return Ok(MANIFEST.to_vec()) };
     let path = folder.join("manifest.json");
     std::fs::read(&path).map_err(|e| Failure::io(&path, e))
 }
 
-/// Loads the model of a pack's folder, or of the pack that the binary carries.
+/// Loads the model of the pack in `folder`, or of the embedded one.
 pub(crate) fn model(folder: Option<&PathBuf>) -> Result<Model> {
     let pack = pack(folder.map(PathBuf::as_path))?;
     match folder {

@@ -1,4 +1,4 @@
-//! Reading a catalogue: CSV or JSON Lines, one row a photo.
+//! Reads catalogue tables: CSV or JSON Lines, one row per photo.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,32 +7,32 @@ use std::path::Path;
 
 use crate::failure::{Failure, Result};
 
-/// Columns that are not offered as filters: they are different for every listing.
+/// Columns that are not filters by default, since nearly every listing has a value of its own.
 const NOT_FILTERS: [&str; 2] = ["title", "url"];
 
-/// A catalogue in memory.
+/// A catalogue table in memory.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Catalog {
     /// Names of the columns other than `listing_id` and `photo`.
     pub(crate) fields: Vec<String>,
-    /// The rows that can be used.
+    /// The usable rows.
     pub(crate) rows: Vec<Row>,
-    /// The rows that cannot, with the reason.
+    /// The unusable rows, with the reason.
     pub(crate) broken: Vec<Broken>,
 }
 
-/// One photo of a listing.
+/// One row of the table: a photo of a listing.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Row {
     /// Line in the file, from 1.
     pub(crate) line: u64,
     pub(crate) listing_id: String,
     pub(crate) photo: String,
-    /// In the order of the fields; empty where there is no value.
+    /// In the order of [`Catalog::fields`]; empty where a value is missing.
     pub(crate) values: Vec<String>,
 }
 
-/// A row that was skipped.
+/// A skipped row.
 #[derive(Debug, PartialEq, serde::Serialize)]
 pub(crate) struct Broken {
     pub(crate) line: u64,
@@ -51,17 +51,19 @@ impl Catalog {
         catalog.map_err(|e| Failure::io(path, e))
     }
 
-    /// Reads CSV with a header line (RFC 4180).
+    /// Reads CSV (RFC 4180) with a header line.
     pub(crate) fn from_csv(from: impl Read) -> Result<Catalog, String> {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(from);
         let header = reader.headers().map_err(|e| e.to_string())?.clone();
         let column = |name: &str| {
             let found = header.iter().position(|column| column == name);
-            found.ok_or_else(|| format!("line 1: there is no column '{name}'; found {}", list(header.iter())))
+            found.ok_or_else(|| format!("line 1: the column '{name}' is missing; found {}", list(header.iter())))
         };
         let (id, photo) = (column("listing_id")?, column("photo")?);
-        if let Some(twice) = header.iter().enumerate().find(|(at, name)| header.iter().take(*at).any(|n| n == *name)) {
-            return Err(format!("line 1: the column '{}' is there twice", twice.1));
+        if let Some((_, twice)) =
+            header.iter().enumerate().find(|(at, name)| header.iter().take(*at).any(|n| n == *name))
+        {
+            return Err(format!("line 1: the column '{twice}' appears twice"));
         }
         let fields: Vec<usize> = (0..header.len()).filter(|&at| at != id && at != photo).collect();
         let mut catalog =
@@ -88,7 +90,7 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Reads one JSON object a line; texts, numbers and booleans are values, `null` is none.
+    /// Reads one JSON object per line. Strings, numbers and booleans are values; `null` means a missing value.
     pub(crate) fn from_json_lines(from: impl BufRead) -> Result<Catalog, String> {
         let mut catalog = Catalog::default();
         let mut positions: HashMap<String, usize> = HashMap::new();
@@ -113,7 +115,7 @@ impl Catalog {
                     serde_json::Value::Number(number) => number.to_string(),
                     serde_json::Value::Bool(truth) => truth.to_string(),
                     _ => {
-                        bad = Some(format!("'{name}' is a list or object, expected a text or number"));
+                        bad = Some(format!("'{name}' is a list or object, expected a string, number or boolean"));
                         continue;
                     }
                 };
@@ -145,13 +147,13 @@ impl Catalog {
     fn push(&mut self, row: Row) {
         let missing = [("listing_id", &row.listing_id), ("photo", &row.photo)].into_iter().find(|(_, v)| v.is_empty());
         match missing {
-            Some((name, _)) => self.broken.push(Broken { line: row.line, reason: format!("there is no {name}") }),
+            Some((name, _)) => self.broken.push(Broken { line: row.line, reason: format!("{name} is missing") }),
             None => self.rows.push(row),
         }
     }
 
-    /// The fields that searches can filter by: all that are not different for every listing, up to `limit`, with
-    /// category, price and currency first.
+    /// Returns the columns that searches can filter by unless `--filters` names others: at most `limit`, with category,
+    /// price and currency first.
     pub(crate) fn default_filters(&self, limit: usize) -> Vec<String> {
         let mut filters: Vec<String> =
             self.fields.iter().filter(|name| !NOT_FILTERS.contains(&name.as_str())).cloned().collect();
@@ -161,7 +163,7 @@ impl Catalog {
     }
 }
 
-/// Names with commas between them.
+/// Joins names with commas.
 pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
@@ -178,13 +180,13 @@ mod tests {
         let rows: Vec<_> = catalog.rows.iter().map(|r| (r.line, r.photo.as_str(), r.values[0].as_str())).collect();
         assert_eq!(rows, [(2, "a.jpg", "A \"mug\", red"), (5, "c.jpg", "é")]);
         let broken: Vec<_> = catalog.broken.iter().map(|b| (b.line, b.reason.as_str())).collect();
-        assert_eq!(broken, [(3, "there is no listing_id"), (4, "2 values for 3 columns")]);
+        assert_eq!(broken, [(3, "listing_id is missing"), (4, "2 values for 3 columns")]);
     }
 
     #[test]
     fn csv_without_the_two_columns_is_refused() {
         let error = Catalog::from_csv(&b"id,photo\n1,a\n"[..]).expect_err("no listing_id");
-        assert_eq!(error, "line 1: there is no column 'listing_id'; found id, photo");
+        assert_eq!(error, "line 1: the column 'listing_id' is missing; found id, photo");
         assert!(Catalog::from_csv(&b"listing_id,photo,a,a\n"[..]).expect_err("twice").contains("twice"));
         let latin1 = Catalog::from_csv(&b"listing_id,photo\nm\xe9,a.jpg\nok,b.jpg\n"[..]).expect("a header");
         assert_eq!((latin1.rows.len(), latin1.broken.len()), (1, 1));

@@ -1,4 +1,5 @@
-//! `magpie`: builds, searches and measures catalogues of Magpie, the visual search engine that runs on the phone.
+//! The `magpie` command: builds, searches and measures catalogues for Magpie, the visual search engine that runs on the
+//! phone.
 
 mod ask;
 mod assets;
@@ -19,15 +20,16 @@ use clap::{Parser, Subcommand};
 
 use failure::Failure;
 
-/// Visual search that runs on the phone: build catalogues, search them with photos, measure.
+/// Visual search that runs on the phone: build catalogues, search them with photos, measure speed and quality
 #[derive(Parser)]
 #[command(name = "magpie", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or filter, 3 a photo, 4 the model, 5 the shard.\n\n\
+    after_help = "Exit codes: 0 success, 1 failure, 2 bad usage or filter, 3 bad photo, 4 bad model pack, 5 bad shard.\
+    \n\n\
     Start with: magpie demo"
 )]
 struct Args {
-    /// Say more on standard error
+    /// Log details to standard error
     #[arg(long, short, global = true)]
     verbose: bool,
     #[command(subcommand)]

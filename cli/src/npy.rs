@@ -1,4 +1,4 @@
-//! NumPy's `.npy` files of float32 rows: the embeddings that commands and scripts exchange.
+//! Reads and writes NumPy's `.npy` files, in which commands and scripts exchange embeddings.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -6,14 +6,15 @@ use std::path::Path;
 
 use crate::failure::{Failure, Result};
 
-/// Rows of equal length.
+/// Rows of equal length, one after the other.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rows {
+    /// Values per row.
     pub(crate) width: usize,
     pub(crate) values: Vec<f32>,
 }
 
-/// Writes format version 1.0: magic, header padded to 64 bytes, little-endian values.
+/// Writes format version 1.0: magic, header padded to a multiple of 64 bytes, little-endian float32 values.
 pub(crate) fn write(path: &Path, rows: &Rows) -> Result<()> {
     let count = rows.values.len().checked_div(rows.width).unwrap_or(0);
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {}), }}", rows.width);
@@ -31,7 +32,7 @@ pub(crate) fn write(path: &Path, rows: &Rows) -> Result<()> {
     save().map_err(|e: std::io::Error| Failure::io(path, e))
 }
 
-/// Reads rows of float32 or int8, the types that embedders write.
+/// Reads rows of float32 or int8 values.
 pub(crate) fn read(path: &Path) -> Result<Rows> {
     let bytes = std::fs::read(path).map_err(|e| Failure::io(path, e))?;
     parse(&bytes).map_err(|e| Failure::io(path, e))

@@ -1,4 +1,4 @@
-//! From a catalogue and its photos to a shard: what `build`, `demo` and `bench` share.
+//! Builds a shard from a catalogue and its photos, for the commands `build`, `demo` and `bench`.
 
 use std::path::Path;
 
@@ -13,28 +13,28 @@ use crate::failure::{Failure, Result};
 use crate::output;
 use crate::thumbnail::thumbnail;
 
-/// Photos that are embedded before their results are collected: bounds what is held in memory.
+/// Number of photos whose embeddings are held until they are collected: bounds the memory.
 pub(crate) const BATCH: usize = 512;
 
-/// How to build.
+/// The options of a build.
 pub(crate) struct Plan<'a> {
     pub(crate) name: &'a str,
     pub(crate) sequence: u64,
-    /// Columns to filter by.
+    /// Columns that searches can filter by.
     pub(crate) filters: &'a [String],
-    /// Whether a row that cannot be used stops the build.
+    /// Whether an unusable row stops the build.
     pub(crate) strict: bool,
-    /// Longer side of the thumbnails in pixels; none where `None`.
+    /// Longer side of the thumbnails in pixels; `None` for no thumbnails.
     pub(crate) thumbnails: Option<u32>,
-    /// Makes photos that are near to every query count for less.
+    /// Lowers the scores of photos that are near to every query.
     pub(crate) scaling: Option<LocalScaling>,
-    /// Whether to leave out the progress bar.
+    /// Whether to hide the progress bar.
     pub(crate) quiet: bool,
 }
 
-/// Embeds the photos of a catalogue on all cores and writes the shard.
+/// Embeds the photos of a catalogue on all cores and writes the shard to `out`.
 ///
-/// `photo` gives the bytes of a photo by its name. Returns the report and the rows that were left out.
+/// `photo` returns the bytes of a photo by its name. Returns the report and the skipped rows.
 pub(crate) fn build(
     model: &Model,
     catalog: Catalog,
@@ -102,7 +102,7 @@ pub(crate) fn build(
     Ok((written.map_err(|e| Failure::of(out, e))?, broken))
 }
 
-/// About how far a build is, by the time that a large one takes.
+/// Estimates the progress of a build in percent, from the time that each step takes in a large build.
 fn percent(step: Step, share: f32) -> u64 {
     let (from, to) = match step {
         Step::Clustering => (0.0, 40.0),

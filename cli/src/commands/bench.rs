@@ -13,36 +13,37 @@ use super::demo;
 use crate::failure::{Failure, Result};
 use crate::{assets, output};
 
-/// Measure each stage of a search, opening, and memory
+/// Measure the stages of a search, opening a shard, and peak memory
 #[derive(clap::Args)]
-#[command(after_help = "Without --shard and --photo it measures the demo catalogue with its shoppers' photos.\n\n\
+#[command(after_help = "Without --shard and --photo, the demo catalogue is searched with its shoppers' photos.\n\n\
     Example: magpie bench --shard catalog.magpie --photo a.jpg b.jpg --runs 200")]
 pub(crate) struct Args {
-    /// The catalogue shard [default: the demo's]
+    /// Catalogue shard to search [default: the demo's]
     #[arg(long, requires = "photo")]
     shard: Option<PathBuf>,
     /// Photos to search with, in turn [default: the demo's]
     #[arg(long, num_args = 1.., requires = "shard")]
     photo: Vec<PathBuf>,
-    /// Which listings count
+    /// Find only listings that pass this filter
     #[arg(long = "where", value_name = "FILTER")]
     filter: Option<String>,
-    /// Listings wanted
+    /// Number of listings to find
     #[arg(long, default_value_t = 10)]
     k: usize,
-    /// Searches to measure
+    /// Number of searches to measure
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Folder of the model pack [default: the pack inside this program]
+    /// Folder of the model pack [default: the built-in pack]
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Instructions for the network: scalar, avx2, avx-vnni, avx512-vnni, neon, neon-dot, neon-i8mm [default: the CPU's best]
+    /// Instruction set for the network: scalar, avx2, avx-vnni, avx512-vnni, neon, neon-dot, neon-i8mm [default: the
+    /// CPU's best]
     #[arg(long)]
     isa: Option<Isa>,
-    /// Threads that work on one run of the network
+    /// Threads per run of the network
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Print as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -85,15 +86,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{} photos of {} listings, {} searches\n", header.photo_count, header.listing_count, args.runs);
     let cells = rows.iter().map(|r| vec![r.stage.to_owned(), output::ms(r.p50), output::ms(r.p90), output::ms(r.p99)]);
     print!("{}", output::table(&["stage", ">p50", ">p90", ">p99"], &cells.collect::<Vec<_>>()));
-    println!("\nload model {}, instructions {}", output::ms(load), engine.model().report().isa);
+    println!("\nload model {}, instruction set {}", output::ms(load), engine.model().report().isa);
     match peak {
         Some(peak) => println!("peak memory {}", output::bytes(peak)),
-        None => println!("peak memory: not known on this system"),
+        None => println!("peak memory unknown on this system"),
     }
     Ok(())
 }
 
-/// The shard and the photos that were named, or the demo's: its shard is built in `folder`.
+/// Returns the shard and the photos of the command line, or else the demo's, whose shard is built in `folder`.
 fn inputs(args: &Args, model: &Model, folder: &Path) -> Result<(PathBuf, Vec<Vec<u8>>)> {
     let Some(shard) = &args.shard else {
         let queries = demo::queries()?.into_iter().map(|query| query.bytes.to_vec());
@@ -107,7 +108,7 @@ fn to_ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// The most memory that this process has held at once, in bytes, where the system tells.
+/// Returns the peak resident memory of this process in bytes; `None` if the system does not report it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

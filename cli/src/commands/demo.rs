@@ -1,4 +1,4 @@
-//! `magpie demo`: the main job on what the binary carries.
+//! `magpie demo`: builds the catalogue embedded in the binary and searches it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use crate::failure::{Failure, Result};
 use crate::shard_build::{Plan, build};
 use crate::{assets, output};
 
-/// Build the demo catalogue, search it with shoppers' photos, write a page of the results
+/// Build the demo catalogue, search it with shoppers' photos, and write a page with the results
 #[derive(clap::Args)]
 #[command(after_help = "Example: magpie demo --out magpie-demo && xdg-open magpie-demo/index.html")]
 pub(crate) struct Args {
-    /// Folder for the shard and the page
+    /// Folder to write the shard and the page to
     #[arg(long, default_value = "magpie-demo")]
     out: PathBuf,
     /// Print the results as JSON
@@ -25,29 +25,29 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// A shopper's photo and the listing that it shows.
+/// A shopper's photo, and the listing that it shows.
 pub(crate) struct Query {
     pub(crate) photo: String,
     pub(crate) listing_id: String,
     pub(crate) bytes: &'static [u8],
 }
 
-/// A query with what was found.
+/// A query and its results.
 pub(super) struct Answer {
     pub(super) query: Query,
     pub(super) results: SearchResults,
-    /// Place of the right listing among the results, from 1.
+    /// Rank of the right listing among the results, from 1; `None` if it was not found.
     pub(super) place: Option<usize>,
 }
 
-/// What the demo measured.
+/// The measurements of a demo run.
 pub(super) struct Summary {
     pub(super) listings: u32,
     pub(super) photos: u32,
     pub(super) shard_bytes: u64,
     pub(super) model: String,
     pub(super) build: Duration,
-    /// Share of the queries whose right listing came first, and among the first five.
+    /// Share of queries whose right listing is first, and among the first five.
     pub(super) hit_1: f64,
     pub(super) hit_5: f64,
     /// Median time of each stage.
@@ -90,12 +90,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return output::json(&as_json(&summary, &answers, &page));
     }
     print(&summary, &answers);
-    println!("\nthe page with all pictures: {}", page.display());
-    println!("the shard, to search with a photo of your own: magpie search --shard {} --photo PHOTO", path.display());
+    println!("\npage with all pictures: {}", page.display());
+    println!("to search with your own photo: magpie search --shard {} --photo PHOTO", path.display());
     Ok(())
 }
 
-/// Builds the demo's shard in a folder and gives its path.
+/// Builds the demo's shard in `folder` and returns its path.
 pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).map_err(|e| Failure::io(folder, e))?;
     let path = folder.join("demo.magpie");
@@ -105,31 +105,32 @@ pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf
         Plan { name: "demo", sequence: 1, filters: &filters, strict: true, thumbnails: None, scaling: None, quiet };
     let photo = |name: &str| {
         let bytes = assets::demo_picture(&format!("photos/{name}"));
-        bytes.map(<[u8]>::to_vec).ok_or_else(|| Failure::new("the demo has no such picture"))
+        bytes.map(<[u8]>::to_vec).ok_or_else(|| Failure::new("the demo does not contain this picture"))
     };
     build(model, catalog, photo, &plan, &path)?;
     Ok(path)
 }
 
-/// The shoppers' photos of the demo.
+/// Returns the shoppers' photos of the demo.
 pub(crate) fn queries() -> Result<Vec<Query>> {
-    let wrong = |e: csv::Error| Failure::new(format!("queries.csv: {e}"));
+    let invalid = |e: csv::Error| Failure::new(format!("queries.csv: {e}"));
     let mut queries = Vec::new();
     for record in csv::Reader::from_reader(assets::DEMO_QUERIES.as_bytes()).into_deserialize() {
-        let (photo, listing_id): (String, String) = record.map_err(wrong)?;
+        let (photo, listing_id): (String, String) = record.map_err(invalid)?;
         let bytes = assets::demo_picture(&format!("queries/{photo}"));
-        let bytes = bytes.ok_or_else(|| Failure::new(format!("the demo has no picture queries/{photo}")))?;
+        let bytes =
+            bytes.ok_or_else(|| Failure::new(format!("the demo does not contain the picture queries/{photo}")))?;
         queries.push(Query { photo, listing_id, bytes });
     }
     Ok(queries)
 }
 
-/// One line a category, then what was measured over all queries.
+/// Prints one query per category, then the measurements over all queries.
 fn print(summary: &Summary, answers: &[Answer]) {
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::new();
     for answer in answers {
-        // Listing ids are made of the category and a number.
+        // Listing ids have the form CATEGORY-NUMBER.
         let category = answer.query.listing_id.split('-').next().unwrap_or_default();
         let Some(best) = answer.results.listings.first() else { continue };
         if seen.insert(category) {
@@ -142,8 +143,8 @@ fn print(summary: &Summary, answers: &[Answer]) {
             ]);
         }
     }
-    println!("one query of each category:\n");
-    print!("{}", output::table(&["shopper's photo", "best match", ">price", ">score", "right one at"], &rows));
+    println!("one query per category:\n");
+    print!("{}", output::table(&["shopper's photo", "best match", ">price", ">score", "rank of the right one"], &rows));
     println!(
         "\n{} photos of {} listings in {}, built in {:.1} s with {}",
         summary.photos,

@@ -14,19 +14,21 @@ pub(crate) enum Task {
     Compile(Args),
 }
 
-/// Compile the network of a pack, so that it loads faster and without the ONNX importer
+/// Compile a pack's network, so that it loads faster and without the ONNX importer
 #[derive(clap::Args)]
-#[command(after_help = "Without --out the compiled network is put into the pack, beside the ONNX file; Magpie then \
-    takes it instead. With --out a folder is made that has all that an app needs: manifest and compiled network.\n\n\
-    Example: magpie model compile models/packs/default --out app/assets/pack")]
+#[command(
+    after_help = "Without --out, the compiled network is written into the pack, next to the ONNX file; Magpie then \
+    loads it instead. With --out, a new folder gets all that an app needs: the manifest and the compiled network.\n\n\
+    Example: magpie model compile models/packs/default --out app/assets/pack"
+)]
 pub(crate) struct Args {
-    /// Folder of the model pack [default: the pack inside this program]
+    /// Folder of the model pack [default with --out: the built-in pack]
     #[arg(required_unless_present = "out")]
     pack: Option<PathBuf>,
-    /// Folder to write manifest and compiled network to
+    /// Folder to write the manifest and the compiled network to [default: the pack]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Print as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -36,7 +38,7 @@ pub(crate) fn run(task: &Task) -> Result<()> {
     let pack = assets::pack(args.pack.as_deref())?;
     let compiled = pack.compiled()?;
     let manifest = assets::manifest(args.pack.as_deref())?;
-    // What is written is what was tried.
+    // Only a network that loads is written.
     let model = Model::load(&Pack::from_bytes(&manifest, compiled.clone())?)?;
     let write = |path: PathBuf, bytes: &[u8]| std::fs::write(&path, bytes).map_err(|e| Failure::io(&path, e));
     let folder = args.out.as_ref().or(args.pack.as_ref()).ok_or_else(|| Failure::new("no folder to write to"))?;

@@ -14,7 +14,7 @@ use crate::{assets, output};
 pub(crate) struct Args {
     /// A shard file, or the folder of a model pack
     path: PathBuf,
-    /// Print as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
