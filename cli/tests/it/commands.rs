@@ -1,5 +1,4 @@
 //! The commands as a user runs them: the real binary, the real pack, real files.
-#![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first thing that is wrong
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tempfile::TempDir;
 
-mod pack;
+use crate::pack;
 
 fn magpie(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap()

@@ -1,5 +1,4 @@
 //! `magpie search --server` against a real server.
-#![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first thing that is wrong
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +15,7 @@ use magpie_server::{Embedded, Overrides, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
-mod pack;
+use crate::pack;
 
 const TOKEN: &str = "a-long-enough-token";
 
