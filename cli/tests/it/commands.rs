@@ -1,37 +1,13 @@
-//! The commands as a user runs them: the real binary, the real pack, real files.
+//! All commands but `magpie search --server`, with the real pack and real files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::pack;
-
-fn magpie(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap()
-}
-
-fn json(args: &[&str]) -> Value {
-    let output = magpie(args);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Runs a command that fails with this exit code; returns what it prints to standard error.
-fn refused(args: &[&str], code: i32) -> String {
-    let output = magpie(args);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
-    assert!(!text.contains("panicked"), "{text}");
-    text
-}
-
-fn demo_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo")
-}
+use crate::{demo, json, magpie, pack, refused};
 
 /// A small catalogue of the demo's pictures, and the shard built from it. Made once.
 struct Small {
@@ -44,7 +20,7 @@ impl Small {
         static SMALL: OnceLock<Small> = OnceLock::new();
         SMALL.get_or_init(|| {
             let folder = tempfile::tempdir().unwrap();
-            let catalog = fs::read_to_string(demo_folder().join("catalog.csv")).unwrap();
+            let catalog = fs::read_to_string(demo("catalog.csv")).unwrap();
             let keep = |line: &&str| ["listing_id,", "mug-0", "chair-0", "hat-0"].iter().any(|p| line.starts_with(p));
             let mut text: String = catalog.lines().filter(keep).map(|line| format!("{line}\n")).collect();
             let columns = catalog.lines().next().unwrap().split(',').count();
@@ -53,7 +29,7 @@ impl Small {
             let photos = folder.path().join("photos");
             fs::create_dir(&photos).unwrap();
             for name in text.lines().skip(1).filter_map(|line| line.split(',').nth(1)) {
-                let _ = fs::copy(demo_folder().join("photos").join(name), photos.join(name));
+                let _ = fs::copy(demo("photos").join(name), photos.join(name));
             }
             fs::write(photos.join("broken.jpg"), "this is text").unwrap();
             fs::write(folder.path().join("catalog.csv"), text).unwrap();
@@ -86,7 +62,7 @@ impl Small {
 }
 
 fn query(name: &str) -> String {
-    demo_folder().join("queries").join(name).to_str().unwrap().to_owned()
+    demo("queries").join(name).to_str().unwrap().to_owned()
 }
 
 #[test]
@@ -252,7 +228,7 @@ fn eval_reports_how_far_probabilities_can_be_trusted() {
         for (path, split, domain) in
             [(format!("photos/{name}-1.jpg"), "gallery", "product"), (format!("queries/{name}.jpg"), "test", "user")]
         {
-            let path = demo_folder().join(path);
+            let path = demo(&path);
             // The colour need not be right, but the head must know it.
             table.push_str(&format!("{},grocery,{split},{domain},x,x,{name},green,,,\n", path.display()));
         }

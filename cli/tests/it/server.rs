@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -15,19 +14,9 @@ use magpie_server::{Embedded, Overrides, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::pack;
+use crate::{demo, json, pack, refused};
 
 const TOKEN: &str = "a-long-enough-token";
-
-fn demo(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo").join(name)
-}
-
-fn magpie(args: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
 
 /// A phone's shard with mugs only, a server's shard with mugs, chairs and hats, and that server. Made once.
 struct Shop {
@@ -52,7 +41,7 @@ impl Shop {
                 let (table, images) = (table.to_str().unwrap().to_owned(), demo("photos"));
                 let out = folder.path().join(format!("{name}.magpie"));
                 let (images, out) = (images.to_str().unwrap(), out.to_str().unwrap());
-                magpie(&["build", "--catalog", &table, "--images", images, "--out", out, "--json", "--name", "Demo"]);
+                json(&["build", "--catalog", &table, "--images", images, "--out", out, "--json", "--name", "Demo"]);
             }
             std::fs::write(folder.path().join("tokens"), format!("test {TOKEN}\n")).unwrap();
             let url = serve(&folder);
@@ -64,7 +53,7 @@ impl Shop {
         let (shard, photo) = (self.folder.path().join(shard), demo("queries").join(query));
         let mut args = vec!["search", "--shard", shard.to_str().unwrap(), "--photo", photo.to_str().unwrap(), "--json"];
         args.extend(more);
-        magpie(&args)
+        json(&args)
     }
 
     fn ask(&self, query: &str, more: &[&str]) -> Value {
@@ -236,13 +225,10 @@ fn a_server_behind_tls_is_asked_if_its_authority_is_trusted() {
 #[test]
 fn files_without_a_certificate_are_rejected() {
     let shard = Shop::get().folder.path().join("phone.magpie");
-    let refused = |ca: &Path| {
+    let error = |ca: &Path| {
         let options = ["--shard", shard.to_str().unwrap(), "--photo", "none.jpg", "--server", "https://127.0.0.1:9"];
-        let args = [&["search"], &options[..], &["--ca", ca.to_str().unwrap()]].concat();
-        let output = Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        String::from_utf8(output.stderr).unwrap()
+        refused(&[&["search"], &options[..], &["--ca", ca.to_str().unwrap()]].concat(), 1)
     };
-    assert!(refused(&tls("server.key")).contains("server.key: the file holds no PEM certificate"));
-    assert!(refused(&tls("nowhere.pem")).contains("nowhere.pem: "));
+    assert!(error(&tls("server.key")).contains("server.key: the file holds no PEM certificate"));
+    assert!(error(&tls("nowhere.pem")).contains("nowhere.pem: "));
 }
