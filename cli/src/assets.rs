@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use magpie_core::model::{Model, Pack};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 
 const MANIFEST: &[u8] = include_bytes!("../../models/packs/default/manifest.json");
 const NETWORK: &[u8] = include_bytes!("../../models/packs/default/model.onnx");
@@ -26,7 +26,7 @@ pub(crate) fn demo_picture(name: &str) -> Option<&'static [u8]> {
 /// Opens the model pack in `folder`, or the embedded one.
 pub(crate) fn pack(folder: Option<&Path>) -> Result<Pack> {
     match folder {
-        Some(folder) => Pack::open(folder).map_err(|e| Failure::of(folder, e)),
+        Some(folder) => Pack::open(folder).map_err(|e| CommandFailure::of(folder, e)),
         None => Ok(Pack::from_bytes(MANIFEST, NETWORK.to_vec())?),
     }
 }
@@ -35,14 +35,14 @@ pub(crate) fn pack(folder: Option<&Path>) -> Result<Pack> {
 pub(crate) fn manifest(folder: Option<&Path>) -> Result<Vec<u8>> {
     let Some(folder) = folder else { return Ok(MANIFEST.to_vec()) };
     let path = folder.join("manifest.json");
-    std::fs::read(&path).map_err(|e| Failure::io(&path, e))
+    std::fs::read(&path).map_err(|e| CommandFailure::io(&path, e))
 }
 
 /// Loads the model of the pack in `folder`, or of the embedded one.
 pub(crate) fn model(folder: Option<&PathBuf>) -> Result<Model> {
     let pack = pack(folder.map(PathBuf::as_path))?;
     match folder {
-        Some(folder) => Model::load(&pack).map_err(|e| Failure::of(folder, e)),
+        Some(folder) => Model::load(&pack).map_err(|e| CommandFailure::of(folder, e)),
         None => Ok(Model::load(&pack)?),
     }
 }

@@ -13,9 +13,9 @@ use magpie_core::confidence::Calibration;
 use magpie_core::model::HeadSpec;
 use serde::Serialize;
 
-use crate::npy::Rows;
+use crate::npy::EmbeddingRows;
 use crate::output;
-use crate::scores::{Manifest, dot, unit_rows};
+use crate::scores::{DatasetManifest, dot, unit_rows};
 
 const BINS: usize = 10;
 const SURE_COLOUR: f32 = 0.4;
@@ -24,7 +24,7 @@ const THRESHOLDS: [f32; 6] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9];
 
 /// The result of `magpie eval --calibration`.
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct CalibrationReport {
     pub(crate) split: String,
     /// `None` if the pack is not calibrated, or the split has no queries.
     pub(crate) confidence: Option<ConfidenceReport>,
@@ -76,18 +76,23 @@ type Forecast = (f32, bool);
 
 /// Reports on confidence and heads. `attributes` must come from heads without thresholds, which state every label.
 pub(crate) fn report(
-    manifest: &Manifest,
-    rows: &Rows,
+    manifest: &DatasetManifest,
+    rows: &EmbeddingRows,
     attributes: &[Attributes],
     (calibration, heads): (Option<&Calibration>, &[HeadSpec]),
     split: &str,
-) -> Report {
+) -> CalibrationReport {
     let confidence = calibration.and_then(|calibration| confidence(manifest, rows, calibration, split));
     let heads = heads.iter().filter_map(|spec| head(manifest, attributes, spec, split)).collect();
-    Report { split: split.to_owned(), confidence, heads }
+    CalibrationReport { split: split.to_owned(), confidence, heads }
 }
 
-fn confidence(manifest: &Manifest, rows: &Rows, calibration: &Calibration, split: &str) -> Option<ConfidenceReport> {
+fn confidence(
+    manifest: &DatasetManifest,
+    rows: &EmbeddingRows,
+    calibration: &Calibration,
+    split: &str,
+) -> Option<ConfidenceReport> {
     let (unit, class) = (unit_rows(rows), manifest.column("class_id"));
     let row = |at: usize| &unit[at * rows.width..(at + 1) * rows.width];
     let grocery = |at: usize| manifest.column("set")[at] == "grocery";
@@ -143,7 +148,7 @@ fn confidence(manifest: &Manifest, rows: &Rows, calibration: &Calibration, split
     })
 }
 
-fn head(manifest: &Manifest, attributes: &[Attributes], spec: &HeadSpec, split: &str) -> Option<HeadReport> {
+fn head(manifest: &DatasetManifest, attributes: &[Attributes], spec: &HeadSpec, split: &str) -> Option<HeadReport> {
     // The manifest's column for the category is called `coarse`.
     let column = manifest.column(if spec.name == "category" { "coarse" } else { &spec.name });
     let sure = |at: usize| {
@@ -204,7 +209,7 @@ fn auroc(forecasts: &[Forecast]) -> f64 {
     if wrong * right == 0.0 { 0.5 } else { won / (wrong * right) }
 }
 
-impl Report {
+impl CalibrationReport {
     /// Formats the report for reading.
     pub(crate) fn text(&self) -> String {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);

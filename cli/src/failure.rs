@@ -5,34 +5,34 @@ use std::path::Path;
 
 use magpie_core::{Error, FilterError, ModelError, PhotoError, ShardError};
 
-pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = CommandFailure> = std::result::Result<T, E>;
 
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct CommandFailure {
     pub(crate) message: String,
     pub(crate) hint: Option<&'static str>,
     pub(crate) code: u8,
 }
 
-impl Failure {
+impl CommandFailure {
     /// A general failure: exit code 1, no hint.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), hint: None, code: 1 }
+        CommandFailure { message: message.into(), hint: None, code: 1 }
     }
 
     /// Options that are invalid or contradict each other: exit code 2.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), hint: Some("try --help"), code: 2 }
+        CommandFailure { message: message.into(), hint: Some("try --help"), code: 2 }
     }
 
     pub(crate) fn io(path: &Path, error: impl Display) -> Self {
-        Failure::new(format!("{}: {error}", path.display()))
+        CommandFailure::new(format!("{}: {error}", path.display()))
     }
 
     /// Converts an error of the core and prefixes the path, unless the message names it already.
     pub(crate) fn of(path: &Path, error: Error) -> Self {
         let named = matches!(error, Error::Io { .. });
-        let mut failure = Failure::from(error);
+        let mut failure = CommandFailure::from(error);
         if !named {
             failure.message = format!("{}: {}", path.display(), failure.message);
         }
@@ -40,7 +40,7 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
+impl From<Error> for CommandFailure {
     fn from(error: Error) -> Self {
         let (code, hint) = match &error {
             Error::Photo(PhotoError::UnknownFormat { .. }) => (3, Some("save the picture as JPEG, PNG or WebP")),
@@ -63,6 +63,6 @@ impl From<Error> for Failure {
             Error::Filter(_) => (2, Some("example: --where 'category=Mugs and price<50'")),
             _ => (1, None),
         };
-        Failure { message: error.to_string(), hint, code }
+        CommandFailure { message: error.to_string(), hint, code }
     }
 }

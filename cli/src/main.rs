@@ -1,7 +1,6 @@
 //! The `magpie` command: builds, searches and measures catalogues for Magpie, the visual search engine that runs on the
 //! phone.
 
-mod ask;
 mod assets;
 mod calibration;
 mod catalog;
@@ -11,6 +10,7 @@ mod logger;
 mod npy;
 mod output;
 mod scores;
+mod server_client;
 mod shard_build;
 mod thumbnail;
 
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use failure::Failure;
+use failure::CommandFailure;
 
 /// Visual search that runs on the phone: build catalogues, search them with photos, measure speed and quality
 #[derive(Parser)]
@@ -46,7 +46,7 @@ enum Command {
     Inspect(commands::inspect::Args),
     Verify(commands::verify::Args),
     #[command(subcommand)]
-    Model(commands::model::Task),
+    Model(commands::model::ModelCommand),
     Bench(commands::bench::Args),
 }
 
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { message, hint, code }) => {
+        Err(CommandFailure { message, hint, code }) => {
             eprintln!("magpie: {message}");
             if let Some(hint) = hint {
                 eprintln!("  {hint}");

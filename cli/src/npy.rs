@@ -4,18 +4,18 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 
-/// Rows of equal length, one after the other.
+/// EmbeddingRows of equal length, one after the other.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Rows {
+pub(crate) struct EmbeddingRows {
     /// Values per row.
     pub(crate) width: usize,
     pub(crate) values: Vec<f32>,
 }
 
 /// Writes format version 1.0: magic, header padded to a multiple of 64 bytes, little-endian float32 values.
-pub(crate) fn write(path: &Path, rows: &Rows) -> Result<()> {
+pub(crate) fn write(path: &Path, rows: &EmbeddingRows) -> Result<()> {
     let count = rows.values.len().checked_div(rows.width).unwrap_or(0);
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {}), }}", rows.width);
     let fill = 63 - (10 + header.len()) % 64;
@@ -29,16 +29,16 @@ pub(crate) fn write(path: &Path, rows: &Rows) -> Result<()> {
         rows.values.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))?;
         file.flush()
     };
-    save().map_err(|e: std::io::Error| Failure::io(path, e))
+    save().map_err(|e: std::io::Error| CommandFailure::io(path, e))
 }
 
 /// Reads rows of float32 or int8 values.
-pub(crate) fn read(path: &Path) -> Result<Rows> {
-    let bytes = std::fs::read(path).map_err(|e| Failure::io(path, e))?;
-    parse(&bytes).map_err(|e| Failure::io(path, e))
+pub(crate) fn read(path: &Path) -> Result<EmbeddingRows> {
+    let bytes = std::fs::read(path).map_err(|e| CommandFailure::io(path, e))?;
+    parse(&bytes).map_err(|e| CommandFailure::io(path, e))
 }
 
-fn parse(bytes: &[u8]) -> Result<Rows, String> {
+fn parse(bytes: &[u8]) -> Result<EmbeddingRows, String> {
     let version = bytes.strip_prefix(b"\x93NUMPY").and_then(|rest| rest.first()).ok_or("not a .npy file")?;
     let (length, start) = match version {
         1 => (bytes.get(8..10).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]]))), 10),
@@ -64,7 +64,7 @@ fn parse(bytes: &[u8]) -> Result<Rows, String> {
         return Err("the values are neither float32 nor int8".to_owned());
     };
     match count.checked_mul(*width) {
-        Some(total) if total == values.len() => Ok(Rows { width: *width, values }),
+        Some(total) if total == values.len() => Ok(EmbeddingRows { width: *width, values }),
         _ => Err(format!("the shape is {count} x {width}, the file holds {} values", values.len())),
     }
 }
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn rows_round_trip() {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        let rows = Rows { width: 3, values: vec![1.0, -2.5, 0.0, f32::MIN_POSITIVE, 4.0, 5.0] };
+        let rows = EmbeddingRows { width: 3, values: vec![1.0, -2.5, 0.0, f32::MIN_POSITIVE, 4.0, 5.0] };
         write(file.path(), &rows).expect("a writable file");
         let bytes = std::fs::read(file.path()).expect("a readable file");
         assert_eq!((bytes.len() - 24) % 64, 0);

@@ -9,11 +9,11 @@ use magpie_core::listing::Listing;
 use magpie_core::model::Manifest;
 use serde::Serialize;
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 
 /// Prints a value as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(value).map_err(|e| Failure::new(e.to_string()))?);
+    println!("{}", serde_json::to_string(value).map_err(|e| CommandFailure::new(e.to_string()))?);
     Ok(())
 }
 

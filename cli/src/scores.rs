@@ -14,14 +14,14 @@ use magpie_core::build::LocalScaling;
 use magpie_core::{Embedding, ModelId};
 use serde_json::{Map, Value};
 
-use crate::failure::{Failure, Result};
-use crate::npy::Rows;
+use crate::failure::{CommandFailure, Result};
+use crate::npy::EmbeddingRows;
 
 /// How many results the mean average precision looks at.
 const MAP_K: usize = 10;
 
 /// The columns of a manifest that the scores use, one entry per row.
-pub(crate) struct Manifest {
+pub(crate) struct DatasetManifest {
     /// Paths of the photos.
     pub(crate) photos: Vec<PathBuf>,
     columns: HashMap<&'static str, Vec<String>>,
@@ -33,12 +33,12 @@ const COLUMNS: [&str; 10] =
 /// Optional columns: the source of a colour label, and the share of the foreground for which it holds.
 const MORE_COLUMNS: [&str; 2] = ["colour_src", "colour_conf"];
 
-impl Manifest {
+impl DatasetManifest {
     /// Reads manifests and appends their rows. Photo paths are relative to the folder of their manifest.
-    pub(crate) fn open(paths: &[PathBuf]) -> Result<Manifest> {
-        let mut manifest = Manifest { photos: Vec::new(), columns: HashMap::new() };
+    pub(crate) fn open(paths: &[PathBuf]) -> Result<DatasetManifest> {
+        let mut manifest = DatasetManifest { photos: Vec::new(), columns: HashMap::new() };
         for path in paths {
-            manifest.append(path).map_err(|e| Failure::io(path, e))?;
+            manifest.append(path).map_err(|e| CommandFailure::io(path, e))?;
         }
         Ok(manifest)
     }
@@ -79,20 +79,24 @@ impl Manifest {
 pub(crate) type Scores = Vec<(String, f64)>;
 
 /// Makes the local scaling of the shoppers' grocery photos of split `train`.
-pub(crate) fn local_scaling(manifest: &Manifest, embeddings: &Rows, strength: f32) -> Result<LocalScaling> {
+pub(crate) fn local_scaling(
+    manifest: &DatasetManifest,
+    embeddings: &EmbeddingRows,
+    strength: f32,
+) -> Result<LocalScaling> {
     let is = |name: &'static str, value: &'static str, at: usize| manifest.column(name)[at] == value;
     let shoppers =
         manifest.select(|at| is("set", "grocery", at) && is("domain", "user", at) && is("split", "train", at));
     let row = |at: usize| &embeddings.values[at * embeddings.width..][..embeddings.width];
     // All rows come from the same model, so any id will do.
     let photos = shoppers.into_iter().filter_map(|at| Embedding::new(row(at), ModelId([0; 32])));
-    LocalScaling::new(&photos.collect::<Vec<_>>(), strength).map_err(|e| Failure::new(e.to_string()))
+    LocalScaling::new(&photos.collect::<Vec<_>>(), strength).map_err(|e| CommandFailure::new(e.to_string()))
 }
 
 /// Returns name, scores and number of queries of each task that has queries. `scaling` applies to catalogue photos.
 pub(crate) fn tasks(
-    manifest: &Manifest,
-    embeddings: &Rows,
+    manifest: &DatasetManifest,
+    embeddings: &EmbeddingRows,
     scaling: Option<&LocalScaling>,
 ) -> Vec<(&'static str, Scores, usize)> {
     let mut unit = unit_rows(embeddings);
@@ -116,7 +120,7 @@ pub(crate) fn tasks(
         ("G1", manifest.select(|at| grocery(at) && product(at))),
         ("G2", manifest.select(|at| grocery(at) && shopper(at) && (train(at) || val(at)))),
     ] {
-        let task = Task {
+        let task = RetrievalTask {
             manifest,
             label: "class_id",
             ranks: &[1, 5, 10],
@@ -129,14 +133,19 @@ pub(crate) fn tasks(
     let clothing = is("set", "clothing");
     let (unsure, other) = (is("coarse", "Not sure"), is("coarse", "Other"));
     let photos = manifest.select(|at| clothing(at) && !unsure(at) && !other(at));
-    let task =
-        Task { manifest, label: "coarse", ranks: &[1, 10], extras: &["category", "colour"], leave_out: Some("group") };
+    let task = RetrievalTask {
+        manifest,
+        label: "coarse",
+        ranks: &[1, 10],
+        extras: &["category", "colour"],
+        leave_out: Some("group"),
+    };
     results.extend(task.scores(&photos, &photos, row).map(|scores| ("C1", scores, photos.len())));
     results
 }
 
-struct Task<'a> {
-    manifest: &'a Manifest,
+struct RetrievalTask<'a> {
+    manifest: &'a DatasetManifest,
     /// A result is right if it has the query's value in this column.
     label: &'static str,
     ranks: &'a [usize],
@@ -146,7 +155,7 @@ struct Task<'a> {
     leave_out: Option<&'static str>,
 }
 
-impl Task<'_> {
+impl RetrievalTask<'_> {
     fn scores<'v>(&self, queries: &[usize], gallery: &[usize], row: impl Fn(usize) -> &'v [f32]) -> Option<Scores> {
         if queries.is_empty() || gallery.is_empty() {
             return None;
@@ -212,7 +221,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Returns the rows normalised to unit length, one after the other.
-pub(crate) fn unit_rows(rows: &Rows) -> Vec<f32> {
+pub(crate) fn unit_rows(rows: &EmbeddingRows) -> Vec<f32> {
     let mut unit = rows.values.clone();
     for row in unit.chunks_exact_mut(rows.width.max(1)) {
         let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-9);
@@ -248,7 +257,7 @@ mod tests {
     use std::process::Command;
 
     /// Returns embeddings made of labels and noise, so that every score lies between 0 and 1.
-    fn embeddings(manifest: &Manifest) -> Rows {
+    fn embeddings(manifest: &DatasetManifest) -> EmbeddingRows {
         let width = 16;
         let mut values = Vec::new();
         let mut state = 1u64;
@@ -261,7 +270,7 @@ mod tests {
             let hash = text.bytes().fold(17u64, |hash, byte| hash.wrapping_mul(0x100000001b3) ^ u64::from(byte));
             values.extend((0..width).map(|bit| if hash >> (2 * bit) & 1 == 1 { 0.6 } else { -0.6 } + noise()));
         }
-        Rows { width, values }
+        EmbeddingRows { width, values }
     }
 
     #[test]
@@ -274,7 +283,7 @@ mod tests {
             eprintln!("skipped: needs ../shared/data and a Python with numpy (set MAGPIE_PYTHON to its path)");
             return;
         }
-        let manifest = Manifest::open(std::slice::from_ref(&csv)).expect("a manifest");
+        let manifest = DatasetManifest::open(std::slice::from_ref(&csv)).expect("a manifest");
         let rows = embeddings(&manifest);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let npy = folder.path().join("e.npy");

@@ -4,7 +4,7 @@ use jpeg_encoder::{ColorType, Encoder};
 use magpie_core::image::{Limits, decode};
 use magpie_core::recipe::{Fit, Recipe};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 
 /// JPEG quality: good enough for a result list, at a third of the bytes of quality 90.
 const QUALITY: u8 = 70;
@@ -23,7 +23,7 @@ pub(crate) fn thumbnail(photo: &[u8], size: u32, recipe: &Recipe, limits: &Limit
     // `--thumbnails` allows at most 1024 pixels, so the sides fit u16.
     let (width, height) = (small.width as u16, small.height as u16);
     let encoded = Encoder::new(&mut jpeg, QUALITY).encode(&small.rgb, width, height, ColorType::Rgb);
-    encoded.map_err(|e| Failure::new(e.to_string()))?;
+    encoded.map_err(|e| CommandFailure::new(e.to_string()))?;
     Ok(jpeg)
 }
 

@@ -10,7 +10,7 @@ use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
 
 use super::demo;
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
 /// Measure the stages of a search, opening a shard, and peak memory
@@ -60,16 +60,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     load.threads = args.threads;
     let model = Model::load_with(&pack, &load)?;
     let load = loading.elapsed();
-    let folder = tempfile::tempdir().map_err(|e| Failure::io(&std::env::temp_dir(), e))?;
+    let folder = tempfile::tempdir().map_err(|e| CommandFailure::io(&std::env::temp_dir(), e))?;
     let (path, photos) = inputs(args, &model, folder.path())?;
     let mut opens = Vec::new();
     for _ in 0..20 {
         let opening = Instant::now();
-        Shard::open(&path).map_err(|e| Failure::of(&path, e))?;
+        Shard::open(&path).map_err(|e| CommandFailure::of(&path, e))?;
         opens.push(opening.elapsed());
     }
-    let shard = Shard::open(&path).map_err(|e| Failure::of(&path, e))?;
-    let engine = Engine::new(model, shard).map_err(|e| Failure::of(&path, e))?;
+    let shard = Shard::open(&path).map_err(|e| CommandFailure::of(&path, e))?;
+    let engine = Engine::new(model, shard).map_err(|e| CommandFailure::of(&path, e))?;
 
     let photos: Vec<&[u8]> = photos.iter().map(Vec::as_slice).collect();
     let mut rows = engine.benchmark(&photos, args.runs, &options)?;
@@ -100,7 +100,7 @@ fn inputs(args: &Args, model: &Model, folder: &Path) -> Result<(PathBuf, Vec<Vec
         let queries = demo::queries()?.into_iter().map(|query| query.bytes.to_vec());
         return Ok((demo::shard(model, folder, args.json)?, queries.collect()));
     };
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Failure::io(path, e));
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| CommandFailure::io(path, e));
     Ok((shard.clone(), args.photo.iter().map(read).collect::<Result<_>>()?))
 }
 

@@ -8,10 +8,10 @@ use magpie_core::build::LocalScaling;
 use magpie_core::model::Model;
 use magpie_core::shard::MAX_COLUMNS;
 
-use crate::catalog::{Catalog, list};
+use crate::catalog::{CatalogTable, list};
 use crate::commands::embed::embed_files;
-use crate::failure::{Failure, Result};
-use crate::shard_build::{Plan, build};
+use crate::failure::{CommandFailure, Result};
+use crate::shard_build::{BuildPlan, build};
 use crate::{assets, output};
 
 /// Build a catalogue shard from a table of listings and a folder of photos
@@ -65,13 +65,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let catalog = Catalog::open(&args.catalog)?;
+    let catalog = CatalogTable::open(&args.catalog)?;
     if !args.images.is_dir() {
-        return Err(Failure::new(format!("{}: no such folder", args.images.display())));
+        return Err(CommandFailure::new(format!("{}: no such folder", args.images.display())));
     }
     let filters = filters(args, &catalog)?;
     let file_name = args.catalog.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let plan = Plan {
+    let plan = BuildPlan {
         name: args.name.as_deref().unwrap_or(&file_name),
         sequence: args.sequence,
         filters: &filters,
@@ -82,14 +82,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let model = assets::model(args.model.as_ref())?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0));
-    let threads = threads.build().map_err(|e| Failure::new(e.to_string()))?;
-    let read = |name: &str| std::fs::read(args.images.join(name)).map_err(|e| Failure::new(e.to_string()));
+    let threads = threads.build().map_err(|e| CommandFailure::new(e.to_string()))?;
+    let read = |name: &str| std::fs::read(args.images.join(name)).map_err(|e| CommandFailure::new(e.to_string()));
     let (report, skipped) = threads.install(|| {
         let scaling = args.shoppers.as_ref().map(|folder| local_scaling(&model, folder, args)).transpose()?;
-        build(&model, catalog, read, &Plan { scaling, ..plan }, &args.out)
+        build(&model, catalog, read, &BuildPlan { scaling, ..plan }, &args.out)
     })?;
 
-    let size = std::fs::metadata(&args.out).map_err(|e| Failure::io(&args.out, e))?.len();
+    let size = std::fs::metadata(&args.out).map_err(|e| CommandFailure::io(&args.out, e))?.len();
     let seconds = started.elapsed().as_secs_f64();
     if args.json {
         return output::json(&serde_json::json!({
@@ -117,19 +117,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Embeds the photos of a folder and makes the local scaling of them.
 fn local_scaling(model: &Model, folder: &Path, args: &Args) -> Result<LocalScaling> {
-    let entries = std::fs::read_dir(folder).map_err(|e| Failure::io(folder, e))?;
+    let entries = std::fs::read_dir(folder).map_err(|e| CommandFailure::io(folder, e))?;
     let mut photos = entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<std::io::Result<Vec<_>>>()
-        .map_err(|e| Failure::io(folder, e))?;
+        .map_err(|e| CommandFailure::io(folder, e))?;
     photos.retain(|path| path.is_file());
     photos.sort();
     let rows = embed_files(model, &photos, args.json)?;
     let photos = rows.values.chunks_exact(rows.width).filter_map(|row| Embedding::new(row, model.id()));
-    LocalScaling::new(&photos.collect::<Vec<_>>(), args.local_scaling).map_err(|e| Failure::of(folder, e))
+    LocalScaling::new(&photos.collect::<Vec<_>>(), args.local_scaling).map_err(|e| CommandFailure::of(folder, e))
 }
 
-fn filters(args: &Args, catalog: &Catalog) -> Result<Vec<String>> {
+fn filters(args: &Args, catalog: &CatalogTable) -> Result<Vec<String>> {
     let Some(wanted) = &args.filters else {
         let filters = catalog.default_filters(MAX_COLUMNS);
         let possible = catalog.default_filters(usize::MAX);
@@ -142,10 +142,10 @@ fn filters(args: &Args, catalog: &Catalog) -> Result<Vec<String>> {
     let wanted: Vec<String> = wanted.iter().filter(|name| !name.is_empty()).cloned().collect();
     if let Some(unknown) = wanted.iter().find(|name| !catalog.fields.contains(name)) {
         let known = list(catalog.fields.iter().map(String::as_str));
-        return Err(Failure::usage(format!("--filters: unknown column '{unknown}'; the columns are {known}")));
+        return Err(CommandFailure::usage(format!("--filters: unknown column '{unknown}'; the columns are {known}")));
     }
     if wanted.len() > MAX_COLUMNS {
-        return Err(Failure::usage(format!(
+        return Err(CommandFailure::usage(format!(
             "--filters: {} columns given, at most {MAX_COLUMNS} are possible",
             wanted.len()
         )));

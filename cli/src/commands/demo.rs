@@ -8,9 +8,9 @@ use magpie_core::model::Model;
 use magpie_core::shard::{MAX_COLUMNS, Shard};
 
 use super::demo_page;
-use crate::catalog::Catalog;
-use crate::failure::{Failure, Result};
-use crate::shard_build::{Plan, build};
+use crate::catalog::CatalogTable;
+use crate::failure::{CommandFailure, Result};
+use crate::shard_build::{BuildPlan, build};
 use crate::{assets, output};
 
 /// Build the demo catalogue, search it with shoppers' photos, and write a page with the results
@@ -26,15 +26,15 @@ pub(crate) struct Args {
 }
 
 /// A shopper's photo, and the listing that it shows.
-pub(crate) struct Query {
+pub(crate) struct DemoQuery {
     pub(crate) photo: String,
     pub(crate) listing_id: String,
     pub(crate) bytes: &'static [u8],
 }
 
 /// A query and its results.
-pub(super) struct Answer {
-    pub(super) query: Query,
+pub(super) struct DemoAnswer {
+    pub(super) query: DemoQuery,
     pub(super) results: SearchResults,
     /// Rank of the right listing among the results, from 1; `None` if it was not found.
     pub(super) place: Option<usize>,
@@ -59,16 +59,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let path = shard(&model, &args.out, args.json)?;
     let build = started.elapsed();
-    let shard_bytes = std::fs::metadata(&path).map_err(|e| Failure::io(&path, e))?.len();
+    let shard_bytes = std::fs::metadata(&path).map_err(|e| CommandFailure::io(&path, e))?.len();
     let name = model.manifest().name.clone();
-    let engine = Engine::new(model, Shard::open(&path).map_err(|e| Failure::of(&path, e))?)?;
+    let engine = Engine::new(model, Shard::open(&path).map_err(|e| CommandFailure::of(&path, e))?)?;
     let mut options = SearchOptions::default();
     options.search.k = 5;
     let mut answers = Vec::new();
     for query in queries()? {
         let results = engine.search_photo(query.bytes, &options)?;
         let place = results.listings.iter().position(|found| found.listing.id == query.listing_id);
-        answers.push(Answer { query, results, place: place.map(|at| at + 1) });
+        answers.push(DemoAnswer { query, results, place: place.map(|at| at + 1) });
     }
     let hits = |within: usize| answers.iter().filter(|a| a.place.is_some_and(|place| place <= within)).count();
     let stages: Vec<_> = answers.iter().map(|answer| answer.results.stages).collect();
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         stages: StageTimes::of_searches(&stages).into_iter().map(|times| (times.stage, times.p50)).collect(),
     };
     let page = args.out.join("index.html");
-    std::fs::write(&page, demo_page::html(&summary, &answers)).map_err(|e| Failure::io(&page, e))?;
+    std::fs::write(&page, demo_page::html(&summary, &answers)).map_err(|e| CommandFailure::io(&page, e))?;
     if args.json {
         return output::json(&as_json(&summary, &answers, &page));
     }
@@ -97,36 +97,43 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Builds the demo's shard in `folder` and returns its path.
 pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf> {
-    std::fs::create_dir_all(folder).map_err(|e| Failure::io(folder, e))?;
+    std::fs::create_dir_all(folder).map_err(|e| CommandFailure::io(folder, e))?;
     let path = folder.join("demo.magpie");
-    let catalog = Catalog::from_csv(assets::DEMO_CATALOG.as_bytes()).map_err(Failure::new)?;
+    let catalog = CatalogTable::from_csv(assets::DEMO_CATALOG.as_bytes()).map_err(CommandFailure::new)?;
     let filters = catalog.default_filters(MAX_COLUMNS);
-    let plan =
-        Plan { name: "demo", sequence: 1, filters: &filters, strict: true, thumbnails: None, scaling: None, quiet };
+    let plan = BuildPlan {
+        name: "demo",
+        sequence: 1,
+        filters: &filters,
+        strict: true,
+        thumbnails: None,
+        scaling: None,
+        quiet,
+    };
     let photo = |name: &str| {
         let bytes = assets::demo_picture(&format!("photos/{name}"));
-        bytes.map(<[u8]>::to_vec).ok_or_else(|| Failure::new("the demo does not contain this picture"))
+        bytes.map(<[u8]>::to_vec).ok_or_else(|| CommandFailure::new("the demo does not contain this picture"))
     };
     build(model, catalog, photo, &plan, &path)?;
     Ok(path)
 }
 
 /// Returns the shoppers' photos of the demo.
-pub(crate) fn queries() -> Result<Vec<Query>> {
-    let invalid = |e: csv::Error| Failure::new(format!("queries.csv: {e}"));
+pub(crate) fn queries() -> Result<Vec<DemoQuery>> {
+    let invalid = |e: csv::Error| CommandFailure::new(format!("queries.csv: {e}"));
     let mut queries = Vec::new();
     for record in csv::Reader::from_reader(assets::DEMO_QUERIES.as_bytes()).into_deserialize() {
         let (photo, listing_id): (String, String) = record.map_err(invalid)?;
         let bytes = assets::demo_picture(&format!("queries/{photo}"));
-        let bytes =
-            bytes.ok_or_else(|| Failure::new(format!("the demo does not contain the picture queries/{photo}")))?;
-        queries.push(Query { photo, listing_id, bytes });
+        let bytes = bytes
+            .ok_or_else(|| CommandFailure::new(format!("the demo does not contain the picture queries/{photo}")))?;
+        queries.push(DemoQuery { photo, listing_id, bytes });
     }
     Ok(queries)
 }
 
 /// Prints one query per category, then the measurements over all queries.
-fn print(summary: &Summary, answers: &[Answer]) {
+fn print(summary: &Summary, answers: &[DemoAnswer]) {
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::new();
     for answer in answers {
@@ -164,7 +171,7 @@ fn print(summary: &Summary, answers: &[Answer]) {
     println!("median times: {}", stages.join(", "));
 }
 
-fn as_json(summary: &Summary, answers: &[Answer], page: &Path) -> serde_json::Value {
+fn as_json(summary: &Summary, answers: &[DemoAnswer], page: &Path) -> serde_json::Value {
     let stages: serde_json::Map<_, _> =
         summary.stages.iter().map(|(name, time)| (format!("{name}_ms"), (time.as_secs_f64() * 1e3).into())).collect();
     serde_json::json!({

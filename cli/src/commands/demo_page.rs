@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
-use super::demo::{Answer, Summary};
+use super::demo::{DemoAnswer, Summary};
 use crate::{assets, output};
 
 const STYLE: &str = include_str!("demo_page.css");
@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("demo_page.css");
 const SURE: f32 = 0.5;
 
 /// Renders the page. Each picture is embedded once, as the background image of a CSS class.
-pub(super) fn html(summary: &Summary, answers: &[Answer]) -> String {
+pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> String {
     let mut pictures = BTreeSet::new();
     let mut body = String::new();
     for answer in answers {
@@ -48,7 +48,7 @@ pub(super) fn html(summary: &Summary, answers: &[Answer]) -> String {
 }
 
 /// Renders one query with its results, and adds the names of its pictures to `pictures`.
-fn card(answer: &Answer, pictures: &mut BTreeSet<String>) -> String {
+fn card(answer: &DemoAnswer, pictures: &mut BTreeSet<String>) -> String {
     let mut picture = |name: String, text: &str| {
         let tag =
             format!("<div class=\"picture {}\" role=\"img\" aria-label=\"{}\"></div>", class(&name), escape(text));

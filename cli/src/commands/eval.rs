@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use magpie_core::attributes::Attributes;
 use magpie_core::model::{HeadSpec, Model, Pack};
 
-use crate::calibration::{self, Report};
+use crate::calibration::{self, CalibrationReport};
 use crate::commands::embed::{embed_files, run_files};
-use crate::failure::{Failure, Result};
-use crate::npy::{self, Rows};
-use crate::scores::{self, Manifest};
+use crate::failure::{CommandFailure, Result};
+use crate::npy::{self, EmbeddingRows};
+use crate::scores::{self, DatasetManifest};
 use crate::{assets, output};
 
 /// Score a model pack, or embeddings, on labelled photos: G1, G2, C1
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// --shoppers' does; strength from 0 to 1
     #[arg(long, value_name = "STRENGTH")]
     local_scaling: Option<f32>,
-    /// Report how far the pack's probabilities can be trusted, on the photos of this split (test if no value is given)
+    /// CalibrationReport how far the pack's probabilities can be trusted, on the photos of this split (test if no value is given)
     #[arg(long, value_name = "SPLIT", num_args = 0..=1, default_missing_value = "test", conflicts_with = "emb")]
     calibration: Option<String>,
     /// Also write the embeddings to this .npy file
@@ -49,7 +49,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let manifest = Manifest::open(&args.manifest)?;
+    let manifest = DatasetManifest::open(&args.manifest)?;
     let (rows, report) = match &args.calibration {
         Some(split) => {
             let (rows, report) = calibration(args, &manifest, split)?;
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let (found, expected) = (rows.values.len().checked_div(rows.width).unwrap_or(0), manifest.photos.len());
     if found != expected {
-        return Err(Failure::new(format!("there are {found} embeddings for {expected} photos")));
+        return Err(CommandFailure::new(format!("there are {found} embeddings for {expected} photos")));
     }
     if let Some(path) = &args.save {
         npy::write(path, &rows)?;
@@ -70,12 +70,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let scaling = args.local_scaling.map(|strength| scores::local_scaling(&manifest, &rows, strength)).transpose()?;
     let tasks = scores::tasks(&manifest, &rows, scaling.as_ref());
     if tasks.is_empty() {
-        return Err(Failure::new("the manifest has no queries for any of the tasks"));
+        return Err(CommandFailure::new("the manifest has no queries for any of the tasks"));
     }
     if args.json {
         let mut value = scores::json(&tasks);
         if let Some(report) = report {
-            value["calibration"] = serde_json::to_value(report).map_err(|e| Failure::new(e.to_string()))?;
+            value["calibration"] = serde_json::to_value(report).map_err(|e| CommandFailure::new(e.to_string()))?;
         }
         return output::json(&value);
     }
@@ -87,15 +87,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Returns the embeddings of all photos and the calibration report.
-fn calibration(args: &Args, manifest: &Manifest, split: &str) -> Result<(Rows, Report)> {
+fn calibration(args: &Args, manifest: &DatasetManifest, split: &str) -> Result<(EmbeddingRows, CalibrationReport)> {
     let pack = assets::pack(args.model.as_deref())?;
     let original = pack.manifest();
     // Without thresholds, the heads state every label.
     let mut stating = original.clone();
     stating.heads.iter_mut().for_each(|head: &mut HeadSpec| head.threshold = None);
-    let stating = serde_json::to_vec(&stating).map_err(|e| Failure::new(e.to_string()))?;
+    let stating = serde_json::to_vec(&stating).map_err(|e| CommandFailure::new(e.to_string()))?;
     let model = Model::load(&Pack::from_bytes(&stating, pack.network().to_vec())?)?;
-    let mut rows = Rows { width: original.embedding.dim as usize, values: Vec::new() };
+    let mut rows = EmbeddingRows { width: original.embedding.dim as usize, values: Vec::new() };
     let mut attributes: Vec<Attributes> = Vec::new();
     run_files(&model, &manifest.photos, args.json, |output| {
         rows.values.extend(output.embedding.values());
@@ -107,18 +107,18 @@ fn calibration(args: &Args, manifest: &Manifest, split: &str) -> Result<(Rows, R
 }
 
 /// Reads the rows of several files, one after the other.
-fn read(paths: &[PathBuf]) -> Result<Rows> {
-    let mut all: Option<Rows> = None;
+fn read(paths: &[PathBuf]) -> Result<EmbeddingRows> {
+    let mut all: Option<EmbeddingRows> = None;
     for path in paths {
         let rows = npy::read(path)?;
         match &mut all {
             Some(all) if all.width == rows.width => all.values.extend(rows.values),
             Some(all) => {
                 let message = format!("rows of {} values, but the file before has rows of {}", rows.width, all.width);
-                return Err(Failure::io(path, message));
+                return Err(CommandFailure::io(path, message));
             }
             None => all = Some(rows),
         }
     }
-    Ok(all.unwrap_or(Rows { width: 1, values: Vec::new() }))
+    Ok(all.unwrap_or(EmbeddingRows { width: 1, values: Vec::new() }))
 }

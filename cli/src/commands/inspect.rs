@@ -8,7 +8,7 @@ use magpie_core::model::{LoadReport, Model};
 use magpie_core::recipe::InputTensor;
 use magpie_core::shard::{Column, Shard};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
 /// Show what a shard or a model pack contains
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn inspect_shard(args: &Args, path: &Path) -> Result<()> {
-    let shard = Shard::open(path).map_err(|e| Failure::of(path, e))?;
+    let shard = Shard::open(path).map_err(|e| CommandFailure::of(path, e))?;
     let header = shard.header();
     let columns: Vec<(&str, String)> = shard
         .columns()
@@ -100,7 +100,7 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
     let pack = assets::pack(folder)?;
     let manifest = pack.manifest();
     let model = Model::load(&pack).map_err(|e| match folder {
-        Some(folder) => Failure::of(folder, e),
+        Some(folder) => CommandFailure::of(folder, e),
         None => e.into(),
     })?;
     let report = model.report();

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use magpie_core::model::{Model, Pack};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
 /// Prepare model packs for apps
 #[derive(clap::Subcommand)]
 #[command(after_help = "Example: magpie model compile models/packs/default --out app/assets/pack")]
-pub(crate) enum Task {
+pub(crate) enum ModelCommand {
     Compile(Args),
 }
 
@@ -33,17 +33,18 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(task: &Task) -> Result<()> {
-    let Task::Compile(args) = task;
+pub(crate) fn run(task: &ModelCommand) -> Result<()> {
+    let ModelCommand::Compile(args) = task;
     let pack = assets::pack(args.pack.as_deref())?;
     let compiled = pack.compiled()?;
     let manifest = assets::manifest(args.pack.as_deref())?;
     // Only a network that loads is written.
     let model = Model::load(&Pack::from_bytes(&manifest, compiled.clone())?)?;
-    let write = |path: PathBuf, bytes: &[u8]| std::fs::write(&path, bytes).map_err(|e| Failure::io(&path, e));
-    let folder = args.out.as_ref().or(args.pack.as_ref()).ok_or_else(|| Failure::new("no folder to write to"))?;
+    let write = |path: PathBuf, bytes: &[u8]| std::fs::write(&path, bytes).map_err(|e| CommandFailure::io(&path, e));
+    let folder =
+        args.out.as_ref().or(args.pack.as_ref()).ok_or_else(|| CommandFailure::new("no folder to write to"))?;
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(|e| Failure::io(out, e))?;
+        std::fs::create_dir_all(out).map_err(|e| CommandFailure::io(out, e))?;
         write(out.join("manifest.json"), &manifest)?;
     }
     let path = folder.join(Pack::COMPILED_FILE);

@@ -10,8 +10,8 @@ use magpie_core::remote::{Source, Sourced};
 use magpie_core::search::{Filter, MAX_K, Per, SearchParams};
 use magpie_core::shard::Shard;
 
-use super::asking::Asking;
-use crate::failure::{Failure, Result};
+use super::server_args::ServerArgs;
+use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
 /// Find the listings that look most like a photo
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = SearchParams::default().recall, value_parser = share)]
     recall: f32,
     #[command(flatten)]
-    asking: Asking,
+    server_args: ServerArgs,
     /// Folder of the model pack [default: the built-in pack]
     #[arg(long)]
     model: Option<PathBuf>,
@@ -85,20 +85,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     options.search.per.clone_from(&args.per);
     options.region = args.crop;
     options.filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(magpie_core::Error::from)?;
-    let server = args.asking.server()?;
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Failure::io(path, e));
+    let server = args.server_args.server()?;
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| CommandFailure::io(path, e));
     let photo = args.photo.as_ref().map(read).transpose()?;
     let opening = Instant::now();
-    let shard = Shard::open(&args.shard).map_err(|e| Failure::of(&args.shard, e))?;
+    let shard = Shard::open(&args.shard).map_err(|e| CommandFailure::of(&args.shard, e))?;
     let open = opening.elapsed();
     let loading = Instant::now();
     let model = assets::model(args.model.as_ref())?;
     let load = loading.elapsed();
 
-    let engine = Engine::new(model, shard).map_err(|e| Failure::of(&args.shard, e))?;
+    let engine = Engine::new(model, shard).map_err(|e| CommandFailure::of(&args.shard, e))?;
     let failure = |e| match (e, &args.photo) {
-        (e @ magpie_core::Error::Photo(_), Some(photo)) => Failure::of(photo, e),
-        (e @ magpie_core::Error::Shard(_), _) => Failure::of(&args.shard, e),
+        (e @ magpie_core::Error::Photo(_), Some(photo)) => CommandFailure::of(photo, e),
+        (e @ magpie_core::Error::Shard(_), _) => CommandFailure::of(&args.shard, e),
         (other, _) => other.into(),
     };
     let Some(photo) = photo else {
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     };
     if let Some(mut server) = server {
-        let asked = args.asking.search(&engine, &photo, &options, &mut server).map_err(failure)?;
+        let asked = args.server_args.search(&engine, &photo, &options, &mut server).map_err(failure)?;
         if args.json {
             return output::json(&asked);
         }
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let results = engine.search_photo(&photo, &options).map_err(failure)?;
     if args.json {
-        let mut value = serde_json::to_value(&results).map_err(|e| Failure::new(e.to_string()))?;
+        let mut value = serde_json::to_value(&results).map_err(|e| CommandFailure::new(e.to_string()))?;
         value["open_ms"] = (open.as_secs_f64() * 1e3).into();
         value["load_model_ms"] = (load.as_secs_f64() * 1e3).into();
         return output::json(&value);

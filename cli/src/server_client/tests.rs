@@ -13,7 +13,7 @@ use magpie_core::remote::{
     Answer, Ended, Exchange, Failure, Limits, Question, Reason, ReplyFault, SearchReply, Source, WireListing,
 };
 
-use super::Server;
+use super::ServerClient;
 
 const MODEL: ModelId = ModelId([7; 32]);
 const DEADLINE: Duration = Duration::from_millis(600);
@@ -87,11 +87,11 @@ fn read_request(stream: &mut TcpStream) {
 }
 
 fn ask_at(url: &str) -> (Answer, Duration) {
-    let mut server = Server::new(url, Some("a-token".to_owned()), None).unwrap();
+    let mut server = ServerClient::new(url, Some("a-token".to_owned()), None).unwrap();
     ask_again(&mut server)
 }
 
-fn ask_again(server: &mut Server) -> (Answer, Duration) {
+fn ask_again(server: &mut ServerClient) -> (Answer, Duration) {
     let started = Instant::now();
     let limits = {
         let mut limits = Limits::default();
@@ -219,7 +219,7 @@ fn invalid_replies_are_rejected() {
 fn a_busy_server_is_left_alone_for_as_long_as_it_asks() {
     for status in [429, 503] {
         let busy = serve(move |_, stream| drop(stream.write_all(&empty_response(status, "retry-after: 1\r\n"))));
-        let mut server = Server::new(&format!("http://{}", busy.address), None, None).unwrap();
+        let mut server = ServerClient::new(&format!("http://{}", busy.address), None, None).unwrap();
         let (answer, took) = ask_again(&mut server);
         assert_eq!((answer.ended, answer.sends), (Some(Ended::Failed(Failure::Busy { status })), 1));
         assert!(took < DEADLINE, "{took:?}");
@@ -236,9 +236,9 @@ fn a_busy_server_is_left_alone_for_as_long_as_it_asks() {
 #[test]
 fn only_urls_of_servers_are_accepted() {
     for url in ["", "shop.example", "ftp://shop.example", "/v1/search", "https://shop.example/?a=b", "http://"] {
-        assert!(Server::new(url, None, None).is_err(), "{url}");
+        assert!(ServerClient::new(url, None, None).is_err(), "{url}");
     }
     for url in ["http://localhost:8080", "https://shop.example", "https://shop.example/magpie/"] {
-        assert!(Server::new(url, None, None).is_ok(), "{url}");
+        assert!(ServerClient::new(url, None, None).is_ok(), "{url}");
     }
 }

@@ -18,7 +18,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Error};
 
 /// A client of one server. Keeps what earlier requests have shown about the server.
-pub(crate) struct Server {
+pub(crate) struct ServerClient {
     url: String,
     token: Option<String>,
     agent: Agent,
@@ -27,7 +27,7 @@ pub(crate) struct Server {
 }
 
 /// The result of one attempt.
-struct Outcome {
+struct AttemptOutcome {
     attempt: Attempt,
     result: Result<Response, Trouble>,
 }
@@ -38,13 +38,13 @@ struct Response {
     body: Vec<u8>,
 }
 
-impl Server {
+impl ServerClient {
     /// Creates a client of the server at a URL such as `https://shop.example`. `trusted` holds the certificate
     /// authorities to trust, `None` for Mozilla's.
     ///
     /// # Errors
     /// A message if the URL is not that of a server.
-    pub(crate) fn new(url: &str, token: Option<String>, trusted: Option<RootCerts>) -> Result<Server, String> {
+    pub(crate) fn new(url: &str, token: Option<String>, trusted: Option<RootCerts>) -> Result<ServerClient, String> {
         let invalid = || format!("'{url}' is not the URL of a server: expected https://HOST or http://HOST:PORT");
         let parsed: Uri = url.parse().map_err(|_| invalid())?;
         if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() || parsed.query().is_some()
@@ -61,7 +61,7 @@ impl Server {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("magpie/", env!("CARGO_PKG_VERSION")));
-        Ok(Server {
+        Ok(ServerClient {
             url: format!("{}{SEARCH_PATH}", url.trim_end_matches('/')),
             token,
             agent: config.build().into(),
@@ -85,7 +85,7 @@ impl Server {
 
     /// Runs an exchange to its end. The threads of abandoned attempts end by themselves, within their timeouts.
     fn drive(&mut self, mut exchange: Exchange, body: &str) -> Answer {
-        let (sender, receiver): (Sender<Outcome>, Receiver<Outcome>) = channel();
+        let (sender, receiver): (Sender<AttemptOutcome>, Receiver<AttemptOutcome>) = channel();
         let mut action = exchange.handle(Event::Clock, self.now(), &mut self.origin);
         loop {
             let until = match action {
@@ -100,10 +100,10 @@ impl Server {
             let outcome = receiver.recv_timeout(until.saturating_sub(self.now())).ok();
             let event = match &outcome {
                 None => Event::Clock,
-                Some(Outcome { attempt, result: Err(trouble) }) => {
+                Some(AttemptOutcome { attempt, result: Err(trouble) }) => {
                     Event::Failed { attempt: *attempt, trouble: *trouble }
                 }
-                Some(Outcome { attempt, result: Ok(Response { status, retry_after, body }) }) => {
+                Some(AttemptOutcome { attempt, result: Ok(Response { status, retry_after, body }) }) => {
                     let reply = Reply { status: *status, retry_after: *retry_after, body };
                     Event::Reply { attempt: *attempt, reply }
                 }
@@ -112,16 +112,16 @@ impl Server {
         }
     }
 
-    fn send(&self, attempt: Attempt, timeout: Duration, body: String, sender: Sender<Outcome>) {
+    fn send(&self, attempt: Attempt, timeout: Duration, body: String, sender: Sender<AttemptOutcome>) {
         let (agent, url, token) = (self.agent.clone(), self.url.clone(), self.token.clone());
         let failed = sender.clone();
         let work = move || {
             let result = perform(&agent, &url, token.as_deref(), timeout, &body);
             // The receiver is gone if the exchange has ended.
-            let _ = sender.send(Outcome { attempt, result });
+            let _ = sender.send(AttemptOutcome { attempt, result });
         };
         if std::thread::Builder::new().name("ask".to_owned()).spawn(work).is_err() {
-            let _ = failed.send(Outcome { attempt, result: Err(Trouble::Unreachable) });
+            let _ = failed.send(AttemptOutcome { attempt, result: Err(Trouble::Unreachable) });
         }
     }
 }

@@ -11,12 +11,12 @@ use magpie_core::model::Model;
 use magpie_core::remote::{Answer, Connectivity, Ended};
 use serde::Serialize;
 
-use crate::ask::{self, Server};
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 use crate::output;
+use crate::server_client::{self, ServerClient};
 
 #[derive(clap::Args)]
-pub(crate) struct Asking {
+pub(crate) struct ServerArgs {
     /// URL of a server with the full catalogue, which is asked if the shard has no good match
     #[arg(long, value_name = "URL", conflicts_with = "more_like")]
     server: Option<String>,
@@ -39,7 +39,7 @@ pub(crate) struct Asking {
 
 /// What the shard and the server found, and how long it took.
 #[derive(Serialize)]
-pub(crate) struct Asked {
+pub(crate) struct ServerOutcome {
     #[serde(flatten)]
     pub(crate) answer: Answer,
     /// The confidence in the shard's own results; the answer may begin with another listing.
@@ -50,12 +50,12 @@ pub(crate) struct Asked {
     ask_ms: f64,
 }
 
-impl Asking {
+impl ServerArgs {
     /// Returns the client for `--server`; `None` without that option.
-    pub(crate) fn server(&self) -> Result<Option<Server>> {
+    pub(crate) fn server(&self) -> Result<Option<ServerClient>> {
         let Some(url) = &self.server else { return Ok(None) };
-        let trusted = self.ca.as_deref().map(ask::certificates).transpose().map_err(Failure::new)?;
-        Server::new(url, self.token.clone(), trusted).map(Some).map_err(Failure::usage)
+        let trusted = self.ca.as_deref().map(server_client::certificates).transpose().map_err(CommandFailure::new)?;
+        ServerClient::new(url, self.token.clone(), trusted).map(Some).map_err(CommandFailure::usage)
     }
 
     /// Searches the shard, and asks the server if the policy says so.
@@ -64,8 +64,8 @@ impl Asking {
         engine: &Engine,
         photo: &[u8],
         options: &SearchOptions,
-        server: &mut Server,
-    ) -> Result<Asked, Error> {
+        server: &mut ServerClient,
+    ) -> Result<ServerOutcome, Error> {
         let mut ask = AskOptions::on(match (self.offline, self.metered) {
             (true, _) => Connectivity::Offline,
             (_, true) => Connectivity::Metered,
@@ -80,11 +80,11 @@ impl Asking {
         let SearchResults { confidence: local_confidence, attributes, stages, .. } = asking.local;
         let (embed_ms, search_ms) =
             (ms(stages.decode + stages.prepare + stages.network), ms(stages.search + stages.listings));
-        Ok(Asked { answer, local_confidence, attributes, embed_ms, search_ms, ask_ms })
+        Ok(ServerOutcome { answer, local_confidence, attributes, embed_ms, search_ms, ask_ms })
     }
 }
 
-impl Asked {
+impl ServerOutcome {
     /// Whether the shard's first listing is not a good match.
     pub(crate) fn is_doubtful(&self) -> bool {
         self.local_confidence.is_some_and(|confidence| !confidence.enough)
