@@ -18,9 +18,14 @@ pub(crate) const DEMO_QUERIES: &str = include_str!("../demo/queries.csv");
 static DEMO_PICTURES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/demo_pictures.rs"));
 
 /// Returns the bytes of a demo picture by its name, e.g. `queries/mug-01.jpg`.
-pub(crate) fn demo_picture(name: &str) -> Option<&'static [u8]> {
-    let at = DEMO_PICTURES.binary_search_by_key(&name, |(name, _)| name).ok()?;
-    Some(DEMO_PICTURES[at].1)
+///
+/// # Errors
+/// The demo does not contain this picture.
+pub(crate) fn demo_picture(name: &str) -> Result<&'static [u8]> {
+    match DEMO_PICTURES.binary_search_by_key(&name, |(name, _)| name) {
+        Ok(at) => Ok(DEMO_PICTURES[at].1),
+        Err(_) => Err(CommandFailure::new(format!("the demo does not contain the picture {name}"))),
+    }
 }
 
 /// Opens the model pack in `folder`, or the embedded one.

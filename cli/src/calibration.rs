@@ -2,8 +2,8 @@
 //!
 //! - Confidence: the queries are the shoppers' grocery photos of one split, the catalogue is all product photos. Each
 //!   query is searched twice: with its product in the catalogue, and without it. All listings are scored.
-//! - Heads: all photos of the split whose label the head knows. A colour label that was measured from pixels counts only
-//!   if it holds for at least [`SURE_COLOUR`] of the foreground, as in training.
+//! - Heads: all photos of the split whose label the head knows. A colour label that was measured from pixels counts
+//!   only if it holds for at least [`SURE_COLOUR`] of the foreground, as in training.
 //!
 //! The expected calibration error (ECE) is the mean distance between probability and share of right answers over
 //! [`BINS`] bins of equal width, weighted by the number of forecasts in each (Guo et al., 2017).
@@ -152,6 +152,7 @@ fn head(manifest: &DatasetManifest, attributes: &[Attributes], spec: &HeadSpec, 
     // The manifest's column for the category is called `coarse`.
     let column = manifest.column(if spec.name == "category" { "coarse" } else { &spec.name });
     let sure = |at: usize| {
+        // An empty share counts as 0.
         let share = || manifest.column("colour_conf").get(at).and_then(|share| share.parse().ok()).unwrap_or(0.0);
         let measured = manifest.column("colour_src").get(at).is_some_and(|source| source == "pixels");
         spec.name != "colour" || !measured || share() >= SURE_COLOUR

@@ -74,13 +74,13 @@ impl CatalogTable {
             let record = match record {
                 Ok(record) => record,
                 Err(e) if matches!(e.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                    let line = e.position().map_or(0, csv::Position::line);
+                    let line = line_of(e.position());
                     catalog.broken.push(SkippedRow { line, reason: "the text is not UTF-8".to_owned() });
                     continue;
                 }
                 Err(e) => return Err(e.to_string()),
             };
-            let line = record.position().map_or(0, csv::Position::line);
+            let line = line_of(record.position());
             if record.len() != header.len() {
                 let reason = format!("{} values for {} columns", record.len(), header.len());
                 catalog.broken.push(SkippedRow { line, reason });
@@ -168,6 +168,12 @@ impl CatalogTable {
         filters.truncate(limit);
         filters
     }
+}
+
+/// Returns the line of a record, from 1. Records that come from a reader have a position.
+fn line_of(position: Option<&csv::Position>) -> u64 {
+    debug_assert!(position.is_some(), "a record without a position");
+    position.map_or(0, csv::Position::line)
 }
 
 /// Joins names with commas.

@@ -6,18 +6,26 @@ use std::path::Path;
 
 use crate::failure::{CommandFailure, Result};
 
-/// EmbeddingRows of equal length, one after the other.
+/// Rows of equal length, one after the other.
 #[derive(Debug, PartialEq)]
 pub(crate) struct EmbeddingRows {
-    /// Values per row.
+    /// Values per row, at least one.
     pub(crate) width: usize,
     pub(crate) values: Vec<f32>,
 }
 
+impl EmbeddingRows {
+    /// Returns the number of rows.
+    pub(crate) fn count(&self) -> usize {
+        debug_assert!(self.width > 0, "rows without values");
+        self.values.len().checked_div(self.width).unwrap_or(0)
+    }
+}
+
 /// Writes format version 1.0: magic, header padded to a multiple of 64 bytes, little-endian float32 values.
 pub(crate) fn write(path: &Path, rows: &EmbeddingRows) -> Result<()> {
-    let count = rows.values.len().checked_div(rows.width).unwrap_or(0);
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {}), }}", rows.width);
+    let shape = format!("({}, {})", rows.count(), rows.width);
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
     let fill = 63 - (10 + header.len()) % 64;
     header.push_str(&" ".repeat(fill));
     header.push('\n');
@@ -55,6 +63,9 @@ fn parse(bytes: &[u8]) -> Result<EmbeddingRows, String> {
         shape.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| part.parse().ok()).collect()
     });
     let Some([count, width]) = shape.as_deref() else { return Err("the shape is not (rows, columns)".to_owned()) };
+    if *width == 0 {
+        return Err("the rows have no values".to_owned());
+    }
     let data = &bytes[end..];
     let values: Vec<f32> = if header.contains("'<f4'") {
         data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
@@ -90,5 +101,8 @@ mod tests {
         }
         let wide = b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (9999999, 2), }    \n";
         assert!(parse(wide).is_err());
+        let narrow =
+            b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3, 0), }          \n";
+        assert_eq!(parse(narrow), Err("the rows have no values".to_owned()));
     }
 }

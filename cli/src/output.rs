@@ -49,9 +49,14 @@ pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
 
 /// Formats a time in milliseconds: three decimals below 1 ms, one above.
 pub(crate) fn ms(time: Duration) -> String {
-    let ms = time.as_secs_f64() * 1e3;
+    let ms = millis(time);
     let digits = if ms < 1.0 { 3 } else { 1 };
     format!("{ms:.digits$} ms")
+}
+
+/// Returns a time in milliseconds.
+pub(crate) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// Formats a size in bytes, kB (1000 bytes) or MB.

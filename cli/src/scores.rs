@@ -30,8 +30,11 @@ pub(crate) struct DatasetManifest {
 const COLUMNS: [&str; 10] =
     ["set", "split", "domain", "category", "coarse", "class_id", "colour", "shape", "material", "group"];
 
-/// Optional columns: the source of a colour label, and the share of the foreground for which it holds.
-const MORE_COLUMNS: [&str; 2] = ["colour_src", "colour_conf"];
+/// Optional columns, empty where a manifest does not have them: the source of a colour label, and the share of the
+/// foreground for which it holds.
+const OPTIONAL_COLUMNS: [&str; 2] = ["colour_src", COLOUR_SHARE];
+
+const COLOUR_SHARE: &str = "colour_conf";
 
 impl DatasetManifest {
     /// Reads manifests and appends their rows. Photo paths are relative to the folder of their manifest.
@@ -51,20 +54,27 @@ impl DatasetManifest {
             found.ok_or_else(|| format!("the column '{name}' is missing"))
         };
         let photo = at("path")?;
-        let mut columns = COLUMNS.into_iter().map(|name| Ok((name, at(name)?))).collect::<Result<Vec<_>, String>>()?;
-        columns.extend(MORE_COLUMNS.into_iter().filter_map(|name| Some((name, at(name).ok()?))));
+        let mut columns = Vec::new();
+        for name in COLUMNS {
+            columns.push((name, Some(at(name)?)));
+        }
+        columns.extend(OPTIONAL_COLUMNS.map(|name| (name, at(name).ok())));
         let folder = path.parent().unwrap_or(Path::new(""));
         for record in reader.records() {
             let record = record.map_err(|e| e.to_string())?;
             self.photos.push(folder.join(&record[photo]));
             for &(name, at) in &columns {
-                self.columns.entry(name).or_default().push(record[at].to_owned());
+                let value = at.map_or("", |at| &record[at]);
+                if name == COLOUR_SHARE && !value.is_empty() && value.parse::<f32>().is_err() {
+                    return Err(format!("{}: {name} is '{value}', expected a number", &record[photo]));
+                }
+                self.columns.entry(name).or_default().push(value.to_owned());
             }
         }
         Ok(())
     }
 
-    /// Returns a column; empty if the manifest does not have it.
+    /// Returns a column with one value per photo; an empty slice for columns that are not read.
     pub(crate) fn column(&self, name: &str) -> &[String] {
         self.columns.get(name).map(Vec::as_slice).unwrap_or_default()
     }

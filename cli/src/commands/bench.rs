@@ -1,7 +1,7 @@
 //! `magpie bench`
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use magpie_core::cpu::Isa;
 use magpie_core::engine::{Engine, SearchOptions, StageTimes};
@@ -78,9 +78,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let header = engine.shard().header();
     let peak = peak_memory();
     if args.json {
+        let load_ms = (output::millis(load) * 1e3).round() / 1e3;
         return output::json(&serde_json::json!({
             "photos": header.photo_count, "listings": header.listing_count, "runs": args.runs, "stages": rows,
-            "load_model_ms": to_ms(load), "isa": engine.model().report().isa.name(), "peak_memory_bytes": peak,
+            "load_model_ms": load_ms, "isa": engine.model().report().isa.name(), "peak_memory_bytes": peak,
         }));
     }
     println!("{} photos of {} listings, {} searches\n", header.photo_count, header.listing_count, args.runs);
@@ -102,10 +103,6 @@ fn inputs(args: &Args, model: &Model, folder: &Path) -> Result<(PathBuf, Vec<Vec
     };
     let read = |path: &PathBuf| std::fs::read(path).map_err(|e| CommandFailure::io(path, e));
     Ok((shard.clone(), args.photo.iter().map(read).collect::<Result<_>>()?))
-}
-
-fn to_ms(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Returns the peak resident memory of this process in bytes; `None` if the system does not report it.

@@ -70,7 +70,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Err(CommandFailure::new(format!("{}: no such folder", args.images.display())));
     }
     let filters = filters(args, &catalog)?;
-    let file_name = args.catalog.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let no_name = || CommandFailure::usage(format!("{}: the table has no file name", args.catalog.display()));
+    let file_name = args.catalog.file_stem().ok_or_else(no_name)?.to_string_lossy();
     let plan = BuildPlan {
         name: args.name.as_deref().unwrap_or(&file_name),
         sequence: args.sequence,

@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         stages: StageTimes::of_searches(&stages).into_iter().map(|times| (times.stage, times.p50)).collect(),
     };
     let page = args.out.join("index.html");
-    std::fs::write(&page, demo_page::html(&summary, &answers)).map_err(|e| CommandFailure::io(&page, e))?;
+    std::fs::write(&page, demo_page::html(&summary, &answers)?).map_err(|e| CommandFailure::io(&page, e))?;
     if args.json {
         return output::json(&as_json(&summary, &answers, &page));
     }
@@ -110,10 +110,7 @@ pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf
         scaling: None,
         quiet,
     };
-    let photo = |name: &str| {
-        let bytes = assets::demo_picture(&format!("photos/{name}"));
-        bytes.map(<[u8]>::to_vec).ok_or_else(|| CommandFailure::new("the demo does not contain this picture"))
-    };
+    let photo = |name: &str| assets::demo_picture(&format!("photos/{name}")).map(<[u8]>::to_vec);
     build(model, catalog, photo, &plan, &path)?;
     Ok(path)
 }
@@ -124,9 +121,7 @@ pub(crate) fn queries() -> Result<Vec<DemoQuery>> {
     let mut queries = Vec::new();
     for record in csv::Reader::from_reader(assets::DEMO_QUERIES.as_bytes()).into_deserialize() {
         let (photo, listing_id): (String, String) = record.map_err(invalid)?;
-        let bytes = assets::demo_picture(&format!("queries/{photo}"));
-        let bytes = bytes
-            .ok_or_else(|| CommandFailure::new(format!("the demo does not contain the picture queries/{photo}")))?;
+        let bytes = assets::demo_picture(&format!("queries/{photo}"))?;
         queries.push(DemoQuery { photo, listing_id, bytes });
     }
     Ok(queries)
@@ -138,7 +133,7 @@ fn print(summary: &Summary, answers: &[DemoAnswer]) {
     let mut rows = Vec::new();
     for answer in answers {
         // Listing ids have the form CATEGORY-NUMBER.
-        let category = answer.query.listing_id.split('-').next().unwrap_or_default();
+        let category = answer.query.listing_id.split_once('-').map_or("", |(category, _)| category);
         let Some(best) = answer.results.listings.first() else { continue };
         if seen.insert(category) {
             rows.push(vec![
@@ -173,7 +168,7 @@ fn print(summary: &Summary, answers: &[DemoAnswer]) {
 
 fn as_json(summary: &Summary, answers: &[DemoAnswer], page: &Path) -> serde_json::Value {
     let stages: serde_json::Map<_, _> =
-        summary.stages.iter().map(|(name, time)| (format!("{name}_ms"), (time.as_secs_f64() * 1e3).into())).collect();
+        summary.stages.iter().map(|(name, time)| (format!("{name}_ms"), output::millis(*time).into())).collect();
     serde_json::json!({
         "listings": summary.listings, "photos": summary.photos, "shard_bytes": summary.shard_bytes,
         "model": summary.model, "build_s": summary.build.as_secs_f64(), "queries": answers.len(),

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::demo::{DemoAnswer, Summary};
+use crate::failure::Result;
 use crate::{assets, output};
 
 const STYLE: &str = include_str!("demo_page.css");
@@ -14,7 +15,7 @@ const STYLE: &str = include_str!("demo_page.css");
 const SURE: f32 = 0.5;
 
 /// Renders the page. Each picture is embedded once, as the background image of a CSS class.
-pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> String {
+pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> Result<String> {
     let mut pictures = BTreeSet::new();
     let mut body = String::new();
     for answer in answers {
@@ -23,10 +24,10 @@ pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> String {
     let stages = summary.stages.iter().map(|(name, time)| format!("{name} {}", output::ms(*time)));
     let mut classes = String::new();
     for name in &pictures {
-        let data = BASE64_STANDARD.encode(assets::demo_picture(name).unwrap_or_default());
+        let data = BASE64_STANDARD.encode(assets::demo_picture(name)?);
         let _ = writeln!(classes, ".{}{{background-image:url(data:image/jpeg;base64,{data})}}", class(name));
     }
-    format!(
+    Ok(format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Magpie demo</title>\n\
          <style>\n{STYLE}{classes}</style>\n</head>\n<body>\n<header>\n<h1>Magpie demo</h1>\n\
@@ -44,7 +45,7 @@ pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> String {
         100.0 * summary.hit_5,
         100.0 * SURE,
         stages.collect::<Vec<_>>().join(", "),
-    )
+    ))
 }
 
 /// Renders one query with its results, and adds the names of its pictures to `pictures`.

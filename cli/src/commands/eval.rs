@@ -1,6 +1,6 @@
 //! `magpie eval`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use magpie_core::attributes::Attributes;
 use magpie_core::model::{HeadSpec, Model, Pack};
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// --shoppers' does; strength from 0 to 1
     #[arg(long, value_name = "STRENGTH")]
     local_scaling: Option<f32>,
-    /// CalibrationReport how far the pack's probabilities can be trusted, on the photos of this split (test if no value is given)
+    /// Report how far the pack's probabilities can be trusted, on the photos of this split (test if no value is given)
     #[arg(long, value_name = "SPLIT", num_args = 0..=1, default_missing_value = "test", conflicts_with = "emb")]
     calibration: Option<String>,
     /// Also write the embeddings to this .npy file
@@ -55,12 +55,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let (rows, report) = calibration(args, &manifest, split)?;
             (rows, Some(report))
         }
-        None if args.emb.is_empty() => {
-            (embed_files(&assets::model(args.model.as_ref())?, &manifest.photos, args.json)?, None)
-        }
-        None => (read(&args.emb)?, None),
+        None => match args.emb.split_first() {
+            Some((first, others)) => (read(first, others)?, None),
+            None => (embed_files(&assets::model(args.model.as_ref())?, &manifest.photos, args.json)?, None),
+        },
     };
-    let (found, expected) = (rows.values.len().checked_div(rows.width).unwrap_or(0), manifest.photos.len());
+    let (found, expected) = (rows.count(), manifest.photos.len());
     if found != expected {
         return Err(CommandFailure::new(format!("there are {found} embeddings for {expected} photos")));
     }
@@ -107,18 +107,15 @@ fn calibration(args: &Args, manifest: &DatasetManifest, split: &str) -> Result<(
 }
 
 /// Reads the rows of several files, one after the other.
-fn read(paths: &[PathBuf]) -> Result<EmbeddingRows> {
-    let mut all: Option<EmbeddingRows> = None;
-    for path in paths {
+fn read(first: &Path, others: &[PathBuf]) -> Result<EmbeddingRows> {
+    let mut all = npy::read(first)?;
+    for path in others {
         let rows = npy::read(path)?;
-        match &mut all {
-            Some(all) if all.width == rows.width => all.values.extend(rows.values),
-            Some(all) => {
-                let message = format!("rows of {} values, but the file before has rows of {}", rows.width, all.width);
-                return Err(CommandFailure::io(path, message));
-            }
-            None => all = Some(rows),
+        if rows.width != all.width {
+            let message = format!("rows of {} values, but the file before has rows of {}", rows.width, all.width);
+            return Err(CommandFailure::io(path, message));
         }
+        all.values.extend(rows.values);
     }
-    Ok(all.unwrap_or(EmbeddingRows { width: 1, values: Vec::new() }))
+    Ok(all)
 }

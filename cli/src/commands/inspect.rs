@@ -190,6 +190,6 @@ fn layer_times(model: &Model) -> Result<Vec<Option<f64>>> {
             times[layer].push(time);
         }
     }
-    let median = |times: &mut Vec<_>| percentile(times, 0.5).as_secs_f64() * 1e3;
+    let median = |times: &mut Vec<_>| output::millis(percentile(times, 0.5));
     Ok(times.iter_mut().map(|times| (!times.is_empty()).then(|| median(times))).collect())
 }

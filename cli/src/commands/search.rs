@@ -102,7 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         (other, _) => other.into(),
     };
     let Some(photo) = photo else {
-        let id = args.more_like.as_deref().unwrap_or_default();
+        let id = args.more_like.as_deref().ok_or_else(|| CommandFailure::usage("expected --photo or --more-like"))?;
         let listings = engine.more_like(id, &options).map_err(failure)?;
         if args.json {
             return output::json(&serde_json::json!({ "listings": listings }));
@@ -121,8 +121,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let results = engine.search_photo(&photo, &options).map_err(failure)?;
     if args.json {
         let mut value = serde_json::to_value(&results).map_err(|e| CommandFailure::new(e.to_string()))?;
-        value["open_ms"] = (open.as_secs_f64() * 1e3).into();
-        value["load_model_ms"] = (load.as_secs_f64() * 1e3).into();
+        value["open_ms"] = output::millis(open).into();
+        value["load_model_ms"] = output::millis(load).into();
         return output::json(&value);
     }
     let doubtful = results.confidence.is_some_and(|confidence| !confidence.enough);

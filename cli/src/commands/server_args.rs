@@ -75,11 +75,10 @@ impl ServerArgs {
         let asking = engine.ask_photo(photo, options, &ask)?;
         let searched = Instant::now();
         let answer = server.ask(&asking);
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        let ask_ms = ms(searched.elapsed());
+        let ask_ms = output::millis(searched.elapsed());
         let SearchResults { confidence: local_confidence, attributes, stages, .. } = asking.local;
-        let (embed_ms, search_ms) =
-            (ms(stages.decode + stages.prepare + stages.network), ms(stages.search + stages.listings));
+        let embed_ms = output::millis(stages.decode + stages.prepare + stages.network);
+        let search_ms = output::millis(stages.search + stages.listings);
         Ok(ServerOutcome { answer, local_confidence, attributes, embed_ms, search_ms, ask_ms })
     }
 }
