@@ -4,6 +4,7 @@
 mod commands;
 mod pack;
 mod server;
+mod small;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
