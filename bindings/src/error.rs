@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use magpie_core::Error;
+use magpie_core::{Error, IndexError};
 
 /// Why a call failed. `reason` is English for developers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, uniffi::Error)]
@@ -46,6 +46,12 @@ pub enum MagpieError {
         /// What is known of it.
         reason: String,
     },
+}
+
+impl From<IndexError> for MagpieError {
+    fn from(error: IndexError) -> MagpieError {
+        Error::from(error).into()
+    }
 }
 
 impl From<Error> for MagpieError {

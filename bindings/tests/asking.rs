@@ -4,7 +4,7 @@
 use std::sync::{Arc, OnceLock};
 
 use magpie_core::ModelId;
-use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::engine;
 use magpie_core::image::Limits;
 use magpie_core::listing::{Found, Listing};

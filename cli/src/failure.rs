@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
-use magpie_core::{Error, FilterError, ModelError, PhotoError, ShardError};
+use magpie_core::{Error, FilterError, IndexError, ModelError, PhotoError, ShardError};
 
 pub(crate) type Result<T, E = CommandFailure> = std::result::Result<T, E>;
 
@@ -30,13 +30,20 @@ impl CommandFailure {
     }
 
     /// Converts an error of the core and prefixes the path, unless the message names it already.
-    pub(crate) fn of(path: &Path, error: Error) -> Self {
+    pub(crate) fn of(path: &Path, error: impl Into<Error>) -> Self {
+        let error = error.into();
         let named = matches!(error, Error::Io { .. });
         let mut failure = CommandFailure::from(error);
         if !named {
             failure.message = format!("{}: {}", path.display(), failure.message);
         }
         failure
+    }
+}
+
+impl From<IndexError> for CommandFailure {
+    fn from(error: IndexError) -> Self {
+        CommandFailure::from(Error::from(error))
     }
 }
 

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use magpie_core::build::LocalScaling;
+use magpie_core::builder::LocalScaling;
 use magpie_core::{Embedding, ModelId};
 use serde_json::{Map, Value};
 

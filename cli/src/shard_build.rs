@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use magpie_core::build::{BuildOptions, BuildReport, Field, Identity, LocalScaling, ShardBuilder, Step};
+use magpie_core::builder::{BuildOptions, BuildReport, Field, Identity, LocalScaling, ShardBuilder, Step};
 use magpie_core::engine;
 use magpie_core::image::Limits;
 use magpie_core::model::Model;

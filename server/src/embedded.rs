@@ -10,7 +10,7 @@ use magpie_core::listing::{self, Found, Listing};
 use magpie_core::remote::{Parsed, merge};
 use magpie_core::search::{Scratch, Searcher};
 use magpie_core::shard::Shard;
-use magpie_core::{Error, ListingRow};
+use magpie_core::{IndexError, ListingRow};
 
 use crate::engine::{Answering, ColumnInfo, Engine, EngineError, Status};
 use crate::pool::Pool;
@@ -181,7 +181,7 @@ impl Catalog {
         for path in paths {
             let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
             let shard = Shard::open(path).map_err(|e| match e {
-                named @ Error::Io { .. } => named.to_string(),
+                named @ IndexError::Io { .. } => named.to_string(),
                 other => fault(&other),
             })?;
             if verify {
@@ -275,10 +275,10 @@ fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, EngineError> {
     Ok(Listing { id: record.id, photo, photos: record.photos, fields })
 }
 
-fn fault(error: Error) -> EngineError {
+fn fault(error: IndexError) -> EngineError {
     match error {
-        Error::Filter(filter) => EngineError::Unfit(format!("filter: {filter}")),
-        Error::ModelMismatch { shard, .. } => EngineError::WrongModel { catalog: shard },
+        IndexError::Filter(filter) => EngineError::Unfit(format!("filter: {filter}")),
+        IndexError::ModelMismatch { shard, .. } => EngineError::WrongModel { catalog: shard },
         other => EngineError::Broken(other.to_string()),
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use common::{JSON, MODEL, Running, agent, get, post, request, search, shard};
 use magpie_core::Embedding;
-use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::image::Limits;
 use magpie_core::listing::{self, Found};
 use magpie_core::model::{Model, Pack};

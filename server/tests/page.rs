@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use base64::Engine as _;
 use browser::Browser;
 use common::{Running, agent, get, read};
-use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::engine;
 use magpie_core::image::Limits;
 use magpie_core::model::{Model, Pack};

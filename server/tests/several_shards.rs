@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{DIM, MODEL, Running, agent, on_the_phone, request, search, shard, vector, wishes};
 use magpie_core::Embedding;
-use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::listing::Found;
 use magpie_core::search::{Per, SearchParams};
 use magpie_core::shard::Shard;

@@ -3,7 +3,7 @@
 use magpie_core::shard::FORMAT_WRITTEN;
 use magpie_tests::{compat, repository};
 
-fn main() -> magpie_core::Result<()> {
+fn main() -> Result<(), magpie_core::IndexError> {
     let path = repository().join(format!("tests/compat/v{FORMAT_WRITTEN}.magpie"));
     if path.exists() {
         // Apps in the field may hold such a shard: the file of a format is written once.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use magpie_core::Result;
-use magpie_core::build::BuildReport;
+use magpie_core::IndexError;
+use magpie_core::builder::BuildReport;
 
 use crate::shards::{self, Photo};
 
@@ -25,7 +25,7 @@ pub fn photos() -> Vec<Photo> {
 ///
 /// # Errors
 /// What the builder refuses.
-pub fn write(path: &Path) -> Result<BuildReport> {
+pub fn write(path: &Path) -> Result<BuildReport, IndexError> {
     let mut fields = shards::filters(&["title", "colour", "price"]);
     fields[0].filter = false;
     shards::write(path, 8, fields, &photos())

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use magpie_core::build::{BuildOptions, BuildReport, Field, Identity, ShardBuilder};
+use magpie_core::builder::{BuildOptions, BuildReport, Field, Identity, ShardBuilder};
 use magpie_core::search::{Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
-use magpie_core::{Embedding, ListingRow, ModelId, PhotoRow, Result, ShardError, listing};
+use magpie_core::{Embedding, IndexError, ListingRow, ModelId, PhotoRow, ShardError, listing};
 
 /// The model that the small shards say they were built with.
 pub const MODEL: ModelId = ModelId([0x4d; 32]);
@@ -73,7 +73,7 @@ pub fn filters(names: &[&str]) -> Vec<Field> {
 ///
 /// # Errors
 /// What the builder refuses.
-pub fn builder(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<ShardBuilder> {
+pub fn builder(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<ShardBuilder, IndexError> {
     let mut builder = ShardBuilder::new(identity(), dim, fields);
     for photo in photos {
         builder.add(&photo.listing, &photo.name, &photo.values, &embedding(&photo.vector))?;
@@ -85,7 +85,7 @@ pub fn builder(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Shard
 ///
 /// # Errors
 /// What the builder refuses.
-pub fn write(path: &Path, dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<BuildReport> {
+pub fn write(path: &Path, dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<BuildReport, IndexError> {
     builder(dim, fields, photos)?.write(path)
 }
 
@@ -93,7 +93,7 @@ pub fn write(path: &Path, dim: usize, fields: Vec<Field>, photos: &[Photo]) -> R
 ///
 /// # Errors
 /// What the builder refuses.
-pub fn build(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Vec<u8>> {
+pub fn build(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Vec<u8>, IndexError> {
     bytes(builder(dim, fields, photos)?)
 }
 
@@ -101,7 +101,7 @@ pub fn build(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Vec<u8>
 ///
 /// # Errors
 /// What the builder refuses.
-pub fn build_lists(dim: usize, fields: Vec<Field>, photos: &[Photo], lists: u32) -> Result<Vec<u8>> {
+pub fn build_lists(dim: usize, fields: Vec<Field>, photos: &[Photo], lists: u32) -> Result<Vec<u8>, IndexError> {
     let mut options = BuildOptions::default();
     options.lists = Some(lists);
     bytes(builder(dim, fields, photos)?.with_options(options))
@@ -111,7 +111,7 @@ pub fn build_lists(dim: usize, fields: Vec<Field>, photos: &[Photo], lists: u32)
 ///
 /// # Errors
 /// What the builder refuses.
-pub fn bytes(builder: ShardBuilder) -> Result<Vec<u8>> {
+pub fn bytes(builder: ShardBuilder) -> Result<Vec<u8>, IndexError> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("test.magpie");
     builder.write(&path)?;

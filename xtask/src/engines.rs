@@ -7,16 +7,29 @@ use crate::{Outcome, PAGE, cargo, kotlin, root, run};
 /// An external engine that the server can search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Engine {
-    /// Three nodes of OpenSearch with its k-NN plugin; installs Maven and Java 17 where they are missing
+    /// Three nodes of OpenSearch with its k-NN plugin; installs Maven and Java 17 if they are missing
     Opensearch,
 }
 
-/// Fetches an engine and runs the tests that need it.
+/// Downloads OpenSearch, and what the build of the Kotlin package needs.
+pub(crate) fn prepare() -> Outcome {
+    kotlin::tools()?;
+    fetch_opensearch()?;
+    let kotlin = root().join("android/pom.xml");
+    run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(kotlin).arg("dependency:go-offline"))
+}
+
+/// Downloads OpenSearch with Maven.
+fn fetch_opensearch() -> Outcome {
+    let pom = root().join("server/tests/opensearch/pom.xml");
+    run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(pom).arg("package"))
+}
+
+/// Downloads an engine and runs the tests that need it.
 pub(crate) fn test(engine: Engine) -> Outcome {
     let Engine::Opensearch = engine;
     kotlin::tools()?;
-    let pom = root().join("server/tests/opensearch/pom.xml");
-    run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(pom).arg("package"))?;
+    fetch_opensearch()?;
     // The whole workspace, so that dependencies have the same features as in the other tests and are built only once.
     let test = ["test", "--workspace", "--features", PAGE, "--locked", "--test", "opensearch"];
     cargo(test.iter().chain(&["--", "--ignored", "--nocapture", "--test-threads", "1"]))

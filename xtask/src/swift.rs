@@ -37,6 +37,11 @@ exec chroot "$tree" sh -c 'cd "$0" && exec "$@"' "$folder" "$@"
 /// Environment variables that are passed on to the tests.
 const PASSED_ON: [&str; 2] = ["MAGPIE_TEST_SECONDS", "MAGPIE_LIBRARY"];
 
+/// Installs Swift if this machine has none that is new enough.
+pub(crate) fn prepare() -> Outcome {
+    if has_swift() { Ok(()) } else { tree().map(drop) }
+}
+
 /// Builds what the tests need, runs the README's program with the README's commands, and then the tests.
 pub(crate) fn test() -> Outcome {
     if cfg!(target_os = "macos") {

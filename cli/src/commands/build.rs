@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use magpie_core::Embedding;
-use magpie_core::build::LocalScaling;
+use magpie_core::builder::LocalScaling;
 use magpie_core::model::Model;
 use magpie_core::shard::MAX_COLUMNS;
 

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     let shard = Shard::open(&args.path).map_err(|e| CommandFailure::of(&args.path, e))?;
-    let report = shard.verify().map_err(|e| CommandFailure::of(&args.path, e.into()))?;
+    let report = shard.verify().map_err(|e| CommandFailure::of(&args.path, e))?;
     if args.json {
         return output::json(&report);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use magpie_core::build::{Field, Identity, ShardBuilder};
+use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::listing::{self, Found};
 use magpie_core::remote::{SearchReply, SearchRequest};
 use magpie_core::search::{Filter, Per, SearchParams, Searcher};

@@ -224,7 +224,7 @@ impl Target {
     /// Whether the input was accepted, or what is wrong about how it was treated.
     fn finding(&self, bytes: &[u8]) -> Result<bool, Finding> {
         set_hook(Box::new(|panic| {
-            let own = panic.location().filter(|place| Path::new(place.file()).starts_with("core/src"));
+            let own = panic.location().filter(|place| Path::new(place.file()).starts_with("core"));
             if let (Some(place), Ok(mut panicked)) = (own, PANICKED.lock()) {
                 *panicked = Some(format!("{place}"));
             }

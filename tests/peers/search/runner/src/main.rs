@@ -9,10 +9,10 @@ use std::io::{BufRead, Write, stdin, stdout};
 use std::path::Path;
 use std::time::Instant;
 
-use magpie_core::build::{Field, Identity, ShardBuilder};
-use magpie_core::search::{Candidate, Filter, SearchParams, Searcher};
-use magpie_core::shard::Shard;
-use magpie_core::{Embedding, ModelId};
+use magpie_index::builder::{Field, Identity, ShardBuilder};
+use magpie_index::search::{Candidate, Filter, SearchParams, Searcher};
+use magpie_index::shard::Shard;
+use magpie_index::{Embedding, ModelId};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,120 @@
+#![doc = include_str!("../README.md")]
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+/// A set of instructions that kernels are written for, from the plainest to the widest of each family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Isa {
+    /// Plain Rust: what every CPU runs.
+    Scalar,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// [`Isa::Avx2`] and AVX-VNNI: dot products of bytes, 256 bits wide.
+    AvxVnni,
+    /// [`Isa::Avx2`] and AVX-512 F, BW, DQ, VL and VNNI: dot products of bytes, 512 bits wide.
+    Avx512Vnni,
+    /// ARM's Advanced SIMD, which every 64-bit ARM CPU has.
+    Neon,
+    /// [`Isa::Neon`] and the dot product extension (SDOT, UDOT): phones since 2018.
+    NeonDot,
+    /// [`Isa::NeonDot`] and the matrix extension I8MM (SMMLA), twice as many products an instruction: phones since 2021.
+    NeonI8mm,
+}
+
+impl Isa {
+    /// All of them, plainest first.
+    pub const ALL: [Isa; 7] =
+        [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni, Isa::Neon, Isa::NeonDot, Isa::NeonI8mm];
+
+    /// The name that [`FromStr`] reads.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Scalar => "scalar",
+            Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avx-vnni",
+            Isa::Avx512Vnni => "avx512-vnni",
+            Isa::Neon => "neon",
+            Isa::NeonDot => "neon-dot",
+            Isa::NeonI8mm => "neon-i8mm",
+        }
+    }
+
+    /// Whether this CPU, and its operating system, can run it.
+    pub fn is_available(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            let avx2 = || has!("avx2") && has!("fma");
+            match self {
+                Isa::Scalar => true,
+                Isa::Avx2 => avx2(),
+                Isa::AvxVnni => avx2() && has!("avxvnni"),
+                Isa::Avx512Vnni => {
+                    let wide = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+                    avx2() && wide && has!("avx512vnni")
+                }
+                Isa::Neon | Isa::NeonDot | Isa::NeonI8mm => false,
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            use std::arch::is_aarch64_feature_detected as has;
+            match self {
+                Isa::Scalar | Isa::Neon => true,
+                Isa::NeonDot => has!("dotprod"),
+                Isa::NeonI8mm => has!("dotprod") && has!("i8mm"),
+                Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => false,
+            }
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        {
+            self == Isa::Scalar
+        }
+    }
+
+    /// Those that this CPU can run, plainest first; never empty.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        Isa::ALL.into_iter().filter(|isa| isa.is_available())
+    }
+
+    /// The widest that this CPU can run.
+    pub fn best() -> Isa {
+        static BEST: OnceLock<Isa> = OnceLock::new();
+        *BEST.get_or_init(|| Isa::available().last().unwrap_or(Isa::Scalar))
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Isa, String> {
+        Isa::ALL.into_iter().find(|isa| isa.name() == name).ok_or_else(|| {
+            let names = Isa::ALL.map(Isa::name).join(", ");
+            format!("no instruction set is called '{}'; there are {names}", name.escape_debug())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_is_available_and_names_are_read_back() {
+        assert!(Isa::best().is_available());
+        assert_eq!(Isa::available().next(), Some(Isa::Scalar));
+        for isa in Isa::ALL {
+            assert_eq!(isa.name().parse(), Ok(isa));
+        }
+        assert!("mmx".parse::<Isa>().is_err_and(|message| message.contains("avx2")));
+    }
+}

@@ -1,0 +1,284 @@
+//! The facade: a model and a shard, a photo in, listings out.
+
+mod asking;
+mod cancel;
+mod stages;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::Embedding;
+use crate::ListingRow;
+use crate::attributes::Attributes;
+use crate::confidence::{Calibration, Confidence, LEADING};
+use crate::error::{Error, FilterError, Result};
+use crate::image::{self, Frame, Limits, Region};
+use crate::listing::{self, Found};
+use crate::model::{Model, Output};
+use crate::search::{Filter, Ranking, Scratch, SearchParams, Searcher};
+use crate::shard::{Column, Shard};
+pub use asking::{AskOptions, Asking, Begun};
+pub use cancel::Cancel;
+pub use stages::{StageTimes, Stages, percentile};
+
+/// A model and a shard that was built with it. Shared by any number of threads.
+#[derive(Debug)]
+pub struct Engine {
+    model: Model,
+    shard: Shard,
+    /// Memory of searches that are done, for the next ones: as many as ran at once.
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+/// What to search for beside the photo.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct SearchOptions {
+    /// How many listings, and what else they must be.
+    pub search: SearchParams,
+    /// The part of the photo that shows the thing; all of it by default.
+    pub region: Option<Region>,
+    /// Which listings count; all by default.
+    pub filter: Option<Filter>,
+    /// What the photo may cost.
+    pub limits: Limits,
+    /// Ends the search before its next stage.
+    pub cancel: Cancel,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SearchResults {
+    /// Best first; ties in the order of listing ids.
+    pub listings: Vec<Found>,
+    /// See [`Matches::confidence`].
+    pub confidence: Option<Confidence>,
+    /// What the network says of the photo.
+    pub attributes: Attributes,
+    /// How long each stage took.
+    pub stages: Stages,
+}
+
+/// The listings that an embedding found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Matches {
+    /// Best first; ties in the order of listing ids.
+    pub listings: Vec<Found>,
+    /// How likely the first of them is what the photo shows; `None` where the model's pack has no calibration.
+    ///
+    /// It goes by the best listings that pass the filter, whatever number, least score or groups were asked for:
+    /// [`Searcher::rank`]. Where none is returned, it is 0.
+    pub confidence: Option<Confidence>,
+}
+
+impl Engine {
+    /// Puts a model and a shard together.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] where the shard was built with another model.
+    pub fn new(model: Model, shard: Shard) -> Result<Engine> {
+        if model.id() != shard.header().model_id {
+            return Err(Error::ModelMismatch { model: model.id(), shard: shard.header().model_id });
+        }
+        Ok(Engine { model, shard, scratch: Mutex::default() })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The shard.
+    pub fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
+    /// Finds the listings most like a photo (JPEG, PNG or WebP bytes).
+    ///
+    /// # Errors
+    /// [`Error::Photo`] where the photo or region is of no use, [`Error::Filter`] where the filter does not fit the
+    /// shard, [`Error::Shard`] where the shard is damaged, [`Error::Model`] where the network fails,
+    /// [`Error::Cancelled`] where the options' flag was set.
+    pub fn search_photo(&self, photo: &[u8], options: &SearchOptions) -> Result<SearchResults> {
+        self.search(Picture::Photo(photo), options)
+    }
+
+    /// Finds the listings most like a camera frame; of the options the limits do not matter.
+    ///
+    /// # Errors
+    /// As [`Engine::search_photo`].
+    pub fn search_frame(&self, frame: &Frame<'_>, options: &SearchOptions) -> Result<SearchResults> {
+        self.search(Picture::Frame(frame), options)
+    }
+
+    fn search(&self, picture: Picture<'_>, options: &SearchOptions) -> Result<SearchResults> {
+        let mut stages = Stages::default();
+        let Output { embedding, attributes } = run(&self.model, picture, options, &mut stages)?;
+        let Matches { listings, confidence } = self.find(&embedding, options, &mut stages)?;
+        Ok(SearchResults { listings, confidence, attributes, stages })
+    }
+
+    /// Embeds a photo as a search would; only the options' region, limits and flag matter.
+    ///
+    /// # Errors
+    /// As [`Engine::search_photo`].
+    pub fn embed_photo(&self, photo: &[u8], options: &SearchOptions) -> Result<Output> {
+        run(&self.model, Picture::Photo(photo), options, &mut Stages::default())
+    }
+
+    /// Embeds a camera frame as a search would; only the options' region and flag matter.
+    ///
+    /// # Errors
+    /// As [`Engine::search_photo`].
+    pub fn embed_frame(&self, frame: &Frame<'_>, options: &SearchOptions) -> Result<Output> {
+        run(&self.model, Picture::Frame(frame), options, &mut Stages::default())
+    }
+
+    /// Finds the listings most like an embedding; the options' region and limits do not matter.
+    ///
+    /// # Errors
+    /// As [`Engine::search_photo`], and [`Error::ModelMismatch`] where the embedding is of another model.
+    pub fn search_embedding(&self, embedding: &Embedding, options: &SearchOptions) -> Result<Matches> {
+        self.find(embedding, options, &mut Stages::default())
+    }
+
+    /// Finds the listings most like a listing of the shard, by its id; the listing itself is not among them.
+    /// The options' region and limits do not matter. There is no right one among them, and so no confidence.
+    ///
+    /// # Errors
+    /// [`Error::UnknownListing`] where the shard has no such listing; else as [`Engine::search_photo`].
+    pub fn more_like(&self, listing_id: &str, options: &SearchOptions) -> Result<Vec<Found>> {
+        options.cancel.check()?;
+        let listing = self.listing(listing_id)?;
+        let candidates =
+            self.with_searcher(|searcher| searcher.more_like(listing, options.filter.as_ref(), &options.search))?;
+        Ok(listing::fetch(&self.shard, &candidates)?)
+    }
+
+    /// Searches `runs` times, with the photos in turn, and says how long each stage took.
+    ///
+    /// # Errors
+    /// As [`Engine::search_photo`].
+    pub fn benchmark(&self, photos: &[&[u8]], runs: u32, options: &SearchOptions) -> Result<Vec<StageTimes>> {
+        // The first few warm caches up.
+        const WARM_UP: usize = 3;
+        let mut times = Vec::new();
+        for (at, photo) in photos.iter().cycle().take(runs as usize + WARM_UP).enumerate() {
+            let results = self.search_photo(photo, options)?;
+            if at >= WARM_UP {
+                times.push(results.stages);
+            }
+        }
+        Ok(StageTimes::of_searches(&times))
+    }
+
+    /// The words of a filter column, in order, at most `most`; none where it holds numbers.
+    ///
+    /// # Errors
+    /// [`Error::Filter`] where there is no such column.
+    pub fn words(&self, column: &str, most: usize) -> Result<Vec<String>> {
+        let unknown = || FilterError::unknown_column(column, self.shard.columns().map(|(name, _)| name));
+        match self.shard.column(column).ok_or_else(unknown)? {
+            Column::Word { words, .. } => {
+                Ok((0..words.len().min(most)).filter_map(|at| words.get(at)).map(str::to_owned).collect())
+            }
+            Column::Number { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// The thumbnail of a listing's photo, by their names: JPEG bytes. `None` where the shard has none of it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownListing`] where the shard has no such listing, [`Error::Shard`] where the shard is damaged.
+    pub fn thumbnail(&self, listing_id: &str, photo: &str) -> Result<Option<&[u8]>> {
+        let listing = self.listing(listing_id)?;
+        let names = self.shard.records(&[listing])?;
+        let at = names.first().and_then(|record| record.photos.iter().position(|name| name == photo));
+        let Some(at) = at else { return Ok(None) };
+        let photos = self.shard.photos_of(listing)?;
+        let found = photos.into_iter().find(|&photo| usize::from(self.shard.ordinal_of(photo)) == at);
+        Ok(found.and_then(|photo| self.shard.thumbnail(photo)))
+    }
+
+    fn listing(&self, id: &str) -> Result<ListingRow> {
+        self.shard.find_listing(id)?.ok_or_else(|| Error::UnknownListing { id: id.to_owned() })
+    }
+
+    fn with_searcher<T>(&self, work: impl FnOnce(&mut Searcher<'_>) -> T) -> T {
+        // A thread that panicked leaves memory that can be used all the same.
+        let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let scratch = pool().pop().unwrap_or_default();
+        let mut searcher = Searcher::with_scratch(&self.shard, scratch);
+        let result = work(&mut searcher);
+        pool().push(searcher.into_scratch());
+        result
+    }
+
+    fn find(&self, embedding: &Embedding, options: &SearchOptions, stages: &mut Stages) -> Result<Matches> {
+        options.cancel.check()?;
+        let calibration = self.model.manifest().confidence.as_ref();
+        let leading = calibration.map_or(0, |_| LEADING);
+        let Ranking { candidates, leading } = timed(&mut stages.search, || {
+            self.with_searcher(|searcher| searcher.rank(embedding, options.filter.as_ref(), &options.search, leading))
+        })?;
+        options.cancel.check()?;
+        let listings = timed(&mut stages.listings, || listing::fetch(&self.shard, &candidates))?;
+        let judge = |calibration: &Calibration| match listings.is_empty() {
+            true => Confidence::NONE,
+            false => calibration.judge(&leading),
+        };
+        Ok(Matches { confidence: calibration.map(judge), listings })
+    }
+}
+
+/// Embeds a photo: stages 1 to 3, for builders and for everyone who has no shard.
+///
+/// # Errors
+/// [`Error::Photo`] where the photo or region is of no use, [`Error::Model`] where the network fails.
+pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<Output> {
+    embed_timed(model, photo, region, limits).map(|(output, _)| output)
+}
+
+/// As [`embed`], with the times of its three stages; those of the others are zero.
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_timed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<(Output, Stages)> {
+    let options = SearchOptions { region, limits: limits.clone(), ..SearchOptions::default() };
+    let mut stages = Stages::default();
+    run(model, Picture::Photo(photo), &options, &mut stages).map(|output| (output, stages))
+}
+
+/// What is searched with.
+enum Picture<'a> {
+    Photo(&'a [u8]),
+    Frame(&'a Frame<'a>),
+}
+
+fn run(model: &Model, picture: Picture<'_>, options: &SearchOptions, stages: &mut Stages) -> Result<Output> {
+    let (recipe, region) = (&model.manifest().input, options.region);
+    options.cancel.check()?;
+    let rgb = match picture {
+        Picture::Photo(bytes) => {
+            let photo = timed(&mut stages.decode, || image::decode(bytes, region, recipe, &options.limits))?;
+            options.cancel.check()?;
+            timed(&mut stages.prepare, || photo.input_rgb(region, recipe))?
+        }
+        Picture::Frame(frame) => timed(&mut stages.prepare, || frame.input_rgb(region, recipe))?,
+    };
+    let input = timed(&mut stages.prepare, || image::normalise(&rgb, recipe));
+    options.cancel.check()?;
+    timed(&mut stages.network, || model.run(&input))
+}
+
+/// Adds the time that some work took to a stage.
+fn timed<T>(stage: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let result = work();
+    *stage += started.elapsed();
+    result
+}

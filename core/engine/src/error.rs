@@ -1,0 +1,106 @@
+//! One error for the crate; its variants say what the caller can do about it.
+
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "image")]
+pub use magpie_image::PhotoError;
+use magpie_index::ModelId;
+pub use magpie_index::{FilterError, ShardError};
+
+/// What the functions of this crate return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Anything that can go wrong, grouped by what the caller can do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The photo or the crop cannot be used: pick another one.
+    #[cfg(feature = "image")]
+    #[error("photo: {0}")]
+    Photo(#[from] PhotoError),
+    /// The model pack cannot be used: install it again, or update the app.
+    #[error("model: {0}")]
+    Model(#[from] ModelError),
+    /// The catalogue shard cannot be used: download it again, or update the app.
+    #[error("shard: {0}")]
+    Shard(#[from] ShardError),
+    /// The filter is not understood: correct it.
+    #[error("filter: {0}")]
+    Filter(#[from] FilterError),
+    /// The embedding and the shard come from different networks: use the pack that built the shard.
+    #[error("the shard was built with model {shard} but this is model {model}; build the shard again with this model")]
+    ModelMismatch {
+        /// The model in use.
+        model: ModelId,
+        /// The model that the shard was built with.
+        shard: ModelId,
+    },
+    /// The shard has no listing with this id: search with another one.
+    #[error("the shard has no listing '{}'", id.escape_debug())]
+    UnknownListing {
+        /// The id asked for.
+        id: String,
+    },
+    /// The caller said that nobody waits for the result any more.
+    #[error("cancelled")]
+    Cancelled,
+    /// The file system said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// Wraps an I/O error with the file that it concerns.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Error::Io { path: path.as_ref().to_path_buf(), source }
+    }
+}
+
+/// Why a model pack was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The manifest is not what this version reads.
+    #[error("manifest.json: {0}")]
+    Manifest(String),
+    /// The manifest's format is newer than this version reads.
+    #[error("manifest.json has format {found}, this version reads up to {known}: update the app")]
+    TooNew {
+        /// Format of the manifest.
+        found: u32,
+        /// Newest format that is known here.
+        known: u32,
+    },
+    /// The network file is not the one that the manifest describes.
+    #[error("the network file does not match the manifest: {what} is {found}, expected {expected}")]
+    Changed {
+        /// What was compared.
+        what: &'static str,
+        /// Value in the manifest.
+        expected: String,
+        /// Value of the file.
+        found: String,
+    },
+    /// The network cannot be loaded: not ONNX, or operators that tract does not know.
+    #[error("the network cannot be loaded: {0}")]
+    Load(String),
+    /// The network ran but failed or gave something else than the manifest promises.
+    #[error("the network failed: {0}")]
+    Run(String),
+}
+
+impl From<magpie_index::Error> for Error {
+    fn from(error: magpie_index::Error) -> Self {
+        match error {
+            magpie_index::Error::Shard(e) => Error::Shard(e),
+            magpie_index::Error::Filter(e) => Error::Filter(e),
+            magpie_index::Error::ModelMismatch { model, shard } => Error::ModelMismatch { model, shard },
+            magpie_index::Error::Io { path, source } => Error::Io { path, source },
+        }
+    }
+}

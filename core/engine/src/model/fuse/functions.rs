@@ -1,0 +1,72 @@
+//! Functions of one value: as limits of a range, or as a table of all bytes.
+
+use tract_onnx::pb::NodeProto;
+
+use super::super::onnx::{self, Index};
+use magpie_int8::Scale;
+
+/// Least and largest value that an activation function lets through: ReLU, ReLU6 and other clips.
+pub(super) fn limits(node: &NodeProto, index: &Index<'_>) -> Option<[f32; 2]> {
+    match node.op_type.as_str() {
+        "Relu" => Some([0.0, f32::INFINITY]),
+        "Clip" => {
+            let limit = |at: usize, name: &str, default: f32| match onnx::input(node, at) {
+                Some(input) => constant(index, input),
+                None => Some(onnx::number(node, name, default)),
+            };
+            let (low, high) = (limit(1, "min", f32::NEG_INFINITY)?, limit(2, "max", f32::INFINITY)?);
+            (low <= high).then_some([low, high])
+        }
+        _ => None,
+    }
+}
+
+/// A number, quantised or not.
+fn constant(index: &Index<'_>, name: &str) -> Option<f32> {
+    index.float(name).or_else(|| {
+        let node = &index.graph.node[index.producer(name)?];
+        (node.op_type == "DequantizeLinear").then_some(())?;
+        let (value, factor) = (index.integers(onnx::input(node, 0)?)?, index.float(onnx::input(node, 1)?)?);
+        let zero = onnx::input(node, 2).map_or(Some(vec![0]), |zero| index.integers(zero))?;
+        match (&value[..], &zero[..]) {
+            ([value], [zero]) => Some((value - zero) as f32 * factor),
+            _ => None,
+        }
+    })
+}
+
+/// The function that a node is.
+pub(super) fn of(node: &NodeProto, index: &Index<'_>) -> Option<Box<dyn Fn(f32) -> f32>> {
+    if let Some([low, high]) = limits(node, index) {
+        return Some(Box::new(move |x| x.max(low).min(high)));
+    }
+    let (alpha, beta) = (onnx::number(node, "alpha", f32::NAN), onnx::number(node, "beta", 0.5));
+    let alpha_or = |default: f32| if alpha.is_nan() { default } else { alpha };
+    Some(match node.op_type.as_str() {
+        "Sigmoid" => Box::new(|x| 1.0 / (1.0 + (-x).exp())),
+        "HardSigmoid" => {
+            let alpha = alpha_or(0.2);
+            Box::new(move |x| (alpha * x + beta).clamp(0.0, 1.0))
+        }
+        "HardSwish" => Box::new(|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+        "LeakyRelu" => {
+            let alpha = alpha_or(0.01);
+            Box::new(move |x| if x < 0.0 { alpha * x } else { x })
+        }
+        "Tanh" => Box::new(f32::tanh),
+        _ => return None,
+    })
+}
+
+/// Every byte's result, as a byte.
+pub(super) fn table(from: Scale, to: Scale, function: impl Fn(f32) -> f32) -> Box<[u8; 256]> {
+    let real = |byte: usize| (byte as i32 - i32::from(from.zero)) as f32 * from.factor;
+    Box::new(std::array::from_fn(|at| byte(function(real(at)), to)))
+}
+
+/// `round(x / factor) + zero`, within a byte.
+pub(super) fn byte(x: f32, scale: Scale) -> u8 {
+    // Saturating: infinite limits become the ends of the range.
+    let value = (x / scale.factor).round_ties_even() as i32;
+    value.saturating_add(i32::from(scale.zero)).clamp(0, 255) as u8
+}

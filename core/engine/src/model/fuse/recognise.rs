@@ -1,0 +1,402 @@
+//! Which nodes of a graph are quantised layers: an operator between DequantizeLinear and QuantizeLinear (QDQ).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
+
+use super::super::onnx::{self, Index};
+use super::functions;
+use magpie_int8::{Filters, Geometry, Kind, Layer, Scale, Value, is_sound};
+
+/// What was recognised: layers in order, and the tensors that they stand for.
+#[derive(Default)]
+pub(super) struct Recognised<'a> {
+    pub(super) layers: Vec<Layer>,
+    /// For each layer, how often the way to it leaves the recognised layers and comes back.
+    pub(super) stages: Vec<usize>,
+    /// f32 tensors that are a layer's bytes dequantised.
+    pub(super) real: HashMap<&'a str, Value>,
+    /// f32 tensors that a layer gives as they are.
+    pub(super) floats: HashMap<&'a str, Value>,
+    /// f32 tensors from outside that layers of kind [`Kind::Quantise`] read.
+    pub(super) outside: Vec<&'a str>,
+}
+
+/// Looks at every node once, in the order of the file, which ONNX wants to be an order in which it can run.
+pub(super) fn recognise<'a>(index: &'a Index<'a>) -> Recognised<'a> {
+    let mut r = Recogniser { index, found: Recognised::default(), bytes: HashMap::new(), levels: HashMap::new() };
+    for (at, node) in index.graph.node.iter().enumerate() {
+        let done = match node.op_type.as_str() {
+            "QuantizeLinear" => r.quantize(at, node),
+            "DequantizeLinear" => r.dequantize(node),
+            "Gemm" | "MatMul" => r.floats(node),
+            "Flatten" | "Reshape" | "Squeeze" => r.flatten(node),
+            _ => None,
+        };
+        if done.is_none() {
+            r.pass(node);
+        }
+    }
+    r.found
+}
+
+struct Recogniser<'a> {
+    index: &'a Index<'a>,
+    found: Recognised<'a>,
+    /// Tensors of bytes that are a layer's.
+    bytes: HashMap<&'a str, Value>,
+    /// For f32 tensors that are made elsewhere of a layer's: one more than the largest stage of those layers.
+    levels: HashMap<&'a str, usize>,
+}
+
+/// A node between DequantizeLinear and QuantizeLinear, without the activation function that may follow it.
+struct Pattern<'a> {
+    node: &'a NodeProto,
+    /// Least and largest value, by the activation function.
+    range: [f32; 2],
+    /// Whether its one pixel is made a vector afterwards.
+    flatten: bool,
+}
+
+impl<'a> Recogniser<'a> {
+    fn push(&mut self, kind: Kind, name: &str, from: Vec<Value>, scale: Scale, range: [u8; 2], stage: usize) -> Value {
+        let stage = from.iter().map(|&value| self.found.stages[value]).fold(stage, usize::max);
+        self.found.layers.push(Layer { name: name.to_owned(), kind, from, scale, range });
+        self.found.stages.push(stage);
+        self.found.layers.len() - 1
+    }
+
+    /// A node that is not recognised: what it makes comes after what it reads.
+    fn pass(&mut self, node: &'a NodeProto) {
+        let level = |name: &String| {
+            let stage = self.found.real.get(name.as_str()).or(self.found.floats.get(name.as_str()));
+            let after = stage.map(|&value| self.found.stages[value] + 1);
+            after.or(self.levels.get(name.as_str()).copied()).unwrap_or(0)
+        };
+        let level = node.input.iter().map(level).max().unwrap_or(0);
+        for name in &node.output {
+            self.levels.insert(name, level);
+        }
+    }
+
+    /// The scale of a QuantizeLinear or DequantizeLinear node with one scale for all values.
+    fn scale(&self, node: &NodeProto) -> Option<Scale> {
+        let factor = self.index.float(onnx::input(node, 1)?).filter(|&factor| is_sound(factor))?;
+        let Some(zero) = onnx::input(node, 2) else { return Some(Scale { factor, zero: 0 }) };
+        let shift = match self.index.kind(zero)? {
+            DataType::Uint8 => 0,
+            // Signed activations are unsigned ones with another zero point.
+            DataType::Int8 => 128,
+            _ => return None,
+        };
+        match self.index.integers(zero)?[..] {
+            [value] => Some(Scale { factor, zero: u8::try_from(value + shift).ok()? }),
+            _ => None,
+        }
+    }
+
+    /// A constant that is quantised: the names of its values, and its factor for each output along `axis`.
+    fn constant(&self, name: &str, axis: i64, outputs: usize) -> Option<(&'a str, Vec<f32>)> {
+        let node = &self.index.graph.node[self.index.producer(name)?];
+        if node.op_type != "DequantizeLinear" {
+            return None;
+        }
+        let (values, factors) = (onnx::input(node, 0)?, self.index.floats(onnx::input(node, 1)?)?);
+        let values = self.index.constant(values)?.name.as_str();
+        if let Some(zero) = onnx::input(node, 2)
+            && self.index.integers(zero)?.iter().any(|&zero| zero != 0)
+        {
+            return None;
+        }
+        match factors.len() {
+            1 => Some((values, vec![factors[0]; outputs])),
+            n if n == outputs && onnx::integer(node, "axis", 1) == axis => Some((values, factors)),
+            _ => None,
+        }
+    }
+
+    fn dequantize(&mut self, node: &'a NodeProto) -> Option<()> {
+        let value = *self.bytes.get(onnx::input(node, 0)?)?;
+        let [output] = &node.output[..] else { return None };
+        (self.scale(node)? == self.found.layers[value].scale).then(|| {
+            self.found.real.insert(output, value);
+        })
+    }
+
+    fn quantize(&mut self, at: usize, node: &'a NodeProto) -> Option<()> {
+        let [output] = &node.output[..] else { return None };
+        let scale = self.scale(node)?;
+        let reads = |&consumer: &usize| {
+            let consumer = &self.index.graph.node[consumer];
+            consumer.op_type == "DequantizeLinear" && onnx::input(consumer, 0) == Some(output)
+        };
+        if self.index.is_output(output) || !self.index.consumers(output).iter().all(reads) {
+            return None;
+        }
+        let name = onnx::input(node, 0)?;
+        let value = match self.found.real.get(name) {
+            // The same value, with another scale perhaps.
+            Some(&value) if self.found.layers[value].scale == scale => value,
+            Some(&value) => {
+                let from = self.found.layers[value].scale;
+                let table = functions::table(from, scale, |x| x);
+                self.push(Kind::Table(table), &node.name, vec![value], scale, [0, 255], 0)
+            }
+            None => match self.pattern(at, name).and_then(|pattern| self.layer(&pattern, scale)) {
+                Some(value) => value,
+                None => self.edge(name, scale),
+            },
+        };
+        self.bytes.insert(output, value);
+        Some(())
+    }
+
+    /// A tensor that comes from outside.
+    fn edge(&mut self, name: &'a str, scale: Scale) -> Value {
+        let level = self.levels.get(name).copied();
+        let level = level.or_else(|| self.found.floats.get(name).map(|&value| self.found.stages[value] + 1));
+        let input = self.found.outside.iter().position(|&outside| outside == name).unwrap_or_else(|| {
+            self.found.outside.push(name);
+            self.found.outside.len() - 1
+        });
+        self.push(Kind::Quantise(input), name, vec![], scale, [0, 255], level.unwrap_or(0))
+    }
+
+    /// The node that makes a tensor which is quantised at once and used for nothing else.
+    fn pattern(&self, quantize: usize, name: &str) -> Option<Pattern<'a>> {
+        let alone = |name: &str| self.index.consumers(name).len() == 1 && !self.index.is_output(name);
+        let maker = |name: &str| self.index.producer(name).filter(|&at| at < quantize && alone(name));
+        let mut node = &self.index.graph.node[maker(name)?];
+        let (mut range, mut flatten) = ([f32::NEG_INFINITY, f32::INFINITY], false);
+        let unquantised =
+            |node: &NodeProto| onnx::input(node, 0).filter(|name| !self.found.real.contains_key(name)).and_then(maker);
+        if self.gives_vector(node).is_some()
+            && let Some(inner) = unquantised(node)
+            && matches!(self.index.graph.node[inner].op_type.as_str(), "GlobalAveragePool" | "ReduceMean")
+        {
+            (node, flatten) = (&self.index.graph.node[inner], true);
+        }
+        // An activation function of a result that is used for nothing else is a matter of the range.
+        if let Some(limits) = functions::limits(node, self.index)
+            && let Some(inner) = unquantised(node)
+        {
+            (node, range) = (&self.index.graph.node[inner], limits);
+        }
+        Some(Pattern { node, range, flatten })
+    }
+
+    /// Whether a node makes a vector of a picture that has one pixel.
+    fn gives_vector(&self, node: &NodeProto) -> Option<()> {
+        let axes = match onnx::input(node, 1) {
+            Some(name) => self.index.integers(name)?,
+            None => onnx::integers(node, "axes").unwrap_or_default().to_vec(),
+        };
+        let it_does = match node.op_type.as_str() {
+            "Flatten" => onnx::integer(node, "axis", 1) == 1,
+            "Reshape" => matches!(axes[..], [-1..=1, _]),
+            "Squeeze" => matches!(axes[..], [2, 3] | [3, 2] | [-2, -1] | [-1, -2]),
+            _ => false,
+        };
+        it_does.then_some(())
+    }
+
+    /// A vector of one pixel's bytes, not quantised again.
+    fn flatten(&mut self, node: &'a NodeProto) -> Option<()> {
+        self.gives_vector(node)?;
+        let [output] = &node.output[..] else { return None };
+        let x = *self.found.real.get(onnx::input(node, 0)?)?;
+        self.is_one_pixel(x).then_some(())?;
+        let scale = self.found.layers[x].scale;
+        let value = self.push(Kind::Flatten, &node.name, vec![x], scale, [0, 255], 0);
+        self.found.real.insert(output, value);
+        Some(())
+    }
+
+    /// The layer that a node is, where all that it reads is quantised.
+    fn layer(&mut self, pattern: &Pattern<'a>, scale: Scale) -> Option<Value> {
+        let Pattern { node, range, flatten } = *pattern;
+        let byte = |x: f32| functions::byte(x, scale);
+        let range = [byte(range[0]), byte(range[1])];
+        let real = |at: usize| onnx::input(node, at).and_then(|name| self.found.real.get(name)).copied();
+        let x = real(0)?;
+        let from = self.found.layers[x].scale;
+        let one = |kind: Kind| Some((kind, vec![x]));
+        let (kind, values) = match node.op_type.as_str() {
+            "Conv" => one(self.convolution(node, from)?),
+            "Gemm" | "MatMul" => one(Kind::Linear(self.linear(node, from)?)),
+            "Add" => Some((Kind::Add, vec![x, real(1)?])),
+            "Mul" => Some(self.product(x, real(1)?, scale, range)),
+            "GlobalAveragePool" => one(Kind::Average),
+            "ReduceMean" => {
+                let axes = match onnx::input(node, 1) {
+                    Some(name) => self.index.integers(name)?,
+                    None => onnx::integers(node, "axes")?.to_vec(),
+                };
+                // Over both sides of a picture, of which there is one.
+                let is_picture = matches!(axes[..], [2, 3] | [3, 2] | [-2, -1] | [-1, -2]);
+                is_picture.then_some((Kind::Average, vec![x]))
+            }
+            "MaxPool" if from == scale && node.output.len() == 1 => {
+                let size = onnx::integers(node, "kernel_shape")?;
+                (onnx::integer(node, "ceil_mode", 0) == 0).then_some(())?;
+                one(Kind::Largest(geometry(node, [*size.first()?, *size.get(1)?])?))
+            }
+            _ => {
+                let function = functions::of(node, self.index)?;
+                one(Kind::Table(functions::table(from, scale, function)))
+            }
+        }?;
+        let flatten = flatten || (node.op_type == "ReduceMean" && onnx::integer(node, "keepdims", 1) == 0);
+        let value = self.push(kind, &node.name, values, scale, range, 0);
+        Some(if flatten { self.push(Kind::Flatten, &node.name, vec![value], scale, range, 0) } else { value })
+    }
+
+    /// A product; of a value and a function of it, it is a function too (hard-swish, SiLU).
+    fn product(&self, a: Value, b: Value, to: Scale, range: [u8; 2]) -> (Kind, Vec<Value>) {
+        for (x, y) in [(a, b), (b, a)] {
+            let Layer { kind: Kind::Table(table), from, scale: scale_y, .. } = &self.found.layers[y] else { continue };
+            if from[..] == [x] {
+                let scale_x = self.found.layers[x].scale;
+                let factor = scale_x.factor * scale_y.factor / to.factor;
+                let entry = |byte: usize| {
+                    let (x, y) =
+                        (byte as i32 - i32::from(scale_x.zero), i32::from(table[byte]) - i32::from(scale_y.zero));
+                    let value = ((x * y) as f32 * factor).round_ties_even() as i32;
+                    value.saturating_add(i32::from(to.zero)).clamp(i32::from(range[0]), i32::from(range[1])) as u8
+                };
+                return (Kind::Table(Box::new(std::array::from_fn(entry))), vec![x]);
+            }
+        }
+        // A picture times one value a channel (squeeze and excite): the picture comes first.
+        let is_one = |value: Value| self.is_one_pixel(value);
+        (Kind::Multiply, if is_one(a) && !is_one(b) { vec![b, a] } else { vec![a, b] })
+    }
+
+    /// Whether a value is known to be one pixel: it comes from a mean, through layers that leave the size as it is.
+    fn is_one_pixel(&self, value: Value) -> bool {
+        let layer = &self.found.layers[value];
+        match (&layer.kind, &layer.from[..]) {
+            (Kind::Average | Kind::Flatten, _) => true,
+            (Kind::Convolution(_, Geometry { kernel: [1, 1], .. }) | Kind::Table(_), [from]) => {
+                self.is_one_pixel(*from)
+            }
+            _ => false,
+        }
+    }
+
+    fn convolution(&self, node: &NodeProto, from: Scale) -> Option<Kind> {
+        // What more inputs would mean is not said anywhere.
+        (node.input.len() <= 3).then_some(())?;
+        let name = onnx::input(node, 1)?;
+        let outputs = self.outputs(name, 0)?;
+        let (values, factors) = self.constant(name, 0, outputs)?;
+        let [_, depth, height, width] = onnx::sizes(self.index.constant(values)?)?[..] else { return None };
+        let mut weights = self.index.weights(values)?;
+        let g = geometry(node, [height as i64, width as i64])?;
+        let bias = self.bias(node, &factors, from)?;
+        let group = usize::try_from(onnx::integer(node, "group", 1)).ok()?;
+        if group == outputs && depth == 1 {
+            return Some(Kind::Depthwise(Filters { weights, bias, factors }, g));
+        }
+        // `[output][input][row][column]` to `[output][row][column][input]`.
+        let size = height * width;
+        if size > 1 {
+            let filters = weights.chunks_exact((depth * size).max(1));
+            let turned = filters.flat_map(|filter| (0..size).flat_map(move |at| filter[at..].iter().step_by(size)));
+            weights = Arc::new(turned.copied().collect());
+        }
+        (group == 1).then_some(Kind::Convolution(Filters { weights, bias, factors }, g))
+    }
+
+    fn linear(&self, node: &NodeProto, from: Scale) -> Option<Filters> {
+        let is_plain = node.input.len() <= 3
+            && onnx::number(node, "alpha", 1.0) == 1.0
+            && onnx::number(node, "beta", 1.0) == 1.0
+            && onnx::integer(node, "transA", 0) == 0;
+        is_plain.then_some(())?;
+        let name = onnx::input(node, 1)?;
+        let axis = if onnx::integer(node, "transB", 0) == 1 { 0 } else { 1 };
+        let outputs = self.outputs(name, axis)?;
+        let (values, factors) = self.constant(name, axis as i64, outputs)?;
+        let [rows, columns] = onnx::sizes(self.index.constant(values)?)?[..] else { return None };
+        let mut weights = self.index.weights(values)?;
+        if axis == 1 {
+            let turned = (0..columns).flat_map(|column| weights[column..].iter().step_by(columns).take(rows));
+            weights = Arc::new(turned.copied().collect());
+        }
+        Some(Filters { weights, bias: self.bias(node, &factors, from)?, factors })
+    }
+
+    /// A fully connected layer whose result is used as it is.
+    fn floats(&mut self, node: &'a NodeProto) -> Option<()> {
+        let [output] = &node.output[..] else { return None };
+        let quantised = |&at: &usize| {
+            let consumer = &self.index.graph.node[at];
+            consumer.op_type == "QuantizeLinear" || functions::limits(consumer, self.index).is_some()
+        };
+        let consumers = self.index.consumers(output);
+        if consumers.len() == 1 && !self.index.is_output(output) && consumers.iter().all(quantised) {
+            return None;
+        }
+        let x = *self.found.real.get(onnx::input(node, 0)?)?;
+        let from = self.found.layers[x].scale;
+        let kind = Kind::LinearFloats(self.linear(node, from)?);
+        let value = self.push(kind, &node.name, vec![x], from, [0, 255], 0);
+        self.found.floats.insert(output, value);
+        Some(())
+    }
+
+    /// Outputs of a layer: the size of its quantised weights along an axis.
+    fn outputs(&self, name: &str, axis: usize) -> Option<usize> {
+        let node = &self.index.graph.node[self.index.producer(name)?];
+        onnx::sizes(self.index.constant(onnx::input(node, 0)?)?)?.get(axis).copied()
+    }
+
+    /// The third input, in steps of the input's factor times the weights'.
+    fn bias(&self, node: &NodeProto, factors: &[f32], from: Scale) -> Option<Vec<i32>> {
+        let Some(name) = onnx::input(node, 2) else { return Some(vec![0; factors.len()]) };
+        let steps = factors.iter().map(|&factor| f64::from(from.factor) * f64::from(factor));
+        let whole = |value: f64| {
+            let value = value.round_ties_even();
+            (value.abs() < f64::from(1 << 30)).then_some(value as i32)
+        };
+        if let Some(values) = self.index.floats(name) {
+            return (values.len() == factors.len())
+                .then(|| values.iter().zip(steps).map(|(&value, step)| whole(f64::from(value) / step)).collect())?;
+        }
+        let (values, given) = self.constant(name, 0, factors.len())?;
+        let values = self.index.integers(values)?;
+        if values.len() != factors.len() {
+            return None;
+        }
+        let values = values.into_iter().zip(given).zip(steps);
+        values
+            .map(|((value, given), step)| {
+                let ratio = f64::from(given) / step;
+                // The quantiser wrote the product of the two factors as f32: not a factor of its own.
+                if (ratio - 1.0).abs() < 1e-4 { whole(value as f64) } else { whole(value as f64 * ratio) }
+            })
+            .collect()
+    }
+}
+
+/// Window, stride and padding of a node.
+fn geometry(node: &NodeProto, kernel: [i64; 2]) -> Option<Geometry> {
+    let plain = matches!(onnx::word(node, "auto_pad"), None | Some(b"" | b"NOTSET"))
+        && onnx::integers(node, "dilations").is_none_or(|dilations| dilations.iter().all(|&d| d == 1));
+    plain.then_some(())?;
+    // Beyond these a network is not meant seriously, and sizes could leave their range.
+    let small = |&value: &i64| usize::try_from(value).ok().filter(|&value| value <= 1 << 12);
+    let list = |name: &str, default: &[i64]| -> Option<Vec<usize>> {
+        onnx::integers(node, name).unwrap_or(default).iter().map(small).collect()
+    };
+    let kernel: Vec<usize> = kernel.iter().map(small).collect::<Option<_>>()?;
+    match (&kernel[..], &list("strides", &[1, 1])?[..], &list("pads", &[0; 4])?[..]) {
+        (&[h, w], &[y, x], &[top, left, bottom, right]) if h > 0 && w > 0 && y > 0 && x > 0 => {
+            Some(Geometry { kernel: [h, w], stride: [y, x], before: [top, left], after: [bottom, right] })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,189 @@
+//! `manifest.json` of a model pack: what the network takes and gives.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use crate::ModelId;
+use crate::confidence::{Calibration, Kind};
+use crate::error::ModelError;
+use crate::recipe::Recipe;
+use magpie_index::MAX_DIM;
+
+/// The manifest format that is written and the newest that is read.
+pub const MANIFEST_FORMAT: u32 = 1;
+
+/// Most labels that all heads together may have.
+const MAX_LABELS: usize = 100_000;
+
+/// The input specification is the preprocessing recipe.
+pub type InputSpec = Recipe;
+
+/// A model pack's manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_FORMAT`].
+    pub format: u32,
+    /// A name for people.
+    pub name: String,
+    /// See [`Manifest::compute_model_id`].
+    pub model_id: ModelId,
+    /// The network file.
+    pub network: NetworkSpec,
+    /// The input and how a picture becomes one.
+    pub input: InputSpec,
+    /// The embedding output.
+    pub embedding: EmbeddingSpec,
+    /// Attribute classifiers.
+    #[serde(default)]
+    pub heads: Vec<HeadSpec>,
+    /// How likely a search's first listing is right. `None` where nobody has measured it, or by features that this
+    /// version does not know.
+    #[serde(default, deserialize_with = "known")]
+    pub confidence: Option<Calibration>,
+}
+
+/// A calibration of a later kind is of no use, and no reason to refuse the pack.
+fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Calibration>, D::Error> {
+    let Some(value) = Option::<Value>::deserialize(from)? else { return Ok(None) };
+    if let Some(Value::String(kind)) = value.get("kind")
+        && Kind::deserialize(value["kind"].clone()).is_err()
+    {
+        log::warn!("the pack's confidence is of the kind '{}', which is not known here", kind.escape_debug());
+        return Ok(None);
+    }
+    serde_json::from_value(value).map(Some).map_err(|e| D::Error::custom(format!("confidence: {e}")))
+}
+
+/// The network file of a pack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// File name inside the pack's folder.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its BLAKE3 in hexadecimal.
+    pub blake3: String,
+}
+
+/// The embedding output of a network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddingSpec {
+    /// Name of the output.
+    pub output: String,
+    /// Number of values; they need not be of unit length.
+    pub dim: u32,
+}
+
+/// An attribute classifier of a network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HeadSpec {
+    /// Name of the attribute, e.g. `colour`.
+    pub name: String,
+    /// Name of the output: one logit a label.
+    pub output: String,
+    /// The labels, in the order of the logits.
+    pub labels: Vec<String>,
+    /// Divides the logits before the softmax, 0.01 to 100, so that probabilities are what they say; 1 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+    /// Below this probability, 0 to 1, the head does not say its label; 0 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+}
+
+impl Manifest {
+    /// Reads and checks a manifest; says which field is wrong.
+    pub fn parse(json: &[u8]) -> Result<Manifest, ModelError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let wrong = |e: serde_json::Error| ModelError::Manifest(e.to_string());
+        // The format first: a newer manifest may not have the fields that are known here.
+        let Format { format } = serde_json::from_slice(json).map_err(wrong)?;
+        if format > MANIFEST_FORMAT {
+            return Err(ModelError::TooNew { found: format, known: MANIFEST_FORMAT });
+        }
+        let manifest: Manifest = serde_json::from_slice(json).map_err(wrong)?;
+        manifest.check().map_err(ModelError::Manifest)?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.format == 0 {
+            return Err(format!("format is 0, expected 1 to {MANIFEST_FORMAT}"));
+        }
+        // The name is joined to the pack's folder: it must not lead out of it.
+        let mut parts = std::path::Path::new(&self.network.file).components();
+        if !matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None)) {
+            return Err(format!("network.file is '{}', expected a plain file name", self.network.file.escape_debug()));
+        }
+        self.input.check()?;
+        if !(1..=MAX_DIM).contains(&self.embedding.dim) {
+            return Err(format!("embedding.dim is {}, expected 1 to {MAX_DIM}", self.embedding.dim));
+        }
+        if let Some(head) = self.heads.iter().find(|head| head.labels.is_empty()) {
+            return Err(format!("head '{}' has no labels", head.name.escape_debug()));
+        }
+        for head in &self.heads {
+            let numbers = [("temperature", head.temperature, 0.01, 100.0), ("threshold", head.threshold, 0.0, 1.0)];
+            for (field, value, least, most) in numbers {
+                // Not the other way round: a number that is none lies in no range.
+                if value.is_some_and(|value| !(least..=most).contains(&value)) {
+                    let (name, value) = (head.name.escape_debug(), value.unwrap_or_default());
+                    return Err(format!("{field} of head '{name}' is {value}, expected {least} to {most}"));
+                }
+            }
+        }
+        let labels: usize = self.heads.iter().map(|head| head.labels.len()).sum();
+        if labels > MAX_LABELS {
+            return Err(format!("the heads have {labels} labels, expected at most {MAX_LABELS}"));
+        }
+        self.confidence.as_ref().map_or(Ok(()), Calibration::check)
+    }
+
+    /// The id that network and recipe have: BLAKE3 over these fields, each preceded by its length as `u32`
+    /// (all numbers little-endian): `magpie-model-1`, BLAKE3 of the network file, input name, width and height as
+    /// `u32`, fit, filter, channels, mean and std as three `f32` each, embedding output, its dimension as `u32`.
+    ///
+    /// Heads, their temperatures and thresholds, and the calibration of the confidence are left out: they do not change
+    /// what embeddings can be compared with, and a pack that is calibrated anew still searches the catalogues it built.
+    pub fn compute_model_id(&self, network: &blake3::Hash) -> ModelId {
+        let mut hasher = blake3::Hasher::new();
+        let mut field = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u32).to_le_bytes());
+            hasher.update(bytes);
+        };
+        let floats = |values: [f32; 3]| values.map(f32::to_le_bytes).concat();
+        field(b"magpie-model-1");
+        field(network.as_bytes());
+        field(self.input.name.as_bytes());
+        field(&[self.input.width, self.input.height].map(u32::to_le_bytes).concat());
+        field(self.input.fit.to_string().as_bytes());
+        field(self.input.filter.name().as_bytes());
+        field(self.input.channels.name().as_bytes());
+        field(&floats(self.input.mean));
+        field(&floats(self.input.std));
+        field(self.embedding.output.as_bytes());
+        field(&self.embedding.dim.to_le_bytes());
+        ModelId(*hasher.finalize().as_bytes())
+    }
+
+    /// Checks that `network` is the file that this manifest was written for.
+    pub(super) fn check_network(&self, network: &[u8]) -> Result<(), ModelError> {
+        let changed = |what, expected: String, found: String| Err(ModelError::Changed { what, expected, found });
+        if network.len() as u64 != self.network.bytes {
+            return changed("its length", self.network.bytes.to_string(), network.len().to_string());
+        }
+        let hash = blake3::hash(network);
+        if hash.to_hex().as_str() != self.network.blake3 {
+            return changed("its BLAKE3", self.network.blake3.clone(), hash.to_hex().to_string());
+        }
+        let id = self.compute_model_id(&hash);
+        if id != self.model_id {
+            return changed("the model id", self.model_id.to_string(), id.to_string());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! What travels: JSON of requests, replies and problems.
+
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::query::QueryCode;
+use crate::Embedding;
+use crate::ModelId;
+use crate::error::FilterError;
+use crate::listing::{Found, Listing};
+use crate::search::{Filter, MAX_K, Per, SearchParams};
+
+/// The path that requests are posted to.
+pub const SEARCH_PATH: &str = "/v1/search";
+
+/// The header that says how many milliseconds the asker still waits. A header, so that the body of a retry is the same
+/// bytes, and so that a server may turn a request away before it has read it.
+pub const DEADLINE_HEADER: &str = "magpie-deadline-ms";
+
+/// A search. The photo is never part of it.
+///
+/// A server refuses fields that it does not know: a wish must not be overlooked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
+pub struct SearchRequest {
+    /// The model that made the embedding: 64 hexadecimal digits.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub model_id: ModelId,
+    /// Base64 of a scale (f32, little-endian) and one signed byte a coordinate.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub embedding: QueryCode,
+    /// Listings wanted, 1 to 10,000. A server may allow less.
+    pub k: u32,
+    /// Which listings count, e.g. `category=Mugs and price<50`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// The share of the nearest photos that the search should find, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<f32>,
+    /// Listings below this score are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<f32>,
+    /// A listing is left out where its photo is this close, as a cosine, to the photo of a better one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near_duplicates: Option<f32>,
+    /// At most so many listings for each value of a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per: Option<WirePer>,
+}
+
+/// At most so many listings for each value of a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WirePer {
+    /// A filter column.
+    pub column: String,
+    /// Listings for each of its values.
+    pub most: u32,
+}
+
+/// What is wrong with a request.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestFault {
+    /// A number is out of its range.
+    #[error("{field} is {found}, expected {expected}")]
+    Range {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The filter is not understood.
+    #[error("filter: {0}")]
+    Filter(#[from] FilterError),
+    /// All coordinates are zero.
+    #[error("all coordinates of the embedding are zero")]
+    NoDirection,
+}
+
+/// A request that was checked: what to search with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// The embedding as both sides search with it.
+    pub embedding: Embedding,
+    /// Which listings count.
+    pub filter: Option<Filter>,
+    /// How many listings, and what else they must be.
+    pub params: SearchParams,
+}
+
+impl SearchRequest {
+    /// Asks for what a local search was asked for.
+    pub fn new(embedding: &Embedding, filter: Option<&Filter>, params: &SearchParams) -> SearchRequest {
+        let most = |per: &Per| u32::try_from(per.most).unwrap_or(u32::MAX);
+        SearchRequest {
+            model_id: embedding.model(),
+            embedding: QueryCode::of(embedding),
+            k: params.k.clamp(1, MAX_K) as u32,
+            filter: filter.map(ToString::to_string),
+            recall: Some(params.recall),
+            min_score: params.min_score,
+            near_duplicates: params.near_duplicates,
+            per: params.per.as_ref().map(|per| WirePer { column: per.column.clone(), most: most(per) }),
+        }
+    }
+
+    /// The body to post: the same bytes for every attempt.
+    pub fn body(&self) -> String {
+        // Numbers and texts always become JSON.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Checks the ranges and parses the filter.
+    ///
+    /// # Errors
+    /// [`RequestFault`] with the field and what it may be.
+    pub fn parse(&self) -> Result<Parsed, RequestFault> {
+        let range = |field, found: &dyn fmt::Display, expected| RequestFault::Range {
+            field,
+            found: found.to_string(),
+            expected,
+        };
+        if !(1..=MAX_K as u32).contains(&self.k) {
+            return Err(range("k", &self.k, "1 to 10000"));
+        }
+        let mut params = SearchParams::new(self.k as usize);
+        for (field, value) in [("min_score", self.min_score), ("near_duplicates", self.near_duplicates)] {
+            if let Some(value) = value.filter(|value| !(-1.0..=1.0).contains(value)) {
+                return Err(range(field, &value, "a cosine, -1 to 1"));
+            }
+        }
+        if let Some(recall) = self.recall {
+            params.recall = recall;
+            if !(0.0..=1.0).contains(&recall) {
+                return Err(range("recall", &recall, "0 to 1"));
+            }
+        }
+        params.min_score = self.min_score;
+        params.near_duplicates = self.near_duplicates;
+        params.per = self.per.as_ref().map(|per| Per { column: per.column.clone(), most: per.most as usize });
+        let filter = self.filter.as_deref().map(Filter::parse).transpose()?;
+        let embedding = self.embedding.embedding(self.model_id).ok_or(RequestFault::NoDirection)?;
+        Ok(Parsed { embedding, filter, params })
+    }
+}
+
+/// What a server found. Fields that a reader does not know are ignored, so that a server may add some.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SearchReply {
+    /// The model of the server's catalogue.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub model_id: ModelId,
+    /// The catalogue's name.
+    pub catalog: String,
+    /// Best first; ties in the order of listing ids.
+    pub listings: Vec<WireListing>,
+}
+
+/// A listing in a reply.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WireListing {
+    /// Cosine between the query and the photo, -1 to 1, whatever the server's engine calls a score.
+    pub score: f32,
+    /// The catalogue's id of the listing.
+    pub id: String,
+    /// Name of the photo that was found.
+    pub photo: String,
+    /// Names of all its photos.
+    pub photos: Vec<String>,
+    /// Its fields in the catalogue's order, e.g. `title`, `price`.
+    #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
+    pub fields: Fields,
+}
+
+impl From<Found> for WireListing {
+    fn from(found: Found) -> Self {
+        let Listing { id, photo, photos, fields } = found.listing;
+        WireListing { score: found.score, id, photo, photos, fields: Fields(fields) }
+    }
+}
+
+impl From<WireListing> for Found {
+    fn from(wire: WireListing) -> Self {
+        let listing = Listing { id: wire.id, photo: wire.photo, photos: wire.photos, fields: wire.fields.0 };
+        Found { score: wire.score, listing }
+    }
+}
+
+/// Names and values: a JSON object whose order counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fields(pub Vec<(String, String)>);
+
+impl Serialize for Fields {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Fields(pairs))
+            }
+        }
+        from.deserialize_map(Pairs)
+    }
+}
+
+/// Why a server did not answer (RFC 9457, `application/problem+json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Problem {
+    /// The kind of problem, e.g. `/problems/wrong-model`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What is wrong with this request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// The problem of a request for another model (409): says which one the server has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ModelProblem {
+    /// The problem.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// The model of the server's catalogue.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub model_id: ModelId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODEL: ModelId = ModelId([7; 32]);
+
+    fn request() -> SearchRequest {
+        let embedding = Embedding::new(&[0.5, -0.25, 0.125], MODEL).expect("finite");
+        let filter = Filter::parse("category='Tea pots' and price<50").expect("a filter");
+        let params = SearchParams::new(7).with_min_score(0.5).with_at_most_per("shop", 2);
+        SearchRequest::new(&embedding, Some(&filter), &params)
+    }
+
+    #[test]
+    fn a_request_asks_for_what_the_local_search_was_asked_for() {
+        let request = request();
+        let parsed =
+            serde_json::from_str::<SearchRequest>(&request.body()).expect("just written").parse().expect("in range");
+        assert_eq!(Some(parsed.embedding), request.embedding.embedding(MODEL));
+        assert_eq!(parsed.filter.map(|f| f.to_string()), request.filter);
+        let SearchParams { k, min_score, near_duplicates, recall, per, .. } = parsed.params;
+        assert_eq!((k, min_score, near_duplicates, recall), (7, Some(0.5), None, SearchParams::default().recall));
+        assert_eq!(per, Some(Per { column: "shop".to_owned(), most: 2 }));
+    }
+
+    #[test]
+    fn wishes_out_of_range_or_unknown_are_refused() {
+        let check = |change: &dyn Fn(&mut SearchRequest)| {
+            let mut request = request();
+            change(&mut request);
+            request.parse().expect_err("out of range").to_string()
+        };
+        assert_eq!(check(&|r| r.k = 0), "k is 0, expected 1 to 10000");
+        assert!(check(&|r| r.k = 10_001).starts_with("k is 10001"));
+        assert!(check(&|r| r.min_score = Some(f32::NAN)).starts_with("min_score is NaN"));
+        assert!(check(&|r| r.recall = Some(1.5)).starts_with("recall is 1.5"));
+        assert!(check(&|r| r.filter = Some("price<".to_owned())).starts_with("filter: "));
+        let mut json = serde_json::to_value(request()).expect("plain values");
+        json["photo"] = "never".into();
+        assert!(serde_json::from_value::<SearchRequest>(json).is_err());
+    }
+}

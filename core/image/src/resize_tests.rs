@@ -1,0 +1,108 @@
+//! Photos against another resizer, and against the golden inputs of the default pack.
+#![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+use std::fs;
+use std::path::Path;
+
+use image::RgbImage;
+use image::metadata::Orientation;
+use proptest::prelude::*;
+
+use super::decode::{Photo, decode};
+use super::limits::Limits;
+use super::oracle;
+use super::region::Region;
+use crate::error::PhotoError;
+use crate::recipe::{Channels, Filter, Fit, Recipe};
+
+fn recipe((width, height): (u32, u32), filter: Filter, fit: Fit) -> Recipe {
+    let [mean, std] = [[0.0; 3], [1.0; 3]];
+    Recipe { name: "image".to_owned(), width, height, fit, filter, channels: Channels::Rgb, mean, std }
+}
+
+/// Noise of so many levels on a slope: few let rounding show, many let overshooting show.
+fn picture((width, height): (u32, u32), levels: u32, seed: u32) -> RgbImage {
+    let mut state = seed;
+    RgbImage::from_fn(width, height, |x, y| {
+        image::Rgb([x, y, x + y].map(|slope| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((slope + (state >> 24) % levels) % 256) as u8
+        }))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    /// Smaller and larger, odd sizes, regions, orientations, every filter.
+    #[test]
+    fn a_photo_is_resized_as_by_another_resizer(
+        size in (1u32..220, 1u32..220), to in (1u32..90, 1u32..90), levels in 1u32..=256, seed: u32,
+        cut in proptest::option::of((0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0)), crop: bool, tag in 1u8..=8,
+        filter in proptest::sample::select(vec![Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos]),
+    ) {
+        let stored = picture(size, levels, seed);
+        let photo = Photo::new(stored.clone(), Orientation::from_exif(tag).unwrap(), size);
+        let (width, height) = photo.size();
+        let region = cut.map(|(x, y, w, h)| {
+            let (x, y) = ((x * f64::from(width)) as u32, (y * f64::from(height)) as u32);
+            let side = |share: f64, most: u32| ((share * f64::from(most)) as u32).max(1);
+            Region { x, y, width: side(w, width - x), height: side(h, height - y) }
+        });
+        let recipe = recipe(to, filter, if crop { Fit::Crop(0.9) } else { Fit::Squash });
+        let ours = photo.input_rgb(region, &recipe).unwrap();
+        let theirs = oracle::input(&stored, Orientation::from_exif(tag).unwrap(), region, &recipe);
+        let furthest = ours.rgb.iter().zip(&theirs.rgb).map(|(a, b)| a.abs_diff(*b)).max();
+        prop_assert!(ours == theirs, "off by {:?}", furthest);
+    }
+}
+
+/// What training made of the golden pictures: the same pixels within a level. Where another JPEG decoder was used, whose
+/// chroma is interpolated in another way, three at edges of colours, and nearly nothing in the mean.
+#[test]
+fn golden_inputs_are_met() {
+    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/packs/default");
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(pack.join("manifest.json")).unwrap()).unwrap();
+    let recipe: Recipe = serde_json::from_value(manifest["input"].clone()).unwrap();
+    let mut cases = 0;
+    for case in fs::read_dir(pack.join("golden")).unwrap() {
+        let case = case.unwrap().path();
+        let (file, allowed) = match case.join("photo.png") {
+            png if png.is_file() => (png, 1),
+            _ => (case.join("photo.jpg"), 3),
+        };
+        let notes: serde_json::Value = serde_json::from_slice(&fs::read(case.join("expected.json")).unwrap()).unwrap();
+        let crop: Option<[u32; 4]> = serde_json::from_value(notes["crop"].clone()).unwrap();
+        let region = crop.map(|[x, y, width, height]| Region { x, y, width, height });
+        let expected = image::open(case.join("input.png")).unwrap().into_rgb8();
+        let photo = decode(&fs::read(file).unwrap(), region, &recipe, &Limits::default()).unwrap();
+        let found = photo.input_rgb(region, &recipe).unwrap();
+        assert_eq!((found.width, found.height), expected.dimensions());
+        let furthest = found.rgb.iter().zip(expected.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(furthest <= allowed, "{}: off by {furthest}", case.display());
+        let sum: u32 = found.rgb.iter().zip(expected.as_raw()).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+        let mean = f64::from(sum) / found.rgb.len() as f64;
+        assert!(mean < 0.25, "{}: off by {mean} in the mean", case.display());
+        cases += 1;
+    }
+    assert!(cases >= 9, "found {cases} cases");
+}
+
+/// Memory for resampling grows with a side, not with the area: a strip is refused before it is decoded.
+#[test]
+fn a_strip_of_a_hundred_thousand_pixels_is_refused() {
+    let mut png = Vec::new();
+    let strip = RgbImage::new(100_000, 1);
+    strip.write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();
+    let recipe = recipe((4, 4), Filter::Bilinear, Fit::Squash);
+    let error = decode(&png, None, &recipe, &Limits::default()).unwrap_err();
+    assert!(matches!(&error, PhotoError::Unsupported { detail, .. } if detail.contains("100000")), "{error}");
+}
+
+#[test]
+fn a_recipe_without_a_width_that_nobody_checked_gives_nothing() {
+    let photo = Photo::new(RgbImage::new(3, 3), Orientation::NoTransforms, (3, 3));
+    for to in [(0, 4), (4, 0), (0, 0)] {
+        assert_eq!(photo.input_rgb(None, &recipe(to, Filter::Box, Fit::Squash)).unwrap().rgb.len(), 0);
+    }
+}

@@ -1,0 +1,206 @@
+//! A graph as bytes: a list of its layers in JSON, and behind it their weights.
+//!
+//! All numbers are little-endian. The bytes begin with the length of the JSON as `u32`. What the JSON calls a place is a
+//! position behind the JSON. The weights of a layer are `outputs * depth` bytes, then a bias (`i32`) and a factor (`f32`)
+//! for each output; a table is 256 bytes. Scales are in the JSON as the bits of their `f32`, so that nothing is rounded.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::graph::{Filters, Geometry, Graph, Kind, Layer, Scale, is_sound};
+
+/// Longest list of layers that is read.
+const MAX_JSON: usize = 8 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredGraph {
+    layers: Vec<StoredLayer>,
+    outputs: Vec<usize>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredLayer {
+    name: String,
+    kind: StoredKind,
+    from: Vec<usize>,
+    factor_bits: u32,
+    zero: u8,
+    range: [u8; 2],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum StoredKind {
+    Quantise { input: usize },
+    Dequantise,
+    Convolution { filters: Place, geometry: Geometry },
+    Depthwise { filters: Place, geometry: Geometry },
+    Linear { filters: Place },
+    LinearFloats { filters: Place },
+    Add,
+    Multiply,
+    Average,
+    Largest { geometry: Geometry },
+    Table { at: usize },
+    Flatten,
+}
+
+/// Where the weights of a layer are.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    at: usize,
+    outputs: usize,
+    depth: usize,
+}
+
+/// The bytes of a graph.
+///
+/// # Errors
+/// A text, where the graph is none that could be planned.
+pub fn write(graph: &Graph) -> Result<Vec<u8>, String> {
+    let mut data = Vec::new();
+    let layers = graph.layers.iter().map(|layer| stored(layer, &mut data)).collect::<Result<Vec<_>, _>>()?;
+    let json =
+        serde_json::to_vec(&StoredGraph { layers, outputs: graph.outputs.clone() }).map_err(|e| e.to_string())?;
+    let length = u32::try_from(json.len()).map_err(|_| "the list of its layers is too long")?;
+    Ok([&length.to_le_bytes()[..], &json, &data].concat())
+}
+
+/// The graph of some bytes. What it computes is checked when it is planned.
+///
+/// # Errors
+/// A text that says what is not as [`write`] makes it.
+pub fn read(bytes: &[u8]) -> Result<Graph, String> {
+    let (length, rest) = bytes.split_first_chunk::<4>().ok_or("it is cut short")?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > MAX_JSON {
+        return Err(format!("the list of its layers has {length} bytes, expected at most {MAX_JSON}"));
+    }
+    let (json, data) = rest.split_at_checked(length).ok_or("it is cut short")?;
+    let StoredGraph { layers, outputs } = serde_json::from_slice(json).map_err(|e| format!("its layers: {e}"))?;
+    let layers = layers.into_iter().map(|layer| loaded(layer, data)).collect::<Result<_, _>>()?;
+    Ok(Graph { layers, outputs })
+}
+
+fn stored(layer: &Layer, data: &mut Vec<u8>) -> Result<StoredLayer, String> {
+    let mut put = |filters: &Filters| -> Result<Place, String> {
+        let Filters { weights, bias, factors } = filters;
+        let depth = weights.len() / bias.len().max(1);
+        if weights.len() != depth * bias.len() || factors.len() != bias.len() {
+            return Err(format!("layer '{}' has {} weights for {} outputs", layer.name, weights.len(), bias.len()));
+        }
+        let place = Place { at: data.len(), outputs: bias.len(), depth };
+        data.extend_from_slice(bytemuck::cast_slice(weights.as_slice()));
+        bias.iter().for_each(|value| data.extend_from_slice(&value.to_le_bytes()));
+        factors.iter().for_each(|value| data.extend_from_slice(&value.to_le_bytes()));
+        Ok(place)
+    };
+    let kind = match &layer.kind {
+        Kind::Quantise(input) => StoredKind::Quantise { input: *input },
+        Kind::Dequantise => StoredKind::Dequantise,
+        Kind::Convolution(filters, geometry) => StoredKind::Convolution { filters: put(filters)?, geometry: *geometry },
+        Kind::Depthwise(filters, geometry) => StoredKind::Depthwise { filters: put(filters)?, geometry: *geometry },
+        Kind::Linear(filters) => StoredKind::Linear { filters: put(filters)? },
+        Kind::LinearFloats(filters) => StoredKind::LinearFloats { filters: put(filters)? },
+        Kind::Add => StoredKind::Add,
+        Kind::Multiply => StoredKind::Multiply,
+        Kind::Average => StoredKind::Average,
+        Kind::Largest(geometry) => StoredKind::Largest { geometry: *geometry },
+        Kind::Table(table) => {
+            data.extend_from_slice(&table[..]);
+            StoredKind::Table { at: data.len() - table.len() }
+        }
+        Kind::Flatten => StoredKind::Flatten,
+    };
+    let Layer { name, from, scale, range, .. } = layer;
+    let factor_bits = scale.factor.to_bits();
+    Ok(StoredLayer { name: name.clone(), kind, from: from.clone(), factor_bits, zero: scale.zero, range: *range })
+}
+
+fn loaded(layer: StoredLayer, data: &[u8]) -> Result<Layer, String> {
+    let StoredLayer { name, kind, from, factor_bits, zero, range } = layer;
+    let cut = || format!("the weights of layer '{}' lie beyond its end", name.escape_debug());
+    let filters = |place: Place| filters(&place, data).ok_or_else(cut);
+    let kind = match kind {
+        StoredKind::Quantise { input } => Kind::Quantise(input),
+        StoredKind::Dequantise => Kind::Dequantise,
+        StoredKind::Convolution { filters: place, geometry } => Kind::Convolution(filters(place)?, geometry),
+        StoredKind::Depthwise { filters: place, geometry } => Kind::Depthwise(filters(place)?, geometry),
+        StoredKind::Linear { filters: place } => Kind::Linear(filters(place)?),
+        StoredKind::LinearFloats { filters: place } => Kind::LinearFloats(filters(place)?),
+        StoredKind::Add => Kind::Add,
+        StoredKind::Multiply => Kind::Multiply,
+        StoredKind::Average => Kind::Average,
+        StoredKind::Largest { geometry } => Kind::Largest(geometry),
+        StoredKind::Table { at } => {
+            let table = data.get(at..).and_then(<[u8]>::first_chunk::<256>).ok_or_else(cut)?;
+            Kind::Table(Box::new(*table))
+        }
+        StoredKind::Flatten => Kind::Flatten,
+    };
+    let gives_floats = matches!(kind, Kind::Dequantise | Kind::LinearFloats(_));
+    if range[0] > range[1] || !(gives_floats || is_sound(f32::from_bits(factor_bits))) {
+        return Err(format!("the scale or range of layer '{}' is none", name.escape_debug()));
+    }
+    Ok(Layer { name, kind, from, scale: Scale { factor: f32::from_bits(factor_bits), zero }, range })
+}
+
+/// `None` where they lie beyond the end.
+fn filters(place: &Place, data: &[u8]) -> Option<Filters> {
+    let &Place { at, outputs, depth } = place;
+    let weights = outputs.checked_mul(depth)?;
+    let (weights, rest) = data.get(at..)?.split_at_checked(weights)?;
+    let (bias, rest) = rest.split_at_checked(outputs.checked_mul(4)?)?;
+    let factors = rest.get(..bias.len())?;
+    Some(Filters {
+        weights: Arc::new(bytemuck::cast_slice(weights).to_vec()),
+        bias: bias.as_chunks().0.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect(),
+        factors: factors.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph() -> Graph {
+        let filters = Filters { weights: Arc::new(vec![1, -2, 3, -4]), bias: vec![5, -6], factors: vec![0.5, 0.25] };
+        let layer = |name: &str, kind, from| {
+            let scale = Scale { factor: 0.1, zero: 3 };
+            Layer { name: name.to_owned(), kind, from, scale, range: [3, 255] }
+        };
+        let layers = vec![
+            layer("in", Kind::Quantise(0), vec![]),
+            layer("table", Kind::Table(Box::new(std::array::from_fn(|at| 255 - at as u8))), vec![0]),
+            layer("out", Kind::LinearFloats(filters), vec![1]),
+        ];
+        Graph { layers, outputs: vec![2] }
+    }
+
+    #[test]
+    fn a_graph_comes_back_as_it_was() {
+        let bytes = write(&graph()).expect("a sound graph");
+        let read = read(&bytes).expect("what was written");
+        assert_eq!(format!("{read:?}"), format!("{:?}", graph()));
+    }
+
+    #[test]
+    fn bytes_that_are_no_graph_are_refused() {
+        let bytes = write(&graph()).expect("a sound graph");
+        for length in 0..bytes.len() {
+            read(&bytes[..length]).expect_err("cut short");
+        }
+        let mut turned = graph();
+        turned.layers[1].range = [9, 8];
+        assert!(read(&write(&turned).expect("written")).expect_err("refused").contains("'table'"));
+        let mut unsound = graph();
+        unsound.layers[0].scale.factor = f32::NAN;
+        assert!(read(&write(&unsound).expect("written")).expect_err("refused").contains("'in'"));
+        let huge = [&u32::MAX.to_le_bytes()[..], &bytes].concat();
+        assert!(read(&huge).expect_err("refused").contains("expected at most"));
+    }
+}

@@ -1,0 +1,147 @@
+//! A network file that is made to do harm takes neither the app's memory nor its time nor its stack.
+
+use magpie_tests::memory::measured;
+use magpie_tests::onnx_nets::{DIM, Net, Small, Window, pack, window};
+use magpie_tests::treatment::{PEAK, TIME, apart, check_all, outcome};
+use magpie_tests::{repository, thread_time};
+use prost::Message;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto};
+
+#[test]
+fn a_network_of_a_hundred_thousand_layers_is_no_danger_to_the_stack() {
+    apart("hostile_networks::a_network_of_a_hundred_thousand_layers_is_no_danger_to_the_stack", || {
+        let (mut net, image) = Net::new([4, 4], false);
+        let mut x = net.mean(&image);
+        x = net.both_signs(&x);
+        for _ in 0..100_000 {
+            x = net.op("Tanh", &[&x], vec![]);
+            x = net.both_signs(&x);
+        }
+        // Whether this is a vector of one pixel is asked of all layers before it.
+        x = net.op("Flatten", &[&x], vec![]);
+        let pack = net.finish(&x).pack();
+        println!("{} KB", pack.network().len() / 1000);
+        let before = thread_time();
+        let (own, used) = measured(|| outcome(&pack, true));
+        let time = thread_time() - before;
+        println!("{own:?}, {time:?}, {} MB", used.peak >> 20);
+        assert!(time < 6 * TIME);
+    });
+}
+
+/// A chain of layers, each of which asks about all before it, takes time in proportion to its length.
+#[test]
+fn a_long_network_loads_in_time() {
+    let (mut net, image) = Net::new([4, 4], false);
+    let mut x = net.mean(&image);
+    x = net.both_signs(&x);
+    for _ in 0..3000 {
+        let y = net.op("Sigmoid", &[&x], vec![]);
+        let y = net.both_signs(&y);
+        let product = net.op("Mul", &[&x, &y], vec![]);
+        x = net.quantised(&product, 4.1 / 255.0, 120);
+    }
+    let x = net.op("Flatten", &[&x], vec![]);
+    let pack = net.finish(&x).pack();
+    let before = thread_time();
+    outcome(&pack, true).unwrap();
+    let time = thread_time() - before;
+    println!("{time:?} for {} KB", pack.network().len() / 1000);
+    assert!(time < TIME);
+}
+
+/// Each layer's result is the largest that is allowed, and all of them are kept for the sums at the end.
+fn greedy(last: &str) -> Small {
+    let (mut net, image) = Net::new([8, 8], false);
+    let x = net.conv(&image, 4, Window { kernel: 1, stride: 1, pads: [2000; 4] });
+    let mut all = vec![net.both_signs(&x)];
+    for at in 1..60 {
+        let x = net.op("Tanh", &[&all[at - 1]], vec![]);
+        all.push(net.both_signs(&x));
+    }
+    let mut x = all[0].clone();
+    for other in &all[1..] {
+        x = net.op("Add", &[&x, other], vec![]);
+        x = net.both_signs(&x);
+    }
+    let x = net.conv(&x, 4, Window { kernel: 2, stride: 1000, pads: [0; 4] });
+    let x = net.both_signs(&x);
+    let x = net.op(last, &[&x], vec![]);
+    let x = net.both_signs(&x);
+    net.finish_pooled(&x)
+}
+
+/// The last operator decides whether tract is needed too.
+fn ask_for_gigabytes(last: &str) {
+    let pack = greedy(last).pack();
+    let (own, used) = measured(|| outcome(&pack, true));
+    println!("{:?}, {} MB for {} KB", own.map(|_| ()), used.peak >> 20, pack.network().len() / 1000);
+    assert!(used.peak <= PEAK, "{} MB", used.peak >> 20);
+}
+
+#[test]
+fn a_small_file_cannot_ask_for_gigabytes() {
+    apart("hostile_networks::a_small_file_cannot_ask_for_gigabytes", || ask_for_gigabytes("Tanh"));
+}
+
+#[test]
+fn nor_can_one_with_an_unknown_operator() {
+    apart("hostile_networks::nor_can_one_with_an_unknown_operator", || ask_for_gigabytes("Softplus"));
+}
+
+/// Inputs by which the fuzzer once stopped the process, its time or its memory; `tests/fuzz/found`.
+#[test]
+fn what_the_fuzzer_found_is_mended() {
+    apart("hostile_networks::what_the_fuzzer_found_is_mended", || {
+        let folder = repository().join("tests/fuzz/found");
+        let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(files.len() >= 7, "{files:?}");
+        check_all(files.iter().map(|file| {
+            let proto = ModelProto::decode(&*std::fs::read(file).unwrap()).unwrap();
+            (file.file_stem().unwrap().display().to_string(), Small { proto, size: [12, 12], dim: DIM })
+        }));
+    });
+}
+
+#[test]
+fn sizes_of_terabytes_are_no_danger() {
+    apart("hostile_networks::sizes_of_terabytes_are_no_danger", || {
+        let shapes: [&[i64]; 3] = [&[1 << 40], &[1 << 20, 1 << 20], &[i64::MAX, 1]];
+        check_all(shapes.map(|shape| {
+            let (mut net, image) = Net::new([8, 8], false);
+            let sizes = shape.iter().flat_map(|size| size.to_le_bytes()).collect();
+            let input = vec![net.constant(DataType::Int64, &[shape.len()], sizes)];
+            let x = net.conv(&image, 8, window(3, 1));
+            let mut net = net.finish_pooled(&x);
+            let nodes = &mut net.proto.graph.as_mut().unwrap().node;
+            let output = nodes.pop().unwrap().output;
+            nodes.push(NodeProto { input, output, op_type: "ConstantOfShape".to_owned(), ..Default::default() });
+            (format!("{shape:?}"), net)
+        }));
+    });
+}
+
+#[test]
+fn a_file_of_any_bytes_is_no_network() {
+    for network in [&b""[..], &[0; 1], &[0xff; 64], b"\x3a\x00", b"\x08\x08\x3a\x02\x0a\x00"] {
+        let error = outcome(&pack(network.to_vec(), [8, 8], DIM), true).unwrap_err();
+        assert!(!error.is_empty());
+    }
+    // A graph in a graph in a graph: the parser's stack.
+    let mut nested = Vec::new();
+    for _ in 0..5000 {
+        let attribute = AttributeProto { name: "body".to_owned(), ..Default::default() };
+        let mut bytes = attribute.encode_to_vec();
+        // Field 6, a graph, of field 1, a node, of field 5, an attribute.
+        for tag in [5u64, 1, 6] {
+            let mut field = Vec::new();
+            prost::encoding::encode_varint(tag << 3 | 2, &mut field);
+            prost::encoding::encode_varint(nested.len() as u64, &mut field);
+            field.extend(&nested);
+            nested = field;
+        }
+        nested.append(&mut bytes);
+    }
+    assert!(outcome(&pack(nested, [8, 8], DIM), true).is_err());
+}

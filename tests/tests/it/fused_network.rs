@@ -1,0 +1,215 @@
+//! A quantised network gives what tract gives for it, on every instruction set the same bytes, and what the project's
+//! own kernels do not know stays with tract.
+
+use magpie_core::cpu::Isa;
+use magpie_core::image::{InputRgb, normalise};
+use magpie_core::model::{LoadOptions, Model, Pack};
+use magpie_core::recipe::InputTensor;
+use magpie_tests::net_kinds::{self, Case};
+use magpie_tests::onnx_nets::{Net, Small, window};
+use magpie_tests::{default_pack, folders, repository};
+
+/// Against tract, the default pack: both round at the same places, tract computes in f32 between them.
+const PACK_COSINE: f32 = 0.998;
+
+/// Largest distance from tract, in parts of the vector's length: a step more or less in some values.
+const APART: f32 = 0.02;
+
+/// Of a picture's values, how many may be a step away from tract's, which rounds products of f32.
+const STEPS_APART: f32 = 0.01;
+
+/// Layers that only change the form of a value.
+const FORMS: [&str; 3] = ["quantise", "dequantise", "flatten"];
+
+fn load(pack: &Pack, change: impl FnOnce(&mut LoadOptions)) -> Model {
+    let mut options = LoadOptions::default();
+    change(&mut options);
+    Model::load_with(pack, &options).unwrap()
+}
+
+fn golden_inputs() -> Vec<InputTensor> {
+    let recipe = &default_pack().manifest().input;
+    let cases = folders(&repository().join("models/packs/default/golden"));
+    assert!(!cases.is_empty());
+    let read = |folder: std::path::PathBuf| {
+        let input = image::open(folder.join("input.png")).unwrap().into_rgb8();
+        normalise(&InputRgb { width: input.width(), height: input.height(), rgb: input.into_raw() }, recipe)
+    };
+    cases.into_iter().map(read).collect()
+}
+
+/// Values from -1 to 1 without a pattern that a window could hide in.
+fn noise(pack: &Pack) -> InputTensor {
+    let (width, height) = (pack.manifest().input.width, pack.manifest().input.height);
+    let value = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
+    InputTensor { width, height, data: (0..3 * width * height).map(value).collect() }
+}
+
+/// All outputs, as the network gives them.
+fn raw(model: &Model, inputs: &[InputTensor]) -> Vec<Vec<f32>> {
+    let mut session = model.session();
+    let outputs = 1 + model.manifest().heads.len();
+    let mut run = |input| {
+        session.run_raw(input).unwrap();
+        (0..outputs).flat_map(|at| session.raw(at).to_vec()).collect::<Vec<f32>>()
+    };
+    inputs.iter().map(&mut run).collect()
+}
+
+/// How far two vectors are from each other, in parts of the second one's length.
+fn apart(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
+    let between = squares(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+    (between / squares(&mut expected.iter().copied())).sqrt()
+}
+
+fn of_tract(net: &Small) -> Vec<f32> {
+    let pack = net.pack();
+    raw(&load(&pack, |options| options.fuse = false), &[noise(&pack)]).remove(0)
+}
+
+#[test]
+fn the_default_pack_runs_wholly_on_our_own_kernels() {
+    let model = Model::load(default_pack()).unwrap();
+    let report = model.report();
+    assert_eq!(report.refused, None);
+    assert_eq!(report.left, []);
+    assert_eq!(report.isa, Isa::best());
+    assert!(report.fused.len() > 30 && report.scratch_bytes > 0, "{report:?}");
+}
+
+#[test]
+fn every_cpu_gives_the_default_packs_outputs_bit_by_bit() {
+    let inputs = golden_inputs();
+    let expected = raw(&load(default_pack(), |options| options.isa = Isa::Scalar), &inputs);
+    for isa in Isa::available() {
+        for threads in [1, 2, 3] {
+            let model = load(default_pack(), |options| (options.isa, options.threads) = (isa, threads));
+            assert_eq!((model.report().isa, model.report().threads), (isa, threads));
+            assert!(raw(&model, &inputs) == expected, "{isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn the_default_pack_gives_what_plain_tract_gives() {
+    let inputs = golden_inputs();
+    let (own, tract) = (load(default_pack(), |_| ()), load(default_pack(), |options| options.fuse = false));
+    assert!(tract.report().fused.is_empty() && !tract.report().left.is_empty());
+    for input in &inputs {
+        let (own, tract) = (own.run(input).unwrap(), tract.run(input).unwrap());
+        let cosine = own.embedding.cosine(&tract.embedding).unwrap();
+        println!("cosine {cosine:.6}");
+        assert!(cosine >= PACK_COSINE, "cosine {cosine}");
+        for (own, tract) in own.attributes.0.iter().zip(&tract.attributes.0) {
+            // Two labels that are nearly as likely may change places.
+            assert!(own.label == tract.label || tract.probability < 0.5, "{own:?} {tract:?}");
+        }
+    }
+}
+
+/// Everything about one kind of network.
+fn check(case: &Case) {
+    let Case { name, net, .. } = case;
+    let (pack, tract) = (net.pack(), of_tract(net));
+    let model = load(&pack, |_| ());
+    let report = model.report();
+    assert_eq!(report.refused, None, "{name}");
+    let sorted = |mut words: Vec<&str>| {
+        words.sort_unstable();
+        words.join(", ")
+    };
+    let fused = report.fused.iter().map(|layer| layer.kind).filter(|kind| !FORMS.contains(kind)).collect();
+    assert_eq!(sorted(fused), sorted(case.fused.clone()), "fused of {name}");
+    let left = report.left.iter().map(|(operator, _)| operator.as_str()).collect();
+    assert_eq!(sorted(left), sorted(case.left.clone()), "left of {name}");
+    let inputs = [noise(&pack)];
+    let expected = raw(&load(&pack, |options| options.isa = Isa::Scalar), &inputs);
+    let apart = apart(&expected[0], &tract);
+    println!("{name}: {apart:.5} apart from tract");
+    assert!(apart <= APART, "{name}: {apart} apart: {:?} {tract:?}", expected[0]);
+    for isa in Isa::available() {
+        for threads in [1, 2] {
+            let model = load(&pack, |options| (options.isa, options.threads) = (isa, threads));
+            assert!(raw(&model, &inputs) == expected, "{name}: {isa}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn every_kind_of_quantised_network_gives_what_tract_gives() {
+    let cases = net_kinds::all();
+    let failed: Vec<&str> = cases
+        .iter()
+        .filter(|case| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(case))).is_err())
+        .map(|case| case.name)
+        .collect();
+    assert!(failed.is_empty(), "{failed:?}: see above");
+}
+
+/// A mean over pixels would hide a wrong one: here every pixel counts.
+#[test]
+fn every_pixel_of_every_kind_of_network_is_tracts() {
+    let mut failed = Vec::new();
+    for (case, picture) in net_kinds::all().iter().filter_map(|case| Some((case, case.picture.as_ref()?))) {
+        let (pack, tract) = (picture.pack(), of_tract(picture));
+        let model = load(&pack, |_| ());
+        assert!(model.report().refused.is_none() && !model.report().fused.is_empty(), "{}", case.name);
+        let own = raw(&model, &[noise(&pack)]).remove(0);
+        let mut values = tract.clone();
+        values.sort_by(f32::total_cmp);
+        values.dedup();
+        assert!(values.len() > 16, "{} says nothing: {values:?}", case.name);
+        let step = values.windows(2).map(|pair| pair[1] - pair[0]).fold(f32::INFINITY, f32::min);
+        let steps: Vec<f32> = own.iter().zip(&tract).map(|(a, b)| ((a - b) / step).abs().round()).collect();
+        let largest = steps.iter().copied().fold(0.0, f32::max);
+        let share = steps.iter().filter(|&&steps| steps > 0.0).count() as f32 / steps.len() as f32;
+        println!("{}: {} of values differ, by {largest} steps at most", case.name, share);
+        if largest > 1.0 || share > STEPS_APART {
+            failed.push(case.name);
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}: see above");
+}
+
+/// Scales by which a result may leave 32 bits.
+#[test]
+fn what_our_kernels_refuse_runs_on_tract_and_the_report_says_why() {
+    type Break = fn(&mut Net, &magpie_tests::onnx_nets::Tensor) -> magpie_tests::onnx_nets::Tensor;
+    let tiny: Break = |net, x| {
+        let x = net.conv(x, 8, window(3, 1));
+        net.quantised(&x, 1e-9, 0)
+    };
+    let sum: Break = |net, x| {
+        let x = net.conv(x, 8, window(3, 1));
+        let large = net.both_signs(&x);
+        let small = net.quantised(&large, 1e-5, 0);
+        let x = net.op("Add", &[&small, &small], vec![]);
+        net.quantised(&x, 1e-9, 0)
+    };
+    for (name, reason, change) in [("layer", "leave 32 bits", tiny), ("sum", "scales differ", sum)] {
+        let (mut net, image) = Net::new([8, 8], false);
+        let x = change(&mut net, &image);
+        // Back to a usual scale, so that the answer is not nothing.
+        let x = net.op("Sigmoid", &[&x], vec![]);
+        let x = net.both_signs(&x);
+        let net = net.finish_pooled(&x);
+        let (pack, tract) = (net.pack(), of_tract(&net));
+        let model = load(&pack, |_| ());
+        let report = model.report();
+        assert!(report.refused.as_deref().is_some_and(|why| why.contains(reason)), "{name}: {:?}", report.refused);
+        assert!(report.fused.is_empty() && report.left.len() > 5, "{name}: {report:?}");
+        assert_eq!(raw(&model, &[noise(&pack)]).remove(0), tract, "{name}");
+    }
+}
+
+#[test]
+fn an_instruction_set_that_the_cpu_lacks_is_refused_by_name() {
+    for isa in Isa::ALL.into_iter().filter(|isa| !isa.is_available()) {
+        let mut options = LoadOptions::default();
+        options.isa = isa;
+        let error = Model::load_with(default_pack(), &options).unwrap_err().to_string();
+        assert!(error.contains(isa.name()), "{error}");
+    }
+}

@@ -1,0 +1,220 @@
+//! A catalogue made to deceive, with right checksums, is refused; it never takes the app or its memory down.
+
+use std::cell::Cell;
+
+use magpie_core::ShardError;
+use magpie_core::shard::Shard;
+use magpie_tests::cases;
+use magpie_tests::shards::{
+    kind, listed_shop_bytes, mend, mend_header, put, refusal, section, sections, shop_bytes, use_in_every_way,
+};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+#[test]
+fn counts_that_lie_are_refused() {
+    let lie = |at: usize, value: u64, width: usize| {
+        refusal(|bytes| {
+            put(bytes, at, &value.to_le_bytes()[..width]);
+            mend_header(bytes);
+        })
+    };
+    for photos in [0, 89, 91, u64::from(u32::MAX), 1 << 32, u64::MAX] {
+        lie(32, photos, 8);
+    }
+    for listings in [0, 59, 61, 1000, 1 << 32, u64::MAX] {
+        lie(40, listings, 8);
+    }
+    for dim in [0, 7, 9, 4096, 4097, u64::from(u32::MAX)] {
+        lie(24, dim, 4);
+    }
+    for sections in [0, 1, 13, 62, u64::from(u32::MAX)] {
+        // More entries than there are: what follows the table is zero, which is no place for a section.
+        lie(20, sections, 4);
+    }
+    lie(16, 8192, 4);
+    lie(104, 64, 8);
+}
+
+/// The count is an allocation that has not happened yet.
+#[test]
+fn four_billion_listings_in_the_header_cost_no_memory() {
+    let error = refusal(|bytes| {
+        put(bytes, 40, &u64::from(u32::MAX).to_le_bytes());
+        mend_header(bytes);
+    });
+    assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
+}
+
+#[test]
+fn sections_that_overlap_or_lie_outside_are_refused() {
+    let bytes = shop_bytes();
+    let all = sections(&bytes);
+    for pair in all.windows(2) {
+        for offset in [pair[0].offset as u64, 0, 4095, 1 << 40, u64::MAX, u64::MAX - 63, pair[1].offset as u64 + 1] {
+            let error = refusal(|bytes| {
+                put(bytes, pair[1].entry + 8, &offset.to_le_bytes());
+                mend(bytes);
+            });
+            assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "header"), "{offset}: {error}");
+        }
+    }
+    for section in all {
+        for len in [section.len as u64 + (64 << 10), u64::MAX] {
+            refusal(|bytes| {
+                put(bytes, section.entry + 16, &len.to_le_bytes());
+                mend(bytes);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_schema_of_nonsense_is_refused_even_with_right_checksums() {
+    let schema = section(&shop_bytes(), kind::SCHEMA);
+    let column = r#"{"name":"x","kind":"word"}"#;
+    let long = format!(r#"{{"catalog":"","writer":"","fields":[],"columns":[{}]}}"#, [column; 17].join(","));
+    let deep = "[".repeat(1000);
+    for text in ["", "{}", "null", "\u{0}", r#"{"catalog":1}"#, &long, &deep] {
+        let error = refusal(|bytes| {
+            // Spaces keep the length; a text that is longer than the section is cut off, which is nonsense as well.
+            let mut body = text.as_bytes().to_vec();
+            body.resize(schema.len, b' ');
+            put(bytes, schema.offset, &body);
+            mend(bytes);
+        });
+        assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "schema"), "{text}: {error}");
+    }
+}
+
+#[test]
+fn rows_that_point_nowhere_are_refused_and_do_not_panic_a_search() {
+    for (kind, behind, wrong) in [
+        (kind::INDEX, 0, 2u32.to_le_bytes()),
+        (kind::INDEX, 0, u32::MAX.to_le_bytes()),
+        (kind::LIST_STARTS, 0, 1u32.to_le_bytes()),
+        (kind::LIST_STARTS, 0, u32::MAX.to_le_bytes()),
+        (kind::LIST_BIASES, 0, f32::NAN.to_le_bytes()),
+        (kind::LIST_BIASES, 0, f32::INFINITY.to_le_bytes()),
+        (kind::CENTROIDS, 0, [0x80; 4]),
+        (kind::CENTROID_GRAPH, 0, 1u32.to_le_bytes()),
+        // Coordinates 8 to 11 of 8.
+        (kind::SCAN_BLOCKS, 32, [0xff; 4]),
+        (kind::CODES, 8, [0, 1, 0, 0]),
+        (kind::THUMBNAIL_ENDS, 0, u32::MAX.to_le_bytes()),
+        (kind::PHOTO_LISTINGS, 0, 60u32.to_le_bytes()),
+        (kind::PHOTO_LISTINGS, 0, 59u32.to_le_bytes()),
+        (kind::PHOTO_ORDINALS, 0, [2, 0, 0, 0]),
+        (kind::COLUMN_VALUES, 0, 4u32.to_le_bytes()),
+        (kind::COLUMN_WORDS, 0, u32::MAX.to_le_bytes()),
+        (kind::METADATA_INDEX, 0, u32::MAX.to_le_bytes()),
+        (kind::METADATA_BLOCKS, 0, [0; 4]),
+    ] {
+        refusal(|bytes| {
+            let at = section(bytes, kind).offset;
+            put(bytes, at + behind, &wrong);
+            mend(bytes);
+        });
+    }
+}
+
+#[test]
+fn two_photos_that_claim_one_name_are_refused() {
+    let error = refusal(|bytes| {
+        // In the one list the first listing's two photos are rows 0 and 1.
+        let at = section(bytes, kind::PHOTO_ORDINALS).offset;
+        put(bytes, at, &[1, 0, 1, 0]);
+        mend(bytes);
+    });
+    assert!(error.to_string().contains("photo ordinals"), "{error}");
+}
+
+#[test]
+fn a_catalogue_id_that_is_not_its_names_is_refused() {
+    let error = refusal(|bytes| {
+        put(bytes, 80, &[9; 16]);
+        mend_header(bytes);
+    });
+    assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
+}
+
+/// The units by which packed numbers are multiplied.
+#[test]
+fn units_that_are_no_small_numbers_are_refused_on_opening() {
+    for at in [16, 20, 24, 28, 32] {
+        for unit in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
+            let error = refusal(|bytes| {
+                let index = section(bytes, kind::INDEX).offset;
+                put(bytes, index + at, &unit.to_le_bytes());
+                mend(bytes);
+            });
+            assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "index"), "{at}: {error}");
+        }
+    }
+}
+
+/// Lists that lead outside, overlap or run backwards; searches then say that the file is damaged.
+#[test]
+fn lists_that_lead_outside_of_the_shard_are_an_error() {
+    let bytes = listed_shop_bytes();
+    let starts = section(&bytes, kind::LIST_STARTS);
+    for (place, start) in [(1, 91), (1, u32::MAX), (2, 0), (5, 0), (5, u32::MAX), (0, 5)] {
+        let mut damaged = bytes.clone();
+        put(&mut damaged, starts.offset + 4 * place, &u32::to_le_bytes(start));
+        mend(&mut damaged);
+        assert!(use_in_every_way(&damaged));
+        let error = Shard::from_bytes(&damaged).unwrap().verify().unwrap_err();
+        assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "list starts"), "{error}");
+    }
+}
+
+/// An attacker mends the checksums. Values are often small, so that they pass for lengths and offsets.
+#[test]
+fn shards_with_wrong_contents_and_right_checksums_never_panic() {
+    wrong_contents_never_panic(&shop_bytes());
+}
+
+#[test]
+fn the_same_with_several_lists() {
+    wrong_contents_never_panic(&listed_shop_bytes());
+}
+
+fn wrong_contents_never_panic(original: &[u8]) {
+    let count = original[20..24].to_vec();
+    let mut places: Vec<_> = sections(original).iter().map(|s| (s.offset, s.len)).collect();
+    // Each section alike, however small, and as one more of them the header with its table.
+    places.push((8, 1100));
+    let value = prop_oneof![any::<u8>(), 0u8..8, Just(0xff), Just(0x7f), Just(0x80)];
+    let change = (prop::sample::select(places), any::<prop::sample::Index>(), value);
+    let opened = Cell::new(0);
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: cases(1500), failure_persistence: None, ..Default::default() });
+    let result = runner.run(&prop::collection::vec(change, 1..5), |changes| {
+        let mut bytes = original.to_vec();
+        for ((offset, len), place, value) in changes {
+            bytes[offset + place.index(len)] = value;
+        }
+        // The tests' own mending trusts the number of sections; a lie about it has its own test.
+        put(&mut bytes, 20, &count);
+        mend(&mut bytes);
+        opened.set(opened.get() + u32::from(use_in_every_way(&bytes)));
+        Ok(())
+    });
+    result.unwrap();
+    assert!(opened.get() > 400, "only {} of the shards got past opening: this tests little", opened.get());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_behind_the_magic_are_refused(tail in prop::collection::vec(any::<u8>(), 0..9000)) {
+        let mut bytes = b"MAGPIE\x1a\n\x02\0\0\0\x02\0\0\0".to_vec();
+        bytes.extend(tail);
+        prop_assert!(Shard::from_bytes(&bytes).is_err());
+        if bytes.len() > 4096 {
+            let len = bytes.len() as u64;
+            put(&mut bytes, 104, &len.to_le_bytes());
+            mend_header(&mut bytes);
+            prop_assert!(!use_in_every_way(&bytes));
+        }
+    }
+}
