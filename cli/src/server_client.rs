@@ -1,4 +1,4 @@
-//! Asks a server: performs the single requests that the core's state machine wants, each on a thread of its own.
+//! Client of a catalogue server: sends the requests that the core's state machine asks for, each on its own thread.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -17,19 +17,19 @@ use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Error};
 
-/// A server, and what is known of it.
-pub(crate) struct Server {
+/// A client of one server. Keeps what earlier requests have shown about the server.
+pub(crate) struct ServerClient {
     url: String,
     token: Option<String>,
     agent: Agent,
     origin: Origin,
-    begun: Instant,
+    started: Instant,
 }
 
-/// What an attempt brought.
-struct Outcome {
+/// The result of one attempt.
+struct AttemptOutcome {
     attempt: Attempt,
-    got: Result<Response, Trouble>,
+    result: Result<Response, Trouble>,
 }
 
 struct Response {
@@ -38,18 +38,18 @@ struct Response {
     body: Vec<u8>,
 }
 
-impl Server {
-    /// The server at a URL such as `https://shop.example`; `trusted` are the authorities whose certificates are trusted,
-    /// Mozilla's where `None`.
+impl ServerClient {
+    /// Creates a client of the server at a URL such as `https://shop.example`. `trusted` holds the certificate
+    /// authorities to trust, `None` for Mozilla's.
     ///
     /// # Errors
-    /// What is wrong with the URL.
-    pub(crate) fn new(url: &str, token: Option<String>, trusted: Option<RootCerts>) -> Result<Server, String> {
-        let fault = || format!("'{url}' is no URL of a server: expected https://HOST or http://HOST:PORT");
-        let parsed: Uri = url.parse().map_err(|_| fault())?;
+    /// A message if the URL is not that of a server.
+    pub(crate) fn new(url: &str, token: Option<String>, trusted: Option<RootCerts>) -> Result<ServerClient, String> {
+        let invalid = || format!("'{url}' is not the URL of a server: expected https://HOST or http://HOST:PORT");
+        let parsed: Uri = url.parse().map_err(|_| invalid())?;
         if !matches!(parsed.scheme_str(), Some("http" | "https")) || parsed.host().is_none() || parsed.query().is_some()
         {
-            return Err(fault());
+            return Err(invalid());
         }
         if parsed.scheme_str() == Some("http") && token.is_some() {
             log::warn!("the token is sent without encryption");
@@ -57,25 +57,25 @@ impl Server {
         let config = Agent::config_builder()
             .tls_config(TlsConfig::builder().root_certs(trusted.unwrap_or(RootCerts::WebPki)).build())
             .http_status_as_error(false)
-            // A redirect would carry query and token to a server that nobody named.
+            // A redirect would send the query and the token to a server that the user did not name.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("magpie/", env!("CARGO_PKG_VERSION")));
-        Ok(Server {
+        Ok(ServerClient {
             url: format!("{}{SEARCH_PATH}", url.trim_end_matches('/')),
             token,
             agent: config.build().into(),
             origin: Origin::new(RandomState::new().hash_one(url)),
-            begun: Instant::now(),
+            started: Instant::now(),
         })
     }
 
-    /// The time of the clock that this server's exchanges run on.
+    /// The clock of this client's exchanges: the time since the client was created.
     fn now(&self) -> Duration {
-        self.begun.elapsed()
+        self.started.elapsed()
     }
 
-    /// The answer to a search: the server's too, where the policy says so.
+    /// Answers a search, with the server's listings too if the policy says to ask it.
     pub(crate) fn ask(&mut self, asking: &Asking) -> Answer {
         match asking.begin(&self.origin, self.now()) {
             Begun::Answer(answer) => answer,
@@ -83,25 +83,27 @@ impl Server {
         }
     }
 
-    /// Drives an exchange to its end. Threads of attempts that are given up end by themselves, within their timeouts.
+    /// Runs an exchange to its end. The threads of abandoned attempts end by themselves, within their timeouts.
     fn drive(&mut self, mut exchange: Exchange, body: &str) -> Answer {
-        let (tell, told): (Sender<Outcome>, Receiver<Outcome>) = channel();
+        let (sender, receiver): (Sender<AttemptOutcome>, Receiver<AttemptOutcome>) = channel();
         let mut action = exchange.handle(Event::Clock, self.now(), &mut self.origin);
         loop {
             let until = match action {
                 Action::Done => return exchange.into_answer(),
                 Action::Wait { until } => until,
                 Action::Send { attempt, timeout, until } => {
-                    self.send(attempt, timeout, body.to_owned(), tell.clone());
+                    self.send(attempt, timeout, body.to_owned(), sender.clone());
                     until
                 }
             };
-            // `tell` is still here: the only error is that the time is over.
-            let outcome = told.recv_timeout(until.saturating_sub(self.now())).ok();
+            // `sender` is alive, so the only possible error is the timeout.
+            let outcome = receiver.recv_timeout(until.saturating_sub(self.now())).ok();
             let event = match &outcome {
                 None => Event::Clock,
-                Some(Outcome { attempt, got: Err(trouble) }) => Event::Failed { attempt: *attempt, trouble: *trouble },
-                Some(Outcome { attempt, got: Ok(Response { status, retry_after, body }) }) => {
+                Some(AttemptOutcome { attempt, result: Err(trouble) }) => {
+                    Event::Failed { attempt: *attempt, trouble: *trouble }
+                }
+                Some(AttemptOutcome { attempt, result: Ok(Response { status, retry_after, body }) }) => {
                     let reply = Reply { status: *status, retry_after: *retry_after, body };
                     Event::Reply { attempt: *attempt, reply }
                 }
@@ -110,30 +112,30 @@ impl Server {
         }
     }
 
-    fn send(&self, attempt: Attempt, timeout: Duration, body: String, tell: Sender<Outcome>) {
+    fn send(&self, attempt: Attempt, timeout: Duration, body: String, sender: Sender<AttemptOutcome>) {
         let (agent, url, token) = (self.agent.clone(), self.url.clone(), self.token.clone());
-        let failed = tell.clone();
+        let failed = sender.clone();
         let work = move || {
-            let got = perform(&agent, &url, token.as_deref(), timeout, &body);
-            // Nobody listens any more where the exchange has ended.
-            let _ = tell.send(Outcome { attempt, got });
+            let result = perform(&agent, &url, token.as_deref(), timeout, &body);
+            // The receiver is gone if the exchange has ended.
+            let _ = sender.send(AttemptOutcome { attempt, result });
         };
         if std::thread::Builder::new().name("ask".to_owned()).spawn(work).is_err() {
-            let _ = failed.send(Outcome { attempt, got: Err(Trouble::Unreachable) });
+            let _ = failed.send(AttemptOutcome { attempt, result: Err(Trouble::Unreachable) });
         }
     }
 }
 
-/// One request.
-fn perform(agent: &Agent, url: &str, token: Option<&str>, time: Duration, body: &str) -> Result<Response, Trouble> {
+/// Sends one request and reads the response.
+fn perform(agent: &Agent, url: &str, token: Option<&str>, timeout: Duration, body: &str) -> Result<Response, Trouble> {
     let mut request = agent
         .post(url)
         .config()
-        .timeout_global(Some(time))
+        .timeout_global(Some(timeout))
         .build()
         .header("content-type", "application/json")
         .header("accept", "application/json")
-        .header(DEADLINE_HEADER, time.as_millis().to_string());
+        .header(DEADLINE_HEADER, timeout.as_millis().to_string());
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
@@ -145,10 +147,10 @@ fn perform(agent: &Agent, url: &str, token: Option<&str>, time: Duration, body: 
     Ok(Response { status, retry_after, body: body.map_err(|e| trouble(&e))? })
 }
 
-/// The certificates of a PEM file.
+/// Reads the certificates of a PEM file.
 ///
 /// # Errors
-/// What is wrong with the file.
+/// A message that names the file if it cannot be read, is malformed, or holds no certificate.
 pub(crate) fn certificates(path: &Path) -> Result<RootCerts, String> {
     let failed = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let bytes = fs::read(path).map_err(|e| failed(&e))?;
@@ -159,14 +161,14 @@ pub(crate) fn certificates(path: &Path) -> Result<RootCerts, String> {
         }
     }
     if found.is_empty() {
-        return Err(failed(&"there is no certificate (PEM) in it"));
+        return Err(failed(&"the file holds no PEM certificate"));
     }
     Ok(RootCerts::Specific(Arc::new(found)))
 }
 
 fn trouble(error: &Error) -> Trouble {
-    // Never the request: it holds the token.
-    log::debug!("asking the server: {error}");
+    // Only the error is logged: the request holds the token.
+    log::debug!("the request to the server failed: {error}");
     match error {
         Error::Timeout(_) => Trouble::TimedOut,
         Error::BodyExceedsLimit(_) | Error::LargeResponseHeader(..) => Trouble::TooLarge,
@@ -184,7 +186,7 @@ fn trouble(error: &Error) -> Trouble {
     }
 }
 
-/// Whether a handshake ended at the server's certificate. What TLS says comes inside of an I/O error.
+/// Whether the TLS handshake failed because of the server's certificate. TLS errors come wrapped in I/O errors.
 fn is_distrust(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))

@@ -1,10 +1,8 @@
-//! `magpie search --server` with a real server.
-#![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first thing that is wrong
+//! `magpie search --server` against a real server.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
@@ -16,21 +14,11 @@ use magpie_server::{Embedded, Overrides, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
-mod pack;
+use crate::{demo, json, pack, refused};
 
 const TOKEN: &str = "a-long-enough-token";
 
-fn demo(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo").join(name)
-}
-
-fn magpie(args: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// A phone's shard with mugs alone, a server's with all of the demo, and the server.
+/// A phone's shard with mugs only, a server's shard with mugs, chairs and hats, and that server. Made once.
 struct Shop {
     folder: TempDir,
     url: String,
@@ -53,7 +41,7 @@ impl Shop {
                 let (table, images) = (table.to_str().unwrap().to_owned(), demo("photos"));
                 let out = folder.path().join(format!("{name}.magpie"));
                 let (images, out) = (images.to_str().unwrap(), out.to_str().unwrap());
-                magpie(&["build", "--catalog", &table, "--images", images, "--out", out, "--json", "--name", "Demo"]);
+                json(&["build", "--catalog", &table, "--images", images, "--out", out, "--json", "--name", "Demo"]);
             }
             std::fs::write(folder.path().join("tokens"), format!("test {TOKEN}\n")).unwrap();
             let url = serve(&folder);
@@ -65,7 +53,7 @@ impl Shop {
         let (shard, photo) = (self.folder.path().join(shard), demo("queries").join(query));
         let mut args = vec!["search", "--shard", shard.to_str().unwrap(), "--photo", photo.to_str().unwrap(), "--json"];
         args.extend(more);
-        magpie(&args)
+        json(&args)
     }
 
     fn ask(&self, query: &str, more: &[&str]) -> Value {
@@ -76,32 +64,32 @@ impl Shop {
 }
 
 fn serve(folder: &TempDir) -> String {
-    let given = Overrides {
+    let overrides = Overrides {
         listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         shards: vec![folder.path().join("server.magpie")],
         tokens: Some(folder.path().join("tokens")),
         ..Overrides::default()
     };
-    let settings = given.settings().unwrap();
+    let settings = overrides.settings().unwrap();
     let engine = Embedded::open(settings.shards.clone(), true, 1, Duration::from_secs(5)).unwrap();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (server, stop) = Server::bind(settings, Arc::new(engine)).await.unwrap();
-            tell.send(server.address().unwrap()).unwrap();
+            sender.send(server.address().unwrap()).unwrap();
             server.run().await;
             drop(stop);
         });
     });
-    format!("http://{}", told.recv().unwrap())
+    format!("http://{}", receiver.recv().unwrap())
 }
 
 fn tls(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
 }
 
-/// What stands before a server and speaks TLS; its URL.
+/// Starts a proxy that speaks TLS in front of a server; returns its URL.
 fn tls_front(server: &str) -> String {
     let chain = vec![CertificateDer::from_pem_file(tls("server.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_file(tls("server.key")).unwrap();
@@ -125,7 +113,8 @@ fn tls_front(server: &str) -> String {
     format!("https://{address}")
 }
 
-/// Head and body, changed so that the server hangs up after its reply. None where the handshake failed.
+/// Reads head and body, and adds a header that makes the server close the connection after its response. `None` if the
+/// TLS handshake failed.
 fn read_request(stream: &mut impl Read) -> Option<Vec<u8>> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
@@ -152,7 +141,7 @@ fn sources(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn what_the_phone_does_not_have_the_server_finds() {
+fn the_server_finds_what_the_phone_does_not_have() {
     let shop = Shop::get();
     let found = shop.ask("chair-02.jpg", &["--k", "20"]);
     assert_eq!((&found["ended"]["name"], &found["sends"]), (&"answered".into(), &1.into()), "{found}");
@@ -162,7 +151,7 @@ fn what_the_phone_does_not_have_the_server_finds() {
 }
 
 #[test]
-fn asking_gives_the_order_that_the_whole_shard_would_give() {
+fn asking_gives_the_order_of_a_search_in_the_whole_shard() {
     let shop = Shop::get();
     for (query, filter) in [("hat-01.jpg", "price>0"), ("mug-02.jpg", "price>0"), ("chair-02.jpg", "not category=Mugs")]
     {
@@ -170,7 +159,7 @@ fn asking_gives_the_order_that_the_whole_shard_would_give() {
         let (asked, whole) = (shop.ask(query, &more), shop.search("server.magpie", query, &more));
         assert_eq!(asked["ended"]["name"], "answered", "{asked}");
         let (asked, whole) = (listings(&asked), listings(&whole));
-        // The query is rounded as it travels: scores move by less than this.
+        // The query is rounded for the request, which changes scores by less than this.
         for (asked, whole) in asked.iter().zip(&whole) {
             assert!((asked.1 - whole.1).abs() < 0.02, "{asked:?} {whole:?}");
         }
@@ -185,7 +174,7 @@ fn a_calibrated_pack_decides_by_its_confidence() {
         let model = pack::with_confidence(&shop.folder.path().join(format!("pack{bias}")), pack::calibration(bias));
         shop.ask("mug-01.jpg", &["--k", "3", "--model", &model])
     };
-    // The same listings with the same scores: what differs is what they are worth.
+    // Listings and scores are the same; only the confidence in them differs.
     let (sure, unsure) = (ask(100.0), ask(-100.0));
     assert_eq!((&sure["reason"], &sure["sends"]), (&"good_enough".into(), &0.into()), "{sure}");
     assert_eq!((&unsure["reason"], &unsure["ended"]["name"]), (&"doubtful".into(), &"answered".into()), "{unsure}");
@@ -212,37 +201,34 @@ fn without_a_server_the_phone_answers_and_says_why() {
 }
 
 #[test]
-fn a_server_behind_tls_is_asked_where_its_authority_is_trusted() {
+fn a_server_behind_tls_is_asked_if_its_authority_is_trusted() {
     let shop = Shop::get();
     let front = tls_front(&shop.url);
     let ask = |url: &str, more: &[&str]| {
-        let given = ["--k", "20", "--server", url, "--token", TOKEN, "--deadline-ms", "8000"];
-        shop.search("phone.magpie", "chair-02.jpg", &[&given, more].concat())
+        let args = ["--k", "20", "--server", url, "--token", TOKEN, "--deadline-ms", "8000"];
+        shop.search("phone.magpie", "chair-02.jpg", &[&args, more].concat())
     };
     let authority = tls("authority.pem");
     let trusting = ["--ca", authority.to_str().unwrap()];
     let found = ask(&front, &trusting);
     assert_eq!(found["ended"]["name"], "answered", "{found}");
     assert_eq!(listings(&found), listings(&ask(&shop.url, &[])));
-    // The public authorities have not heard of it. Trying again would not help.
+    // The public authorities did not sign its certificate. A retry would not help.
     let distrusted = ask(&front, &[]);
     assert_eq!((&distrusted["ended"]["name"], &distrusted["sends"]), (&"untrusted".into(), &1.into()), "{distrusted}");
     assert!(sources(&distrusted).iter().all(|source| *source == "local"));
-    // The certificate is for the address, not for the name.
+    // The certificate is for the address 127.0.0.1, not for the name localhost.
     let renamed = ask(&front.replace("127.0.0.1", "localhost"), &trusting);
     assert_eq!(renamed["ended"]["name"], "untrusted", "{renamed}");
 }
 
 #[test]
-fn what_is_no_certificate_is_refused() {
+fn files_without_a_certificate_are_rejected() {
     let shard = Shop::get().folder.path().join("phone.magpie");
-    let refused = |ca: &Path| {
-        let what = ["--shard", shard.to_str().unwrap(), "--photo", "none.jpg", "--server", "https://127.0.0.1:9"];
-        let args = [&["search"], &what[..], &["--ca", ca.to_str().unwrap()]].concat();
-        let output = Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        String::from_utf8(output.stderr).unwrap()
+    let error = |ca: &Path| {
+        let options = ["--shard", shard.to_str().unwrap(), "--photo", "none.jpg", "--server", "https://127.0.0.1:9"];
+        refused(&[&["search"], &options[..], &["--ca", ca.to_str().unwrap()]].concat(), 1)
     };
-    assert!(refused(&tls("server.key")).contains("server.key: there is no certificate (PEM) in it"));
-    assert!(refused(&tls("nowhere.pem")).contains("nowhere.pem: "));
+    assert!(error(&tls("server.key")).contains("server.key: the file holds no PEM certificate"));
+    assert!(error(&tls("nowhere.pem")).contains("nowhere.pem: "));
 }

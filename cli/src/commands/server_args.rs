@@ -1,4 +1,4 @@
-//! The part of `magpie search` that may ask a server.
+//! The part of `magpie search` that asks a server: its options, and the search with them.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,38 +11,38 @@ use magpie_core::model::Model;
 use magpie_core::remote::{Answer, Connectivity, Ended};
 use serde::Serialize;
 
-use crate::ask::{self, Server};
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 use crate::output;
+use crate::server_client::{self, ServerClient};
 
 #[derive(clap::Args)]
-pub(crate) struct Asking {
-    /// A server with the full catalogue, such as `https://shop.example`: asked where the shard has no good answer
+pub(crate) struct ServerArgs {
+    /// URL of a server with the full catalogue, which is asked if the shard has no good match
     #[arg(long, value_name = "URL", conflicts_with = "more_like")]
     server: Option<String>,
-    /// The token that the server wants
+    /// Access token for the server
     #[arg(long, env = "MAGPIE_TOKEN", hide_env_values = true, requires = "server")]
     token: Option<String>,
-    /// Certificates (PEM) of the authorities to trust in place of the public ones, for a server that has its own
+    /// PEM file of the certificate authorities to trust instead of the public ones, for a server with its own authority
     #[arg(long, value_name = "FILE", requires = "server")]
     ca: Option<PathBuf>,
-    /// Do as if there were no network
+    /// Behave as if there were no network
     #[arg(long, requires = "server", conflicts_with = "metered")]
     offline: bool,
-    /// Do as on a network that costs by the byte: ask less, and once only
+    /// Behave as on a metered network: ask less often, and never send a second request while one is under way
     #[arg(long, requires = "server")]
     metered: bool,
-    /// Milliseconds that the server's answer may take with all retries
+    /// Milliseconds to wait for the server's answer, including all retries
     #[arg(long, value_name = "MS", default_value_t = 1500, requires = "server")]
     deadline_ms: u64,
 }
 
-/// What was found here and there, and how long it took.
+/// What the shard and the server found, and how long it took.
 #[derive(Serialize)]
-pub(crate) struct Asked {
+pub(crate) struct ServerOutcome {
     #[serde(flatten)]
     pub(crate) answer: Answer,
-    /// In what the shard found, which the answer may not begin with.
+    /// The confidence in the shard's own results; the answer may begin with another listing.
     pub(crate) local_confidence: Option<Confidence>,
     pub(crate) attributes: Attributes,
     embed_ms: f64,
@@ -50,22 +50,22 @@ pub(crate) struct Asked {
     ask_ms: f64,
 }
 
-impl Asking {
-    /// The server, where one is named.
-    pub(crate) fn server(&self) -> Result<Option<Server>> {
+impl ServerArgs {
+    /// Returns the client for `--server`; `None` without that option.
+    pub(crate) fn server(&self) -> Result<Option<ServerClient>> {
         let Some(url) = &self.server else { return Ok(None) };
-        let trusted = self.ca.as_deref().map(ask::certificates).transpose().map_err(Failure::new)?;
-        Server::new(url, self.token.clone(), trusted).map(Some).map_err(Failure::usage)
+        let trusted = self.ca.as_deref().map(server_client::certificates).transpose().map_err(CommandFailure::new)?;
+        ServerClient::new(url, self.token.clone(), trusted).map(Some).map_err(CommandFailure::usage)
     }
 
-    /// Searches the shard, and asks the server where the policy says so.
+    /// Searches the shard, and asks the server if the policy says so.
     pub(crate) fn search(
         &self,
         engine: &Engine,
         photo: &[u8],
         options: &SearchOptions,
-        server: &mut Server,
-    ) -> Result<Asked, Error> {
+        server: &mut ServerClient,
+    ) -> Result<ServerOutcome, Error> {
         let mut ask = AskOptions::on(match (self.offline, self.metered) {
             (true, _) => Connectivity::Offline,
             (_, true) => Connectivity::Metered,
@@ -75,22 +75,21 @@ impl Asking {
         let asking = engine.ask_photo(photo, options, &ask)?;
         let searched = Instant::now();
         let answer = server.ask(&asking);
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        let ask_ms = ms(searched.elapsed());
+        let ask_ms = output::millis(searched.elapsed());
         let SearchResults { confidence: local_confidence, attributes, stages, .. } = asking.local;
-        let (embed_ms, search_ms) =
-            (ms(stages.decode + stages.prepare + stages.network), ms(stages.search + stages.listings));
-        Ok(Asked { answer, local_confidence, attributes, embed_ms, search_ms, ask_ms })
+        let embed_ms = output::millis(stages.decode + stages.prepare + stages.network);
+        let search_ms = output::millis(stages.search + stages.listings);
+        Ok(ServerOutcome { answer, local_confidence, attributes, embed_ms, search_ms, ask_ms })
     }
 }
 
-impl Asked {
-    /// Whether what the shard found is no good match.
+impl ServerOutcome {
+    /// Whether the shard's first listing is not a good match.
     pub(crate) fn is_doubtful(&self) -> bool {
         self.local_confidence.is_some_and(|confidence| !confidence.enough)
     }
 
-    /// What happened, in a line each.
+    /// Describes the search, one line per step.
     pub(crate) fn summary(&self, model: &Model) -> String {
         let Answer { reason, ended, sends, .. } = &self.answer;
         let ended = match ended {
@@ -107,9 +106,10 @@ impl Asked {
         let attributes = output::attributes(self.attributes.0.iter());
         let (embed, search) = (self.embed_ms, self.search_ms);
         let confidence = output::confidence(self.local_confidence, model.manifest());
-        let confidence = confidence.map_or_else(String::new, |text| format!("here: {text}\n"));
+        let confidence = confidence.map_or_else(String::new, |text| format!("the shard: {text}\n"));
         format!(
-            "{confidence}the photo: {attributes}\nthe server: {reason}{ended}\nembedded in {embed:.1} ms, searched here in {search:.3} ms"
+            "{confidence}the photo: {attributes}\nthe server: {reason}{ended}\n\
+             embedded in {embed:.1} ms, searched the shard in {search:.3} ms"
         )
     }
 }

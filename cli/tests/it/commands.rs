@@ -1,97 +1,15 @@
-//! The commands as a user runs them: the real binary, the real pack, real files.
-#![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first thing that is wrong
+//! All commands but `magpie search --server`, with the real pack and real files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::path::Path;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-mod pack;
-
-fn magpie(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_magpie")).args(args).output().unwrap()
-}
-
-fn json(args: &[&str]) -> Value {
-    let output = magpie(args);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// What a failing command says, after checking its exit code.
-fn refused(args: &[&str], code: i32) -> String {
-    let output = magpie(args);
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
-    assert!(!text.contains("panicked"), "{text}");
-    text
-}
-
-fn demo_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("demo")
-}
-
-/// A small catalogue of the demo's pictures and the shard built of it, made once.
-struct Small {
-    folder: TempDir,
-    built: Value,
-}
-
-impl Small {
-    fn get() -> &'static Small {
-        static SMALL: OnceLock<Small> = OnceLock::new();
-        SMALL.get_or_init(|| {
-            let folder = tempfile::tempdir().unwrap();
-            let catalog = fs::read_to_string(demo_folder().join("catalog.csv")).unwrap();
-            let keep = |line: &&str| ["listing_id,", "mug-0", "chair-0", "hat-0"].iter().any(|p| line.starts_with(p));
-            let mut text: String = catalog.lines().filter(keep).map(|line| format!("{line}\n")).collect();
-            let columns = catalog.lines().next().unwrap().split(',').count();
-            text.push_str(&format!("gone,missing.jpg{}\n", ",".repeat(columns - 2)));
-            text.push_str(&format!("broken,broken.jpg{}\n", ",".repeat(columns - 2)));
-            let photos = folder.path().join("photos");
-            fs::create_dir(&photos).unwrap();
-            for name in text.lines().skip(1).filter_map(|line| line.split(',').nth(1)) {
-                let _ = fs::copy(demo_folder().join("photos").join(name), photos.join(name));
-            }
-            fs::write(photos.join("broken.jpg"), "this is text").unwrap();
-            fs::write(folder.path().join("catalog.csv"), text).unwrap();
-            let mut small = Small { folder, built: Value::Null };
-            small.built = json(&small.build_args(&["--json"]).iter().map(String::as_str).collect::<Vec<_>>());
-            small
-        })
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    fn build_args(&self, more: &[&str]) -> Vec<String> {
-        let (catalog, images, out) = (self.path("catalog.csv"), self.path("photos"), self.path("small.magpie"));
-        let args = ["build", "--catalog", &catalog, "--images", &images, "--out", &out];
-        args.iter().chain(more).map(|&arg| arg.to_owned()).collect()
-    }
-
-    fn shard(&self) -> String {
-        self.path("small.magpie")
-    }
-
-    fn search(&self, photo: &str, more: &[&str]) -> Value {
-        let shard = self.shard();
-        let mut args = vec!["search", "--shard", &shard, "--photo", photo, "--json"];
-        args.extend(more);
-        json(&args)
-    }
-}
-
-fn query(name: &str) -> String {
-    demo_folder().join("queries").join(name).to_str().unwrap().to_owned()
-}
+use crate::small::{Small, query};
+use crate::{demo, json, magpie, pack, refused};
 
 #[test]
-fn build_reports_what_it_leaves_out_and_strict_refuses_it() {
+fn build_reports_skipped_rows_and_strict_fails_at_them() {
     let small = Small::get();
     let skipped = small.built["skipped"].as_array().unwrap();
     let reasons: Vec<&str> = skipped.iter().map(|row| row["reason"].as_str().unwrap()).collect();
@@ -106,16 +24,16 @@ fn build_reports_what_it_leaves_out_and_strict_refuses_it() {
 }
 
 #[test]
-fn rows_that_cannot_be_read_do_not_count_against_those_that_can() {
+fn unusable_rows_do_not_stop_a_build() {
     let small = Small::get();
     let (catalog, images, out) = (small.path("few.csv"), small.path("photos"), small.path("few.magpie"));
     let build = ["build", "--catalog", &catalog, "--images", &images, "--out", &out, "--json"];
     fs::write(&catalog, "listing_id,photo\n,a.jpg\nmug-01,mug-01-1.jpg\n").unwrap();
     let built = json(&build);
     assert_eq!((&built["photos"], built["skipped"].as_array().unwrap().len()), (&Value::from(1), 1));
-    // Where no row is left, the reason is said and not only that there is nothing.
+    // If no row is usable, the message gives the reason, not only the fact.
     fs::write(&catalog, "listing_id,photo\n,a.jpg\nm\n").unwrap();
-    assert!(refused(&build, 1).contains("none of the 2 rows can be used; line 2: there is no listing_id"));
+    assert!(refused(&build, 1).contains("none of the 2 rows can be used; line 2: listing_id is missing"));
 }
 
 #[test]
@@ -172,7 +90,7 @@ fn a_catalogue_photo_finds_its_own_listing_first() {
 }
 
 #[test]
-fn shoppers_photos_change_what_listings_count() {
+fn shoppers_photos_scale_the_scores() {
     let small = Small::get();
     let (catalog, images) = (small.path("catalog.csv"), small.path("photos"));
     let (out, shoppers) = (small.path("scaled.magpie"), small.path("shoppers"));
@@ -184,7 +102,7 @@ fn shoppers_photos_change_what_listings_count() {
     let build = ["build", "--catalog", &catalog, "--images", &images, "--out", &out, "--shoppers"];
     json(&[&build[..], &[&shoppers, "--local-scaling", "1", "--json"]].concat());
     let found = json(&["search", "--shard", &out, "--photo", &photo, "--json"]);
-    // The photo has a cosine of 1 to itself and to all of the shoppers': what its listing scores is its factor.
+    // The photo has a cosine of 1 to itself and to all shoppers' photos, so its listing's score is its scaling factor.
     let score = found["listings"][0]["score"].as_f64().unwrap();
     assert!((score - 0.7).abs() < 0.01, "{score}");
 
@@ -196,7 +114,7 @@ fn shoppers_photos_change_what_listings_count() {
 }
 
 #[test]
-fn filters_and_crops_are_obeyed() {
+fn filters_and_crops_are_applied() {
     let small = Small::get();
     let found = small.search(&query("mug-01.jpg"), &["--where", "category=Chairs and price>=0", "--k", "3"]);
     let listings = found["listings"].as_array().unwrap();
@@ -229,7 +147,7 @@ fn a_calibrated_pack_says_whether_there_is_a_good_match() {
     assert!(doubtful.contains("\nno good match: confidence ") && doubtful.contains("1?"), "{doubtful}");
     assert!(text(&["--where", "price<0"]).contains("no good match: confidence 0 %"));
 
-    // Compiling a pack takes the calibration along, in a folder of its own.
+    // A compiled pack in a folder of its own keeps the calibration.
     let out = small.path("compiled");
     json(&["model", "compile", &model, "--out", &out, "--json"]);
     assert!(!Path::new(&out).join("model.onnx").exists());
@@ -245,7 +163,7 @@ fn a_calibrated_pack_says_whether_there_is_a_good_match() {
 }
 
 #[test]
-fn eval_says_how_far_probabilities_can_be_trusted() {
+fn eval_reports_how_far_probabilities_can_be_trusted() {
     let folder = tempfile::tempdir().unwrap();
     let model = pack::with_confidence(&folder.path().join("calibrated"), pack::calibration(-7.0));
     let mut table = "path,set,split,domain,category,coarse,class_id,colour,shape,material,group\n".to_owned();
@@ -253,8 +171,8 @@ fn eval_says_how_far_probabilities_can_be_trusted() {
         for (path, split, domain) in
             [(format!("photos/{name}-1.jpg"), "gallery", "product"), (format!("queries/{name}.jpg"), "test", "user")]
         {
-            let path = demo_folder().join(path);
-            // Whether the colour is right does not matter here; it is one that the head knows.
+            let path = demo(&path);
+            // The colour need not be right, but the head must know it.
             table.push_str(&format!("{},grocery,{split},{domain},x,x,{name},green,,,\n", path.display()));
         }
     }
@@ -268,7 +186,7 @@ fn eval_says_how_far_probabilities_can_be_trusted() {
     for figure in ["auroc_in_catalogue", "auroc_right", "ece"] {
         assert!((0.0..=1.0).contains(&found[figure].as_f64().unwrap()), "{figure}");
     }
-    // With a threshold of nothing all is answered, and right as often as G1 says.
+    // At a threshold of 0 every search is answered, and is right as often as G1's hit@1.
     let all = &found["thresholds"][0];
     assert_eq!((&all["threshold"], &all["answered_in"], &all["answered_out"]), (&0.0.into(), &1.0.into(), &1.0.into()));
     assert_eq!(all["precision_in"], scores["G1"]["all"]["hit@1"]);
@@ -283,7 +201,7 @@ fn eval_says_how_far_probabilities_can_be_trusted() {
 }
 
 #[test]
-fn bad_input_is_named_with_its_own_exit_code() {
+fn each_kind_of_bad_input_has_its_message_and_exit_code() {
     let small = Small::get();
     let (shard, photo) = (small.shard(), query("mug-01.jpg"));
     let search = |shard: &str, photo: &str, more: &[&str], code| {
@@ -327,7 +245,7 @@ fn inspect_shows_the_catalogue_and_the_pack() {
     let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/packs/default");
     let shown = json(&["inspect", pack.to_str().unwrap(), "--json"]);
     assert_eq!(shown["manifest"]["embedding"]["dim"], 128);
-    // All of the shipped network runs on the int8 kernels.
+    // The whole shipped network runs on the int8 kernels.
     assert_eq!(shown["tract_nodes"], serde_json::json!([]));
     assert!(shown["int8_layers"].as_array().unwrap().len() > 30);
     let shown = json(&["inspect", "--layers", pack.to_str().unwrap(), "--json"]);
@@ -335,7 +253,7 @@ fn inspect_shows_the_catalogue_and_the_pack() {
 }
 
 #[test]
-fn embed_writes_rows_in_order_and_names_what_it_cannot_read() {
+fn embed_writes_rows_in_order_and_names_unreadable_files() {
     let small = Small::get();
     let (list, out) = (small.path("files.txt"), small.path("e.npy"));
     fs::write(&list, format!("{}\n{}\n", query("mug-01.jpg"), query("hat-01.jpg"))).unwrap();
@@ -348,7 +266,7 @@ fn embed_writes_rows_in_order_and_names_what_it_cannot_read() {
 }
 
 #[test]
-fn the_demo_writes_a_page_that_stands_alone() {
+fn the_demo_writes_a_self_contained_page() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let result = json(&["demo", "--out", out.to_str().unwrap(), "--json"]);
