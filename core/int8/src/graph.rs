@@ -94,6 +94,13 @@ pub struct Geometry {
     pub after: [usize; 2],
 }
 
+impl Geometry {
+    /// Whether every output pixel is made of the input pixel at the same place.
+    pub(super) fn is_plain(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.before == [0, 0] && self.after == [0, 0]
+    }
+}
+
 impl Kind {
     /// A word for reports.
     pub fn name(&self) -> &'static str {
@@ -114,42 +121,51 @@ impl Kind {
     }
 }
 
-/// Largest number of values between two layers: beyond every network that a phone runs.
-pub(super) const MAX_VALUES: usize = 1 << 26;
-
-/// Largest accumulator and largest rounded result: both fit an i32 with room to spare.
-const MAX_SUM: f64 = (1u32 << 30) as f64;
-
 /// Checks one factor: a number that is neither zero nor so small or large that products of three leave f32.
 pub fn is_sound(factor: f32) -> bool {
     (1e-12..1e12).contains(&factor)
 }
 
-/// From accumulator to output step for each output of a layer, and a check that no accumulator and no result can leave
-/// its range.
-///
-/// # Errors
-/// A text that says what is out of range.
-pub(super) fn multipliers(filters: &Filters, from: Scale, to: Option<Scale>) -> Result<Vec<f32>, String> {
-    let Filters { weights, bias, factors } = filters;
-    let depth = weights.len() / bias.len().max(1);
-    if bias.is_empty() || depth == 0 || weights.len() != depth * bias.len() || factors.len() != bias.len() {
-        return Err(format!("{} weights for {} outputs", weights.len(), bias.len()));
-    }
-    let mut multipliers = Vec::with_capacity(bias.len());
-    for ((row, &bias), &factor) in weights.chunks_exact(depth).zip(bias).zip(factors) {
-        if ![factor, from.factor, to.map_or(1.0, |to| to.factor)].into_iter().all(is_sound) {
-            return Err("a scale is zero, negative, not a number or far from one".to_owned());
-        }
-        // In this order, so that it rounds as ONNX Runtime does.
-        let multiplier = from.factor * factor / to.map_or(1.0, |to| to.factor);
-        let sum: f64 = row.iter().map(|&w| 255.0 * f64::from(w).abs()).sum::<f64>();
-        // Twice: the zero point is folded into the bias.
-        let largest = 2.0 * sum + f64::from(bias).abs();
-        if largest >= MAX_SUM || (to.is_some() && largest * f64::from(multiplier) >= MAX_SUM) {
-            return Err("sums may leave 32 bits".to_owned());
-        }
-        multipliers.push(multiplier);
-    }
-    Ok(multipliers)
+/// Shape of a value: height, width, channels; and whether it is a vector (height and width 1, and not written).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows, columns, channels.
+    pub size: [usize; 3],
+    /// `[1, channels]` rather than `[1, channels, 1, 1]`.
+    pub vector: bool,
 }
+
+impl Shape {
+    /// Of an f32 tensor: `[1, channels, height, width]` or `[1, channels]`.
+    pub fn of(tensor: &[usize]) -> Option<Shape> {
+        let shape = match *tensor {
+            [1, c, h, w] => Shape { size: [h, w, c], vector: false },
+            [1, c] => Shape { size: [1, 1, c], vector: true },
+            _ => return None,
+        };
+        shape.values().map(|_| shape)
+    }
+
+    /// As an f32 tensor's.
+    pub fn tensor(self) -> Vec<usize> {
+        let [h, w, c] = self.size;
+        if self.vector { vec![1, c] } else { vec![1, c, h, w] }
+    }
+
+    pub(super) fn pixels(self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    pub(super) fn channels(self) -> usize {
+        self.size[2]
+    }
+
+    /// `None` where there are none, or too many.
+    pub(super) fn values(self) -> Option<usize> {
+        let values = self.size.iter().try_fold(1usize, |product, &n| product.checked_mul(n))?;
+        (1..=MAX_VALUES).contains(&values).then_some(values)
+    }
+}
+
+/// Largest number of values between two layers: beyond every network that a phone runs.
+const MAX_VALUES: usize = 1 << 26;

@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::graph::{Graph, Kind, Layer};
-use super::plan::{Shape, is_plain};
+use super::graph::{Graph, Kind, Layer, Shape};
 
 /// Rows of a picture that are worth a thread: with fewer, cutting a layer by its channels shares the work better.
 const ROWS: usize = 7;
@@ -59,7 +58,7 @@ fn by_rows(kind: &Kind) -> bool {
 /// Whether each pixel of a layer is made of the same pixel of the values from `start` on, and of values before.
 fn follows(layer: &Layer, start: usize, shapes: &[Shape]) -> bool {
     match &layer.kind {
-        Kind::Convolution(_, geometry) => is_plain(geometry),
+        Kind::Convolution(_, geometry) => geometry.is_plain(),
         Kind::Add | Kind::Table(_) => true,
         // A factor for a whole channel must be there already.
         Kind::Multiply => {

@@ -9,22 +9,26 @@
 //! A [`Graph`] says what to compute. [`Network::plan`] packs its weights for the CPU and lays all values out in one
 //! memory. A [`Scratch`] is that memory: one for each run that goes on at a time.
 
+mod arena;
 mod graph;
 mod groups;
+mod layout;
 mod plan;
 mod saturating;
+mod shapes;
 mod simd;
 pub mod stored;
 #[cfg(test)]
 mod tests;
 mod weights;
 
-pub use graph::{Filters, Geometry, Graph, Kind, Layer, Scale, Value, is_sound};
+use arena::Aligned;
+pub use graph::{Filters, Geometry, Graph, Kind, Layer, Scale, Shape, Value, is_sound};
 use magpie_cpu::Isa;
 use plan::Plan;
-pub use plan::{Shape, TOO_LARGE};
+pub use plan::TOO_LARGE;
+pub use shapes::output_shapes;
 use simd::Kernels;
-use weights::Aligned;
 
 /// A quantised network, ready to run. It does not change: any number of threads may share it.
 pub struct Network {
@@ -49,20 +53,6 @@ pub struct LayerReport {
 #[derive(Debug, Default)]
 pub struct Scratch(Aligned);
 
-/// Shapes of a graph's outputs for given shapes of its inputs.
-///
-/// # Errors
-/// A text that names the layer whose shapes do not fit.
-pub fn output_shapes(graph: &Graph, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
-    let shapes = plan::shapes(graph, inputs)?;
-    graph
-        .outputs
-        .iter()
-        .map(|&value| shapes.get(value).copied())
-        .collect::<Option<_>>()
-        .ok_or_else(|| "no such output".to_owned())
-}
-
 impl Network {
     /// Packs the weights for an instruction set and plans the memory, for inputs of these shapes. The layers are let go one
     /// by one as they are packed, so that weights are hardly ever in memory twice.
@@ -71,7 +61,7 @@ impl Network {
     /// A text that says which layer cannot be done, or that this CPU has no such instructions.
     pub fn plan(graph: Graph, inputs: &[Shape], isa: Isa, threads: usize) -> Result<Network, String> {
         let kernels = Kernels::of(isa).ok_or_else(|| format!("this CPU does not have {isa}"))?;
-        let shapes = plan::shapes(&graph, inputs)?;
+        let shapes = shapes::shapes(&graph, inputs)?;
         let reports = graph.layers.iter().zip(&shapes).map(|(layer, shape)| report(layer, *shape)).collect();
         Ok(Network { plan: plan::plan(graph, inputs, kernels, threads.max(1))?, reports })
     }

@@ -1,50 +1,11 @@
 //! From layers and the shapes of the inputs to steps over one memory, planned once.
 
-use super::graph::{Filters, Geometry, Graph, Kind, Layer, MAX_VALUES, Scale, multipliers};
+use super::arena::{Memory, Span};
+use super::graph::{Filters, Geometry, Graph, Kind, Layer, Scale, Shape, is_sound};
 use super::groups::groups;
-use super::simd::{Checked, Group, Kernels, Requantise, SLACK, Span, Step, Window, patch_bytes};
+use super::shapes::shapes;
+use super::simd::{Checked, Group, Kernels, Requantise, Step, Window, patch_bytes};
 use super::weights::{Depthwise, Filters as Packing, Matrix};
-
-/// Shape of a value: height, width, channels; and whether it is a vector (height and width 1, and not written).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Rows, columns, channels.
-    pub size: [usize; 3],
-    /// `[1, channels]` rather than `[1, channels, 1, 1]`.
-    pub vector: bool,
-}
-
-impl Shape {
-    /// Of an f32 tensor: `[1, channels, height, width]` or `[1, channels]`.
-    pub fn of(tensor: &[usize]) -> Option<Shape> {
-        let shape = match *tensor {
-            [1, c, h, w] => Shape { size: [h, w, c], vector: false },
-            [1, c] => Shape { size: [1, 1, c], vector: true },
-            _ => return None,
-        };
-        shape.values().map(|_| shape)
-    }
-
-    /// As an f32 tensor's.
-    pub fn tensor(self) -> Vec<usize> {
-        let [h, w, c] = self.size;
-        if self.vector { vec![1, c] } else { vec![1, c, h, w] }
-    }
-
-    fn pixels(self) -> usize {
-        self.size[0] * self.size[1]
-    }
-
-    fn channels(self) -> usize {
-        self.size[2]
-    }
-
-    /// `None` where there are none, or too many.
-    fn values(self) -> Option<usize> {
-        let values = self.size.iter().try_fold(1usize, |product, &n| product.checked_mul(n))?;
-        (1..=MAX_VALUES).contains(&values).then_some(values)
-    }
-}
 
 /// Most bytes that the values of one run may take: some twenty times what a large network of a phone needs.
 const MAX_BYTES: usize = 256 << 20;
@@ -59,90 +20,6 @@ pub(super) struct Plan {
     pub(super) outputs: Vec<(Span, Shape)>,
     /// For each step, the layer that it does.
     pub(super) layers: Vec<usize>,
-}
-
-/// Shapes of all values, in the order of the layers.
-///
-/// # Errors
-/// A text that names the layer whose shapes do not fit.
-pub(super) fn shapes(graph: &Graph, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
-    let mut shapes: Vec<Shape> = Vec::with_capacity(graph.layers.len());
-    for layer in &graph.layers {
-        let shape = shape(layer, inputs, &shapes).map_err(|detail| format!("layer '{}': {detail}", layer.name))?;
-        shapes.push(shape);
-    }
-    Ok(shapes)
-}
-
-fn shape(layer: &Layer, inputs: &[Shape], before: &[Shape]) -> Result<Shape, String> {
-    let from = layer.from.iter().map(|&value| before.get(value).copied()).collect::<Option<Vec<_>>>();
-    let from = from.ok_or("it reads a value that comes later")?;
-    let channels = |expected: usize, found: Shape| match found.channels() {
-        found if found == expected => Ok(()),
-        found => Err(format!("it gets {found} channels, expected {expected}")),
-    };
-    let found = match (&layer.kind, &from[..]) {
-        (Kind::Quantise(input), []) => *inputs.get(*input).ok_or("it reads an input that is not there")?,
-        (Kind::Dequantise | Kind::Table(_), [x]) => *x,
-        (Kind::Convolution(filters, geometry), [x]) => {
-            let shape = moved(*x, geometry, filters.bias.len())?;
-            let inside = geometry.kernel[0] * geometry.kernel[1];
-            channels(filters.weights.len() / filters.bias.len().max(1) / inside, *x)?;
-            exact(filters, inside * x.channels())?;
-            shape
-        }
-        (Kind::Depthwise(filters, geometry), [x]) => {
-            channels(filters.bias.len(), *x)?;
-            let shape = moved(*x, geometry, x.channels())?;
-            exact(filters, geometry.kernel[0] * geometry.kernel[1])?;
-            shape
-        }
-        (Kind::Linear(filters) | Kind::LinearFloats(filters), [x]) if x.pixels() == 1 => {
-            channels(filters.weights.len() / filters.bias.len().max(1), *x)?;
-            exact(filters, x.channels())?;
-            Shape { size: [1, 1, filters.bias.len()], ..*x }
-        }
-        (Kind::Add, [a, b]) if a == b => *a,
-        (Kind::Multiply, [a, b]) if a == b || (b.pixels() == 1 && a.channels() == b.channels()) => *a,
-        (Kind::Average, [x]) => Shape { size: [1, 1, x.channels()], ..*x },
-        (Kind::Largest(geometry), [x]) => {
-            if (0..2).any(|i| geometry.before[i].max(geometry.after[i]) >= geometry.kernel[i]) {
-                return Err("a window may lie outside of the picture".to_owned());
-            }
-            moved(*x, geometry, x.channels())?
-        }
-        (Kind::Flatten, [x]) if x.pixels() == 1 => Shape { vector: true, ..*x },
-        _ => return Err(format!("it cannot take values of the shapes {from:?}")),
-    };
-    found.values().map(|_| found).ok_or_else(|| format!("its result would be {:?}", found.size))
-}
-
-/// As many weights an output as its window has.
-fn exact(filters: &Filters, depth: usize) -> Result<(), String> {
-    let (weights, outputs) = (filters.weights.len(), filters.bias.len());
-    if outputs.checked_mul(depth) == Some(weights) {
-        return Ok(());
-    }
-    Err(format!("it has {weights} weights for {outputs} outputs of {depth} each"))
-}
-
-/// Longest side of a window, of a step and of padding: beyond every network.
-const MAX_WINDOW: usize = 1 << 12;
-
-fn moved(x: Shape, geometry: &Geometry, channels: usize) -> Result<Shape, String> {
-    let Geometry { kernel, stride, before, after } = geometry;
-    let mut sizes = [kernel, stride, before, after].into_iter().flatten();
-    if kernel.contains(&0) || sizes.any(|&size| size > MAX_WINDOW) {
-        return Err(format!("its window is {geometry:?}"));
-    }
-    let size = |i: usize| -> Option<usize> {
-        let padded = x.size[i].checked_add(geometry.before[i])?.checked_add(geometry.after[i])?;
-        Some(padded.checked_sub(geometry.kernel[i])?.checked_div(geometry.stride[i])? + 1)
-    };
-    let (Some(height), Some(width)) = (size(0), size(1)) else {
-        return Err(format!("a window {geometry:?} does not fit {} x {} pixels", x.size[1], x.size[0]));
-    };
-    Ok(Shape { size: [height, width, channels], vector: false })
 }
 
 /// Plans the steps and their memory.
@@ -274,7 +151,7 @@ fn step(
             Step::Quantise { input: *input, channels: shapes[at].channels(), scale: factor, to, out }
         }
         Kind::Dequantise => Step::Dequantise { x, channels: shape.channels(), from, out },
-        Kind::Convolution(filters, g) if is_plain(g) => {
+        Kind::Convolution(filters, g) if g.is_plain() => {
             Step::Product { matrix: pack(filters, Some(layer.scale))?, x, to, out }
         }
         Kind::Convolution(filters, g) => {
@@ -325,40 +202,34 @@ fn step(
     }))
 }
 
-/// Whether every output pixel is made of the input pixel at the same place.
-pub(super) fn is_plain(g: &Geometry) -> bool {
-    g.kernel == [1, 1] && g.stride == [1, 1] && g.before == [0, 0] && g.after == [0, 0]
-}
+/// Largest accumulator and largest rounded result: both fit an i32 with room to spare.
+const MAX_SUM: f64 = (1u32 << 30) as f64;
 
-/// Spans that live at the same time do not overlap; others may.
-#[derive(Default)]
-struct Memory {
-    /// Spans in use with the last layer that needs them, by start.
-    used: Vec<(Span, usize)>,
-    bytes: usize,
-}
-
-impl Memory {
-    /// Forgets what no layer from `layer` on needs.
-    fn free_before(&mut self, layer: usize) {
-        self.used.retain(|(_, last)| *last >= layer);
+/// From accumulator to output step for each output of a layer, and a check that no accumulator and no result can leave
+/// its range.
+///
+/// # Errors
+/// A text that says what is out of range.
+fn multipliers(filters: &Filters, from: Scale, to: Option<Scale>) -> Result<Vec<f32>, String> {
+    let Filters { weights, bias, factors } = filters;
+    let depth = weights.len() / bias.len().max(1);
+    if bias.is_empty() || depth == 0 || weights.len() != depth * bias.len() || factors.len() != bias.len() {
+        return Err(format!("{} weights for {} outputs", weights.len(), bias.len()));
     }
-
-    /// The first gap that is large enough.
-    fn take(&mut self, length: usize, last: usize) -> Span {
-        let size = |length: usize| (length + SLACK).next_multiple_of(64);
-        let mut start = 0;
-        let mut place = self.used.len();
-        for (at, (span, _)) in self.used.iter().enumerate() {
-            if start + size(length) <= span.start {
-                place = at;
-                break;
-            }
-            start = span.start + size(span.length);
+    let mut multipliers = Vec::with_capacity(bias.len());
+    for ((row, &bias), &factor) in weights.chunks_exact(depth).zip(bias).zip(factors) {
+        if ![factor, from.factor, to.map_or(1.0, |to| to.factor)].into_iter().all(is_sound) {
+            return Err("a scale is zero, negative, not a number or far from one".to_owned());
         }
-        let span = Span { start, length };
-        self.used.insert(place, (span, last));
-        self.bytes = self.bytes.max(start + size(length));
-        span
+        // In this order, so that it rounds as ONNX Runtime does.
+        let multiplier = from.factor * factor / to.map_or(1.0, |to| to.factor);
+        let sum: f64 = row.iter().map(|&w| 255.0 * f64::from(w).abs()).sum::<f64>();
+        // Twice: the zero point is folded into the bias.
+        let largest = 2.0 * sum + f64::from(bias).abs();
+        if largest >= MAX_SUM || (to.is_some() && largest * f64::from(multiplier) >= MAX_SUM) {
+            return Err("sums may leave 32 bits".to_owned());
+        }
+        multipliers.push(multiplier);
     }
+    Ok(multipliers)
 }

@@ -323,7 +323,7 @@ fn chain(n: &mut Numbers, size: [usize; 3]) -> Graph {
     add(&mut graph, Kind::Quantise(0), vec![]);
     for _ in 0..12 {
         let last = graph.layers.len() - 1;
-        let shapes = plan::shapes(&graph, &[Shape { size, vector: false }]).unwrap();
+        let shapes = shapes::shapes(&graph, &[Shape { size, vector: false }]).unwrap();
         let channels = shapes[last].size[2];
         // An earlier value of the same shape, as of a residual connection.
         let same: Vec<Value> = (0..=last).filter(|&value| shapes[value] == shapes[last]).collect();
@@ -397,7 +397,7 @@ fn layers_of_the_same_pixels_form_groups_where_threads_share_them() {
     let layers = layers.into_iter().map(|(kind, from)| Layer { from, ..layer(kind, scale, [0, 255]) }).collect();
     let graph = Graph { layers, outputs: vec![8] };
     let starts = |height: usize, threads: usize| {
-        let shapes = plan::shapes(&graph, &[Shape { size: [height, 5, 4], vector: false }]).unwrap();
+        let shapes = shapes::shapes(&graph, &[Shape { size: [height, 5, 4], vector: false }]).unwrap();
         let groups = groups::groups(&graph, &shapes, threads);
         groups.into_iter().map(|group| group.layers.start).collect::<Vec<_>>()
     };

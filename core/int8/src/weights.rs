@@ -2,39 +2,9 @@
 
 use std::ops::Range;
 
+use super::arena::Aligned;
+use super::layout::{Layout, ROW_ORDER, column};
 use super::saturating::{self, split};
-use super::simd::{Layout, column};
-
-/// Bytes that start at a multiple of 64.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Aligned(Vec<Line>);
-
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
-impl Aligned {
-    /// At least `bytes` zeros.
-    pub(super) fn zeros(bytes: usize) -> Aligned {
-        Aligned(vec![Line([0; 64]); bytes.div_ceil(64)])
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
-    }
-
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut(&mut self.0)
-    }
-
-    fn signed(&self) -> &[i8] {
-        bytemuck::cast_slice(&self.0)
-    }
-
-    fn signed_mut(&mut self) -> &mut [i8] {
-        bytemuck::cast_slice_mut(&mut self.0)
-    }
-}
 
 /// Filters of a convolution as it is in the network: weights of `[output][row][column][input]`, or of
 /// `[channel][row][column]` where it is depthwise.
@@ -148,10 +118,6 @@ impl Matrix {
         self.weights.signed()
     }
 }
-
-/// The order of a window's rows in a group of four: the two in the middle of a filter, which tend to be its largest, are
-/// not neighbours, so that fewer weights have to be split.
-pub(super) const ROW_ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// Filters of a depthwise convolution, in groups of four vectors of channels. In a group the window's rows stand in
 /// fours side by side for each channel (in [`ROW_ORDER`]), then the other channels, the other columns, the next four rows.

@@ -1,17 +1,8 @@
 //! Depthwise convolution: each channel has a filter of its own.
 
-use super::super::weights::{Depthwise, ROW_ORDER};
 use super::lanes::{Lanes, Requantise};
-use super::{Job, Window};
-
-/// What one convolution works on.
-pub(super) struct Convolution<'a> {
-    pub(super) filters: &'a Depthwise,
-    pub(super) window: Window,
-    pub(super) x: *const u8,
-    pub(super) out: *mut u8,
-    pub(super) to: Requantise,
-}
+use super::operands::{Convolution, Job};
+use crate::layout::ROW_ORDER;
 
 /// Rows of one window: where each starts (at the group's channels) and how far apart its pixels are. A row outside of
 /// the picture is one pixel of padding again and again.

@@ -1,7 +1,7 @@
 //! What is done value by value: plain loops, which the compiler turns into each instruction set's vectors.
 
-use super::super::graph::Scale;
 use super::lanes::{Lanes, Requantise};
+use crate::graph::Scale;
 
 /// Stored bytes of two values to one of their sum or product, and so on. `FLIP` is 128 where bytes are stored signed.
 const fn flip(signed: bool) -> u8 {

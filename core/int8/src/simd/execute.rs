@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::super::weights::Aligned;
-use super::depthwise::Convolution;
-use super::matrix::Product;
+use super::kernels::Kernels;
+use super::memory::Memory;
+use super::operands::{Convolution, Job, Product, Sink};
 use super::share::{rows_shares, share, shares};
-use super::step::{Group, PATCHES, SLACK, Span, Step};
+use super::step::{Group, PATCHES, Step};
 use super::windows::{gather, largest};
-use super::{Job, Kernels, Sink};
+use crate::arena::{Aligned, SLACK, Span};
 
 /// Steps that fit their memory: running them is safe.
 pub(in super::super) struct Checked {
@@ -253,61 +253,5 @@ impl Part {
     fn bytes(&self, length: usize) -> Range<usize> {
         let pixel = length / self.of;
         self.pixels.start * pixel..self.pixels.end * pixel
-    }
-}
-
-/// The memory of a run, shared by its threads.
-#[derive(Clone, Copy)]
-struct Memory(*mut u8);
-
-// SAFETY: the threads that share it write to different places (`Checked::run`).
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
-
-/// Every function: the span lies within the memory.
-impl Memory {
-    /// # Safety
-    /// See above.
-    unsafe fn at(self, span: Span) -> *mut u8 {
-        // SAFETY: as the caller promises.
-        unsafe { self.0.add(span.start) }
-    }
-
-    /// # Safety
-    /// See above; nobody writes to it meanwhile.
-    unsafe fn readable<'a>(self, span: Span) -> &'a [u8] {
-        // SAFETY: as the caller promises.
-        unsafe { std::slice::from_raw_parts(self.at(span), span.length) }
-    }
-
-    /// # Safety
-    /// See above; nobody writes to this part of it meanwhile.
-    unsafe fn read<'a>(self, span: Span, part: Range<usize>) -> &'a [u8] {
-        debug_assert!(part.end <= span.length);
-        // SAFETY: as the caller promises.
-        unsafe { std::slice::from_raw_parts(self.at(span).add(part.start), part.len()) }
-    }
-
-    /// # Safety
-    /// See above; nobody else reads or writes it meanwhile.
-    unsafe fn writable<'a>(self, span: Span) -> &'a mut [u8] {
-        // SAFETY: as the caller promises.
-        unsafe { self.part(span, 0..span.length) }
-    }
-
-    /// # Safety
-    /// See above; nobody else reads or writes this part of it meanwhile.
-    unsafe fn part<'a>(self, span: Span, part: Range<usize>) -> &'a mut [u8] {
-        debug_assert!(part.end <= span.length && span.range().end >= span.start);
-        // SAFETY: as the caller promises.
-        unsafe { std::slice::from_raw_parts_mut(self.at(span).add(part.start), part.len()) }
-    }
-
-    /// # Safety
-    /// As `writable`; the span starts at a multiple of four.
-    unsafe fn writable_as<'a, T: bytemuck::Pod>(self, span: Span) -> &'a mut [T] {
-        // SAFETY: as the caller promises.
-        bytemuck::cast_slice_mut(unsafe { self.writable(span) })
     }
 }

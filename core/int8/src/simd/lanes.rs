@@ -1,5 +1,7 @@
 //! What a kernel needs of an instruction set: one trait, so that each kernel is written once.
 
+use crate::layout::Layout;
+
 /// How accumulators become stored bytes: `clamp(round(acc * scale[column]) + zero, low, high)`, rounded half to even.
 ///
 /// All of it is in the stored form: where [`Lanes::SIGNED`], every byte is the u8 value minus 128.
@@ -98,9 +100,10 @@ pub(super) trait Lanes {
     }
 }
 
-/// The column that lane `lane` of vector `vector` stands for, in a panel of `vectors` vectors.
-///
-/// It is the order that packing instructions leave, so that storing needs few shuffles or none.
-pub(in super::super) fn column(vectors: usize, vector: usize, lane: usize) -> usize {
-    (lane / 4 * vectors + vector) * 4 + lane % 4
+/// How an instruction set wants its data.
+pub(super) const fn layout<L: Lanes>() -> Layout {
+    // A dot product in two instructions needs registers in between: fewer are left for a panel.
+    let panel = if L::SATURATES { 2 } else { 4 };
+    let deep = if L::PAIRS { 8 } else { 4 };
+    Layout { lanes: L::N, signed: L::SIGNED, saturates: L::SATURATES, deep, panel }
 }

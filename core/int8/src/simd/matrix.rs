@@ -1,20 +1,10 @@
 //! Matrix products: activations of many pixels times packed weights.
 
-use super::super::weights::{Matrix, Panel};
-use super::lanes::{Lanes, Requantise, column};
-use super::{Job, Sink, pairs};
-
-/// What one product works on.
-pub(super) struct Product<'a> {
-    pub(super) matrix: &'a Matrix,
-    /// First activation of the first row.
-    pub(super) x: *const u8,
-    /// Bytes from one row of activations to the next.
-    pub(super) x_step: usize,
-    /// Where column 0 of the first row goes: bytes or f32.
-    pub(super) out: Sink,
-    pub(super) rows: usize,
-}
+use super::lanes::{Lanes, Requantise};
+use super::operands::{Job, Product, Sink};
+use super::pairs;
+use crate::layout::column;
+use crate::weights::Panel;
 
 /// Bytes of activations that are worked on together, and of results, so that they stay in the first-level cache for all
 /// panels.

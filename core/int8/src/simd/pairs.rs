@@ -1,7 +1,7 @@
 //! The sums of a tile where an instruction multiplies two rows of activations with two columns of weights.
 
 use super::lanes::Lanes;
-use super::matrix::Product;
+use super::operands::Product;
 use crate::weights::Panel;
 
 /// The sums of `ROWS` rows of activations, one row or an even number, with a panel's columns.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Job;
+use super::operands::Job;
 use super::step::Step;
 
 /// Multiplications that are worth a share: some microseconds.

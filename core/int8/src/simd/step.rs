@@ -2,33 +2,15 @@
 
 use std::ops::Range;
 
-use super::super::graph::Scale;
-use super::super::weights::{Depthwise, Matrix};
-use super::{Kernels, Requantise, Window};
-
-/// Bytes after each span that kernels may read without using them.
-pub(in super::super) const SLACK: usize = 64;
+use super::kernels::Kernels;
+use super::lanes::Requantise;
+use super::operands::Window;
+use crate::arena::{SLACK, Span};
+use crate::graph::Scale;
+use crate::weights::{Depthwise, Matrix};
 
 /// Pixels whose patches are laid out together.
 pub(super) const PATCHES: usize = 96;
-
-/// A part of the memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Span {
-    pub(in super::super) start: usize,
-    /// Bytes, without the slack that follows.
-    pub(in super::super) length: usize,
-}
-
-impl Span {
-    pub(super) fn range(self) -> Range<usize> {
-        self.start..self.start + self.length
-    }
-
-    pub(super) fn overlaps(self, other: Span) -> bool {
-        self.start < other.start + other.length + SLACK && other.start < self.start + self.length + SLACK
-    }
-}
 
 /// One step of a network. `x`, `a` and `b` are read, `out` is written.
 pub(in super::super) enum Step {

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Kernels, Window};
+use super::kernels::Kernels;
+use super::operands::Window;
 
 /// Lays out the patches of some output pixels, `step` bytes each: the window's rows, one after the other.
 ///
