@@ -1,79 +1,76 @@
-//! The memory of a run: one block, in which every value has its span.
+//! The memory of a run: one arena in which every value gets a span. Values whose live ranges do not meet share bytes.
 
-use std::ops::Range;
+/// Bytes behind each span that kernels may read, without using what they read, because they load whole vectors. The widest
+/// vector has 64 bytes.
+pub(crate) const SLACK: usize = 64;
 
-/// Bytes after each span that kernels may read without using them.
-pub(super) const SLACK: usize = 64;
-
-/// A part of the memory.
+/// A range of bytes in the arena, followed by [`SLACK`] bytes that belong to no other live span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) start: usize,
-    /// Bytes, without the slack that follows.
-    pub(super) length: usize,
+pub(crate) struct Span {
+    pub(crate) start: usize,
+    /// In bytes, without the slack.
+    pub(crate) length: usize,
 }
 
 impl Span {
-    pub(super) fn range(self) -> Range<usize> {
-        self.start..self.start + self.length
-    }
-
-    pub(super) fn overlaps(self, other: Span) -> bool {
+    /// Whether the two share any byte, their slack included.
+    pub(crate) fn overlaps(self, other: Span) -> bool {
         self.start < other.start + other.length + SLACK && other.start < self.start + self.length + SLACK
     }
 }
 
-/// Bytes that start at a multiple of 64.
+/// A buffer whose start is aligned to 64 bytes, the cache line of x86 and of most ARM CPUs.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Aligned(Vec<Line>);
+pub(crate) struct Aligned(Vec<CacheLine>);
 
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-struct Line([u8; 64]);
+struct CacheLine([u8; 64]);
 
 impl Aligned {
-    /// At least `bytes` zeros.
-    pub(super) fn zeros(bytes: usize) -> Aligned {
-        Aligned(vec![Line([0; 64]); bytes.div_ceil(64)])
+    /// `bytes` zeros, rounded up to a multiple of 64.
+    pub(crate) fn zeros(bytes: usize) -> Aligned {
+        Aligned(vec![CacheLine([0; 64]); bytes.div_ceil(64)])
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
     }
 
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         bytemuck::cast_slice_mut(&mut self.0)
     }
 
-    pub(super) fn signed(&self) -> &[i8] {
+    pub(crate) fn signed(&self) -> &[i8] {
         bytemuck::cast_slice(&self.0)
     }
 
-    pub(super) fn signed_mut(&mut self) -> &mut [i8] {
+    pub(crate) fn signed_mut(&mut self) -> &mut [i8] {
         bytemuck::cast_slice_mut(&mut self.0)
     }
 }
 
-/// Spans that live at the same time do not overlap; others may.
+/// Assigns spans by first fit, in the order in which the layers run.
 #[derive(Default)]
-pub(super) struct Memory {
-    /// Spans in use with the last layer that needs them, by start.
-    used: Vec<(Span, usize)>,
-    pub(super) bytes: usize,
+pub(crate) struct ArenaPlanner {
+    /// Live spans by start, each with the last layer that needs it.
+    live: Vec<(Span, usize)>,
+    /// The size of the arena so far.
+    pub(crate) bytes: usize,
 }
 
-impl Memory {
-    /// Forgets what no layer from `layer` on needs.
-    pub(super) fn free_before(&mut self, layer: usize) {
-        self.used.retain(|(_, last)| *last >= layer);
+impl ArenaPlanner {
+    /// Frees the spans that no layer from `layer` on needs.
+    pub(crate) fn free_before(&mut self, layer: usize) {
+        self.live.retain(|(_, last)| *last >= layer);
     }
 
-    /// The first gap that is large enough.
-    pub(super) fn take(&mut self, length: usize, last: usize) -> Span {
+    /// A span in the first gap that is large enough, live up to and including layer `last`.
+    pub(crate) fn take(&mut self, length: usize, last: usize) -> Span {
         let size = |length: usize| (length + SLACK).next_multiple_of(64);
         let mut start = 0;
-        let mut place = self.used.len();
-        for (at, (span, _)) in self.used.iter().enumerate() {
+        let mut place = self.live.len();
+        for (at, (span, _)) in self.live.iter().enumerate() {
             if start + size(length) <= span.start {
                 place = at;
                 break;
@@ -81,7 +78,7 @@ impl Memory {
             start = span.start + size(span.length);
         }
         let span = Span { start, length };
-        self.used.insert(place, (span, last));
+        self.live.insert(place, (span, last));
         self.bytes = self.bytes.max(start + size(length));
         span
     }

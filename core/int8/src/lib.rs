@@ -6,8 +6,8 @@
 //! bytes. So every instruction set gives the same bytes. Pictures are kept as rows of pixels with their channels side by
 //! side (NHWC); f32 inputs and outputs are planes, as in ONNX (NCHW).
 //!
-//! A [`Graph`] says what to compute. [`Network::plan`] packs its weights for the CPU and lays all values out in one
-//! memory. A [`Scratch`] is that memory: one for each run that goes on at a time.
+//! A [`LayerGraph`] says what to compute. [`Network::plan`] packs its weights for the CPU and lays all values out in one
+//! memory. A [`RunScratch`] is that memory: one for each run that goes on at a time.
 
 mod arena;
 mod graph;
@@ -23,16 +23,16 @@ mod tests;
 mod weights;
 
 use arena::Aligned;
-pub use graph::{Filters, Geometry, Graph, Kind, Layer, Scale, Shape, Value, is_sound};
+pub use graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Scale, Shape, Value, is_sound};
 use magpie_cpu::Isa;
-use plan::Plan;
+use plan::ExecutionPlan;
 pub use plan::TOO_LARGE;
 pub use shapes::output_shapes;
-use simd::Kernels;
+use simd::Int8Kernels;
 
 /// A quantised network, ready to run. It does not change: any number of threads may share it.
 pub struct Network {
-    plan: Plan,
+    plan: ExecutionPlan,
     reports: Vec<LayerReport>,
 }
 
@@ -51,7 +51,7 @@ pub struct LayerReport {
 
 /// The memory of a run.
 #[derive(Debug, Default)]
-pub struct Scratch(Aligned);
+pub struct RunScratch(Aligned);
 
 impl Network {
     /// Packs the weights for an instruction set and plans the memory, for inputs of these shapes. The layers are let go one
@@ -59,34 +59,34 @@ impl Network {
     ///
     /// # Errors
     /// A text that says which layer cannot be done, or that this CPU has no such instructions.
-    pub fn plan(graph: Graph, inputs: &[Shape], isa: Isa, threads: usize) -> Result<Network, String> {
-        let kernels = Kernels::of(isa).ok_or_else(|| format!("this CPU does not have {isa}"))?;
+    pub fn plan(graph: LayerGraph, inputs: &[Shape], isa: Isa, threads: usize) -> Result<Network, String> {
+        let kernels = Int8Kernels::of(isa).ok_or_else(|| format!("this CPU does not have {isa}"))?;
         let shapes = shapes::shapes(&graph, inputs)?;
         let reports = graph.layers.iter().zip(&shapes).map(|(layer, shape)| report(layer, *shape)).collect();
         Ok(Network { plan: plan::plan(graph, inputs, kernels, threads.max(1))?, reports })
     }
 
     /// Memory for one run at a time.
-    pub fn scratch(&self) -> Scratch {
-        Scratch(Aligned::zeros(self.plan.checked.bytes()))
+    pub fn scratch(&self) -> RunScratch {
+        RunScratch(Aligned::zeros(self.plan.checked.bytes()))
     }
 
     /// Runs it. Nothing is allocated with one thread.
     ///
     /// # Panics
     /// Where an input has another number of values than was planned, or the scratch is another network's.
-    pub fn run(&self, inputs: &[&[f32]], scratch: &mut Scratch) {
+    pub fn run(&self, inputs: &[&[f32]], scratch: &mut RunScratch) {
         self.plan.checked.run(inputs, &mut scratch.0, None);
     }
 
     /// As [`Network::run`], and calls `after` with the index of each layer of [`Network::layers`] that was done.
-    pub fn run_watched(&self, inputs: &[&[f32]], scratch: &mut Scratch, mut after: impl FnMut(usize)) {
+    pub fn run_watched(&self, inputs: &[&[f32]], scratch: &mut RunScratch, mut after: impl FnMut(usize)) {
         let layers = &self.plan.layers;
         self.plan.checked.run(inputs, &mut scratch.0, Some(&mut |step| after(layers[step])));
     }
 
     /// Output `at` of the last run: planes of f32.
-    pub fn output<'s>(&self, at: usize, scratch: &'s Scratch) -> &'s [f32] {
+    pub fn output<'s>(&self, at: usize, scratch: &'s RunScratch) -> &'s [f32] {
         let (span, _) = self.plan.outputs[at];
         bytemuck::cast_slice(&scratch.0.bytes()[span.start..][..span.length])
     }
@@ -122,9 +122,10 @@ impl std::fmt::Debug for Network {
 fn report(layer: &Layer, shape: Shape) -> LayerReport {
     let pixels = (shape.size[0] * shape.size[1]) as u64;
     let products = match &layer.kind {
-        Kind::Convolution(f, _) | Kind::Depthwise(f, _) | Kind::Linear(f) | Kind::LinearFloats(f) => {
-            pixels * f.weights.len() as u64
-        }
+        LayerKind::Convolution(f, _)
+        | LayerKind::Depthwise(f, _)
+        | LayerKind::Linear(f)
+        | LayerKind::LinearFloats(f) => pixels * f.weights.len() as u64,
         _ => 0,
     };
     LayerReport { name: layer.name.clone(), kind: layer.kind.name(), size: shape.size, products }

@@ -1,11 +1,11 @@
 //! From layers and the shapes of the inputs to steps over one memory, planned once.
 
-use super::arena::{Memory, Span};
-use super::graph::{Filters, Geometry, Graph, Kind, Layer, Scale, Shape, is_sound};
+use super::arena::{ArenaPlanner, Span};
+use super::graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Scale, Shape, is_sound};
 use super::groups::groups;
 use super::shapes::shapes;
-use super::simd::{Checked, Group, Kernels, Requantise, Step, Window, patch_bytes};
-use super::weights::{Depthwise, Filters as Packing, Matrix};
+use super::simd::{CheckedSteps, Int8Kernels, Requantise, Step, StepGroup, WindowShape, patch_bytes};
+use super::weights::{PackedDepthwise, PackedMatrix, PackingInput};
 
 /// Most bytes that the values of one run may take: some twenty times what a large network of a phone needs.
 const MAX_BYTES: usize = 256 << 20;
@@ -14,8 +14,8 @@ const MAX_BYTES: usize = 256 << 20;
 pub const TOO_LARGE: &str = "the values of a run take too much memory";
 
 /// A planned network.
-pub(super) struct Plan {
-    pub(super) checked: Checked,
+pub(super) struct ExecutionPlan {
+    pub(super) checked: CheckedSteps,
     /// Where the outputs lie when it has run, and their shapes.
     pub(super) outputs: Vec<(Span, Shape)>,
     /// For each step, the layer that it does.
@@ -26,7 +26,12 @@ pub(super) struct Plan {
 ///
 /// # Errors
 /// A text that names the layer that cannot be planned.
-pub(super) fn plan(graph: Graph, inputs: &[Shape], kernels: &'static Kernels, threads: usize) -> Result<Plan, String> {
+pub(super) fn plan(
+    graph: LayerGraph,
+    inputs: &[Shape],
+    kernels: &'static Int8Kernels,
+    threads: usize,
+) -> Result<ExecutionPlan, String> {
     let shapes = shapes(&graph, inputs)?;
     let scales: Vec<Scale> = graph.layers.iter().map(|layer| layer.scale).collect();
     let mut last_use: Vec<usize> = (0..graph.layers.len()).collect();
@@ -43,28 +48,28 @@ pub(super) fn plan(graph: Graph, inputs: &[Shape], kernels: &'static Kernels, th
     }
     // A flattened value is the same bytes under another name.
     for (at, layer) in graph.layers.iter().enumerate().rev() {
-        if let (Kind::Flatten, [from]) = (&layer.kind, &layer.from[..]) {
+        if let (LayerKind::Flatten, [from]) = (&layer.kind, &layer.from[..]) {
             last_use[*from] = last_use[*from].max(last_use[at]);
         }
     }
-    let mut memory = Memory::default();
+    let mut memory = ArenaPlanner::default();
     let mut spans: Vec<Span> = Vec::new();
-    let mut planned = Planned { steps: Vec::new(), layers: Vec::new(), groups: Vec::new() };
+    let mut planned = PlannedSteps { steps: Vec::new(), layers: Vec::new(), groups: Vec::new() };
     let mut starts = groups(&graph, &shapes, threads).into_iter().peekable();
     for (at, layer) in graph.layers.into_iter().enumerate() {
         let given = shapes[at].values().unwrap_or(0);
         // While a group runs, all of its layers do: nothing that one of them needs makes room for another.
         if let Some(group) = starts.next_if(|group| group.layers.start == at) {
             memory.free_before(at);
-            planned.groups.push(Group { steps: planned.steps.len()..planned.steps.len(), size: group.size });
+            planned.groups.push(StepGroup { steps: planned.steps.len()..planned.steps.len(), size: group.size });
         }
         let span = match layer.kind {
-            Kind::Flatten => spans[layer.from[0]],
-            Kind::Dequantise | Kind::LinearFloats(_) => memory.take(4 * given, last_use[at]),
+            LayerKind::Flatten => spans[layer.from[0]],
+            LayerKind::Dequantise | LayerKind::LinearFloats(_) => memory.take(4 * given, last_use[at]),
             _ => memory.take(given, last_use[at]),
         };
         spans.push(span);
-        let place = Place { at, out: span, spans: &spans, shapes: &shapes, scales: &scales };
+        let place = LayerContext { at, out: span, spans: &spans, shapes: &shapes, scales: &scales };
         let step =
             step(&layer, &place, &mut memory, kernels, threads).map_err(|e| format!("layer '{}': {e}", layer.name))?;
         if let Some(step) = step {
@@ -78,28 +83,28 @@ pub(super) fn plan(graph: Graph, inputs: &[Shape], kernels: &'static Kernels, th
     }
     let outputs = graph.outputs.iter().map(|&value| (spans[value], shapes[value])).collect();
     let values = inputs.iter().map(|shape| shape.values().unwrap_or(0)).collect();
-    let checked = Checked::new(kernels, planned.steps, planned.groups, values, memory.bytes, threads);
+    let checked = CheckedSteps::new(kernels, planned.steps, planned.groups, values, memory.bytes, threads);
     let checked = checked.ok_or("internal: a step does not fit its memory")?;
-    Ok(Plan { checked, outputs, layers: planned.layers })
+    Ok(ExecutionPlan { checked, outputs, layers: planned.layers })
 }
 
 /// Whether a value is f32: what callers get.
-fn gives_floats(graph: &Graph, mut value: usize) -> bool {
+fn gives_floats(graph: &LayerGraph, mut value: usize) -> bool {
     // A flattened value is that of a layer before it: `shapes` saw to that.
-    while let Some(Layer { kind: Kind::Flatten, from, .. }) = graph.layers.get(value) {
+    while let Some(Layer { kind: LayerKind::Flatten, from, .. }) = graph.layers.get(value) {
         value = from[0];
     }
-    matches!(graph.layers.get(value), Some(Layer { kind: Kind::Dequantise | Kind::LinearFloats(_), .. }))
+    matches!(graph.layers.get(value), Some(Layer { kind: LayerKind::Dequantise | LayerKind::LinearFloats(_), .. }))
 }
 
-struct Planned {
+struct PlannedSteps {
     steps: Vec<Step>,
     layers: Vec<usize>,
-    groups: Vec<Group>,
+    groups: Vec<StepGroup>,
 }
 
 /// Where a layer's values are.
-struct Place<'a> {
+struct LayerContext<'a> {
     at: usize,
     out: Span,
     spans: &'a [Span],
@@ -110,14 +115,14 @@ struct Place<'a> {
 /// The step of a layer; none where there is nothing to do.
 fn step(
     layer: &Layer,
-    place: &Place<'_>,
-    memory: &mut Memory,
-    kernels: &'static Kernels,
+    place: &LayerContext<'_>,
+    memory: &mut ArenaPlanner,
+    kernels: &'static Int8Kernels,
     threads: usize,
 ) -> Result<Option<Step>, String> {
     let layout = kernels.layout;
     let flip = if layout.signed { 128 } else { 0 };
-    let &Place { at, out, spans, shapes, scales } = place;
+    let &LayerContext { at, out, spans, shapes, scales } = place;
     let x = layer.from.first().map_or(out, |&value| spans[value]);
     let (from, shape) = layer.from.first().map_or((layer.scale, shapes[at]), |&value| (scales[value], shapes[value]));
     let to = Requantise {
@@ -125,7 +130,7 @@ fn step(
         low: layer.range[0] ^ flip,
         high: layer.range[1] ^ flip,
     };
-    let window = |geometry: &Geometry| Window {
+    let window = |geometry: &Geometry| WindowShape {
         height: shape.size[0],
         width: shape.size[1],
         out_height: shapes[at].size[0],
@@ -134,10 +139,10 @@ fn step(
         stride: geometry.stride,
         padding: geometry.before,
     };
-    let pack = |filters: &Filters, to: Option<Scale>| -> Result<Matrix, String> {
+    let pack = |filters: &Filters, to: Option<Scale>| -> Result<PackedMatrix, String> {
         let scale = multipliers(filters, from, to)?;
-        let packing = Packing { weights: &filters.weights, bias: &filters.bias, scale: &scale, zero: from.zero };
-        Ok(Matrix::pack(&packing, filters.weights.len() / filters.bias.len(), layout))
+        let packing = PackingInput { weights: &filters.weights, bias: &filters.bias, scale: &scale, zero: from.zero };
+        Ok(PackedMatrix::pack(&packing, filters.weights.len() / filters.bias.len(), layout))
     };
     // The scales of layers without weights: ratios that stay in the range of an i32.
     let ratio = |ratio: f32| match ratio {
@@ -146,53 +151,54 @@ fn step(
     };
     let factor = layer.scale.factor;
     Ok(Some(match &layer.kind {
-        Kind::Flatten => return Ok(None),
-        Kind::Quantise(input) => {
+        LayerKind::Flatten => return Ok(None),
+        LayerKind::Quantise(input) => {
             Step::Quantise { input: *input, channels: shapes[at].channels(), scale: factor, to, out }
         }
-        Kind::Dequantise => Step::Dequantise { x, channels: shape.channels(), from, out },
-        Kind::Convolution(filters, g) if g.is_plain() => {
+        LayerKind::Dequantise => Step::Dequantise { x, channels: shape.channels(), from, out },
+        LayerKind::Convolution(filters, g) if g.is_pointwise() => {
             Step::Product { matrix: pack(filters, Some(layer.scale))?, x, to, out }
         }
-        Kind::Convolution(filters, g) => {
+        LayerKind::Convolution(filters, g) => {
             let matrix = pack(filters, Some(layer.scale))?;
             let patches = memory.take(threads * patch_bytes(matrix.quads), at);
             let padding = from.zero ^ flip;
             Step::Dense { matrix, window: window(g), channels: shape.channels(), padding, x, patches, to, out }
         }
-        Kind::Depthwise(filters, g) => {
+        LayerKind::Depthwise(filters, g) => {
             let scale = multipliers(filters, from, Some(layer.scale))?;
-            let packing = Packing { weights: &filters.weights, bias: &filters.bias, scale: &scale, zero: from.zero };
+            let packing =
+                PackingInput { weights: &filters.weights, bias: &filters.bias, scale: &scale, zero: from.zero };
             let kernels = kernels.for_channels(filters.bias.len());
-            let filters = Depthwise::pack(&packing, g.kernel, kernels.layout);
+            let filters = PackedDepthwise::pack(&packing, g.kernel, kernels.layout);
             Step::Depthwise { kernels, filters, window: window(g), x, to, out }
         }
-        Kind::Linear(filters) => Step::Product { matrix: pack(filters, Some(layer.scale))?, x, to, out },
-        Kind::LinearFloats(filters) => Step::Floats { matrix: pack(filters, None)?, x, out },
-        Kind::Add => {
+        LayerKind::Linear(filters) => Step::Product { matrix: pack(filters, Some(layer.scale))?, x, to, out },
+        LayerKind::LinearFloats(filters) => Step::ProductFloats { matrix: pack(filters, None)?, x, out },
+        LayerKind::Add => {
             let (a, b) = (layer.from[0], layer.from[1]);
             let part = |value: usize| {
                 ratio(scales[value].factor / factor).map(|factor| Scale { factor, zero: scales[value].zero })
             };
             Step::Add { a: spans[a], b: spans[b], from: [part(a)?, part(b)?], to, out }
         }
-        Kind::Multiply => {
+        LayerKind::Multiply => {
             let (a, b) = (layer.from[0], layer.from[1]);
             let factor = ratio(scales[a].factor * scales[b].factor / factor)?;
             let zeros = [scales[a].zero, scales[b].zero];
             Step::Multiply { a: spans[a], b: spans[b], zeros, factor, to, out }
         }
-        Kind::Average => {
+        LayerKind::AveragePool => {
             let pixels = shape.pixels();
             if pixels > 1 << 20 {
                 return Err("sums may leave 32 bits".to_owned());
             }
             let factor = ratio(from.factor / factor)? / pixels as f32;
             let sums = memory.take(4 * shape.channels(), at);
-            Step::Average { x, zero: from.zero, factor, to, sums, out }
+            Step::AveragePool { x, zero: from.zero, factor, to, sums, out }
         }
-        Kind::Largest(g) => Step::Largest { window: window(g), channels: shape.channels(), x, out },
-        Kind::Table(table) => {
+        LayerKind::MaxPool(g) => Step::MaxPool { window: window(g), channels: shape.channels(), x, out },
+        LayerKind::Table(table) => {
             let mut stored = Box::new([0; 256]);
             for (byte, value) in (0..=255u8).zip(table.iter()) {
                 stored[usize::from(byte ^ flip)] = value ^ flip;

@@ -1,12 +1,12 @@
 //! The shapes of all values of a graph.
 
-use super::graph::{Filters, Geometry, Graph, Kind, Layer, Shape};
+use super::graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Shape};
 
 /// Shapes of a graph's outputs for given shapes of its inputs.
 ///
 /// # Errors
 /// A text that names the layer whose shapes do not fit.
-pub fn output_shapes(graph: &Graph, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
+pub fn output_shapes(graph: &LayerGraph, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
     let shapes = shapes(graph, inputs)?;
     graph
         .outputs
@@ -20,7 +20,7 @@ pub fn output_shapes(graph: &Graph, inputs: &[Shape]) -> Result<Vec<Shape>, Stri
 ///
 /// # Errors
 /// A text that names the layer whose shapes do not fit.
-pub(super) fn shapes(graph: &Graph, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
+pub(super) fn shapes(graph: &LayerGraph, inputs: &[Shape]) -> Result<Vec<Shape>, String> {
     let mut shapes: Vec<Shape> = Vec::with_capacity(graph.layers.len());
     for layer in &graph.layers {
         let shape = shape(layer, inputs, &shapes).map_err(|detail| format!("layer '{}': {detail}", layer.name))?;
@@ -37,36 +37,36 @@ fn shape(layer: &Layer, inputs: &[Shape], before: &[Shape]) -> Result<Shape, Str
         found => Err(format!("it gets {found} channels, expected {expected}")),
     };
     let found = match (&layer.kind, &from[..]) {
-        (Kind::Quantise(input), []) => *inputs.get(*input).ok_or("it reads an input that is not there")?,
-        (Kind::Dequantise | Kind::Table(_), [x]) => *x,
-        (Kind::Convolution(filters, geometry), [x]) => {
+        (LayerKind::Quantise(input), []) => *inputs.get(*input).ok_or("it reads an input that is not there")?,
+        (LayerKind::Dequantise | LayerKind::Table(_), [x]) => *x,
+        (LayerKind::Convolution(filters, geometry), [x]) => {
             let shape = moved(*x, geometry, filters.bias.len())?;
             let inside = geometry.kernel[0] * geometry.kernel[1];
             channels(filters.weights.len() / filters.bias.len().max(1) / inside, *x)?;
             exact(filters, inside * x.channels())?;
             shape
         }
-        (Kind::Depthwise(filters, geometry), [x]) => {
+        (LayerKind::Depthwise(filters, geometry), [x]) => {
             channels(filters.bias.len(), *x)?;
             let shape = moved(*x, geometry, x.channels())?;
             exact(filters, geometry.kernel[0] * geometry.kernel[1])?;
             shape
         }
-        (Kind::Linear(filters) | Kind::LinearFloats(filters), [x]) if x.pixels() == 1 => {
+        (LayerKind::Linear(filters) | LayerKind::LinearFloats(filters), [x]) if x.pixels() == 1 => {
             channels(filters.weights.len() / filters.bias.len().max(1), *x)?;
             exact(filters, x.channels())?;
             Shape { size: [1, 1, filters.bias.len()], ..*x }
         }
-        (Kind::Add, [a, b]) if a == b => *a,
-        (Kind::Multiply, [a, b]) if a == b || (b.pixels() == 1 && a.channels() == b.channels()) => *a,
-        (Kind::Average, [x]) => Shape { size: [1, 1, x.channels()], ..*x },
-        (Kind::Largest(geometry), [x]) => {
+        (LayerKind::Add, [a, b]) if a == b => *a,
+        (LayerKind::Multiply, [a, b]) if a == b || (b.pixels() == 1 && a.channels() == b.channels()) => *a,
+        (LayerKind::AveragePool, [x]) => Shape { size: [1, 1, x.channels()], ..*x },
+        (LayerKind::MaxPool(geometry), [x]) => {
             if (0..2).any(|i| geometry.before[i].max(geometry.after[i]) >= geometry.kernel[i]) {
                 return Err("a window may lie outside of the picture".to_owned());
             }
             moved(*x, geometry, x.channels())?
         }
-        (Kind::Flatten, [x]) if x.pixels() == 1 => Shape { vector: true, ..*x },
+        (LayerKind::Flatten, [x]) if x.pixels() == 1 => Shape { vector: true, ..*x },
         _ => return Err(format!("it cannot take values of the shapes {from:?}")),
     };
     found.values().map(|_| found).ok_or_else(|| format!("its result would be {:?}", found.size))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::graph::{Filters, Geometry, Graph, Kind, Layer, Scale, is_sound};
+use super::graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Scale, is_sound};
 
 /// Longest list of layers that is read.
 const MAX_JSON: usize = 8 << 20;
@@ -36,10 +36,10 @@ struct StoredLayer {
 enum StoredKind {
     Quantise { input: usize },
     Dequantise,
-    Convolution { filters: Place, geometry: Geometry },
-    Depthwise { filters: Place, geometry: Geometry },
-    Linear { filters: Place },
-    LinearFloats { filters: Place },
+    Convolution { filters: StoredFilters, geometry: Geometry },
+    Depthwise { filters: StoredFilters, geometry: Geometry },
+    Linear { filters: StoredFilters },
+    LinearFloats { filters: StoredFilters },
     Add,
     Multiply,
     Average,
@@ -51,7 +51,7 @@ enum StoredKind {
 /// Where the weights of a layer are.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Place {
+struct StoredFilters {
     at: usize,
     outputs: usize,
     depth: usize,
@@ -61,7 +61,7 @@ struct Place {
 ///
 /// # Errors
 /// A text, where the graph is none that could be planned.
-pub fn write(graph: &Graph) -> Result<Vec<u8>, String> {
+pub fn write(graph: &LayerGraph) -> Result<Vec<u8>, String> {
     let mut data = Vec::new();
     let layers = graph.layers.iter().map(|layer| stored(layer, &mut data)).collect::<Result<Vec<_>, _>>()?;
     let json =
@@ -74,7 +74,7 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// A text that says what is not as [`write`] makes it.
-pub fn read(bytes: &[u8]) -> Result<Graph, String> {
+pub fn read(bytes: &[u8]) -> Result<LayerGraph, String> {
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or("it is cut short")?;
     let length = u32::from_le_bytes(*length) as usize;
     if length > MAX_JSON {
@@ -83,38 +83,42 @@ pub fn read(bytes: &[u8]) -> Result<Graph, String> {
     let (json, data) = rest.split_at_checked(length).ok_or("it is cut short")?;
     let StoredGraph { layers, outputs } = serde_json::from_slice(json).map_err(|e| format!("its layers: {e}"))?;
     let layers = layers.into_iter().map(|layer| loaded(layer, data)).collect::<Result<_, _>>()?;
-    Ok(Graph { layers, outputs })
+    Ok(LayerGraph { layers, outputs })
 }
 
 fn stored(layer: &Layer, data: &mut Vec<u8>) -> Result<StoredLayer, String> {
-    let mut put = |filters: &Filters| -> Result<Place, String> {
+    let mut put = |filters: &Filters| -> Result<StoredFilters, String> {
         let Filters { weights, bias, factors } = filters;
         let depth = weights.len() / bias.len().max(1);
         if weights.len() != depth * bias.len() || factors.len() != bias.len() {
             return Err(format!("layer '{}' has {} weights for {} outputs", layer.name, weights.len(), bias.len()));
         }
-        let place = Place { at: data.len(), outputs: bias.len(), depth };
+        let place = StoredFilters { at: data.len(), outputs: bias.len(), depth };
         data.extend_from_slice(bytemuck::cast_slice(weights.as_slice()));
         bias.iter().for_each(|value| data.extend_from_slice(&value.to_le_bytes()));
         factors.iter().for_each(|value| data.extend_from_slice(&value.to_le_bytes()));
         Ok(place)
     };
     let kind = match &layer.kind {
-        Kind::Quantise(input) => StoredKind::Quantise { input: *input },
-        Kind::Dequantise => StoredKind::Dequantise,
-        Kind::Convolution(filters, geometry) => StoredKind::Convolution { filters: put(filters)?, geometry: *geometry },
-        Kind::Depthwise(filters, geometry) => StoredKind::Depthwise { filters: put(filters)?, geometry: *geometry },
-        Kind::Linear(filters) => StoredKind::Linear { filters: put(filters)? },
-        Kind::LinearFloats(filters) => StoredKind::LinearFloats { filters: put(filters)? },
-        Kind::Add => StoredKind::Add,
-        Kind::Multiply => StoredKind::Multiply,
-        Kind::Average => StoredKind::Average,
-        Kind::Largest(geometry) => StoredKind::Largest { geometry: *geometry },
-        Kind::Table(table) => {
+        LayerKind::Quantise(input) => StoredKind::Quantise { input: *input },
+        LayerKind::Dequantise => StoredKind::Dequantise,
+        LayerKind::Convolution(filters, geometry) => {
+            StoredKind::Convolution { filters: put(filters)?, geometry: *geometry }
+        }
+        LayerKind::Depthwise(filters, geometry) => {
+            StoredKind::Depthwise { filters: put(filters)?, geometry: *geometry }
+        }
+        LayerKind::Linear(filters) => StoredKind::Linear { filters: put(filters)? },
+        LayerKind::LinearFloats(filters) => StoredKind::LinearFloats { filters: put(filters)? },
+        LayerKind::Add => StoredKind::Add,
+        LayerKind::Multiply => StoredKind::Multiply,
+        LayerKind::AveragePool => StoredKind::Average,
+        LayerKind::MaxPool(geometry) => StoredKind::Largest { geometry: *geometry },
+        LayerKind::Table(table) => {
             data.extend_from_slice(&table[..]);
             StoredKind::Table { at: data.len() - table.len() }
         }
-        Kind::Flatten => StoredKind::Flatten,
+        LayerKind::Flatten => StoredKind::Flatten,
     };
     let Layer { name, from, scale, range, .. } = layer;
     let factor_bits = scale.factor.to_bits();
@@ -124,25 +128,25 @@ fn stored(layer: &Layer, data: &mut Vec<u8>) -> Result<StoredLayer, String> {
 fn loaded(layer: StoredLayer, data: &[u8]) -> Result<Layer, String> {
     let StoredLayer { name, kind, from, factor_bits, zero, range } = layer;
     let cut = || format!("the weights of layer '{}' lie beyond its end", name.escape_debug());
-    let filters = |place: Place| filters(&place, data).ok_or_else(cut);
+    let filters = |place: StoredFilters| filters(&place, data).ok_or_else(cut);
     let kind = match kind {
-        StoredKind::Quantise { input } => Kind::Quantise(input),
-        StoredKind::Dequantise => Kind::Dequantise,
-        StoredKind::Convolution { filters: place, geometry } => Kind::Convolution(filters(place)?, geometry),
-        StoredKind::Depthwise { filters: place, geometry } => Kind::Depthwise(filters(place)?, geometry),
-        StoredKind::Linear { filters: place } => Kind::Linear(filters(place)?),
-        StoredKind::LinearFloats { filters: place } => Kind::LinearFloats(filters(place)?),
-        StoredKind::Add => Kind::Add,
-        StoredKind::Multiply => Kind::Multiply,
-        StoredKind::Average => Kind::Average,
-        StoredKind::Largest { geometry } => Kind::Largest(geometry),
+        StoredKind::Quantise { input } => LayerKind::Quantise(input),
+        StoredKind::Dequantise => LayerKind::Dequantise,
+        StoredKind::Convolution { filters: place, geometry } => LayerKind::Convolution(filters(place)?, geometry),
+        StoredKind::Depthwise { filters: place, geometry } => LayerKind::Depthwise(filters(place)?, geometry),
+        StoredKind::Linear { filters: place } => LayerKind::Linear(filters(place)?),
+        StoredKind::LinearFloats { filters: place } => LayerKind::LinearFloats(filters(place)?),
+        StoredKind::Add => LayerKind::Add,
+        StoredKind::Multiply => LayerKind::Multiply,
+        StoredKind::Average => LayerKind::AveragePool,
+        StoredKind::Largest { geometry } => LayerKind::MaxPool(geometry),
         StoredKind::Table { at } => {
             let table = data.get(at..).and_then(<[u8]>::first_chunk::<256>).ok_or_else(cut)?;
-            Kind::Table(Box::new(*table))
+            LayerKind::Table(Box::new(*table))
         }
-        StoredKind::Flatten => Kind::Flatten,
+        StoredKind::Flatten => LayerKind::Flatten,
     };
-    let gives_floats = matches!(kind, Kind::Dequantise | Kind::LinearFloats(_));
+    let gives_floats = matches!(kind, LayerKind::Dequantise | LayerKind::LinearFloats(_));
     if range[0] > range[1] || !(gives_floats || is_sound(f32::from_bits(factor_bits))) {
         return Err(format!("the scale or range of layer '{}' is none", name.escape_debug()));
     }
@@ -150,8 +154,8 @@ fn loaded(layer: StoredLayer, data: &[u8]) -> Result<Layer, String> {
 }
 
 /// `None` where they lie beyond the end.
-fn filters(place: &Place, data: &[u8]) -> Option<Filters> {
-    let &Place { at, outputs, depth } = place;
+fn filters(place: &StoredFilters, data: &[u8]) -> Option<Filters> {
+    let &StoredFilters { at, outputs, depth } = place;
     let weights = outputs.checked_mul(depth)?;
     let (weights, rest) = data.get(at..)?.split_at_checked(weights)?;
     let (bias, rest) = rest.split_at_checked(outputs.checked_mul(4)?)?;
@@ -167,18 +171,18 @@ fn filters(place: &Place, data: &[u8]) -> Option<Filters> {
 mod tests {
     use super::*;
 
-    fn graph() -> Graph {
+    fn graph() -> LayerGraph {
         let filters = Filters { weights: Arc::new(vec![1, -2, 3, -4]), bias: vec![5, -6], factors: vec![0.5, 0.25] };
         let layer = |name: &str, kind, from| {
             let scale = Scale { factor: 0.1, zero: 3 };
             Layer { name: name.to_owned(), kind, from, scale, range: [3, 255] }
         };
         let layers = vec![
-            layer("in", Kind::Quantise(0), vec![]),
-            layer("table", Kind::Table(Box::new(std::array::from_fn(|at| 255 - at as u8))), vec![0]),
-            layer("out", Kind::LinearFloats(filters), vec![1]),
+            layer("in", LayerKind::Quantise(0), vec![]),
+            layer("table", LayerKind::Table(Box::new(std::array::from_fn(|at| 255 - at as u8))), vec![0]),
+            layer("out", LayerKind::LinearFloats(filters), vec![1]),
         ];
-        Graph { layers, outputs: vec![2] }
+        LayerGraph { layers, outputs: vec![2] }
     }
 
     #[test]

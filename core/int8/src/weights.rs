@@ -6,10 +6,10 @@ use super::arena::Aligned;
 use super::layout::{Layout, ROW_ORDER, column};
 use super::saturating::{self, split};
 
-/// Filters of a convolution as it is in the network: weights of `[output][row][column][input]`, or of
+/// PackingInput of a convolution as it is in the network: weights of `[output][row][column][input]`, or of
 /// `[channel][row][column]` where it is depthwise.
 #[derive(Debug, Clone)]
-pub(super) struct Filters<'a> {
+pub(super) struct PackingInput<'a> {
     pub(super) weights: &'a [i8],
     pub(super) bias: &'a [i32],
     /// From accumulator to output step, one a channel.
@@ -18,7 +18,7 @@ pub(super) struct Filters<'a> {
     pub(super) zero: u8,
 }
 
-impl Filters<'_> {
+impl PackingInput<'_> {
     /// The bias with the activations' zero point folded in: `sum((x - zero) * w) + bias` from the stored `x`.
     fn folded(&self, layout: Layout, channel: usize, sum: i32) -> i32 {
         let zero = i32::from(self.zero) - if layout.signed { 128 } else { 0 };
@@ -33,7 +33,7 @@ impl Filters<'_> {
 /// Where the instruction set adds two products in 16 bits, the panel has its fours in an order of its own: see
 /// [`saturating`].
 #[derive(Debug)]
-pub(super) struct Matrix {
+pub(super) struct PackedMatrix {
     pub(super) columns: usize,
     /// Rows, in fours.
     pub(super) quads: usize,
@@ -56,18 +56,18 @@ pub(super) struct Panel {
     pub(super) weights: usize,
     /// Where its biases and scales start.
     pub(super) lanes: usize,
-    /// Where its fours stand in `Matrix::order`: those as they are, those that all lanes pick alike, those that each lane
+    /// Where its fours stand in `PackedMatrix::order`: those as they are, those that all lanes pick alike, those that each lane
     /// picks for itself.
     pub(super) order: [Range<usize>; 3],
 }
 
-impl Matrix {
+impl PackedMatrix {
     /// Packs `bias.len()` filters of `depth` weights each.
-    pub(super) fn pack(filters: &Filters<'_>, depth: usize, layout: Layout) -> Matrix {
+    pub(super) fn pack(filters: &PackingInput<'_>, depth: usize, layout: Layout) -> PackedMatrix {
         let n = layout.lanes;
         let (columns, quads) = (filters.bias.len(), depth.div_ceil(4));
         let vectors = columns.div_ceil(n);
-        let mut matrix = Matrix {
+        let mut matrix = PackedMatrix {
             columns,
             quads,
             panels: Vec::new(),
@@ -77,8 +77,8 @@ impl Matrix {
             weights: Aligned::default(),
         };
         let mut packed = Vec::with_capacity(vectors * n * quads * 4);
-        for first in (0..vectors).step_by(layout.panel) {
-            let count = layout.panel.min(vectors - first);
+        for first in (0..vectors).step_by(layout.panel_vectors) {
+            let count = layout.panel_vectors.min(vectors - first);
             // For each lane, its filter; for lanes without a column, none.
             let lanes: Vec<&[i8]> = (0..count * n)
                 .map(|lane| first * n + column(count, lane / n, lane % n))
@@ -102,9 +102,9 @@ impl Matrix {
             if layout.saturates {
                 panel.order = saturating::pack(&lanes, n, quads, &mut matrix.order, &mut packed);
             } else {
-                for first in (0..depth).step_by(layout.deep) {
+                for first in (0..depth).step_by(layout.column_block) {
                     let weight = |lane: &&[i8], at: usize| lane.get(first + at).copied().unwrap_or(0);
-                    lanes.iter().for_each(|lane| packed.extend((0..layout.deep).map(|at| weight(lane, at))));
+                    lanes.iter().for_each(|lane| packed.extend((0..layout.column_block).map(|at| weight(lane, at))));
                 }
             }
             matrix.panels.push(panel);
@@ -119,11 +119,11 @@ impl Matrix {
     }
 }
 
-/// Filters of a depthwise convolution, in groups of four vectors of channels. In a group the window's rows stand in
+/// PackingInput of a depthwise convolution, in groups of four vectors of channels. In a group the window's rows stand in
 /// fours side by side for each channel (in [`ROW_ORDER`]), then the other channels, the other columns, the next four rows.
 /// Windows of 3 x 3 have all of that twice: at first for the upper three of four rows, then for the lower three.
 #[derive(Debug)]
-pub(super) struct Depthwise {
+pub(super) struct PackedDepthwise {
     pub(super) channels: usize,
     kernel: [usize; 2],
     /// Weights of a group, with what `split` left over.
@@ -140,9 +140,9 @@ pub(super) struct Depthwise {
     padding: Aligned,
 }
 
-impl Depthwise {
+impl PackedDepthwise {
     /// Packs `bias.len()` filters of `kernel[0]` rows and `kernel[1]` columns each.
-    pub(super) fn pack(filters: &Filters<'_>, kernel: [usize; 2], layout: Layout) -> Depthwise {
+    pub(super) fn pack(filters: &PackingInput<'_>, kernel: [usize; 2], layout: Layout) -> PackedDepthwise {
         let n = layout.lanes;
         let (channels, size) = (filters.bias.len(), kernel[0] * kernel[1]);
         let groups = channels.div_ceil(4 * n);
@@ -153,7 +153,7 @@ impl Depthwise {
         let group_weights = if layout.saturates { 2 * block } else { block };
         let mut padding = Aligned::zeros(channels + 64);
         padding.bytes_mut().fill(if layout.signed { filters.zero ^ 128 } else { filters.zero });
-        let mut packed = Depthwise {
+        let mut packed = PackedDepthwise {
             channels,
             kernel,
             group_weights,

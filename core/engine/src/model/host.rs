@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::fuse::Region;
 use magpie_cpu::Isa;
-use magpie_int8::{Network, Scratch, Shape, output_shapes};
+use magpie_int8::{Network, RunScratch, Shape, output_shapes};
 
 /// A region before its inputs' shapes are known.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ struct Operator {
     name: String,
     network: Arc<Network>,
     /// Memories of runs that are over.
-    idle: Arc<Mutex<Vec<Scratch>>>,
+    idle: Arc<Mutex<Vec<RunScratch>>>,
 }
 
 impl PartialEq for Operator {

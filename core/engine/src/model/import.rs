@@ -11,7 +11,7 @@ use super::host::Hosted;
 use super::manifest::Manifest;
 use super::network::{LoadOptions, LoadReport, Loaded, guarded, input_shape, wanted};
 use super::onnx::{check_scales, check_windows, read};
-use magpie_int8::{Graph, TOO_LARGE};
+use magpie_int8::{LayerGraph, TOO_LARGE};
 
 /// A network that tract runs.
 pub(super) struct Imported {
@@ -54,7 +54,7 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
 ///
 /// # Errors
 /// A text that says what of it the project's own kernels do not know.
-pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<Graph, String> {
+pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<LayerGraph, String> {
     guarded(|| {
         let Fused { mut regions, left, .. } = fuse::fuse(checked(manifest, network)?);
         if let Some(region) = whole(manifest, &mut regions, &left)? {

@@ -8,7 +8,7 @@ use super::import::{self, Imported};
 use super::manifest::Manifest;
 use super::pack::{Form, Pack};
 use magpie_cpu::Isa;
-use magpie_int8::{Graph, LayerReport, Network, Scratch, Shape};
+use magpie_int8::{LayerGraph, LayerReport, Network, RunScratch, Shape};
 
 /// How a network is to be run.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ enum Runner {
 /// Memory for one run at a time.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    scratch: Option<Scratch>,
+    scratch: Option<RunScratch>,
     /// The outputs, where tract ran it.
     outputs: Vec<Vec<f32>>,
 }
@@ -101,7 +101,7 @@ impl Loaded {
     }
 
     /// A graph that is the whole network, with its outputs in the order of the manifest.
-    pub(super) fn fused(manifest: &Manifest, graph: Graph, options: &LoadOptions) -> Result<Loaded, String> {
+    pub(super) fn fused(manifest: &Manifest, graph: LayerGraph, options: &LoadOptions) -> Result<Loaded, String> {
         let shape = Shape::of(&input_shape(manifest)).ok_or("its input is too large")?;
         let wanted = wanted(manifest);
         if graph.outputs.len() != wanted.len() {

@@ -1,9 +1,9 @@
-//! The choice of kernels by instruction set.
+//! The table of kernels of each instruction set, and the choice among them.
 
 use super::lanes::{Lanes, Requantise, layout};
 #[cfg(target_arch = "aarch64")]
 use super::neon;
-use super::operands::{Convolution, Job, Product};
+use super::operands::{Convolution, Product, WorkShare};
 use super::scalar::Scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
@@ -12,17 +12,17 @@ use crate::graph::Scale;
 use crate::layout::Layout;
 use magpie_cpu::Isa;
 
-/// The kernels of one instruction set. All but `layout` may be called only where the CPU has it.
-#[allow(clippy::type_complexity)] // Plain functions, each called in one place.
-pub(in super::super) struct Kernels {
+/// The kernels of one instruction set. They may be called only on a CPU that has it.
+#[allow(clippy::type_complexity)] // Plain functions, each called from one place.
+pub(crate) struct Int8Kernels {
     isa: Isa,
-    pub(in super::super) layout: Layout,
-    pub(super) product: unsafe fn(&Product<'_>, Job),
-    pub(super) convolve: unsafe fn(&Convolution<'_>, Job),
+    pub(crate) layout: Layout,
+    pub(super) product: unsafe fn(&Product<'_>, WorkShare),
+    pub(super) depthwise: unsafe fn(&Convolution<'_>, WorkShare),
     pub(super) add: unsafe fn(&[u8], &[u8], [Scale; 2], Requantise, &mut [u8]),
     pub(super) multiply: unsafe fn(&[u8], &[u8], [u8; 2], f32, Requantise, &mut [u8]),
     pub(super) average: unsafe fn(&[u8], u8, f32, Requantise, &mut [i32], &mut [u8]),
-    pub(super) larger: unsafe fn(&[u8], &mut [u8]),
+    pub(super) max: unsafe fn(&[u8], &mut [u8]),
     pub(super) table: unsafe fn(&[u8; 256], &[u8], &mut [u8]),
     pub(super) quantise: unsafe fn(&[f32], usize, usize, f32, Requantise, &mut [u8]),
     pub(super) dequantise: unsafe fn(&[u8], usize, Scale, &mut [f32]),
@@ -31,20 +31,20 @@ pub(in super::super) struct Kernels {
 /// Compiles every kernel for one instruction set.
 macro_rules! kernels {
     ($name:ident, $isa:expr, $lanes:ty $(, $features:literal)?) => {
-        static $name: Kernels = {
+        static $name: Int8Kernels = {
             /// # Safety
             /// As `matrix::product`.
             $(#[target_feature(enable = $features)])?
-            unsafe fn product(p: &Product<'_>, job: Job) {
-                // SAFETY: passed on.
+            unsafe fn product(p: &Product<'_>, job: WorkShare) {
+                // SAFETY: as the caller promises.
                 unsafe { matrix::product::<$lanes>(p, job) }
             }
             /// # Safety
-            /// As `depthwise::convolve`.
+            /// As `depthwise::depthwise`.
             $(#[target_feature(enable = $features)])?
-            unsafe fn convolve(c: &Convolution<'_>, job: Job) {
-                // SAFETY: passed on.
-                unsafe { depthwise::convolve::<$lanes>(c, job) }
+            unsafe fn depthwise(c: &Convolution<'_>, job: WorkShare) {
+                // SAFETY: as the caller promises.
+                unsafe { depthwise::depthwise::<$lanes>(c, job) }
             }
             $(#[target_feature(enable = $features)])?
             fn add(a: &[u8], b: &[u8], from: [Scale; 2], to: Requantise, out: &mut [u8]) {
@@ -59,8 +59,8 @@ macro_rules! kernels {
                 elementwise::average::<{ <$lanes>::SIGNED }>(x, zero, factor, to, sums, out);
             }
             $(#[target_feature(enable = $features)])?
-            fn larger(x: &[u8], out: &mut [u8]) {
-                elementwise::larger::<{ <$lanes>::SIGNED }>(x, out);
+            fn max(x: &[u8], out: &mut [u8]) {
+                elementwise::max::<{ <$lanes>::SIGNED }>(x, out);
             }
             $(#[target_feature(enable = $features)])?
             fn quantise(x: &[f32], channels: usize, first: usize, scale: f32, to: Requantise, out: &mut [u8]) {
@@ -74,18 +74,18 @@ macro_rules! kernels {
             /// As `elementwise::table`.
             $(#[target_feature(enable = $features)])?
             unsafe fn table(table: &[u8; 256], x: &[u8], out: &mut [u8]) {
-                // SAFETY: passed on.
+                // SAFETY: as the caller promises.
                 unsafe { elementwise::table::<$lanes>(table, x, out) }
             }
-            Kernels {
+            Int8Kernels {
                 isa: $isa,
                 layout: layout::<$lanes>(),
                 product,
-                convolve,
+                depthwise,
                 add,
                 multiply,
                 average,
-                larger,
+                max,
                 table,
                 quantise,
                 dequantise,
@@ -108,21 +108,21 @@ kernels!(NEON, Isa::Neon, neon::Neon, "neon");
 #[cfg(target_arch = "aarch64")]
 kernels!(NEON_DOT, Isa::NeonDot, neon::NeonDot<false>, "neon,dotprod");
 #[cfg(target_arch = "aarch64")]
-static NEON_I8MM: Kernels = {
+static NEON_I8MM: Int8Kernels = {
     /// # Safety
     /// As `matrix::product`.
     #[target_feature(enable = "neon,dotprod,i8mm")]
-    unsafe fn product(p: &Product<'_>, job: Job) {
-        // SAFETY: passed on.
+    unsafe fn product(p: &Product<'_>, job: WorkShare) {
+        // SAFETY: as the caller promises.
         unsafe { matrix::product::<neon::NeonDot<true>>(p, job) }
     }
-    // Nothing else is quicker by it.
-    Kernels { isa: Isa::NeonI8mm, layout: layout::<neon::NeonDot<true>>(), product, ..NEON_DOT }
+    // No other kernel gains from it.
+    Int8Kernels { isa: Isa::NeonI8mm, layout: layout::<neon::NeonDot<true>>(), product, ..NEON_DOT }
 };
 
-impl Kernels {
-    /// The kernels for an instruction set; none where this CPU does not have it.
-    pub(in super::super) fn of(isa: Isa) -> Option<&'static Kernels> {
+impl Int8Kernels {
+    /// The kernels for an instruction set; `None` if this CPU does not have it.
+    pub(crate) fn of(isa: Isa) -> Option<&'static Int8Kernels> {
         #[cfg(target_arch = "x86_64")]
         let all = [&SCALAR, &AVX2, &AVX_VNNI, &AVX512_VNNI];
         #[cfg(target_arch = "aarch64")]
@@ -132,8 +132,8 @@ impl Kernels {
         all.into_iter().find(|kernels| kernels.isa == isa && isa.is_available())
     }
 
-    /// The kernels for a depthwise layer: half as wide where a group would be mostly empty.
-    pub(in super::super) fn for_channels(&'static self, channels: usize) -> &'static Kernels {
+    /// The kernels for a depthwise layer: half as wide if a group of channels would be mostly empty.
+    pub(crate) fn for_channels(&'static self, channels: usize) -> &'static Int8Kernels {
         #[cfg(target_arch = "x86_64")]
         if self.isa == Isa::Avx512Vnni && (1..=32).contains(&(channels % 64)) && channels < 128 {
             return &AVX512_HALF;
@@ -142,8 +142,8 @@ impl Kernels {
         self
     }
 
-    /// Which they are.
-    pub(in super::super) fn isa(&self) -> Isa {
+    /// The instruction set.
+    pub(crate) fn isa(&self) -> Isa {
         self.isa
     }
 }

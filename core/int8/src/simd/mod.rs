@@ -1,9 +1,9 @@
-//! The kernels, and their choice by instruction set.
+//! The kernels, and the steps that call them.
 //!
-//! Each kernel is written once over the trait `Lanes`, and compiled for each instruction set in a function that has it
-//! enabled. All give the same integers.
+//! Each kernel is written once, over the trait [`lanes::Lanes`], and compiled for each instruction set in a function with
+//! that `target_feature`. All instruction sets give the same bytes.
 #![allow(unsafe_code)]
-// Loops by index over constants are what the compiler turns into registers.
+// Index loops over constant ranges are unrolled, which keeps arrays of vectors in registers.
 #![allow(clippy::needless_range_loop)]
 
 #[cfg(target_arch = "x86_64")]
@@ -26,8 +26,8 @@ mod share;
 mod step;
 mod windows;
 
-pub(super) use execute::Checked;
-pub(super) use kernels::Kernels;
+pub(super) use execute::CheckedSteps;
+pub(super) use kernels::Int8Kernels;
 pub(super) use lanes::Requantise;
-pub(super) use operands::Window;
-pub(super) use step::{Group, Step, patch_bytes};
+pub(super) use operands::WindowShape;
+pub(super) use step::{Step, StepGroup, patch_bytes};

@@ -1,21 +1,24 @@
-//! What kernels work on.
+//! The operands of the kernels.
 
 use std::ops::Range;
 
 use super::lanes::Requantise;
-use crate::weights::{Depthwise, Matrix};
+use crate::weights::{PackedDepthwise, PackedMatrix};
 
-/// Which share of a step a thread does.
+/// One of the shares that a step's work is divided into.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Job {
-    /// From 0.
+pub(super) struct WorkShare {
+    /// Below `of`.
     pub(super) index: usize,
-    /// Threads in all.
+    /// The number of shares.
     pub(super) of: usize,
 }
 
-impl Job {
-    /// The share of `total` things, in multiples of `unit`.
+impl WorkShare {
+    /// All of the work.
+    pub(super) const WHOLE: WorkShare = WorkShare { index: 0, of: 1 };
+
+    /// This share of `0..total`, cut at multiples of `unit`.
     pub(super) fn part(self, total: usize, unit: usize) -> Range<usize> {
         let units = total.div_ceil(unit);
         let at = |index: usize| (units * index / self.of * unit).min(total);
@@ -23,44 +26,46 @@ impl Job {
     }
 }
 
-/// A window that moves over a picture: sizes are rows first, then columns.
+/// A window that slides over a picture. Sizes are in pixels; pairs are vertical first, then horizontal.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Window {
-    pub(in super::super) height: usize,
-    pub(in super::super) width: usize,
-    pub(in super::super) out_height: usize,
-    pub(in super::super) out_width: usize,
-    pub(in super::super) kernel: [usize; 2],
-    pub(in super::super) stride: [usize; 2],
-    /// Rows above, columns to the left. What is missing below and to the right follows from the output's size.
-    pub(in super::super) padding: [usize; 2],
+pub(crate) struct WindowShape {
+    /// Height and width of the picture.
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    /// Height and width of the result.
+    pub(crate) out_height: usize,
+    pub(crate) out_width: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
+    /// Above and to the left. The padding below and to the right follows from the size of the result.
+    pub(crate) padding: [usize; 2],
 }
 
-/// Where the results of a product go.
+/// Where a matrix product writes its rows of `columns` results each.
 #[derive(Clone, Copy)]
 pub(super) enum Sink {
-    /// Stored bytes, `columns` a row.
+    /// Requantised bytes.
     Bytes(*mut u8, Requantise),
-    /// Numbers, `columns` a row.
+    /// f32.
     Floats(*mut f32),
 }
 
-/// What one product works on.
+/// A product of `rows` rows of activations with a packed matrix.
 pub(super) struct Product<'a> {
-    pub(super) matrix: &'a Matrix,
-    /// First activation of the first row.
+    pub(super) matrix: &'a PackedMatrix,
+    /// The first activation of the first row.
     pub(super) x: *const u8,
-    /// Bytes from one row of activations to the next.
+    /// Bytes from a row of activations to the next.
     pub(super) x_step: usize,
-    /// Where column 0 of the first row goes: bytes or f32.
+    /// Where column 0 of the first row goes.
     pub(super) out: Sink,
     pub(super) rows: usize,
 }
 
-/// What one convolution works on.
+/// A depthwise convolution of a whole picture.
 pub(super) struct Convolution<'a> {
-    pub(super) filters: &'a Depthwise,
-    pub(super) window: Window,
+    pub(super) filters: &'a PackedDepthwise,
+    pub(super) window: WindowShape,
     pub(super) x: *const u8,
     pub(super) out: *mut u8,
     pub(super) to: Requantise,

@@ -1,31 +1,32 @@
-//! The steps of a network, and what must hold of them before they may run.
+//! The steps of a planned network, and the conditions under which they may run.
 
 use std::ops::Range;
 
-use super::kernels::Kernels;
+use super::kernels::Int8Kernels;
 use super::lanes::Requantise;
-use super::operands::Window;
+use super::operands::WindowShape;
 use crate::arena::{SLACK, Span};
 use crate::graph::Scale;
-use crate::weights::{Depthwise, Matrix};
+use crate::weights::{PackedDepthwise, PackedMatrix};
 
-/// Pixels whose patches are laid out together.
+/// Pixels per im2col: their patches are laid out together, then multiplied, so that they stay in the cache.
 pub(super) const PATCHES: usize = 96;
 
-/// One step of a network. `x`, `a` and `b` are read, `out` is written.
-pub(in super::super) enum Step {
-    /// An input's planes of f32 to pixels of bytes.
+/// One step of a network. It reads `x`, `a` and `b`, and writes `out`.
+pub(crate) enum Step {
+    /// Quantises an input: planes of f32 to pixels of bytes.
     Quantise { input: usize, channels: usize, scale: f32, to: Requantise, out: Span },
-    /// Pixels of bytes to planes of f32.
+    /// Dequantises pixels of bytes to planes of f32.
     Dequantise { x: Span, channels: usize, from: Scale, out: Span },
-    /// Convolution 1 x 1, or a fully connected layer.
-    Product { matrix: Matrix, x: Span, to: Requantise, out: Span },
+    /// A 1 x 1 convolution or a fully connected layer.
+    Product { matrix: PackedMatrix, x: Span, to: Requantise, out: Span },
     /// A fully connected layer whose results stay f32.
-    Floats { matrix: Matrix, x: Span, out: Span },
-    /// Any other dense convolution: a product of patches. `padding` is a stored byte.
+    ProductFloats { matrix: PackedMatrix, x: Span, out: Span },
+    /// Any other dense convolution: im2col into `patches`, then a product. `padding` is a stored byte. `patches` has
+    /// [`patch_bytes`] for each thread.
     Dense {
-        matrix: Matrix,
-        window: Window,
+        matrix: PackedMatrix,
+        window: WindowShape,
         channels: usize,
         padding: u8,
         x: Span,
@@ -34,50 +35,58 @@ pub(in super::super) enum Step {
         out: Span,
     },
     /// Depthwise convolution.
-    Depthwise { kernels: &'static Kernels, filters: Depthwise, window: Window, x: Span, to: Requantise, out: Span },
+    Depthwise {
+        kernels: &'static Int8Kernels,
+        filters: PackedDepthwise,
+        window: WindowShape,
+        x: Span,
+        to: Requantise,
+        out: Span,
+    },
     /// Sum of two values.
     Add { a: Span, b: Span, from: [Scale; 2], to: Requantise, out: Span },
-    /// Product of two values; `b` may have one pixel only.
+    /// Product of two values. `b` may be a single pixel.
     Multiply { a: Span, b: Span, zeros: [u8; 2], factor: f32, to: Requantise, out: Span },
-    /// Mean over all pixels. `sums` has room for an i32 a channel.
-    Average { x: Span, zero: u8, factor: f32, to: Requantise, sums: Span, out: Span },
+    /// Mean over all pixels. `sums` has one i32 per channel.
+    AveragePool { x: Span, zero: u8, factor: f32, to: Requantise, sums: Span, out: Span },
     /// Maximum over a window.
-    Largest { window: Window, channels: usize, x: Span, out: Span },
-    /// Each byte looked up.
+    MaxPool { window: WindowShape, channels: usize, x: Span, out: Span },
+    /// Table lookup of every byte.
     Table { table: Box<[u8; 256]>, x: Span, out: Span },
 }
 
 impl Step {
-    /// What is read, and what is written.
+    /// The spans that the step reads, and those that it writes.
     pub(super) fn spans(&self) -> (Vec<Span>, Vec<Span>) {
         match *self {
             Step::Quantise { out, .. } => (vec![], vec![out]),
             Step::Dequantise { x, out, .. }
             | Step::Product { x, out, .. }
-            | Step::Floats { x, out, .. }
+            | Step::ProductFloats { x, out, .. }
             | Step::Depthwise { x, out, .. }
-            | Step::Largest { x, out, .. }
+            | Step::MaxPool { x, out, .. }
             | Step::Table { x, out, .. } => (vec![x], vec![out]),
-            Step::Dense { x, patches: scratch, out, .. } | Step::Average { x, sums: scratch, out, .. } => {
+            Step::Dense { x, patches: scratch, out, .. } | Step::AveragePool { x, sums: scratch, out, .. } => {
                 (vec![x], vec![scratch, out])
             }
             Step::Add { a, b, out, .. } | Step::Multiply { a, b, out, .. } => (vec![a, b], vec![out]),
         }
     }
 
-    /// Whether it can be cut into rows of a picture of this height and width.
+    /// Whether rows of a picture of this height and width can be computed separately.
     fn has_rows(&self, [height, width]: [usize; 2]) -> bool {
         let pixels = height * width;
         match self {
-            Step::Depthwise { window, .. } | Step::Dense { window, .. } | Step::Largest { window, .. } => {
+            Step::Depthwise { window, .. } | Step::Dense { window, .. } | Step::MaxPool { window, .. } => {
                 [window.out_height, window.out_width] == [height, width]
             }
-            _ => self.is_plain(pixels),
+            _ => self.is_pointwise(pixels),
         }
     }
 
-    /// Whether each of so many pixels is made of the same pixel of what is read, or of what is the same for all.
-    fn is_plain(&self, pixels: usize) -> bool {
+    /// Whether each of `pixels` pixels depends only on the same pixel of the spans that are read, or on bytes that are the
+    /// same for all pixels.
+    fn is_pointwise(&self, pixels: usize) -> bool {
         let whole = |span: &Span| pixels > 0 && span.length.is_multiple_of(pixels);
         match self {
             Step::Product { matrix, x, out, .. } => whole(x) && out.length == pixels * matrix.columns,
@@ -87,10 +96,10 @@ impl Step {
         }
     }
 
-    /// Whether the sizes of its spans fit what it does with them.
+    /// Whether the sizes of the spans match what the step does with them.
     pub(super) fn fits(&self, inputs: &[usize], threads: usize) -> bool {
-        let pixels = |w: &Window| w.height * w.width;
-        let out_pixels = |w: &Window| w.out_height * w.out_width;
+        let pixels = |w: &WindowShape| w.height * w.width;
+        let out_pixels = |w: &WindowShape| w.out_height * w.out_width;
         let is = |span: Span, a: usize, b: usize| a.checked_mul(b) == Some(span.length);
         match self {
             Step::Quantise { input, channels, out, .. } => {
@@ -108,7 +117,7 @@ impl Step {
                     && out.length.is_multiple_of(matrix.columns)
                     && is(*x, out.length / matrix.columns, depth)
             }
-            Step::Floats { matrix, x, out } => {
+            Step::ProductFloats { matrix, x, out } => {
                 matrix.quads == x.length.div_ceil(4) && is(*out, matrix.columns, 4) && out.start.is_multiple_of(4)
             }
             Step::Dense { matrix, window: w, channels, x, patches, out, .. } => {
@@ -126,13 +135,13 @@ impl Step {
             Step::Multiply { a, b, out, .. } => {
                 a.length == out.length && b.length > 0 && a.length.is_multiple_of(b.length)
             }
-            Step::Average { x, sums, out, .. } => {
+            Step::AveragePool { x, sums, out, .. } => {
                 out.length > 0
                     && x.length.is_multiple_of(out.length)
                     && is(*sums, out.length, 4)
                     && sums.start.is_multiple_of(4)
             }
-            Step::Largest { window: w, channels, x, out } => {
+            Step::MaxPool { window: w, channels, x, out } => {
                 is(*x, pixels(w), *channels) && is(*out, out_pixels(w), *channels)
             }
             Step::Table { x, out, .. } => x.length == out.length,
@@ -140,22 +149,22 @@ impl Step {
     }
 }
 
-/// Steps that a thread does one after the other for some rows of the picture, while other threads do others.
+/// Consecutive steps that each thread runs for its rows of the picture, without waiting for the other threads in between.
 ///
-/// The first step may read pixels around its own; the others read the same pixels only of what the group writes.
+/// The first step may read neighbouring pixels. Of the group's own values, the others read only the pixel that they write.
 #[derive(Debug, Clone)]
-pub(in super::super) struct Group {
-    pub(in super::super) steps: Range<usize>,
-    /// Height and width of what they write, where there is more than one step.
-    pub(in super::super) size: [usize; 2],
+pub(crate) struct StepGroup {
+    pub(crate) steps: Range<usize>,
+    /// Height and width of every result, if there is more than one step.
+    pub(crate) size: [usize; 2],
 }
 
-impl Group {
+impl StepGroup {
     pub(super) fn pixels(&self) -> usize {
         self.size[0] * self.size[1]
     }
 
-    /// Whether a thread may be at any step while another is at any other.
+    /// Whether one thread may run any of the steps while another thread runs any other of them.
     pub(super) fn fits(&self, steps: &[Step]) -> bool {
         let Some(steps) = steps.get(self.steps.clone()) else { return false };
         if steps.len() < 2 {
@@ -164,10 +173,10 @@ impl Group {
         steps.iter().enumerate().all(|(at, step)| {
             let (read, written) = step.spans();
             let others = steps.iter().enumerate().filter(|(other, _)| *other != at);
-            // What another step writes is the same pixels of what this one reads, or apart from it.
+            // What another step writes must be what this one reads pixel by pixel, or lie apart from it.
             let apart = others.flat_map(|(other, step)| step.spans().1.into_iter().map(move |span| (other, span))).all(
                 |(other, span)| {
-                    let same = |x: &Span| *x == span && other < at && step.is_plain(self.pixels());
+                    let same = |x: &Span| *x == span && other < at && step.is_pointwise(self.pixels());
                     written.iter().all(|out| !out.overlaps(span)) && read.iter().all(|x| !x.overlaps(span) || same(x))
                 },
             );
@@ -176,7 +185,7 @@ impl Group {
     }
 }
 
-/// Bytes that the patches of a dense convolution take, for each thread.
-pub(in super::super) fn patch_bytes(quads: usize) -> usize {
+/// Bytes of the patches of a dense convolution, for each thread.
+pub(crate) fn patch_bytes(quads: usize) -> usize {
     PATCHES * quads * 4 + SLACK
 }
