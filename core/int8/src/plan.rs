@@ -4,7 +4,9 @@ use super::arena::{ArenaPlanner, Span};
 use super::graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Scale, Shape, is_sound};
 use super::groups::groups;
 use super::shapes::shapes;
-use super::simd::{CheckedSteps, Int8Kernels, Requantise, Step, StepGroup, WindowShape, patch_bytes};
+use super::simd::{
+    CheckedSteps, Int8Kernels, MAX_AVERAGED, MAX_RATIO, Requantise, Step, StepGroup, WindowShape, patch_bytes,
+};
 use super::weights::{PackedDepthwise, PackedMatrix, PackingInput};
 
 /// Most bytes that the values of one run may take: some twenty times what a large network of a phone needs.
@@ -120,7 +122,7 @@ fn step(
     kernels: &'static Int8Kernels,
     threads: usize,
 ) -> Result<Option<Step>, String> {
-    let layout = kernels.layout;
+    let layout = kernels.layout();
     let flip = if layout.signed { 128 } else { 0 };
     let &LayerContext { at, out, spans, shapes, scales } = place;
     let x = layer.from.first().map_or(out, |&value| spans[value]);
@@ -146,7 +148,7 @@ fn step(
     };
     // The scales of layers without weights: ratios that stay in the range of an i32.
     let ratio = |ratio: f32| match ratio {
-        ratio if ratio.is_finite() && ratio > 0.0 && ratio < 1000.0 => Ok(ratio),
+        ratio if ratio > 0.0 && ratio < MAX_RATIO => Ok(ratio),
         ratio => Err(format!("its scales differ by a factor of {ratio}")),
     };
     let factor = layer.scale.factor;
@@ -161,7 +163,7 @@ fn step(
         }
         LayerKind::Convolution(filters, g) => {
             let matrix = pack(filters, Some(layer.scale))?;
-            let patches = memory.take(threads * patch_bytes(matrix.quads), at);
+            let patches = memory.take(threads * patch_bytes(matrix.quads()), at);
             let padding = from.zero ^ flip;
             Step::Dense { matrix, window: window(g), channels: shape.channels(), padding, x, patches, to, out }
         }
@@ -170,7 +172,7 @@ fn step(
             let packing =
                 PackingInput { weights: &filters.weights, bias: &filters.bias, scale: &scale, zero: from.zero };
             let kernels = kernels.for_channels(filters.bias.len());
-            let filters = PackedDepthwise::pack(&packing, g.kernel, kernels.layout);
+            let filters = PackedDepthwise::pack(&packing, g.kernel, kernels.layout());
             Step::Depthwise { kernels, filters, window: window(g), x, to, out }
         }
         LayerKind::Linear(filters) => Step::Product { matrix: pack(filters, Some(layer.scale))?, x, to, out },
@@ -190,7 +192,7 @@ fn step(
         }
         LayerKind::AveragePool => {
             let pixels = shape.pixels();
-            if pixels > 1 << 20 {
+            if pixels > MAX_AVERAGED {
                 return Err("sums may leave 32 bits".to_owned());
             }
             let factor = ratio(from.factor / factor)? / pixels as f32;

@@ -42,7 +42,7 @@ unsafe fn rows<const ROWS: usize>(c: &Convolution<'_>, first: isize, channel: us
     for i in 0..ROWS {
         let y = first + ROW_ORDER[i] as isize;
         if y >= 0 && (y as usize) < c.window.height {
-            let channels = c.filters.channels;
+            let channels = c.filters.channels();
             // SAFETY: row `y` lies within the picture.
             rows.start[i] = unsafe { c.x.add(y as usize * c.window.width * channels + channel) };
             rows.step[i] = channels;
@@ -62,7 +62,7 @@ unsafe fn quads<L: Lanes, const ROWS: usize>(
     x: isize,
     channel: usize,
 ) -> [L::Quads; 4] {
-    let left = c.filters.channels - channel;
+    let left = c.filters.channels() - channel;
     // SAFETY: a column of the picture, or padding.
     unsafe {
         let mut at = rows.start;
@@ -107,7 +107,7 @@ unsafe fn three<L: Lanes, const STRIDE: usize>(c: &Convolution<'_>, job: WorkSha
     while oy < rows.end {
         // Two rows of windows at a distance of one row share the interleaving of their four picture rows.
         let two = STRIDE == 1 && c.window.stride[0] == 1 && oy + 1 < rows.end;
-        for (group, channel) in (0..c.filters.channels).step_by(4 * L::N).enumerate() {
+        for (group, channel) in (0..c.filters.channels()).step_by(4 * L::N).enumerate() {
             // SAFETY: these rows lie within the output, and this group within the filters.
             unsafe {
                 match two {
@@ -198,7 +198,7 @@ impl<const ROWS: usize> RowCursor<ROWS> {
     #[inline(always)]
     unsafe fn new<L: Lanes>(c: &Convolution<'_>, oy: usize, group: usize, channel: usize) -> Option<Self> {
         let (f, window) = (c.filters, &c.window);
-        let below = window.out_width * f.channels;
+        let below = window.out_width * f.channels();
         // SAFETY: `PackedDepthwise` has weights, biases and scales for every group.
         unsafe {
             Some(RowCursor {
@@ -206,12 +206,12 @@ impl<const ROWS: usize> RowCursor<ROWS> {
                 outside: f.padding().as_ptr().add(channel),
                 x: (window.padding[1] as isize).wrapping_neg(),
                 width: window.width,
-                channels: f.channels,
-                left: f.channels - channel,
-                weights: f.weights().as_ptr().add(group * f.group_weights),
+                channels: f.channels(),
+                left: f.channels() - channel,
+                weights: f.weights().as_ptr().add(group * f.group_weights()),
                 rests: *f.rests(group).first_chunk()?,
-                bias: f.bias.as_ptr().add(channel),
-                scale: f.scale.as_ptr().add(channel),
+                bias: f.bias().as_ptr().add(channel),
+                scale: f.scale().as_ptr().add(channel),
                 to: c.to,
                 out: c.out.add(oy * below + channel),
                 below,
@@ -282,13 +282,13 @@ unsafe fn any<L: Lanes>(c: &Convolution<'_>, job: WorkShare) {
     unsafe {
         for oy in job.part(window.out_height, 1) {
             let top = (oy * window.stride[0]) as isize - window.padding[0] as isize;
-            for (group, channel) in (0..f.channels).step_by(4 * L::N).enumerate() {
+            for (group, channel) in (0..f.channels()).step_by(4 * L::N).enumerate() {
                 let rests = f.rests(group);
-                let (bias, scale) = (f.bias.as_ptr().add(channel), f.scale.as_ptr().add(channel));
-                let mut out = c.out.add(oy * window.out_width * f.channels + channel);
+                let (bias, scale) = (f.bias().as_ptr().add(channel), f.scale().as_ptr().add(channel));
+                let mut out = c.out.add(oy * window.out_width * f.channels() + channel);
                 for ox in 0..window.out_width {
                     let mut acc = start::<L>(bias);
-                    let mut w = f.weights().as_ptr().add(group * f.group_weights);
+                    let mut w = f.weights().as_ptr().add(group * f.group_weights());
                     for four in 0..fours {
                         // Rows below the window are multiplied with weights of zero.
                         let rows = rows::<4>(c, top + 4 * four as isize, channel);
@@ -299,8 +299,8 @@ unsafe fn any<L: Lanes>(c: &Convolution<'_>, job: WorkShare) {
                             w = w.add(column);
                         }
                     }
-                    L::store_four(acc, scale, c.to, out, f.channels - channel);
-                    out = out.add(f.channels);
+                    L::store_four(acc, scale, c.to, out, f.channels() - channel);
+                    out = out.add(f.channels());
                 }
             }
         }

@@ -47,7 +47,10 @@ impl CheckedSteps {
             let inside = |span: &Span| span.start.checked_add(span.length + SLACK).is_some_and(|end| end <= bytes);
             let apart = |out: &Span| !read.iter().any(|x| x.overlaps(*out));
             let both = !matches!(&written[..], [a, b] if a.overlaps(*b));
-            read.iter().chain(&written).all(inside) && written.iter().all(apart) && both && step.fits(&inputs, threads)
+            read.iter().chain(&written).all(inside)
+                && written.iter().all(apart)
+                && both
+                && step.fits(kernels, &inputs, threads)
         });
         if !(good && complete && threads > 0) {
             return None;
@@ -148,8 +151,9 @@ impl CheckedSteps {
         part: Option<&RowShare>,
     ) {
         let k = self.kernels;
-        // SAFETY: `Int8Kernels::of` found the instruction set on this CPU. Spans lie within the memory, and those written
-        // overlap none of those read (`CheckedSteps::new`).
+        // SAFETY: `Int8Kernels::of` found the instruction set on this CPU. `CheckedSteps::new` checked that weights have the
+        // kernels' layout, that spans lie within the memory and have the sizes that the step needs, and that those written
+        // overlap none of those read.
         unsafe {
             match step {
                 Step::Quantise { input, channels, scale, to, out } => {
@@ -161,7 +165,7 @@ impl CheckedSteps {
                     (k.dequantise)(memory.readable(*x), *channels, *from, memory.writable_as(*out));
                 }
                 Step::Product { matrix, x, to, out } => {
-                    let rows = out.length / matrix.columns;
+                    let rows = out.length / matrix.columns();
                     let depth = x.length / rows.max(1);
                     let (part, job) = match part {
                         Some(part) => (part.pixels.clone(), WorkShare::WHOLE),
@@ -174,7 +178,7 @@ impl CheckedSteps {
                         matrix,
                         x: memory.at(*x).add(part.start * depth),
                         x_step: depth,
-                        out: Sink::Bytes(memory.at(*out).add(part.start * matrix.columns), *to),
+                        out: Sink::Bytes(memory.at(*out).add(part.start * matrix.columns()), *to),
                         rows: part.len(),
                     };
                     (k.product)(&product, job);
@@ -184,7 +188,7 @@ impl CheckedSteps {
                     (k.product)(&Product { matrix, x: memory.at(*x), x_step: x.length, out, rows: 1 }, job);
                 }
                 Step::Dense { matrix, window, channels, padding, x, patches, to, out } => {
-                    let depth = matrix.quads * 4;
+                    let depth = matrix.quads() * 4;
                     let patches = memory.at(*patches).add(worker * (PATCHES * depth + SLACK));
                     let (pixels, job) = match part {
                         Some(part) => (part.pixels.clone(), WorkShare::WHOLE),
@@ -196,7 +200,7 @@ impl CheckedSteps {
                     for first in pixels.clone().step_by(PATCHES) {
                         let rows = PATCHES.min(pixels.end - first);
                         im2col(window, *channels, *padding, memory.at(*x), patches, depth, first..first + rows);
-                        let out = Sink::Bytes(memory.at(*out).add(first * matrix.columns), *to);
+                        let out = Sink::Bytes(memory.at(*out).add(first * matrix.columns()), *to);
                         (k.product)(&Product { matrix, x: patches, x_step: depth, out, rows }, job);
                     }
                 }

@@ -16,7 +16,7 @@ use magpie_cpu::Isa;
 #[allow(clippy::type_complexity)] // Plain functions, each called from one place.
 pub(crate) struct Int8Kernels {
     isa: Isa,
-    pub(crate) layout: Layout,
+    layout: Layout,
     pub(super) product: unsafe fn(&Product<'_>, WorkShare),
     pub(super) depthwise: unsafe fn(&Convolution<'_>, WorkShare),
     pub(super) add: unsafe fn(&[u8], &[u8], [Scale; 2], Requantise, &mut [u8]),
@@ -145,5 +145,10 @@ impl Int8Kernels {
     /// The instruction set.
     pub(crate) fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// The layout that weights have to be packed for.
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
     }
 }

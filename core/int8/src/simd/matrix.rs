@@ -20,12 +20,12 @@ const CHUNK_ROWS: usize = 24;
 /// activations and [`OVERREAD`] bytes behind them (read, not used), `out` for writes of `rows` rows of `columns` values.
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes>(p: &Product<'_>, job: WorkShare) {
-    let panels = job.part(p.matrix.panels.len(), 1);
-    let chunk = (CHUNK / p.x_step.max(p.matrix.columns).max(1)).max(CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
+    let panels = job.part(p.matrix.panels().len(), 1);
+    let chunk = (CHUNK / p.x_step.max(p.matrix.columns()).max(1)).max(CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
     let mut row = 0;
     while row < p.rows {
         let rows = chunk.min(p.rows - row);
-        for panel in &p.matrix.panels[panels.clone()] {
+        for panel in &p.matrix.panels()[panels.clone()] {
             // SAFETY: rows `row..row + rows` are among the caller's.
             unsafe { columns::<L>(p, panel, row, rows) };
         }
@@ -43,7 +43,7 @@ unsafe fn columns<L: Lanes>(p: &Product<'_>, panel: &Panel, row: usize, rows: us
     // SAFETY: as the caller promises.
     unsafe {
         if const { L::PLAIN } {
-            match panel.vectors {
+            match panel.vectors() {
                 4 => tiles::<L, 1, 4>(p, panel, row, rows),
                 3 => tiles::<L, 1, 3>(p, panel, row, rows),
                 2 => tiles::<L, 1, 2>(p, panel, row, rows),
@@ -51,19 +51,19 @@ unsafe fn columns<L: Lanes>(p: &Product<'_>, panel: &Panel, row: usize, rows: us
             }
         } else if const { L::SATURATES } {
             // Panels are no wider, see `lanes::layout`.
-            match panel.vectors {
+            match panel.vectors() {
                 2 => tiles::<L, 4, 2>(p, panel, row, rows),
                 _ => tiles::<L, 8, 1>(p, panel, row, rows),
             }
         } else if const { L::N == 8 } {
-            match panel.vectors {
+            match panel.vectors() {
                 4 => tiles::<L, 2, 4>(p, panel, row, rows),
                 3 => tiles::<L, 3, 3>(p, panel, row, rows),
                 2 => tiles::<L, 4, 2>(p, panel, row, rows),
                 _ => tiles::<L, 8, 1>(p, panel, row, rows),
             }
         } else {
-            match panel.vectors {
+            match panel.vectors() {
                 4 => tiles::<L, 4, 4>(p, panel, row, rows),
                 3 => tiles::<L, 6, 3>(p, panel, row, rows),
                 2 if L::FOURS => tiles::<L, 8, 2>(p, panel, row, rows),
@@ -113,7 +113,7 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
     // caller's.
     unsafe {
         let x = p.x.add(row * p.x_step);
-        let bias = m.bias.as_ptr().add(panel.lanes);
+        let bias = m.bias().as_ptr().add(panel.lanes());
         let mut acc = [[L::start(bias); VECTORS]; ROWS];
         for j in 1..VECTORS {
             let start = L::start(bias.add(j * L::N));
@@ -121,17 +121,17 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
                 acc[j] = start;
             }
         }
-        let w = m.weights().as_ptr().add(panel.weights);
+        let w = m.weights().as_ptr().add(panel.weights());
         if const { L::PAIRS } {
             acc = pairs::sums::<L, ROWS, VECTORS>(p, panel, x);
         } else if const { L::SATURATES } {
-            let [plain, shared, per_lane] = panel.order.each_ref().map(|quads| &m.order[quads.clone()]);
+            let [plain, shared, per_lane] = m.order(panel);
             let w = quads::<L, ROWS, VECTORS, 0>(&mut acc, p, x, plain, w);
             let w = quads::<L, ROWS, VECTORS, 1>(&mut acc, p, x, shared, w);
             quads::<L, ROWS, VECTORS, VECTORS>(&mut acc, p, x, per_lane, w);
         } else {
             let (mut w, mut done) = (w, 0);
-            while L::FOURS && done + 4 <= m.quads {
+            while L::FOURS && done + 4 <= m.quads() {
                 let mut fours = [L::sixteen(x.add(4 * done)); ROWS];
                 for i in 1..ROWS {
                     fours[i] = L::sixteen(x.add(i * p.x_step + 4 * done));
@@ -142,7 +142,7 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
                 w = four::<L, ROWS, VECTORS, 3>(&mut acc, &fours, w);
                 done += 4;
             }
-            for quad in done..m.quads {
+            for quad in done..m.quads() {
                 let mut weights = [L::weights(w); VECTORS];
                 for j in 1..VECTORS {
                     weights[j] = L::weights(w.add(j * 4 * L::N));
@@ -156,11 +156,11 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
                 w = w.add(VECTORS * 4 * L::N);
             }
         }
-        let scale = m.scale.as_ptr().add(panel.lanes);
+        let scale = m.scale().as_ptr().add(panel.lanes());
         match p.out {
             Sink::Bytes(out, to) => {
-                let (columns, left) = (m.columns, m.columns - panel.column);
-                let out = out.add(row * columns + panel.column);
+                let (columns, left) = (m.columns(), m.columns() - panel.column());
+                let out = out.add(row * columns + panel.column());
                 macro_rules! store {
                     ($($i:literal)*) => {
                         $(if $i < ROWS {
@@ -173,8 +173,8 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
             }
             Sink::Floats(out) => {
                 // Tiles have a single row then, see `tiles`.
-                let out = out.add(row * m.columns + panel.column);
-                floats::<L, VECTORS>(acc[0], scale, out, m.columns - panel.column);
+                let out = out.add(row * m.columns() + panel.column());
+                floats::<L, VECTORS>(acc[0], scale, out, m.columns() - panel.column());
             }
         }
     }

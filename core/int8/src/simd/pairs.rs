@@ -15,10 +15,10 @@ pub(super) unsafe fn sums<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     x: *const u8,
 ) -> [[L::Acc; VECTORS]; ROWS] {
     let m = p.matrix;
-    let groups = m.quads.div_ceil(2);
+    let groups = m.quads().div_ceil(2);
     // SAFETY: as the caller promises. The last read of a row starts at its last eight bytes at most, and has 16.
     unsafe {
-        let bias = m.bias.as_ptr().add(panel.lanes);
+        let bias = m.bias().as_ptr().add(panel.lanes());
         // One accumulator per two rows: the other half of the array is never used, and costs nothing.
         let mut acc = [[L::start_pairs(bias); VECTORS]; ROWS];
         for j in 1..VECTORS {
@@ -27,7 +27,7 @@ pub(super) unsafe fn sums<L: Lanes, const ROWS: usize, const VECTORS: usize>(
                 acc[j] = start;
             }
         }
-        let mut w = m.weights().as_ptr().add(panel.weights);
+        let mut w = m.weights().as_ptr().add(panel.weights());
         let mut group = 0;
         while group + 1 < groups {
             let x = activations::<L, ROWS>(p, x.add(8 * group));

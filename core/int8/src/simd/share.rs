@@ -21,8 +21,8 @@ pub(super) fn shares(step: &Step, threads: usize) -> [usize; 2] {
     match step {
         Step::Quantise { channels, out, .. } => of(out.length, WORTH_BYTES, out.length / channels / 256),
         Step::Product { matrix, out, .. } => {
-            let (rows, panels) = (out.length / matrix.columns, matrix.panels.len());
-            let wanted = (out.length * matrix.quads * 4 / WORTH).clamp(1, most);
+            let (rows, panels) = (out.length / matrix.columns(), matrix.panels().len());
+            let wanted = (out.length * matrix.quads() * 4 / WORTH).clamp(1, most);
             if rows >= ROWS * wanted.min(threads) {
                 return [wanted.min(rows / ROWS), 1];
             }
@@ -31,8 +31,8 @@ pub(super) fn shares(step: &Step, threads: usize) -> [usize; 2] {
             [if columns < wanted && columns < most / 2 && rows >= ROWS / 2 { 2 } else { 1 }, columns]
         }
         Step::Dense { matrix, out, .. } => {
-            let (rows, panels) = (out.length / matrix.columns, matrix.panels.len());
-            let wanted = (out.length * matrix.quads * 4 / WORTH).clamp(1, most);
+            let (rows, panels) = (out.length / matrix.columns(), matrix.panels().len());
+            let wanted = (out.length * matrix.quads() * 4 / WORTH).clamp(1, most);
             // As above, but every share of columns repeats the im2col of all its rows.
             if rows >= ROWS * wanted.min(threads) {
                 [wanted.min(rows / ROWS), 1]
@@ -41,8 +41,8 @@ pub(super) fn shares(step: &Step, threads: usize) -> [usize; 2] {
             }
         }
         Step::ProductFloats { matrix, .. } => {
-            let wanted = matrix.quads * 4 * matrix.columns / WORTH;
-            [1, wanted.clamp(1, most).min(matrix.panels.len())]
+            let wanted = matrix.quads() * 4 * matrix.columns() / WORTH;
+            [1, wanted.clamp(1, most).min(matrix.panels().len())]
         }
         Step::Depthwise { window, out, .. } => of(out.length, WORTH_BYTES, window.out_height),
         Step::MaxPool { window, out, .. } => of(out.length, WORTH_BYTES, window.out_height),

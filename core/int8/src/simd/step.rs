@@ -12,6 +12,12 @@ use crate::weights::{PackedDepthwise, PackedMatrix};
 /// Pixels per im2col: their patches are laid out together, then multiplied, so that they stay in the cache.
 pub(super) const PATCHES: usize = 96;
 
+/// The most pixels that an average is taken over: their sum has to fit an i32.
+pub(crate) const MAX_AVERAGED: usize = 1 << 20;
+
+/// Factors between the scales of an elementwise layer are below this, so that 255 * 255 times them fits an i32.
+pub(crate) const MAX_RATIO: f32 = 1000.0;
+
 /// One step of a network. It reads `x`, `a` and `b`, and writes `out`.
 pub(crate) enum Step {
     /// Quantises an input: planes of f32 to pixels of bytes.
@@ -73,6 +79,22 @@ impl Step {
         }
     }
 
+    /// Whether weights were packed for the kernels that read them. A depthwise step may have kernels of its own, as long as
+    /// they are of the same instruction set.
+    fn is_packed_for(&self, kernels: &Int8Kernels) -> bool {
+        match self {
+            Step::Product { matrix, .. } | Step::ProductFloats { matrix, .. } | Step::Dense { matrix, .. } => {
+                matrix.layout() == kernels.layout()
+            }
+            Step::Depthwise { kernels: own, filters, .. } => {
+                own.isa() == kernels.isa()
+                    && own.layout().signed == kernels.layout().signed
+                    && own.layout() == filters.layout()
+            }
+            _ => true,
+        }
+    }
+
     /// Whether rows of a picture of this height and width can be computed separately.
     fn has_rows(&self, [height, width]: [usize; 2]) -> bool {
         let pixels = height * width;
@@ -80,24 +102,49 @@ impl Step {
             Step::Depthwise { window, .. } | Step::Dense { window, .. } | Step::MaxPool { window, .. } => {
                 [window.out_height, window.out_width] == [height, width]
             }
-            _ => self.is_pointwise(pixels),
+            _ => self.spans().0.iter().all(|x| self.is_pointwise(*x, pixels) || self.is_broadcast(*x)),
         }
     }
 
-    /// Whether each of `pixels` pixels depends only on the same pixel of the spans that are read, or on bytes that are the
-    /// same for all pixels.
-    fn is_pointwise(&self, pixels: usize) -> bool {
+    /// Whether each of `pixels` pixels of the result depends only on the same pixel of `span`, one of those that are read.
+    fn is_pointwise(&self, span: Span, pixels: usize) -> bool {
         let whole = |span: &Span| pixels > 0 && span.length.is_multiple_of(pixels);
         match self {
-            Step::Product { matrix, x, out, .. } => whole(x) && out.length == pixels * matrix.columns,
+            Step::Product { matrix, x, out, .. } => whole(x) && out.length == pixels * matrix.columns(),
             Step::Add { out, .. } | Step::Table { out, .. } => whole(out),
-            Step::Multiply { a, b, .. } => whole(a) && (b.length == a.length || b.length * pixels == a.length),
+            Step::Multiply { a, .. } => whole(a) && span.length == a.length,
             _ => false,
         }
     }
 
+    /// Whether every pixel of the result depends on all of `span`.
+    fn is_broadcast(&self, span: Span) -> bool {
+        matches!(self, Step::Multiply { a, b, .. } if *b == span && b.length < a.length)
+    }
+
+    /// Whether the step does what its kernels require: weights in their layout, spans of the right sizes, factors that keep
+    /// results in range.
+    pub(super) fn fits(&self, kernels: &Int8Kernels, inputs: &[usize], threads: usize) -> bool {
+        self.is_packed_for(kernels) && self.has_sizes(inputs, threads) && self.stays_in_range()
+    }
+
+    /// Whether elementwise results fit an i32 before they are clamped, see `elementwise`.
+    fn stays_in_range(&self) -> bool {
+        let is_ratio = |factor: f32| (0.0..MAX_RATIO).contains(&factor);
+        match self {
+            Step::Add { from, .. } => from.iter().all(|scale| is_ratio(scale.factor)),
+            Step::Multiply { factor, .. } => is_ratio(*factor),
+            Step::AveragePool { x, out, factor, .. } => {
+                let pixels = x.length / out.length;
+                // The factor was divided by the number of pixels and rounded: half of it is compared.
+                pixels <= MAX_AVERAGED && is_ratio(0.5 * *factor * pixels as f32)
+            }
+            _ => true,
+        }
+    }
+
     /// Whether the sizes of the spans match what the step does with them.
-    pub(super) fn fits(&self, inputs: &[usize], threads: usize) -> bool {
+    fn has_sizes(&self, inputs: &[usize], threads: usize) -> bool {
         let pixels = |w: &WindowShape| w.height * w.width;
         let out_pixels = |w: &WindowShape| w.out_height * w.out_width;
         let is = |span: Span, a: usize, b: usize| a.checked_mul(b) == Some(span.length);
@@ -112,24 +159,24 @@ impl Step {
                     && out.start.is_multiple_of(4)
             }
             Step::Product { matrix, x, out, .. } => {
-                let depth = x.length / (out.length / matrix.columns).max(1);
-                matrix.quads == depth.div_ceil(4)
-                    && out.length.is_multiple_of(matrix.columns)
-                    && is(*x, out.length / matrix.columns, depth)
+                let depth = x.length / (out.length / matrix.columns()).max(1);
+                matrix.quads() == depth.div_ceil(4)
+                    && out.length.is_multiple_of(matrix.columns())
+                    && is(*x, out.length / matrix.columns(), depth)
             }
             Step::ProductFloats { matrix, x, out } => {
-                matrix.quads == x.length.div_ceil(4) && is(*out, matrix.columns, 4) && out.start.is_multiple_of(4)
+                matrix.quads() == x.length.div_ceil(4) && is(*out, matrix.columns(), 4) && out.start.is_multiple_of(4)
             }
             Step::Dense { matrix, window: w, channels, x, patches, out, .. } => {
                 let depth = w.kernel[0] * w.kernel[1] * channels;
-                matrix.quads == depth.div_ceil(4)
+                matrix.quads() == depth.div_ceil(4)
                     && is(*x, pixels(w), *channels)
-                    && is(*out, out_pixels(w), matrix.columns)
-                    && patches.length >= threads * (PATCHES * matrix.quads * 4 + SLACK)
+                    && is(*out, out_pixels(w), matrix.columns())
+                    && patches.length >= threads * (PATCHES * matrix.quads() * 4 + SLACK)
                     && w.kernel.iter().all(|&k| k > 0)
             }
             Step::Depthwise { filters: f, window: w, x, out, .. } => {
-                is(*x, pixels(w), f.channels) && is(*out, out_pixels(w), f.channels) && f.fits(w.kernel)
+                is(*x, pixels(w), f.channels()) && is(*out, out_pixels(w), f.channels()) && f.kernel() == w.kernel
             }
             Step::Add { a, b, out, .. } => a.length == b.length && a.length == out.length,
             Step::Multiply { a, b, out, .. } => {
@@ -176,7 +223,7 @@ impl StepGroup {
             // What another step writes must be what this one reads pixel by pixel, or lie apart from it.
             let apart = others.flat_map(|(other, step)| step.spans().1.into_iter().map(move |span| (other, span))).all(
                 |(other, span)| {
-                    let same = |x: &Span| *x == span && other < at && step.is_pointwise(self.pixels());
+                    let same = |x: &Span| *x == span && other < at && step.is_pointwise(*x, self.pixels());
                     written.iter().all(|out| !out.overlaps(span)) && read.iter().all(|x| !x.overlaps(span) || same(x))
                 },
             );
