@@ -10,6 +10,7 @@
 //! memory. A [`RunScratch`] is that memory: one for each run that goes on at a time.
 
 mod arena;
+mod error;
 mod graph;
 mod groups;
 mod layout;
@@ -23,10 +24,10 @@ mod tests;
 mod weights;
 
 use arena::Aligned;
+pub use error::{LayerError, PlanError};
 pub use graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Scale, Shape, Value, is_sound};
 use magpie_cpu::Isa;
 use plan::ExecutionPlan;
-pub use plan::TOO_LARGE;
 pub use shapes::output_shapes;
 use simd::Int8Kernels;
 
@@ -59,8 +60,8 @@ impl Network {
     ///
     /// # Errors
     /// A text that says which layer cannot be done, or that this CPU has no such instructions.
-    pub fn plan(graph: LayerGraph, inputs: &[Shape], isa: Isa, threads: usize) -> Result<Network, String> {
-        let kernels = Int8Kernels::of(isa).ok_or_else(|| format!("this CPU does not have {isa}"))?;
+    pub fn plan(graph: LayerGraph, inputs: &[Shape], isa: Isa, threads: usize) -> Result<Network, PlanError> {
+        let kernels = Int8Kernels::of(isa).ok_or(PlanError::MissingInstructionSet(isa))?;
         let shapes = shapes::shapes(&graph, inputs)?;
         let reports = graph.layers.iter().zip(&shapes).map(|(layer, shape)| report(layer, *shape)).collect();
         Ok(Network { plan: plan::plan(graph, inputs, kernels, threads.max(1))?, reports })

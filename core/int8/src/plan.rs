@@ -1,6 +1,7 @@
-//! From layers and the shapes of the inputs to steps over one memory, planned once.
+//! Planning: from layers and the shapes of the inputs to steps over one arena.
 
 use super::arena::{ArenaPlanner, Span};
+use super::error::{LayerError, PlanError};
 use super::graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Scale, Shape, is_sound};
 use super::groups::groups;
 use super::shapes::shapes;
@@ -9,31 +10,28 @@ use super::simd::{
 };
 use super::weights::{PackedDepthwise, PackedMatrix, PackingInput};
 
-/// Most bytes that the values of one run may take: some twenty times what a large network of a phone needs.
+/// The largest arena: some twenty times what a large network on a phone needs.
 const MAX_BYTES: usize = 256 << 20;
 
-/// How the message begins where they would take more.
-pub const TOO_LARGE: &str = "the values of a run take too much memory";
-
 /// A planned network.
-pub(super) struct ExecutionPlan {
-    pub(super) checked: CheckedSteps,
-    /// Where the outputs lie when it has run, and their shapes.
-    pub(super) outputs: Vec<(Span, Shape)>,
-    /// For each step, the layer that it does.
-    pub(super) layers: Vec<usize>,
+pub(crate) struct ExecutionPlan {
+    pub(crate) checked: CheckedSteps,
+    /// Where the outputs are after a run, and their shapes.
+    pub(crate) outputs: Vec<(Span, Shape)>,
+    /// The layer that each step computes.
+    pub(crate) layers: Vec<usize>,
 }
 
-/// Plans the steps and their memory.
-///
-/// # Errors
-/// A text that names the layer that cannot be planned.
-pub(super) fn plan(
+/// Plans the steps and their arena for one instruction set.
+pub(crate) fn plan(
     graph: LayerGraph,
     inputs: &[Shape],
     kernels: &'static Int8Kernels,
     threads: usize,
-) -> Result<ExecutionPlan, String> {
+) -> Result<ExecutionPlan, PlanError> {
+    let values = inputs.iter().enumerate();
+    let values = values.map(|(index, shape)| shape.values().ok_or(PlanError::Input { index, size: shape.size }));
+    let values = values.collect::<Result<Vec<_>, _>>()?;
     let shapes = shapes(&graph, inputs)?;
     let scales: Vec<Scale> = graph.layers.iter().map(|layer| layer.scale).collect();
     let mut last_use: Vec<usize> = (0..graph.layers.len()).collect();
@@ -43,12 +41,13 @@ pub(super) fn plan(
         }
     }
     for &value in &graph.outputs {
+        let last_use = last_use.get_mut(value).ok_or(PlanError::NoSuchOutput)?;
         if !gives_floats(&graph, value) {
-            return Err("an output is a value of bytes, not of f32".to_owned());
+            return Err(PlanError::OutputOfBytes);
         }
-        *last_use.get_mut(value).ok_or("an output is a value that is not there")? = usize::MAX;
+        *last_use = usize::MAX;
     }
-    // A flattened value is the same bytes under another name.
+    // A flattened value has the same span as the value that it is made from.
     for (at, layer) in graph.layers.iter().enumerate().rev() {
         if let (LayerKind::Flatten, [from]) = (&layer.kind, &layer.from[..]) {
             last_use[*from] = last_use[*from].max(last_use[at]);
@@ -59,8 +58,10 @@ pub(super) fn plan(
     let mut planned = PlannedSteps { steps: Vec::new(), layers: Vec::new(), groups: Vec::new() };
     let mut starts = groups(&graph, &shapes, threads).into_iter().peekable();
     for (at, layer) in graph.layers.into_iter().enumerate() {
-        let given = shapes[at].values().unwrap_or(0);
-        // While a group runs, all of its layers do: nothing that one of them needs makes room for another.
+        let given = shapes[at].values();
+        debug_assert!(given.is_some(), "`shapes` refuses empty and oversized values");
+        let given = given.unwrap_or(0);
+        // All layers of a group run at the same time, so no span that one of them needs may be reused within the group.
         if let Some(group) = starts.next_if(|group| group.layers.start == at) {
             memory.free_before(at);
             planned.groups.push(StepGroup { steps: planned.steps.len()..planned.steps.len(), size: group.size });
@@ -71,28 +72,26 @@ pub(super) fn plan(
             _ => memory.take(given, last_use[at]),
         };
         spans.push(span);
-        let place = LayerContext { at, out: span, spans: &spans, shapes: &shapes, scales: &scales };
-        let step =
-            step(&layer, &place, &mut memory, kernels, threads).map_err(|e| format!("layer '{}': {e}", layer.name))?;
-        if let Some(step) = step {
+        let context = LayerContext { at, out: span, spans: &spans, shapes: &shapes, scales: &scales };
+        let step = step(&layer, &context, &mut memory, kernels, threads);
+        if let Some(step) = step.map_err(|reason| PlanError::Layer { name: layer.name.clone(), reason })? {
             planned.steps.push(step);
             planned.layers.push(at);
-            planned.groups.last_mut().ok_or("internal: a step without a group")?.steps.end += 1;
+            planned.groups.last_mut().ok_or(PlanError::Internal("a step without a group"))?.steps.end += 1;
         }
         if memory.bytes > MAX_BYTES {
-            return Err(format!("{TOO_LARGE}: over {} MB at layer '{}'", MAX_BYTES >> 20, layer.name));
+            return Err(PlanError::TooLarge { name: layer.name, megabytes: MAX_BYTES >> 20 });
         }
     }
     let outputs = graph.outputs.iter().map(|&value| (spans[value], shapes[value])).collect();
-    let values = inputs.iter().map(|shape| shape.values().unwrap_or(0)).collect();
     let checked = CheckedSteps::new(kernels, planned.steps, planned.groups, values, memory.bytes, threads);
-    let checked = checked.ok_or("internal: a step does not fit its memory")?;
+    let checked = checked.ok_or(PlanError::Internal("a step does not fit its memory"))?;
     Ok(ExecutionPlan { checked, outputs, layers: planned.layers })
 }
 
-/// Whether a value is f32: what callers get.
+/// Whether a value is f32. The value must exist.
 fn gives_floats(graph: &LayerGraph, mut value: usize) -> bool {
-    // A flattened value is that of a layer before it: `shapes` saw to that.
+    // Ends, because `shapes` checked that a layer reads earlier values.
     while let Some(Layer { kind: LayerKind::Flatten, from, .. }) = graph.layers.get(value) {
         value = from[0];
     }
@@ -105,26 +104,32 @@ struct PlannedSteps {
     groups: Vec<StepGroup>,
 }
 
-/// Where a layer's values are.
+/// What planning a layer needs to know about the graph.
 struct LayerContext<'a> {
+    /// The layer's index.
     at: usize,
+    /// The span of its result.
     out: Span,
+    /// Of all values up to this layer's.
     spans: &'a [Span],
     shapes: &'a [Shape],
     scales: &'a [Scale],
 }
 
-/// The step of a layer; none where there is nothing to do.
+/// The step of a layer; `None` if there is nothing to do.
 fn step(
     layer: &Layer,
-    place: &LayerContext<'_>,
+    context: &LayerContext<'_>,
     memory: &mut ArenaPlanner,
     kernels: &'static Int8Kernels,
     threads: usize,
-) -> Result<Option<Step>, String> {
+) -> Result<Option<Step>, LayerError> {
+    if layer.range[0] > layer.range[1] {
+        return Err(LayerError::Range(layer.range));
+    }
     let layout = kernels.layout();
     let flip = if layout.signed { 128 } else { 0 };
-    let &LayerContext { at, out, spans, shapes, scales } = place;
+    let &LayerContext { at, out, spans, shapes, scales } = context;
     let x = layer.from.first().map_or(out, |&value| spans[value]);
     let (from, shape) = layer.from.first().map_or((layer.scale, shapes[at]), |&value| (scales[value], shapes[value]));
     let to = Requantise {
@@ -141,15 +146,15 @@ fn step(
         stride: geometry.stride,
         padding: geometry.before,
     };
-    let pack = |filters: &Filters, to: Option<Scale>| -> Result<PackedMatrix, String> {
+    let pack = |filters: &Filters, to: Option<Scale>| -> Result<PackedMatrix, LayerError> {
         let scale = multipliers(filters, from, to)?;
         let packing = PackingInput { weights: &filters.weights, bias: &filters.bias, scale: &scale, zero: from.zero };
         Ok(PackedMatrix::pack(&packing, filters.weights.len() / filters.bias.len(), layout))
     };
-    // The scales of layers without weights: ratios that stay in the range of an i32.
+    // Factors of elementwise layers.
     let ratio = |ratio: f32| match ratio {
         ratio if ratio > 0.0 && ratio < MAX_RATIO => Ok(ratio),
-        ratio => Err(format!("its scales differ by a factor of {ratio}")),
+        ratio => Err(LayerError::ScaleRatio(ratio)),
     };
     let factor = layer.scale.factor;
     Ok(Some(match &layer.kind {
@@ -193,7 +198,7 @@ fn step(
         LayerKind::AveragePool => {
             let pixels = shape.pixels();
             if pixels > MAX_AVERAGED {
-                return Err("sums may leave 32 bits".to_owned());
+                return Err(LayerError::Overflow);
             }
             let factor = ratio(from.factor / factor)? / pixels as f32;
             let sums = memory.take(4 * shape.channels(), at);
@@ -210,32 +215,28 @@ fn step(
     }))
 }
 
-/// Largest accumulator and largest rounded result: both fit an i32 with room to spare.
+/// The bound for accumulators and for rounded results, which fits an i32 with room to spare.
 const MAX_SUM: f64 = (1u32 << 30) as f64;
 
-/// From accumulator to output step for each output of a layer, and a check that no accumulator and no result can leave
-/// its range.
-///
-/// # Errors
-/// A text that says what is out of range.
-fn multipliers(filters: &Filters, from: Scale, to: Option<Scale>) -> Result<Vec<f32>, String> {
+/// The factor from accumulator to output step of each output. Checks that no accumulator and no result can overflow.
+fn multipliers(filters: &Filters, from: Scale, to: Option<Scale>) -> Result<Vec<f32>, LayerError> {
     let Filters { weights, bias, factors } = filters;
     let depth = weights.len() / bias.len().max(1);
     if bias.is_empty() || depth == 0 || weights.len() != depth * bias.len() || factors.len() != bias.len() {
-        return Err(format!("{} weights for {} outputs", weights.len(), bias.len()));
+        return Err(LayerError::Filters { weights: weights.len(), outputs: bias.len() });
     }
     let mut multipliers = Vec::with_capacity(bias.len());
     for ((row, &bias), &factor) in weights.chunks_exact(depth).zip(bias).zip(factors) {
         if ![factor, from.factor, to.map_or(1.0, |to| to.factor)].into_iter().all(is_sound) {
-            return Err("a scale is zero, negative, not a number or far from one".to_owned());
+            return Err(LayerError::Scale);
         }
-        // In this order, so that it rounds as ONNX Runtime does.
+        // In this order, which rounds as ONNX Runtime does.
         let multiplier = from.factor * factor / to.map_or(1.0, |to| to.factor);
         let sum: f64 = row.iter().map(|&w| 255.0 * f64::from(w).abs()).sum::<f64>();
-        // Twice: the zero point is folded into the bias.
+        // Twice, because the zero point is folded into the bias.
         let largest = 2.0 * sum + f64::from(bias).abs();
         if largest >= MAX_SUM || (to.is_some() && largest * f64::from(multiplier) >= MAX_SUM) {
-            return Err("sums may leave 32 bits".to_owned());
+            return Err(LayerError::Overflow);
         }
         multipliers.push(multiplier);
     }

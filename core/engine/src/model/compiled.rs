@@ -29,7 +29,7 @@ const HEADER: usize = 80;
 /// The file for a graph.
 #[cfg(feature = "onnx")]
 pub(super) fn write(graph: &LayerGraph, model: ModelId) -> Result<Vec<u8>, String> {
-    let layers = stored::write(graph)?;
+    let layers = stored::write(graph).map_err(|e| e.to_string())?;
     let checksum = blake3::hash(&layers);
     Ok([MAGIC, &FORMAT.to_le_bytes()[..], &[0; 4], &model.0, checksum.as_bytes(), &layers].concat())
 }
@@ -69,5 +69,5 @@ pub(super) fn check(manifest: &Manifest, bytes: &[u8]) -> Result<(), ModelError>
 
 /// The layers of a file that was checked.
 pub(super) fn graph(bytes: &[u8]) -> Result<LayerGraph, String> {
-    stored::read(bytes.get(HEADER..).unwrap_or_default())
+    stored::read(bytes.get(HEADER..).unwrap_or_default()).map_err(|e| e.to_string())
 }
