@@ -7,6 +7,7 @@ use super::groups::groups;
 use super::shapes::shapes;
 use super::simd::{
     CheckedSteps, Int8Kernels, MAX_AVERAGED, MAX_RATIO, Requantise, Step, StepGroup, WindowShape, patch_bytes,
+    tail_bytes,
 };
 use super::weights::{PackedDepthwise, PackedMatrix, PackingInput};
 
@@ -57,14 +58,16 @@ pub(crate) fn plan(
     let mut spans: Vec<Span> = Vec::new();
     let mut planned = PlannedSteps { steps: Vec::new(), layers: Vec::new(), groups: Vec::new() };
     let mut starts = groups(&graph, &shapes, threads).into_iter().peekable();
+    let mut group = 0..0;
     for (at, layer) in graph.layers.into_iter().enumerate() {
         let given = shapes[at].values();
         debug_assert!(given.is_some(), "`shapes` refuses empty and oversized values");
         let given = given.unwrap_or(0);
         // All layers of a group run at the same time, so no span that one of them needs may be reused within the group.
-        if let Some(group) = starts.next_if(|group| group.layers.start == at) {
+        if let Some(next) = starts.next_if(|group| group.layers.start == at) {
             memory.free_before(at);
-            planned.groups.push(StepGroup { steps: planned.steps.len()..planned.steps.len(), size: group.size });
+            planned.groups.push(StepGroup { steps: planned.steps.len()..planned.steps.len(), size: next.size });
+            group = next.layers;
         }
         let span = match layer.kind {
             LayerKind::Flatten => spans[layer.from[0]],
@@ -72,7 +75,8 @@ pub(crate) fn plan(
             _ => memory.take(given, last_use[at]),
         };
         spans.push(span);
-        let context = LayerContext { at, out: span, spans: &spans, shapes: &shapes, scales: &scales };
+        let in_group = layer.from.iter().any(|value| group.contains(value));
+        let context = LayerContext { at, in_group, out: span, spans: &spans, shapes: &shapes, scales: &scales };
         let step = step(&layer, &context, &mut memory, kernels, threads);
         if let Some(step) = step.map_err(|reason| PlanError::Layer { name: layer.name.clone(), reason })? {
             planned.steps.push(step);
@@ -108,6 +112,8 @@ struct PlannedSteps {
 struct LayerContext<'a> {
     /// The layer's index.
     at: usize,
+    /// Whether it reads a value that other threads compute at the same time.
+    in_group: bool,
     /// The span of its result.
     out: Span,
     /// Of all values up to this layer's.
@@ -129,7 +135,7 @@ fn step(
     }
     let layout = kernels.layout();
     let flip = if layout.signed { 128 } else { 0 };
-    let &LayerContext { at, out, spans, shapes, scales } = context;
+    let &LayerContext { at, in_group, out, spans, shapes, scales } = context;
     let x = layer.from.first().map_or(out, |&value| spans[value]);
     let (from, shape) = layer.from.first().map_or((layer.scale, shapes[at]), |&value| (scales[value], shapes[value]));
     let to = Requantise {
@@ -164,7 +170,8 @@ fn step(
         }
         LayerKind::Dequantise => Step::Dequantise { x, channels: shape.channels(), from, out },
         LayerKind::Convolution(filters, g) if g.is_pointwise() => {
-            Step::Product { matrix: pack(filters, Some(layer.scale))?, x, to, out }
+            let tail = in_group.then(|| memory.take(threads * tail_bytes(shape.channels()), at));
+            Step::Product { matrix: pack(filters, Some(layer.scale))?, x, tail, to, out }
         }
         LayerKind::Convolution(filters, g) => {
             let matrix = pack(filters, Some(layer.scale))?;
@@ -180,7 +187,9 @@ fn step(
             let filters = PackedDepthwise::pack(&packing, g.kernel, kernels.layout());
             Step::Depthwise { kernels, filters, window: window(g), x, to, out }
         }
-        LayerKind::Linear(filters) => Step::Product { matrix: pack(filters, Some(layer.scale))?, x, to, out },
+        LayerKind::Linear(filters) => {
+            Step::Product { matrix: pack(filters, Some(layer.scale))?, x, tail: None, to, out }
+        }
         LayerKind::LinearFloats(filters) => Step::ProductFloats { matrix: pack(filters, None)?, x, out },
         LayerKind::Add => {
             let (a, b) = (layer.from[0], layer.from[1]);

@@ -6,7 +6,7 @@ use super::kernels::Int8Kernels;
 use super::memory::Arena;
 use super::operands::{Convolution, Product, Sink, WorkShare};
 use super::share::{rows_shares, share, shares};
-use super::step::{PATCHES, Step, StepGroup};
+use super::step::{PATCHES, Step, StepGroup, tail_bytes, tail_rows};
 use super::windows::{im2col, max_pool};
 use crate::arena::{Aligned, SLACK, Span};
 
@@ -121,8 +121,8 @@ impl CheckedSteps {
                     let part =
                         RowShare { pixels: rows.start * group.size[1]..rows.end * group.size[1], of: group.pixels() };
                     for step in steps {
-                        // SAFETY: as in `run`. Shares of the group have nothing in common except values that were complete
-                        // before it, which `StepGroup::fits` checked.
+                        // SAFETY: as in `run`. `StepGroup::fits` checked that of the bytes that another share of the group
+                        // writes, this one reads none.
                         unsafe { self.step(step, inputs, memory, job, worker, Some(&part)) };
                     }
                 }
@@ -164,24 +164,33 @@ impl CheckedSteps {
                 Step::Dequantise { x, channels, from, out } => {
                     (k.dequantise)(memory.readable(*x), *channels, *from, memory.writable_as(*out));
                 }
-                Step::Product { matrix, x, to, out } => {
+                Step::Product { matrix, x, tail, to, out } => {
                     let rows = out.length / matrix.columns();
                     let depth = x.length / rows.max(1);
-                    let (part, job) = match part {
-                        Some(part) => (part.pixels.clone(), WorkShare::WHOLE),
-                        None => {
-                            let (rows_of, job) = self.cut(step, job);
-                            (rows_of.part(rows, 12), job)
+                    let x = memory.at(*x);
+                    let product = |x: *const u8, rows: Range<usize>, job: WorkShare| {
+                        let out = Sink::Bytes(memory.at(*out).add(rows.start * matrix.columns()), *to);
+                        (k.product)(&Product { matrix, x, x_step: depth, out, rows: rows.len() }, job);
+                    };
+                    match (part, tail) {
+                        (Some(RowShare { pixels, of }), Some(tail)) if pixels.end < *of => {
+                            // Another thread may be writing the rows behind these, and the kernel would read a few bytes
+                            // of them.
+                            let copied = pixels.end - tail_rows(depth).min(pixels.len())..pixels.end;
+                            let copy = memory.at(*tail).add(worker * tail_bytes(depth));
+                            std::ptr::copy_nonoverlapping(x.add(copied.start * depth), copy, copied.len() * depth);
+                            product(x.add(pixels.start * depth), pixels.start..copied.start, WorkShare::WHOLE);
+                            product(copy, copied, WorkShare::WHOLE);
                         }
-                    };
-                    let product = Product {
-                        matrix,
-                        x: memory.at(*x).add(part.start * depth),
-                        x_step: depth,
-                        out: Sink::Bytes(memory.at(*out).add(part.start * matrix.columns()), *to),
-                        rows: part.len(),
-                    };
-                    (k.product)(&product, job);
+                        (Some(RowShare { pixels, .. }), _) => {
+                            product(x.add(pixels.start * depth), pixels.clone(), WorkShare::WHOLE);
+                        }
+                        (None, _) => {
+                            let (rows_of, job) = self.cut(step, job);
+                            let rows = rows_of.part(rows, 12);
+                            product(x.add(rows.start * depth), rows, job);
+                        }
+                    }
                 }
                 Step::ProductFloats { matrix, x, out } => {
                     let out = Sink::Floats(memory.at(*out).cast());
@@ -253,5 +262,65 @@ impl RowShare {
     fn bytes(&self, length: usize) -> Range<usize> {
         let pixel = length / self.of;
         self.pixels.start * pixel..self.pixels.end * pixel
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+    use crate::simd::{Requantise, tail_bytes};
+    use crate::weights::{PackedMatrix, PackingInput};
+    use magpie_cpu::Isa;
+
+    /// Pixels of the picture, and channels of every value.
+    const PIXELS: usize = 36;
+    const CHANNELS: usize = 2;
+    const LENGTH: usize = PIXELS * CHANNELS;
+
+    /// A 1 x 1 convolution.
+    fn product(layout: Layout, x: usize, tail: Option<usize>, out: usize) -> Step {
+        let filters =
+            PackingInput { weights: &[1; CHANNELS * CHANNELS], bias: &[0; CHANNELS], scale: &[1.0; CHANNELS], zero: 0 };
+        Step::Product {
+            matrix: PackedMatrix::pack(&filters, CHANNELS, layout),
+            x: Span { start: x, length: LENGTH },
+            tail: tail.map(|start| Span { start, length: 2 * tail_bytes(CHANNELS) }),
+            to: Requantise { zero: 0, low: 0, high: 255 },
+            out: Span { start: out, length: LENGTH },
+        }
+    }
+
+    /// Whether these steps may run with two threads, in groups of so many steps.
+    fn is_accepted(steps: Vec<Step>, groups: &[usize]) -> bool {
+        let kernels = Int8Kernels::of(Isa::Scalar).expect("every CPU has it");
+        let mut end = 0;
+        let groups = groups.iter().map(|count| {
+            let start = end;
+            end += count;
+            StepGroup { steps: start..end, size: [6, 6] }
+        });
+        CheckedSteps::new(kernels, steps, groups.collect(), vec![], 1024, 2).is_some()
+    }
+
+    #[test]
+    fn steps_that_do_not_fit_are_refused() {
+        let scalar = Int8Kernels::of(Isa::Scalar).expect("every CPU has it").layout();
+        assert!(is_accepted(vec![product(scalar, 0, None, 256)], &[1]));
+        let other = Layout { lanes: 8, ..scalar };
+        assert!(!is_accepted(vec![product(other, 0, None, 256)], &[1]), "packed for other kernels");
+        assert!(!is_accepted(vec![product(scalar, 0, None, 1024 - LENGTH)], &[1]), "no slack behind the result");
+        assert!(!is_accepted(vec![product(scalar, 0, None, LENGTH)], &[1]), "the result in the slack of what is read");
+        assert!(!is_accepted(vec![product(scalar, 0, None, 256)], &[]), "a step without a group");
+    }
+
+    #[test]
+    fn products_of_a_group_are_refused_without_a_copy_of_their_last_rows() {
+        let scalar = Int8Kernels::of(Isa::Scalar).expect("every CPU has it").layout();
+        let steps = |tail| vec![product(scalar, 0, None, 192), product(scalar, 192, tail, 384)];
+        assert!(is_accepted(steps(None), &[1, 1]));
+        assert!(!is_accepted(steps(None), &[2]));
+        assert!(is_accepted(steps(Some(576)), &[2]));
+        assert!(!is_accepted(steps(Some(192)), &[2]));
     }
 }

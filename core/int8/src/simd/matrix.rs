@@ -6,6 +6,9 @@ use super::pairs;
 use crate::layout::column;
 use crate::weights::Panel;
 
+/// Bytes behind the last row of activations that a product may read, without using them: it loads 16 bytes at once.
+pub(super) const OVERREAD: usize = 15;
+
 /// Bytes of activations, and of results, per block of rows: they stay in the first-level cache while all panels pass over
 /// them.
 const CHUNK: usize = 24 << 10;

@@ -30,4 +30,4 @@ pub(super) use execute::CheckedSteps;
 pub(super) use kernels::Int8Kernels;
 pub(super) use lanes::Requantise;
 pub(super) use operands::WindowShape;
-pub(super) use step::{MAX_AVERAGED, MAX_RATIO, Step, StepGroup, patch_bytes};
+pub(super) use step::{MAX_AVERAGED, MAX_RATIO, Step, StepGroup, patch_bytes, tail_bytes};

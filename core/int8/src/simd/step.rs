@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::kernels::Int8Kernels;
 use super::lanes::Requantise;
+use super::matrix::OVERREAD;
 use super::operands::WindowShape;
 use crate::arena::{SLACK, Span};
 use crate::graph::Scale;
@@ -24,8 +25,9 @@ pub(crate) enum Step {
     Quantise { input: usize, channels: usize, scale: f32, to: Requantise, out: Span },
     /// Dequantises pixels of bytes to planes of f32.
     Dequantise { x: Span, channels: usize, from: Scale, out: Span },
-    /// A 1 x 1 convolution or a fully connected layer.
-    Product { matrix: PackedMatrix, x: Span, to: Requantise, out: Span },
+    /// A 1 x 1 convolution or a fully connected layer. Where another step of its group writes `x`, it has a `tail` with
+    /// [`tail_bytes`] for each thread, into which the last rows of a share are copied.
+    Product { matrix: PackedMatrix, x: Span, tail: Option<Span>, to: Requantise, out: Span },
     /// A fully connected layer whose results stay f32.
     ProductFloats { matrix: PackedMatrix, x: Span, out: Span },
     /// Any other dense convolution: im2col into `patches`, then a product. `padding` is a stored byte. `patches` has
@@ -67,14 +69,14 @@ impl Step {
         match *self {
             Step::Quantise { out, .. } => (vec![], vec![out]),
             Step::Dequantise { x, out, .. }
-            | Step::Product { x, out, .. }
+            | Step::Product { x, tail: None, out, .. }
             | Step::ProductFloats { x, out, .. }
             | Step::Depthwise { x, out, .. }
             | Step::MaxPool { x, out, .. }
             | Step::Table { x, out, .. } => (vec![x], vec![out]),
-            Step::Dense { x, patches: scratch, out, .. } | Step::AveragePool { x, sums: scratch, out, .. } => {
-                (vec![x], vec![scratch, out])
-            }
+            Step::Dense { x, patches: scratch, out, .. }
+            | Step::AveragePool { x, sums: scratch, out, .. }
+            | Step::Product { x, tail: Some(scratch), out, .. } => (vec![x], vec![scratch, out]),
             Step::Add { a, b, out, .. } | Step::Multiply { a, b, out, .. } => (vec![a, b], vec![out]),
         }
     }
@@ -102,7 +104,7 @@ impl Step {
             Step::Depthwise { window, .. } | Step::Dense { window, .. } | Step::MaxPool { window, .. } => {
                 [window.out_height, window.out_width] == [height, width]
             }
-            _ => self.spans().0.iter().all(|x| self.is_pointwise(*x, pixels) || self.is_broadcast(*x)),
+            _ => self.spans().0.iter().all(|x| self.is_pointwise(*x, pixels) || self.is_broadcast(*x, pixels)),
         }
     }
 
@@ -117,9 +119,15 @@ impl Step {
         }
     }
 
-    /// Whether every pixel of the result depends on all of `span`.
-    fn is_broadcast(&self, span: Span) -> bool {
-        matches!(self, Step::Multiply { a, b, .. } if *b == span && b.length < a.length)
+    /// Whether kernels read nothing but the pixels of their share. Products read up to 15 bytes behind them, which another
+    /// thread may be writing, unless they have a copy of the last ones.
+    fn reads_no_further(&self) -> bool {
+        !matches!(self, Step::Product { tail: None, .. })
+    }
+
+    /// Whether `span` is a single pixel that goes into every one of `pixels` pixels of the result.
+    fn is_broadcast(&self, span: Span, pixels: usize) -> bool {
+        matches!(self, Step::Multiply { a, b, .. } if *b == span && b.length * pixels == a.length)
     }
 
     /// Whether the step does what its kernels require: weights in their layout, spans of the right sizes, factors that keep
@@ -158,11 +166,12 @@ impl Step {
                     && is(*out, x.length, 4)
                     && out.start.is_multiple_of(4)
             }
-            Step::Product { matrix, x, out, .. } => {
+            Step::Product { matrix, x, tail, out, .. } => {
                 let depth = x.length / (out.length / matrix.columns()).max(1);
                 matrix.quads() == depth.div_ceil(4)
                     && out.length.is_multiple_of(matrix.columns())
                     && is(*x, out.length / matrix.columns(), depth)
+                    && tail.is_none_or(|tail| tail.length >= threads * tail_bytes(depth))
             }
             Step::ProductFloats { matrix, x, out } => {
                 matrix.quads() == x.length.div_ceil(4) && is(*out, matrix.columns(), 4) && out.start.is_multiple_of(4)
@@ -223,7 +232,9 @@ impl StepGroup {
             // What another step writes must be what this one reads pixel by pixel, or lie apart from it.
             let apart = others.flat_map(|(other, step)| step.spans().1.into_iter().map(move |span| (other, span))).all(
                 |(other, span)| {
-                    let same = |x: &Span| *x == span && other < at && step.is_pointwise(*x, self.pixels());
+                    let same = |x: &Span| {
+                        *x == span && other < at && step.is_pointwise(*x, self.pixels()) && step.reads_no_further()
+                    };
                     written.iter().all(|out| !out.overlaps(span)) && read.iter().all(|x| !x.overlaps(span) || same(x))
                 },
             );
@@ -235,4 +246,16 @@ impl StepGroup {
 /// Bytes of the patches of a dense convolution, for each thread.
 pub(crate) fn patch_bytes(quads: usize) -> usize {
     PATCHES * quads * 4 + SLACK
+}
+
+/// The rows at the end of a share of a product that are copied: a multiple of 12, which most heights of tiles divide, and
+/// so many that the rows before them are followed by at least [`OVERREAD`] bytes of the share.
+pub(super) fn tail_rows(depth: usize) -> usize {
+    const ROWS: usize = 12;
+    ROWS * (OVERREAD + 1).div_ceil(ROWS * depth.max(1))
+}
+
+/// Bytes of the copied rows of a product, for each thread.
+pub(crate) fn tail_bytes(depth: usize) -> usize {
+    tail_rows(depth) * depth + SLACK
 }
