@@ -17,7 +17,7 @@
 use super::manifest::Manifest;
 use crate::ModelId;
 use crate::error::ModelError;
-use magpie_int8::{Graph, stored};
+use magpie_int8::{LayerGraph, stored};
 
 /// The file beside the manifest.
 pub(super) const FILE: &str = "network.compiled";
@@ -28,8 +28,8 @@ const HEADER: usize = 80;
 
 /// The file for a graph.
 #[cfg(feature = "onnx")]
-pub(super) fn write(graph: &Graph, model: ModelId) -> Result<Vec<u8>, String> {
-    let layers = stored::write(graph)?;
+pub(super) fn write(graph: &LayerGraph, model: ModelId) -> Result<Vec<u8>, String> {
+    let layers = stored::write(graph).map_err(|e| e.to_string())?;
     let checksum = blake3::hash(&layers);
     Ok([MAGIC, &FORMAT.to_le_bytes()[..], &[0; 4], &model.0, checksum.as_bytes(), &layers].concat())
 }
@@ -68,6 +68,6 @@ pub(super) fn check(manifest: &Manifest, bytes: &[u8]) -> Result<(), ModelError>
 }
 
 /// The layers of a file that was checked.
-pub(super) fn graph(bytes: &[u8]) -> Result<Graph, String> {
-    stored::read(bytes.get(HEADER..).unwrap_or_default())
+pub(super) fn graph(bytes: &[u8]) -> Result<LayerGraph, String> {
+    stored::read(bytes.get(HEADER..).unwrap_or_default()).map_err(|e| e.to_string())
 }

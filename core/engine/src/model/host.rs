@@ -8,7 +8,7 @@ use tract_onnx::tract_hir::internal::*;
 
 use super::fuse::Region;
 use magpie_cpu::Isa;
-use magpie_int8::{Network, Scratch, Shape, output_shapes};
+use magpie_int8::{Network, RunScratch, Shape, output_shapes};
 
 /// A region before its inputs' shapes are known.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl Expansion for Hosted {
         let sizes: Vec<_> = inputs.iter().map(|input| &input.shape).collect();
         solver.given_all(sizes, move |solver, sizes| {
             let found = shapes(sizes.iter().map(|sizes| sizes.as_slice()))?;
-            let given = output_shapes(&self.region.graph, &found).map_err(|e| anyhow!("{e}"))?;
+            let given = output_shapes(&self.region.graph, &found)?;
             for (output, shape) in outputs.iter().zip(given) {
                 let sizes: ShapeFactoid = shape.tensor().iter().map(|&size| size.to_dim()).collect();
                 solver.equals(&output.shape, sizes)?;
@@ -56,8 +56,7 @@ impl Expansion for Hosted {
         let facts = inputs.iter().map(|&input| Ok(model.outlet_fact(input)?.shape.to_tvec()));
         let facts = facts.collect::<TractResult<Vec<_>>>()?;
         let shapes = shapes(facts.iter().map(|sizes| sizes.as_slice()))?;
-        let network =
-            Network::plan(self.region.graph.clone(), &shapes, self.isa, self.threads).map_err(|e| anyhow!("{e}"))?;
+        let network = Network::plan(self.region.graph.clone(), &shapes, self.isa, self.threads)?;
         let network = Arc::new(network);
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(network.clone());
         let idle = Arc::default();
@@ -80,7 +79,7 @@ struct Operator {
     name: String,
     network: Arc<Network>,
     /// Memories of runs that are over.
-    idle: Arc<Mutex<Vec<Scratch>>>,
+    idle: Arc<Mutex<Vec<RunScratch>>>,
 }
 
 impl PartialEq for Operator {

@@ -9,9 +9,9 @@ use tract_onnx::tract_hir::internal::{Framework, expand};
 use super::fuse::{self, Fused, REGION, Region};
 use super::host::Hosted;
 use super::manifest::Manifest;
-use super::network::{LoadOptions, LoadReport, Loaded, guarded, input_shape, wanted};
+use super::network::{LoadFailure, LoadOptions, LoadReport, Loaded, guarded, input_shape, wanted};
 use super::onnx::{check_scales, check_windows, read};
-use magpie_int8::{Graph, TOO_LARGE};
+use magpie_int8::{LayerGraph, PlanError};
 
 /// A network that tract runs.
 pub(super) struct Imported {
@@ -38,14 +38,14 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
             Ok(Some(loaded)) => return Ok(loaded),
             Ok(None) => {}
             // tract would take four times as much.
-            Err(reason) if reason.contains(TOO_LARGE) => return Err(reason),
-            Err(reason) => refused = Some(reason),
+            Err(LoadFailure::TooLarge(reason)) => return Err(reason),
+            Err(LoadFailure::Other(reason)) => refused = Some(reason),
         }
         proto = read(network)?;
     }
     let left = proto.graph.iter().flat_map(|graph| &graph.node);
     let left = left.map(|node| (node.op_type.clone(), node.name.clone())).collect();
-    let imported = hosted(manifest, &proto, |_| Ok(()))?;
+    let imported = hosted(manifest, &proto, |_| Ok(())).map_err(|e| e.to_string())?;
     let report = LoadReport { isa: options.isa, threads: 1, fused: Vec::new(), left, refused, scratch_bytes: 0 };
     Ok(Loaded::hosted(imported, report))
 }
@@ -54,7 +54,7 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
 ///
 /// # Errors
 /// A text that says what of it the project's own kernels do not know.
-pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<Graph, String> {
+pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<LayerGraph, String> {
     guarded(|| {
         let Fused { mut regions, left, .. } = fuse::fuse(checked(manifest, network)?);
         if let Some(region) = whole(manifest, &mut regions, &left)? {
@@ -105,7 +105,7 @@ fn whole<'r>(
 }
 
 /// The network on the project's own kernels; `None` where they know none of its layers.
-fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<Loaded>, String> {
+fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<Loaded>, LoadFailure> {
     let Fused { mut regions, rest, left } = fuse::fuse(proto);
     if regions.is_empty() {
         return Ok(None);
@@ -149,7 +149,7 @@ fn hosted(
     manifest: &Manifest,
     proto: &ModelProto,
     change: impl FnOnce(&mut InferenceModel) -> Result<(), String>,
-) -> Result<Imported, String> {
+) -> Result<Imported, LoadFailure> {
     let mut model = onnx().model_for_proto_model(proto).map_err(text)?;
     change(&mut model)?;
     model.set_input_fact(0, f32::fact(input_shape(manifest)).into()).map_err(text)?;
@@ -164,7 +164,7 @@ fn hosted(
         })
         .collect::<Result<Vec<_>, _>>()?;
     model.select_output_outlets(&outlets).map_err(text)?;
-    let model = model.into_optimized().map_err(text)?;
+    let model = model.into_optimized().map_err(failure)?;
     for (at, wanted) in wanted.iter().enumerate() {
         // A size that only a run can tell is checked after the run.
         let shape = model.output_fact(at).map_err(text)?.shape.as_concrete();
@@ -176,6 +176,14 @@ fn hosted(
 fn values(tensor: &Tensor) -> TractResult<Vec<f32>> {
     let tensor = tensor.cast_to::<f32>()?;
     Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+}
+
+/// An error of tract's, which may be that of a region that it hosts.
+fn failure(error: TractError) -> LoadFailure {
+    match error.downcast_ref() {
+        Some(PlanError::TooLarge { .. }) => LoadFailure::TooLarge(text(error)),
+        _ => LoadFailure::Other(text(error)),
+    }
 }
 
 fn text(error: TractError) -> String {

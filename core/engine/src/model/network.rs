@@ -8,7 +8,7 @@ use super::import::{self, Imported};
 use super::manifest::Manifest;
 use super::pack::{Form, Pack};
 use magpie_cpu::Isa;
-use magpie_int8::{Graph, LayerReport, Network, Scratch, Shape};
+use magpie_int8::{LayerGraph, LayerReport, Network, PlanError, RunScratch, Shape};
 
 /// How a network is to be run.
 #[derive(Debug, Clone)]
@@ -55,6 +55,31 @@ pub(super) struct Wanted<'a> {
     unit: &'static str,
 }
 
+/// Why a network cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadFailure {
+    /// Our kernels would need too much memory for its values.
+    #[error("{0}")]
+    TooLarge(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<String> for LoadFailure {
+    fn from(message: String) -> LoadFailure {
+        LoadFailure::Other(message)
+    }
+}
+
+impl From<PlanError> for LoadFailure {
+    fn from(error: PlanError) -> LoadFailure {
+        match error {
+            PlanError::TooLarge { .. } => LoadFailure::TooLarge(error.to_string()),
+            _ => LoadFailure::Other(error.to_string()),
+        }
+    }
+}
+
 /// A network that is loaded. It does not change: any number of threads may share it.
 pub(super) struct Loaded {
     runner: Runner,
@@ -72,7 +97,7 @@ enum Runner {
 /// Memory for one run at a time.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    scratch: Option<Scratch>,
+    scratch: Option<RunScratch>,
     /// The outputs, where tract ran it.
     outputs: Vec<Vec<f32>>,
 }
@@ -88,7 +113,9 @@ impl Loaded {
                 Form::Compiled if !options.fuse => {
                     Err("a compiled network runs on the project's own kernels only".to_owned())
                 }
-                Form::Compiled => Loaded::fused(manifest, compiled::graph(pack.network())?, options),
+                Form::Compiled => {
+                    Loaded::fused(manifest, compiled::graph(pack.network())?, options).map_err(|e| e.to_string())
+                }
                 #[cfg(feature = "onnx")]
                 Form::Onnx => import::load(manifest, pack.network(), options),
                 #[cfg(not(feature = "onnx"))]
@@ -101,11 +128,11 @@ impl Loaded {
     }
 
     /// A graph that is the whole network, with its outputs in the order of the manifest.
-    pub(super) fn fused(manifest: &Manifest, graph: Graph, options: &LoadOptions) -> Result<Loaded, String> {
-        let shape = Shape::of(&input_shape(manifest)).ok_or("its input is too large")?;
+    pub(super) fn fused(manifest: &Manifest, graph: LayerGraph, options: &LoadOptions) -> Result<Loaded, LoadFailure> {
+        let shape = Shape::of(&input_shape(manifest)).ok_or_else(|| "its input is too large".to_owned())?;
         let wanted = wanted(manifest);
         if graph.outputs.len() != wanted.len() {
-            return Err(format!("it has {} outputs, expected {}", graph.outputs.len(), wanted.len()));
+            return Err(format!("it has {} outputs, expected {}", graph.outputs.len(), wanted.len()).into());
         }
         let network = Network::plan(graph, &[shape], options.isa, options.threads)?;
         for (wanted, shape) in wanted.iter().zip(network.outputs()) {
@@ -191,9 +218,9 @@ impl Wanted<'_> {
 }
 
 /// tract is written for networks that one trusts: on others it may panic as well as fail. Both become a message.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(super) fn guarded<T, E: From<String>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(format!("internal failure: {}", text.unwrap_or("unknown")))
+        Err(format!("internal failure: {}", text.unwrap_or("unknown")).into())
     })
 }

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::onnx::{Index, Weights};
-use magpie_int8::{Graph, Kind, Layer, Value};
+use magpie_int8::{Layer, LayerGraph, LayerKind, Value};
 use recognise::{Recognised, recognise};
 
 /// The operator name of a region's node.
@@ -27,7 +27,7 @@ pub(super) struct Region {
     pub(super) inputs: Vec<String>,
     /// f32 tensors that it gives, in the order of the graph's outputs.
     pub(super) outputs: Vec<String>,
-    pub(super) graph: Graph,
+    pub(super) graph: LayerGraph,
 }
 
 /// A graph in two parts.
@@ -116,7 +116,7 @@ fn reads<'a>(found: &Recognised<'a>, stage: usize) -> Vec<&'a str> {
         }
     };
     for (layer, _) in found.layers.iter().zip(&found.stages).filter(|(_, found)| **found == stage) {
-        if let Kind::Quantise(input) = layer.kind {
+        if let LayerKind::Quantise(input) = layer.kind {
             add(found.outside[input]);
         }
         for &value in layer.from.iter().filter(|&&value| found.stages[value] != stage) {
@@ -175,7 +175,7 @@ impl Plan {
 
     /// Takes the layers.
     fn region(self, stage: usize, layers: &mut [Option<Layer>]) -> Region {
-        let mut graph = Graph::default();
+        let mut graph = LayerGraph::default();
         let mut local: HashMap<Value, Value> = HashMap::new();
         let mut imports: Vec<(&Value, &usize)> = self.imports.iter().collect();
         imports.sort();
@@ -183,13 +183,13 @@ impl Plan {
             // Already taken by its own region, which comes first; its scale is with the layers that were given.
             if let Some(scale) = self.scale_of(value, layers) {
                 local.insert(value, graph.layers.len());
-                let (name, kind) = (self.inputs[input].clone(), Kind::Quantise(input));
+                let (name, kind) = (self.inputs[input].clone(), LayerKind::Quantise(input));
                 graph.layers.push(Layer { name, kind, from: vec![], scale, range: [0, 255] });
             }
         }
         for &member in &self.members {
             let Some(mut layer) = layers[member].take() else { continue };
-            if let Kind::Quantise(input) = &mut layer.kind {
+            if let LayerKind::Quantise(input) = &mut layer.kind {
                 *input = self.outside.get(input).copied().unwrap_or(usize::MAX);
             }
             let scale = layer.scale;
@@ -198,14 +198,14 @@ impl Plan {
             graph.layers.push(layer);
             // What later regions read of it.
             layers[member] =
-                Some(Layer { name: String::new(), kind: Kind::Dequantise, from: vec![], scale, range: [0, 255] });
+                Some(Layer { name: String::new(), kind: LayerKind::Dequantise, from: vec![], scale, range: [0, 255] });
         }
         for ((value, is_bytes), name) in self.wanted.iter().zip(&self.outputs) {
             let mut at = local.get(value).copied().unwrap_or(usize::MAX);
             if *is_bytes && at < graph.layers.len() {
                 let scale = graph.layers[at].scale;
                 let (name, from) = (name.clone(), vec![at]);
-                graph.layers.push(Layer { name, kind: Kind::Dequantise, from, scale, range: [0, 255] });
+                graph.layers.push(Layer { name, kind: LayerKind::Dequantise, from, scale, range: [0, 255] });
                 at = graph.layers.len() - 1;
             }
             graph.outputs.push(at);
