@@ -1,8 +1,8 @@
-//! Decoded photos to the network's input, beside the crate fast_image_resize on the same pixels.
+//! Times how decoded photos become the network's input, compared with the crate fast_image_resize on the same pixels.
 //!
-//! `cargo bench -p magpie-core --no-default-features --features image --bench photos`. Cases take turns and the median
-//! of CPU time is shown. `--smoke` runs each case once, as a test that it works.
-#![allow(clippy::unwrap_used, missing_docs)] // a bench may stop at the first thing that is wrong
+//! Run it with `cargo bench -p magpie-image --bench photos`. The cases are run in turn, and the median of the CPU time
+//! is printed. `--smoke` runs each case once, as a test.
+#![allow(clippy::unwrap_used, missing_docs)] // a benchmark may stop at the first error
 
 use std::io::Cursor;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn main() {
             let noise = (x * 31 + y * 17) ^ (x * y);
             image::Rgb([(x * 200 / width) as u8, (y * 200 / height) as u8, 100].map(|v| v + noise as u8 % 32))
         });
-        // PNG, because JPEG would be decoded smaller.
+        // PNG, because a JPEG would be decoded at a lower resolution.
         let mut png = Vec::new();
         picture.write_to(&mut Cursor::new(&mut png), ImageFormat::Png).unwrap();
         for (filter, theirs) in filters {
@@ -68,7 +68,7 @@ fn recipe(filter: Filter) -> Recipe {
     Recipe { name: "image".to_owned(), width: SIDE, height: SIDE, fit, filter, channels, mean, std }
 }
 
-/// CPU time of this thread; resizing starts none.
+/// CPU time of this thread. Resizing starts no other.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,4 +1,4 @@
-//! Camera frames: planes with strides, lying as the sensor does.
+//! Camera frames: planes with strides, in the orientation of the sensor.
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
@@ -18,54 +18,54 @@ pub const MAX_FRAME_SIDE: u32 = 1 << 14;
 /// One plane of a frame, borrowed from the camera.
 #[derive(Debug, Clone, Copy)]
 pub struct Plane<'a> {
-    /// From the first sample to the last or beyond. The last row may end with its last sample, without padding.
+    /// The bytes from the first sample on. The last row may end with its last sample, without padding.
     pub bytes: &'a [u8],
-    /// Bytes from one row to the next.
+    /// Bytes from the start of one row to the start of the next.
     pub row_stride: usize,
-    /// Bytes from one sample, or pixel of four bytes, to the next in a row.
+    /// Bytes from one sample (or one pixel of four bytes) to the next in a row.
     pub pixel_stride: usize,
 }
 
-/// A frame's pixels.
+/// The pixels of a frame, by their format.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Pixels<'a> {
-    /// Red, green, blue and a byte that is ignored: cameras give opaque pixels.
+    /// Four bytes per pixel: red, green, blue and one that is ignored, since camera pixels are opaque.
     Rgba(Plane<'a>),
-    /// Blue, green, red and a byte that is ignored.
+    /// Four bytes per pixel: blue, green, red and one that is ignored.
     Bgra(Plane<'a>),
-    /// 8-bit 4:2:0: a chroma sample for each square of four pixels, and for what is left of one at an odd edge.
+    /// 8-bit YUV 4:2:0: one U and one V sample for each square of 2 x 2 pixels. An odd width or height is rounded up.
     ///
-    /// The chroma planes may overlap, as Android's do: a pixel stride of 2 says that they are interleaved.
+    /// The chroma planes may overlap, as on Android: with a pixel stride of 2 they are interleaved.
     Yuv420 {
-        /// Luma.
+        /// The luma plane.
         y: Plane<'a>,
-        /// Blue difference, Cb.
+        /// The plane of blue differences (Cb).
         u: Plane<'a>,
-        /// Red difference, Cr.
+        /// The plane of red differences (Cr).
         v: Plane<'a>,
-        /// Matrix and range.
+        /// Colour matrix and value range.
         range: YuvRange,
     },
 }
 
 impl<'a> Pixels<'a> {
-    /// Luma, and U and V interleaved; `uv` has a pixel stride of 2. BT.601 in full range.
+    /// A luma plane and a plane of interleaved U and V with a pixel stride of 2. BT.601 in full range.
     pub fn nv12(y: Plane<'a>, uv: Plane<'a>) -> Self {
         Pixels::Yuv420 { y, u: uv, v: second(uv), range: YuvRange::default() }
     }
 
-    /// Luma, and V and U interleaved; `vu` has a pixel stride of 2. BT.601 in full range.
+    /// A luma plane and a plane of interleaved V and U with a pixel stride of 2. BT.601 in full range.
     pub fn nv21(y: Plane<'a>, vu: Plane<'a>) -> Self {
         Pixels::Yuv420 { y, u: second(vu), v: vu, range: YuvRange::default() }
     }
 
-    /// Three planes. BT.601 in full range.
+    /// Three separate planes. BT.601 in full range.
     pub fn i420(y: Plane<'a>, u: Plane<'a>, v: Plane<'a>) -> Self {
         Pixels::Yuv420 { y, u, v, range: YuvRange::default() }
     }
 
-    /// The same pixels in another matrix and range; no change where they are not YUV.
+    /// Sets the colour matrix and value range of YUV pixels; RGBA and BGRA stay as they are.
     pub fn with_range(mut self, to: YuvRange) -> Self {
         if let Pixels::Yuv420 { range, .. } = &mut self {
             *range = to;
@@ -74,12 +74,12 @@ impl<'a> Pixels<'a> {
     }
 }
 
-/// The other plane of two that are interleaved.
+/// The second one of two interleaved planes.
 fn second(plane: Plane<'_>) -> Plane<'_> {
     Plane { bytes: plane.bytes.get(1..).unwrap_or_default(), ..plane }
 }
 
-/// A clockwise turn.
+/// A clockwise rotation by a multiple of 90 degrees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Rotation {
     /// By 0 degrees.
@@ -94,7 +94,10 @@ pub enum Rotation {
 }
 
 impl Rotation {
-    /// 0, 90, 180 or 270 degrees; others are refused.
+    /// The rotation by 0, 90, 180 or 270 degrees.
+    ///
+    /// # Errors
+    /// [`PhotoError::BadRotation`] for any other number.
     pub fn from_degrees(degrees: u32) -> Result<Self, PhotoError> {
         match degrees {
             0 => Ok(Rotation::None),
@@ -106,23 +109,26 @@ impl Rotation {
     }
 }
 
-/// A camera frame.
+/// A camera frame: borrowed pixels and how to make them upright.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
-    /// Its pixels, as stored.
+    /// The pixels, as stored.
     pub pixels: Pixels<'a>,
     /// Width as stored, in pixels.
     pub width: u32,
     /// Height as stored, in pixels.
     pub height: u32,
-    /// The clockwise turn that makes it upright.
+    /// The clockwise rotation that makes the frame upright.
     pub rotation: Rotation,
-    /// Whether it is then mirrored left to right, as a front camera's frame is shown.
+    /// Whether the upright frame is then mirrored left to right, as front cameras are shown.
     pub mirrored: bool,
 }
 
 impl Frame<'_> {
-    /// Sides, then for each plane the pixel stride, the row stride and the length. The other functions call it.
+    /// Checks the sides, then for each plane the pixel stride, the row stride and the length. The other methods call it.
+    ///
+    /// # Errors
+    /// [`PhotoError::BadFrame`] with the first number that is out of range.
     pub fn check(&self) -> Result<(), PhotoError> {
         between("width", self.width, 1, MAX_FRAME_SIDE)?;
         between("height", self.height, 1, MAX_FRAME_SIDE)?;
@@ -138,16 +144,20 @@ impl Frame<'_> {
         }
     }
 
-    /// Width and height of the upright frame: the space of [`Region`].
+    /// Width and height of the upright frame: the coordinates of [`Region`].
     pub fn upright_size(&self) -> (u32, u32) {
-        orient::turned(self.orientation(), (self.width, self.height))
+        orient::oriented_size(self.orientation(), (self.width, self.height))
     }
 
-    /// Takes the region (all of the frame by default) and makes it the size that the recipe asks for, without a
-    /// converted picture of the frame's size in between.
+    /// Crops the region (by default the whole frame), resizes it to the recipe's size and rotates it upright. No
+    /// converted picture of the frame's size is made in between.
     ///
-    /// The result is that of a photo with these pixels and this orientation: the same bytes with the filters bicubic and
-    /// Lanczos, within one level with the others.
+    /// The result is that of a photo with the same pixels and orientation: byte for byte with the filters bicubic and
+    /// Lanczos, within one level with box and bilinear.
+    ///
+    /// # Errors
+    /// [`PhotoError::BadFrame`] if the frame or the recipe's size is invalid, [`PhotoError::BadRegion`] if the region
+    /// does not lie inside the upright frame.
     pub fn input_rgb(&self, region: Option<Region>, recipe: &Recipe) -> Result<InputRgb, PhotoError> {
         self.check()?;
         let size = (recipe.width, recipe.height);
@@ -162,9 +172,13 @@ impl Frame<'_> {
         Ok(InputRgb { width: recipe.width, height: recipe.height, rgb: upright.into_raw() })
     }
 
-    /// A small luma picture of the upright frame, each value the mean of the pixels that it covers: for the live gate.
+    /// A small luma picture of the upright frame for the [live gate](crate::live::Gate). Each value is the mean of the
+    /// pixels that it covers.
     ///
-    /// Sides are 1 to 1024. The aspect ratio is the caller's to choose.
+    /// `width` and `height` are 1 to 1024; they need not keep the frame's aspect ratio.
+    ///
+    /// # Errors
+    /// [`PhotoError::BadFrame`] if the frame or the size is invalid.
     pub fn luma(&self, width: u32, height: u32) -> Result<Luma, PhotoError> {
         self.check()?;
         between("luma width", width, 1, MAX_SIDE)?;
@@ -178,13 +192,16 @@ impl Frame<'_> {
         Ok(Luma { width, height, values: picture.into_luma8().into_raw() })
     }
 
-    /// Region and target size as the pixels are stored.
+    /// Region and target size in the orientation in which the pixels are stored.
     fn stored(&self, region: Region, size: (u32, u32)) -> (Region, (u32, u32)) {
         let orientation = self.orientation();
-        (orient::stored_region(orientation, region, (self.width, self.height)), orient::turned(orientation, size))
+        (
+            orient::stored_region(orientation, region, (self.width, self.height)),
+            orient::oriented_size(orientation, size),
+        )
     }
 
-    /// As EXIF would put it.
+    /// Rotation and mirroring as an EXIF orientation.
     pub(super) fn orientation(&self) -> Orientation {
         match (self.rotation, self.mirrored) {
             (Rotation::None, false) => Orientation::NoTransforms,
@@ -200,7 +217,7 @@ impl Frame<'_> {
 }
 
 impl Plane<'_> {
-    /// Whether `columns` x `rows` samples of so many bytes lie in it, and do not run into the next row.
+    /// Checks that the plane holds `columns` x `rows` samples of `bytes` bytes each, and that no row overlaps the next.
     fn check(&self, name: &'static str, bytes: u64, (columns, rows): (u32, u32)) -> Result<(), PhotoError> {
         let least = |what, found: usize, least: u128| {
             let (found, least) = (found as u64, u64::try_from(least).unwrap_or(u64::MAX));
@@ -210,7 +227,7 @@ impl Plane<'_> {
             Err(PhotoError::BadFrame { what: format!("{name}{what}"), found, least, most: None })
         };
         least("pixel stride", self.pixel_stride, bytes.into())?;
-        // 128 bits hold the products of 64 and 14.
+        // The products of a 64-bit stride and a side of 14 bits need more than 64 bits.
         let row = u128::from(columns - 1) * self.pixel_stride as u128 + u128::from(bytes);
         least("row stride", self.row_stride, row)?;
         least("length", self.bytes.len(), u128::from(rows - 1) * self.row_stride as u128 + row)

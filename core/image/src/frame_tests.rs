@@ -1,4 +1,4 @@
-//! Frames against the slow way: every pixel converted in floating point, then resized and turned as a photo is.
+//! Compares frames with the slow way: every pixel is converted in floating point, then resized and rotated as a photo.
 #![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use image::RgbImage;
@@ -13,13 +13,13 @@ use super::yuv_tests;
 use crate::error::PhotoError;
 use crate::recipe::{Channels, Filter, Fit, Recipe};
 
-/// What a camera hands over: the buffers of a frame, with padding and strides of their own.
+/// The buffers that a camera provides for a frame, with their own padding and strides.
 #[derive(Clone)]
 struct Buffers {
     layout: Layout,
     width: usize,
     height: usize,
-    /// Samples between the end of a row and the next.
+    /// Bytes between the end of a row and the start of the next.
     padding: usize,
     range: YuvRange,
     bytes: [Vec<u8>; 3],
@@ -29,14 +29,14 @@ struct Buffers {
 enum Layout {
     Rgba,
     Bgra,
-    /// Pixels of more than four bytes.
+    /// Pixels of six bytes.
     WideRgba,
     Nv12,
     Nv21,
     I420,
-    /// Planes of one buffer that overlap, the second ending a byte before the row does: Android's.
+    /// Chroma planes that overlap in one buffer, as on Android: the first one ends a byte before the buffer.
     Overlapping,
-    /// Luma at every second byte, chroma at every third.
+    /// Pixel strides of 2 for luma and 3 for chroma.
     Sparse,
 }
 
@@ -52,14 +52,14 @@ const LAYOUTS: [Layout; 8] = [
 ];
 
 impl std::fmt::Debug for Buffers {
-    /// Without the bytes: a failure is to be read.
+    /// Leaves out the bytes, so that a failure can be read.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?} {} x {} +{} {:?}", self.layout, self.width, self.height, self.padding, self.range)
     }
 }
 
 impl Buffers {
-    /// Row stride and length of a plane, which ends with its last sample.
+    /// Row stride and length of a plane that ends with its last sample.
     fn plane(columns: usize, rows: usize, stride: usize, sample: usize, padding: usize) -> (usize, usize) {
         let row = (columns - 1) * stride + sample;
         (row + padding, (row + padding) * (rows - 1) + row)
@@ -75,7 +75,7 @@ impl Buffers {
         }
     }
 
-    /// Buffers of the right lengths, filled by `fill` (plane, byte).
+    /// Buffers of the right lengths with bytes from `fill`.
     fn new(
         layout: Layout,
         (width, height): (usize, usize),
@@ -134,7 +134,7 @@ fn at<'a>(plane: &Plane<'a>, x: usize, y: usize) -> &'a [u8] {
     &plane.bytes[y * plane.row_stride + x * plane.pixel_stride..]
 }
 
-/// A pixel as RGB, as it is converted where it is not summed first.
+/// A pixel as RGB, converted by itself.
 fn pixel(frame: &Frame<'_>, x: usize, y: usize) -> [u8; 3] {
     match &frame.pixels {
         Pixels::Rgba(plane) => [0, 1, 2].map(|c| at(plane, x, y)[c]),
@@ -150,8 +150,8 @@ fn converted(frame: &Frame<'_>) -> RgbImage {
     RgbImage::from_fn(frame.width, frame.height, |x, y| image::Rgb(pixel(frame, x as usize, y as usize)))
 }
 
-/// The way of a photo with these pixels.
-fn slowly(frame: &Frame<'_>, region: Option<Region>, recipe: &Recipe) -> InputRgb {
+/// The input that a photo with these pixels gives.
+fn as_photo(frame: &Frame<'_>, region: Option<Region>, recipe: &Recipe) -> InputRgb {
     oracle::input(&converted(frame), frame.orientation(), region, recipe)
 }
 
@@ -165,7 +165,7 @@ fn furthest(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
 }
 
-/// Different pictures: noise, smooth colours, and a few saturated spots on grey.
+/// Bytes of different pictures: noise, smooth colours, and a few saturated spots on grey.
 fn fill(kind: u8, seed: u32) -> impl FnMut() -> u8 {
     let (mut state, mut count) = (seed, 0u32);
     move || {
@@ -204,9 +204,10 @@ fn buffers(sides: std::ops::Range<usize>) -> impl Strategy<Value = Buffers> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// With a filter that overshoots, each pixel is converted by itself as a photo's are, and nothing differs. Else both
-    /// passes take means: those of rounded and of unrounded colours are half a level apart, and a little for fixed point,
-    /// so a level at most where the first pass has rounded them, and means of these are no further apart.
+    /// With a filter that overshoots, pixels are converted one by one, as for a photo, and nothing differs. The other
+    /// filters take means. The means of rounded and of unrounded colours differ by half a level, and a little for fixed
+    /// point: by one level at most after the rounding of the vertical pass. The horizontal pass, which takes means of
+    /// these, cannot increase that.
     #[test]
     fn a_frame_is_within_a_level_of_a_photo(
         buffers in buffers(1..150), rotation in rotation(), mirrored: bool, to in (1u32..40, 1u32..40),
@@ -221,15 +222,15 @@ proptest! {
             Region { x, y, width: side(w, width - x), height: side(h, height - y) }
         });
         let recipe = recipe(to, filter, if crop { Fit::Crop(0.9) } else { Fit::Squash });
-        let (fast, slow) = (frame.input_rgb(region, &recipe).unwrap(), slowly(&frame, region, &recipe));
+        let (fast, slow) = (frame.input_rgb(region, &recipe).unwrap(), as_photo(&frame, region, &recipe));
         prop_assert_eq!((fast.width, fast.height), (slow.width, slow.height));
         let most = match filter { Filter::Box | Filter::Bilinear => 1, _ => 0 };
         prop_assert!(furthest(&fast.rgb, &slow.rgb) <= most, "off by {}", furthest(&fast.rgb, &slow.rgb));
     }
 
-    /// Where a frame's buffers are cut, it is refused; where they are whole, padding does not matter.
+    /// A frame with truncated buffers is refused. Bytes after the end of complete ones do not matter.
     #[test]
-    fn short_buffers_are_refused_and_padding_is_not_looked_at(
+    fn short_buffers_are_refused_and_trailing_bytes_are_ignored(
         buffers in buffers(1..40), plane in 0usize..3, cut in 1usize..2000,
     ) {
         let small = recipe((5, 5), Filter::Bilinear, Fit::Squash);
@@ -250,7 +251,7 @@ proptest! {
     }
 
     #[test]
-    fn no_numbers_panic(
+    fn no_sides_or_strides_cause_a_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..300), numbers in proptest::array::uniform6(edge()),
         sides in (edge(), edge()), packed: bool, rotation in rotation(), to in (edge(), edge()),
     ) {
@@ -267,13 +268,13 @@ proptest! {
         prop_assert_eq!(whole.is_ok(), luma.is_ok());
     }
 
-    /// Luma is the mean of the red, green and blue that it covers, weighted as the eye does.
+    /// Luma is the mean of the pixels that it covers, with red, green and blue weighted as in BT.601.
     #[test]
-    fn luma_is_the_mean_of_what_it_covers(mut buffers in buffers(24..80), rotation in rotation(), mirrored: bool) {
-        // Whole pixels in each mean, so that it can be taken here in the plain way.
+    fn luma_is_the_mean_of_the_pixels_it_covers(mut buffers in buffers(24..80), rotation in rotation(), mirrored: bool) {
+        // Each mean covers whole pixels, so that the expected value is simple.
         let (columns, rows) = (buffers.width / 4, buffers.height / 4);
         let fill = fill(1, columns as u32);
-        // BT.601 on both sides: luma of RGB is what its pixels would have had as YUV.
+        // BT.601 only: the luma of RGB pixels uses its weights.
         let range = match buffers.range { YuvRange::Bt709Full => YuvRange::Bt601Full, _ => YuvRange::Bt601Video };
         buffers = Buffers::new(buffers.layout, (columns * 4, rows * 4), buffers.padding, range, fill);
         let stored = buffers.frame(Rotation::None, false);
@@ -293,27 +294,27 @@ proptest! {
                     }
                 };
             }
-            // Rounded after each pass, and once more where it is made of three colours.
+            // It is rounded after each pass, and once more if it is computed from three colours.
             prop_assert!((f64::from(*value) - sum / 16.0).abs() <= 1.5, "{value}, expected {}", sum / 16.0);
         }
-        // Turning and mirroring move the values about.
+        // Rotating and mirroring only permute the values.
         let upright = buffers.frame(rotation, mirrored);
-        let turned = if upright.upright_size() == stored.upright_size() { (columns, rows) } else { (rows, columns) };
-        let mut turned = upright.luma(turned.0 as u32, turned.1 as u32).unwrap().values;
+        let rotated = if upright.upright_size() == stored.upright_size() { (columns, rows) } else { (rows, columns) };
+        let mut rotated = upright.luma(rotated.0 as u32, rotated.1 as u32).unwrap().values;
         let mut values = small.values;
-        turned.sort_unstable();
+        rotated.sort_unstable();
         values.sort_unstable();
-        prop_assert_eq!(turned, values);
+        prop_assert_eq!(rotated, values);
     }
 }
 
-/// Numbers near the ends of their types, and small ones.
+/// Small numbers, and numbers near the limits of their types.
 fn edge() -> impl Strategy<Value = usize> {
     prop_oneof![0usize..20, Just(u32::MAX as usize), Just(usize::MAX), Just(usize::MAX / 2), Just(1 << 14)]
 }
 
 #[test]
-fn rows_of_864_pixels_in_896_bytes() {
+fn a_row_stride_above_the_width_is_honoured() {
     for layout in [Layout::Nv12, Layout::Nv21, Layout::I420, Layout::Overlapping, Layout::Bgra] {
         let buffers = Buffers::new(layout, (864, 480), 32, YuvRange::Bt601Full, fill(2, 7));
         let frame = buffers.frame(Rotation::Quarter, true);
@@ -321,15 +322,15 @@ fn rows_of_864_pixels_in_896_bytes() {
             assert_eq!(y.row_stride, 896);
         }
         let recipe = recipe((144, 144), Filter::Bilinear, Fit::Squash);
-        let (fast, slow) = (frame.input_rgb(None, &recipe).unwrap(), slowly(&frame, None, &recipe));
+        let (fast, slow) = (frame.input_rgb(None, &recipe).unwrap(), as_photo(&frame, None, &recipe));
         assert!(furthest(&fast.rgb, &slow.rgb) <= 1, "{layout:?}: {}", furthest(&fast.rgb, &slow.rgb));
     }
 }
 
-/// A row that only the second pass changes. Were it converted in fixed point, green of 126.496 would be 127 in place of
-/// 126, and the third pixel here two levels brighter.
+/// Only the horizontal pass changes this row. If it were converted in fixed point, a green of 126.496 would become 127
+/// instead of 126, and the third pixel two levels brighter.
 #[test]
-fn nothing_is_off_where_only_the_second_pass_overshoots() {
+fn nothing_differs_where_only_the_horizontal_pass_overshoots() {
     let (luma, vu) = ([140, 139, 142, 141, 140, 140, 141, 140], [142, 142, 142, 144, 142, 145, 145, 145]);
     let plane = |bytes, pixel_stride| Plane { bytes, row_stride: 8, pixel_stride };
     let pixels = Pixels::nv21(plane(&luma, 1), plane(&vu, 2));
@@ -337,14 +338,14 @@ fn nothing_is_off_where_only_the_second_pass_overshoots() {
     let region = Some(Region { x: 1, y: 0, width: 6, height: 1 });
     let recipe = recipe((7, 1), Filter::Bicubic, Fit::Squash);
     let fast = frame.input_rgb(region, &recipe).unwrap().rgb;
-    assert_eq!(fast, slowly(&frame, region, &recipe).rgb);
+    assert_eq!(fast, as_photo(&frame, region, &recipe).rgb);
     let green: Vec<u8> = fast.iter().skip(1).step_by(3).copied().collect();
     assert_eq!(green, [124, 126, 125, 124, 124, 124, 123]);
 }
 
-/// A photo turned upright before it is resized gives the same: a region is where the user saw it.
+/// A photo that is rotated upright before it is resized gives the same: a region is where the user saw it.
 #[test]
-fn turning_first_gives_the_same() {
+fn rotating_first_gives_the_same() {
     let buffers = Buffers::new(Layout::Nv21, (121, 83), 7, YuvRange::Bt601Full, fill(1, 3));
     let recipe = recipe((24, 24), Filter::Bilinear, Fit::Squash);
     for rotation in [Rotation::None, Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters] {
@@ -368,7 +369,7 @@ fn turning_first_gives_the_same() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_both_numbers() {
+fn errors_name_the_value_found_and_the_value_expected() {
     let buffers = Buffers::new(Layout::Nv21, (10, 6), 3, YuvRange::Bt601Full, fill(0, 1));
     let frame = buffers.frame(Rotation::None, false);
     let error = |frame: Frame<'_>| frame.check().unwrap_err().to_string();
@@ -384,7 +385,7 @@ fn what_is_wrong_is_said_with_both_numbers() {
     assert_eq!(error(with(Plane { bytes: &[], ..u })), "the frame's U length is 0, expected at least 35");
     assert_eq!(
         Rotation::from_degrees(45).unwrap_err().to_string(),
-        "the frame is turned by 45 degrees, expected 0, 90, 180 or 270"
+        "the frame's rotation is 45 degrees, expected 0, 90, 180 or 270"
     );
     let region = Region { x: 6, y: 0, width: 5, height: 1 };
     let recipe = recipe((4, 4), Filter::Box, Fit::Squash);

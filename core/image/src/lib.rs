@@ -1,10 +1,12 @@
-//! From the bytes of a photo to the network's input.
+//! Turns photos and camera frames into the input of a network.
 //!
-//! [`decode`] reads JPEG, PNG and WebP under [`Limits`], no larger than the network needs; [`Photo::input_rgb`] takes a
-//! region of it, scales it and turns it upright; [`normalise`] makes the tensor. The recipe comes from the model pack,
-//! and the same steps are taken in training: a difference here costs recall and nothing fails.
+//! [`decode`] reads JPEG, PNG and WebP within [`Limits`], at no higher resolution than the network needs.
+//! [`Photo::input_rgb`] crops the region of interest, resizes it and rotates it upright; [`normalise`] makes the tensor.
+//! The recipe comes from the model pack. Training takes the same steps: a difference between the two would cost recall
+//! without any error.
 //!
-//! [`Frame`] does the same for a camera's planes, and [`Frame::luma`] gives the live gate something small to look at.
+//! [`Frame`] does the same for a camera's planes, and [`Frame::luma`] makes the small grey picture that the live gate
+//! judges.
 
 mod decode;
 mod error;

@@ -1,6 +1,6 @@
 //! Small grey pictures.
 
-/// Brightness without colour, 0 to 255: what tells a sharp, steady frame from another.
+/// A small upright grey picture, 0 to 255, by which [`live`](crate::live) judges sharpness and motion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Luma {
     /// Width in pixels.

@@ -1,9 +1,10 @@
-//! Bytes to the network's numbers.
+//! Converts bytes to the network's numbers.
 
 use super::resize::InputRgb;
 use crate::recipe::{Channels, InputTensor, Recipe};
 
-/// `(value / 255 - mean) / std`, interleaved bytes to planes, in the recipe's channel order.
+/// Returns `(value / 255 - mean) / std` as a tensor of 1 x 3 x height x width: interleaved bytes become planes, in the
+/// recipe's channel order.
 pub fn normalise(input: &InputRgb, recipe: &Recipe) -> InputTensor {
     let pixels = (input.width * input.height) as usize;
     let mut data = vec![0.0; 3 * pixels];

@@ -1,4 +1,4 @@
-//! What the resampler is compared with in tests: the crate fast_image_resize, which follows Pillow within a level.
+//! The oracle of the resampler's tests: the crate fast_image_resize, which agrees with Pillow within one level.
 #![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
@@ -11,13 +11,13 @@ use super::region::Region;
 use super::resize::InputRgb;
 use crate::recipe::{Filter, Recipe};
 
-/// The input of a stored picture with an orientation.
+/// The network's input, made by the oracle from a stored picture and its orientation.
 pub(super) fn input(stored: &RgbImage, orientation: Orientation, region: Option<Region>, recipe: &Recipe) -> InputRgb {
     let size = (recipe.width, recipe.height);
-    let (width, height) = orient::turned(orientation, stored.dimensions());
+    let (width, height) = orient::oriented_size(orientation, stored.dimensions());
     let region = Region::of(region, width, height).unwrap().fitted(recipe.fit, size.0, size.1);
     let source = orient::stored_region(orientation, region, stored.dimensions());
-    let resized = resized(stored, source, orient::turned(orientation, size), recipe.filter);
+    let resized = resized(stored, source, orient::oriented_size(orientation, size), recipe.filter);
     InputRgb { width: size.0, height: size.1, rgb: orient::upright(orientation, resized).into_raw() }
 }
 

@@ -1,4 +1,4 @@
-//! Pictures whose pixels are a few bytes side by side: photos, and cameras' RGBA and BGRA.
+//! Resamples pictures with interleaved colours: decoded photos, and RGBA and BGRA of cameras.
 
 use super::frame::Plane;
 use super::passes::{Area, Columns, shrink};
@@ -6,9 +6,10 @@ use super::simd::{BLOCK, Kernels, RowLayout, Rows};
 use super::taps::Taps;
 use crate::recipe::Filter;
 
-/// Red, green and blue of the area at the target's size, interleaved. They are at `order` in pixels of `BYTES` bytes.
+/// Resizes the area to `to` and returns interleaved red, green and blue.
 ///
-/// The plane was checked: all of the area's pixels are there.
+/// A pixel has `BYTES` bytes, with red, green and blue at the positions in `order`. The plane must have been checked to
+/// hold all of the area's pixels.
 pub(super) fn rgb<const BYTES: usize>(
     plane: &Plane<'_>,
     order: [usize; 3],
@@ -23,7 +24,7 @@ pub(super) fn rgb<const BYTES: usize>(
 
 struct Packed<'a, const BYTES: usize> {
     plane: &'a Plane<'a>,
-    /// Where red, green and blue are.
+    /// Positions of red, green and blue in a pixel.
     order: [usize; 3],
     area: &'a Area,
     down: Taps,
@@ -44,7 +45,7 @@ impl<const BYTES: usize> Columns<3> for Packed<'_, BYTES> {
         if pixel_stride == BYTES {
             return self.kernels.down_bytes(Rows { bytes, stride: row_stride }, weights, precision, into);
         }
-        // Pixels with bytes between them are copied, block by block.
+        // Pixels with unused bytes between them are packed first, block by block.
         let mut copies = vec![0; weights.len() * BLOCK];
         for (block, into) in into.chunks_mut(BLOCK).enumerate() {
             for (row, copy) in copies.chunks_exact_mut(BLOCK).enumerate() {

@@ -1,4 +1,4 @@
-//! Camera planes to small pictures, by their layout.
+//! Resamples the planes of a camera frame, by their format.
 
 use super::frame::Pixels;
 use super::passes::Area;
@@ -8,7 +8,7 @@ use super::yuv::Matrix;
 use super::{packed, yuv420};
 use crate::recipe::Filter;
 
-/// Red, green and blue of the region at the target's size, interleaved.
+/// Resizes the region to `to` and returns interleaved red, green and blue.
 pub(super) fn rgb(pixels: &Pixels<'_>, region: Region, to: (u32, u32), filter: Filter, kernels: &Kernels) -> Vec<u8> {
     let area = Area::new(region);
     match pixels {
@@ -18,7 +18,7 @@ pub(super) fn rgb(pixels: &Pixels<'_>, region: Region, to: (u32, u32), filter: F
     }
 }
 
-/// Luma of the region at the target's size, 0 to 255 whatever the range of the pixels.
+/// Resizes the region to `to` and returns its luma, 0 to 255 whatever the range of the pixels.
 pub(super) fn grey(pixels: &Pixels<'_>, region: Region, to: (u32, u32), filter: Filter, kernels: &Kernels) -> Vec<u8> {
     if let Pixels::Yuv420 { y, range, .. } = pixels {
         return yuv420::grey(y, Matrix::new(*range), &Area::new(region), to, filter, kernels);
@@ -26,6 +26,7 @@ pub(super) fn grey(pixels: &Pixels<'_>, region: Region, to: (u32, u32), filter: 
     let rgb = rgb(pixels, region, to, filter, kernels);
     let luma = |pixel: &[u8; 3]| {
         let [red, green, blue] = pixel.map(u32::from);
+        // BT.601's 0.299, 0.587 and 0.114 with 16 fractional bits.
         ((red * 19_595 + green * 38_470 + blue * 7_471 + (1 << 15)) >> 16) as u8
     };
     rgb.as_chunks::<3>().0.iter().map(luma).collect()

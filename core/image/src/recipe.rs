@@ -1,11 +1,11 @@
-//! How a picture becomes the network's input: shared by `image`, which does it, and `model`, which prescribes it.
+//! The recipe that turns a picture into the network's input: the model pack prescribes it, this package follows it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Largest side of a network input that is accepted.
+/// Largest side of a network's input, in pixels.
 pub const MAX_SIDE: u32 = 1024;
 
 /// The preprocessing recipe of a model pack.
@@ -18,9 +18,9 @@ pub struct Recipe {
     pub width: u32,
     /// Height of the input in pixels.
     pub height: u32,
-    /// How a region of another aspect ratio is made to fit.
+    /// How a region with another aspect ratio is fitted to the input.
     pub fit: Fit,
-    /// Resampling filter, antialiased (its support grows with the reduction).
+    /// Resampling filter, antialiased: the kernel support grows with the reduction.
     pub filter: Filter,
     /// Order of the colour planes.
     pub channels: Channels,
@@ -31,7 +31,10 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Says what is wrong with the numbers, if anything.
+    /// Checks that the sides are 1 to [`MAX_SIDE`] and that the numbers are finite and can be divided by.
+    ///
+    /// # Errors
+    /// A message that names the field and its value.
     pub fn check(&self) -> Result<(), String> {
         for (name, side) in [("width", self.width), ("height", self.height)] {
             if !(1..=MAX_SIDE).contains(&side) {
@@ -48,13 +51,13 @@ impl Recipe {
     }
 }
 
-/// How a region is made to fit the input.
+/// How a region is fitted to the input.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Fit {
-    /// `squash`: the whole region is scaled to the input, its aspect ratio is not kept.
+    /// `squash`: the whole region is scaled to the input; its aspect ratio is not kept.
     Squash,
-    /// `crop` or `crop:0.875`: the largest centred part with the input's aspect ratio, times this fraction, is used.
+    /// `crop` or `crop:0.875`: the largest centred part with the input's aspect ratio, its sides times this fraction.
     Crop(f32),
 }
 
@@ -106,13 +109,13 @@ impl From<Fit> for String {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Filter {
-    /// Mean of the covered pixels.
+    /// Box: mean of the covered pixels.
     Box,
     /// Triangle.
     Bilinear,
     /// Catmull-Rom cubic (a = -0.5).
     Bicubic,
-    /// Lanczos with three lobes.
+    /// Lanczos with three lobes (a = 3).
     Lanczos,
 }
 
@@ -148,7 +151,7 @@ impl Channels {
     }
 }
 
-/// The network's input: 1 x 3 x height x width, planes first.
+/// The network's input: a tensor of 1 x 3 x height x width.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputTensor {
     /// Width in pixels.

@@ -1,4 +1,4 @@
-//! Photos against another resizer, and against the golden inputs of the default pack.
+//! Compares photos with another resizer, and with the golden inputs of the default pack.
 #![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::fs;
@@ -20,7 +20,7 @@ fn recipe((width, height): (u32, u32), filter: Filter, fit: Fit) -> Recipe {
     Recipe { name: "image".to_owned(), width, height, fit, filter, channels: Channels::Rgb, mean, std }
 }
 
-/// Noise of so many levels on a slope: few let rounding show, many let overshooting show.
+/// A gradient with noise of `levels` levels: few of them expose errors of rounding, many of them overshooting.
 fn picture((width, height): (u32, u32), levels: u32, seed: u32) -> RgbImage {
     let mut state = seed;
     RgbImage::from_fn(width, height, |x, y| {
@@ -34,7 +34,7 @@ fn picture((width, height): (u32, u32), levels: u32, seed: u32) -> RgbImage {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
-    /// Smaller and larger, odd sizes, regions, orientations, every filter.
+    /// Enlarged and reduced, with odd sizes, regions, orientations and every filter.
     #[test]
     fn a_photo_is_resized_as_by_another_resizer(
         size in (1u32..220, 1u32..220), to in (1u32..90, 1u32..90), levels in 1u32..=256, seed: u32,
@@ -57,10 +57,10 @@ proptest! {
     }
 }
 
-/// What training made of the golden pictures: the same pixels within a level. Where another JPEG decoder was used, whose
-/// chroma is interpolated in another way, three at edges of colours, and nearly nothing in the mean.
+/// The inputs that training made of the golden pictures are the same within one level. For JPEG, training used another
+/// decoder, which interpolates chroma differently: up to three levels at the edges of colours, and 0.25 in the mean.
 #[test]
-fn golden_inputs_are_met() {
+fn golden_inputs_are_reproduced() {
     let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/packs/default");
     let manifest: serde_json::Value = serde_json::from_slice(&fs::read(pack.join("manifest.json")).unwrap()).unwrap();
     let recipe: Recipe = serde_json::from_value(manifest["input"].clone()).unwrap();
@@ -88,7 +88,7 @@ fn golden_inputs_are_met() {
     assert!(cases >= 9, "found {cases} cases");
 }
 
-/// Memory for resampling grows with a side, not with the area: a strip is refused before it is decoded.
+/// The resampler's memory grows with the sides, not with the area: a strip is refused before it is decoded.
 #[test]
 fn a_strip_of_a_hundred_thousand_pixels_is_refused() {
     let mut png = Vec::new();
@@ -100,7 +100,7 @@ fn a_strip_of_a_hundred_thousand_pixels_is_refused() {
 }
 
 #[test]
-fn a_recipe_without_a_width_that_nobody_checked_gives_nothing() {
+fn an_unchecked_recipe_without_a_width_or_height_gives_an_empty_input() {
     let photo = Photo::new(RgbImage::new(3, 3), Orientation::NoTransforms, (3, 3));
     for to in [(0, 4), (4, 0), (0, 0)] {
         assert_eq!(photo.input_rgb(None, &recipe(to, Filter::Box, Fit::Squash)).unwrap().rgb.len(), 0);

@@ -1,20 +1,20 @@
-//! The conversion of pixels against the standards' formulas.
+//! Compares the conversion of pixels with the formulas of the standards.
 
 use super::simd::Rows;
 use super::yuv::{BLOCK, HALF, Matrix, Strip, YuvRange};
 
-/// Pixels of one chroma, as they are converted where they are not summed first.
+/// Converts pixels with the same chroma by themselves, as where pixels are converted before they are summed.
 pub(super) fn converted(matrix: &Matrix, luma: &[u8; BLOCK], chroma: [u8; 2]) -> [[u8; BLOCK]; 3] {
     let chroma = chroma.map(|sample| [sample; HALF]);
     let chroma = chroma.each_ref().map(|row| Rows { bytes: row, stride: 0 });
-    matrix.long_way(&Strip { luma: Rows { bytes: luma, stride: 0 }, chroma, odd: false }, &[1], 0)
+    matrix.convert_then_sum(&Strip { luma: Rows { bytes: luma, stride: 0 }, chroma, odd: false }, &[1], 0)
 }
 
-/// Red of V, green of U, green of V and blue of U in full range.
+/// The factors for red of V, green of U, green of V and blue of U in full range.
 const BT601: [f64; 4] = [1.402, -0.344136286, -0.714136286, 1.772];
 const BT709: [f64; 4] = [1.5748, -0.187324273, -0.468124273, 1.8556];
 
-/// All 16,777,216 of them. Halves may go either way, and so may what 32-bit numbers take for halves.
+/// All 16,777,216 colours. Halves may be rounded either way, and so may values that 32-bit floats take for halves.
 #[test]
 fn every_colour_is_that_of_the_standard() {
     let ranges = [

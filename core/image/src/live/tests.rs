@@ -1,4 +1,4 @@
-//! The gate with frames of rendered pictures that are moved, blurred and darkened; the list with results by chance.
+//! Tests the gate with rendered pictures that are moved, blurred and darkened, and the list with random results.
 #![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::path::Path;
@@ -12,14 +12,14 @@ use crate::{Frame, Luma, Pixels, Plane, Rotation};
 
 const FRAME: Duration = Duration::from_millis(33);
 
-/// A render of the default pack, as large as a camera would show it.
+/// A render of the default pack, enlarged to a camera's size.
 fn scene(name: &str) -> RgbImage {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/packs/default/golden");
     let picture = image::open(golden.join(name).join("photo.png")).unwrap().into_rgb8();
     imageops::resize(&picture, 640, 480, imageops::FilterType::Triangle)
 }
 
-/// What the gate sees of a part of it, the camera pointing a little to the side.
+/// The luma picture of a part of the scene; `shift` moves the camera.
 fn seen(scene: &RgbImage, shift: (u32, u32)) -> Luma {
     let part = imageops::crop_imm(scene, shift.0, shift.1, 560, 400).to_image();
     let rgba: Vec<u8> = part.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
@@ -59,7 +59,7 @@ fn a_still_sharp_scene_is_searched_once_within_three_frames() {
 }
 
 #[test]
-fn a_shaking_camera_is_told_to_hold_still_and_a_trembling_hand_is_not() {
+fn a_shaking_camera_counts_as_motion_and_a_trembling_hand_does_not() {
     let scene = scene("plain-mug");
     let shaken = (0..60).map(|at| seen(&scene, ((at * 37) % 80, (at * 53) % 80)));
     let verdicts_ = verdicts(&mut Gate::new(LiveSettings::default()), shaken, PowerHint::Normal);
@@ -70,7 +70,7 @@ fn a_shaking_camera_is_told_to_hold_still_and_a_trembling_hand_is_not() {
 }
 
 #[test]
-fn blurred_and_dark_scenes_say_so() {
+fn blurred_and_dark_scenes_are_skipped_with_their_reason() {
     let scene = scene("plain-mug");
     let blurred = seen(&imageops::blur(&scene, 12.0), (40, 40));
     let last = |luma: Luma| {
@@ -84,7 +84,7 @@ fn blurred_and_dark_scenes_say_so() {
 }
 
 #[test]
-fn exposure_changes_neither_sharpness_nor_place() {
+fn exposure_changes_neither_sharpness_nor_difference() {
     let bright = seen(&scene("plain-mug"), (40, 40));
     let dim = darkened(&bright, 3);
     let ratio = sharpness(&dim) / sharpness(&bright);
@@ -94,7 +94,7 @@ fn exposure_changes_neither_sharpness_nor_place() {
 }
 
 #[test]
-fn another_thing_is_searched_and_heat_makes_it_wait() {
+fn another_thing_is_searched_and_heat_delays_it() {
     let (mug, bowl) = (seen(&scene("plain-mug"), (40, 40)), seen(&scene("plain-bowl"), (40, 40)));
     let mut frames = vec![mug; 6];
     frames.extend(vec![bowl; 194]);
@@ -132,9 +132,9 @@ fn a_search_under_way_is_waited_for_and_a_lost_one_is_not() {
 }
 
 proptest! {
-    /// Whatever the frames and times: no two searches nearer than the interval, by a clock that does not run backwards.
+    /// For any frames and times of a monotonic clock, no two searches start within the interval.
     #[test]
-    fn searches_keep_their_distance(
+    fn searches_are_never_closer_than_the_interval(
         steps in proptest::collection::vec((0u64..400, 0u8..4, 0u64..500, any::<bool>()), 1..80), backwards: bool,
     ) {
         let scene = RgbImage::from_fn(640, 480, |x, y| image::Rgb([if (x / 9 + y / 7) % 2 == 0 { 200 } else { 60 }; 3]));
@@ -176,9 +176,9 @@ proptest! {
         }
     }
 
-    /// Two listings that take turns by less than the margin do not change places.
+    /// Two listings that lead in turn by less than the margin do not change places.
     #[test]
-    fn near_equals_do_not_flip(scores in proptest::collection::vec((0.50f32..0.529, 0.50f32..0.529), 1..60)) {
+    fn listings_with_nearly_equal_scores_do_not_swap(scores in proptest::collection::vec((0.50f32..0.529, 0.50f32..0.529), 1..60)) {
         let mut steady = Steady::new(SteadySettings { wins: u32::MAX, ..SteadySettings::default() });
         let first = steady.update([("a", 0.51), ("b", 0.50)]);
         prop_assert_eq!(first.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
@@ -188,9 +188,10 @@ proptest! {
         }
     }
 
-    /// Lists hold what was found of late, no id twice, no more than asked for; the same results give the same lists.
+    /// Lists hold only recently found listings, no id twice, and no more than `size`. The same results give the same
+    /// lists.
     #[test]
-    fn lists_are_sound(
+    fn lists_are_recent_unique_and_bounded(
         searches in proptest::collection::vec(proptest::collection::vec((0u8..12, -1.0f32..1.0), 0..20), 1..12),
         size in 0usize..6, stay in 0u32..4,
     ) {
@@ -206,7 +207,7 @@ proptest! {
             let recent: Vec<&String> = history.iter().rev().take(stay as usize + 1).flatten().collect();
             for (place, entry) in list.iter().enumerate() {
                 prop_assert!(list[..place].iter().all(|other| other.id != entry.id));
-                prop_assert!(recent.contains(&&entry.id), "{} has not been found of late", entry.id);
+                prop_assert!(recent.contains(&&entry.id), "{} has not been found recently", entry.id);
             }
         }
     }
@@ -217,7 +218,7 @@ fn ids(list: &[Ranked]) -> Vec<&str> {
 }
 
 #[test]
-fn a_listing_wins_by_a_margin_or_by_being_ahead_for_long() {
+fn a_listing_moves_up_by_a_margin_or_by_leading_repeatedly() {
     let mut steady = Steady::new(SteadySettings::default());
     assert_eq!(ids(&steady.update([("a", 0.80), ("b", 0.79)])), ["a", "b"]);
     assert_eq!(ids(&steady.update([("b", 0.81), ("a", 0.80)])), ["a", "b"]);
@@ -227,7 +228,7 @@ fn a_listing_wins_by_a_margin_or_by_being_ahead_for_long() {
 }
 
 #[test]
-fn what_disappears_stays_a_while_and_another_scene_clears_the_list() {
+fn a_missing_listing_stays_a_while_and_another_scene_clears_the_list() {
     let mut steady = Steady::new(SteadySettings::default());
     steady.update([("a", 0.80), ("b", 0.70)]);
     assert_eq!(ids(&steady.update([("b", 0.70)])), ["a", "b"]);
@@ -235,7 +236,7 @@ fn what_disappears_stays_a_while_and_another_scene_clears_the_list() {
     assert_eq!(ids(&steady.update([("b", 0.70)])), ["b"]);
     assert_eq!(ids(&steady.update([("x", 0.30), ("y", 0.20)])), ["x", "y"]);
     assert_eq!(ids(&steady.update([("x", f32::NAN), ("y", 0.20)])), ["x", "y"]);
-    // A few listings may be like both things that were looked at.
+    // A few listings may resemble both things that the camera showed.
     let bag = [("bag", 0.75), ("e", 0.50), ("f", 0.45)];
     let mut steady = Steady::new(SteadySettings { size: 5, ..SteadySettings::default() });
     steady.update([("mug", 0.90), ("b", 0.80), ("c", 0.70), ("d", 0.60), ("e", 0.50)]);
