@@ -4,11 +4,13 @@
 use image::RgbImage;
 use proptest::prelude::*;
 
-use super::frame::{Frame, Pixels, Plane, Rotation};
+use super::frame::{Frame, Rotation};
 use super::oracle;
+use super::picture::InputRgb;
+use super::pixels::{Pixels, Plane};
 use super::region::Region;
-use super::resize::InputRgb;
-use super::yuv::{BLOCK, Matrix, YuvRange};
+use super::rows::BLOCK;
+use super::yuv::{Matrix, YuvRange};
 use super::yuv_tests;
 use crate::error::PhotoError;
 use crate::recipe::{Channels, Filter, Fit, Recipe};
@@ -270,7 +272,9 @@ proptest! {
 
     /// Luma is the mean of the pixels that it covers, with red, green and blue weighted as in BT.601.
     #[test]
-    fn luma_is_the_mean_of_the_pixels_it_covers(mut buffers in buffers(24..80), rotation in rotation(), mirrored: bool) {
+    fn luma_is_the_mean_of_the_pixels_it_covers(
+        mut buffers in buffers(24..80), rotation in rotation(), mirrored: bool,
+    ) {
         // Each mean covers whole pixels, so that the expected value is simple.
         let (columns, rows) = (buffers.width / 4, buffers.height / 4);
         let fill = fill(1, columns as u32);

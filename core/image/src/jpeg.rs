@@ -7,9 +7,9 @@ use image::RgbImage;
 use image::metadata::Orientation;
 use jpeg_decoder::{CodingProcess, Decoder, Error, PixelFormat};
 
-use super::decode::{Format, Need, Photo};
 use super::limits::{Limits, TimedReader};
 use super::orient;
+use super::photo::{Format, Need, Photo};
 use crate::error::PhotoError;
 
 const FORMAT: &str = Format::Jpeg.name();

@@ -1,9 +1,9 @@
 //! Turns photos and camera frames into the input of a network.
 //!
 //! [`decode`] reads JPEG, PNG and WebP within [`Limits`], at no higher resolution than the network needs.
-//! [`Photo::input_rgb`] crops the region of interest, resizes it and rotates it upright; [`normalise`] makes the tensor.
-//! The recipe comes from the model pack. Training takes the same steps: a difference between the two would cost recall
-//! without any error.
+//! [`Photo::input_rgb`] crops the region of interest, resizes it and rotates it upright; [`normalise`] makes the
+//! tensor. The recipe comes from the model pack. Training takes the same steps: a difference between the two would cost
+//! recall without any error.
 //!
 //! [`Frame`] does the same for a camera's planes, and [`Frame::luma`] makes the small grey picture that the live gate
 //! judges.
@@ -14,28 +14,32 @@ mod frame;
 mod jpeg;
 mod limits;
 pub mod live;
-mod luma;
 mod normalise;
 mod orient;
 mod packed;
 mod passes;
+mod photo;
+mod picture;
+mod pixels;
 mod planes;
 pub mod recipe;
 mod region;
 mod resize;
+mod rows;
 mod simd;
 mod taps;
 mod yuv;
 mod yuv420;
 
-pub use decode::{Format, Photo, decode, sniff};
+pub use decode::{decode, sniff};
 pub use error::PhotoError;
-pub use frame::{Frame, MAX_FRAME_SIDE, Pixels, Plane, Rotation};
+pub use frame::{Frame, MAX_FRAME_SIDE, Rotation};
 pub use limits::Limits;
-pub use luma::Luma;
 pub use normalise::normalise;
+pub use photo::{Format, Photo};
+pub use picture::{InputRgb, Luma};
+pub use pixels::{Pixels, Plane};
 pub use region::Region;
-pub use resize::InputRgb;
 pub use yuv::YuvRange;
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use crate::error::PhotoError;
 
 /// Limits on decoding one photo.
 ///
-/// The defaults accept the photos of all phones (200 megapixels as baseline JPEG) and refuse decompression bombs. Within
-/// 384 MiB of memory, a progressive JPEG may have 67 megapixels (6 bytes per pixel) and a PNG with alpha 57 (7 bytes).
+/// The defaults accept the photos of all phones (200 megapixels as baseline JPEG) and refuse decompression bombs.
+/// Within 384 MiB of memory, a progressive JPEG may have 67 megapixels (6 bytes per pixel) and a PNG with alpha 57 (7
+/// bytes).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Largest size of the file, in bytes.

@@ -1,6 +1,6 @@
 //! Converts bytes to the network's numbers.
 
-use super::resize::InputRgb;
+use super::picture::InputRgb;
 use crate::recipe::{Channels, InputTensor, Recipe};
 
 /// Returns `(value / 255 - mean) / std` as a tensor of 1 x 3 x height x width: interleaved bytes become planes, in the

@@ -7,8 +7,8 @@ use image::RgbImage;
 use image::metadata::Orientation;
 
 use super::orient;
+use super::picture::InputRgb;
 use super::region::Region;
-use super::resize::InputRgb;
 use crate::recipe::{Filter, Recipe};
 
 /// The network's input, made by the oracle from a stored picture and its orientation.

@@ -1,8 +1,9 @@
 //! Resamples pictures with interleaved colours: decoded photos, and RGBA and BGRA of cameras.
 
-use super::frame::Plane;
 use super::passes::{Area, Columns, shrink};
-use super::simd::{BLOCK, Kernels, RowLayout, Rows};
+use super::pixels::Plane;
+use super::rows::{BLOCK, RowLayout, Rows};
+use super::simd::Kernels;
 use super::taps::Taps;
 use crate::recipe::Filter;
 

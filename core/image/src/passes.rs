@@ -5,7 +5,8 @@
 //! result is transposed back.
 
 use super::region::Region;
-use super::simd::{BLOCK, Kernels, RowLayout, TILE};
+use super::rows::{BLOCK, RowLayout};
+use super::simd::{Kernels, TILE};
 use super::taps::{Coefficients, Taps};
 use crate::recipe::Filter;
 

@@ -1,7 +1,7 @@
 //! Resamples the planes of a camera frame, by their format.
 
-use super::frame::Pixels;
 use super::passes::Area;
+use super::pixels::Pixels;
 use super::region::Region;
 use super::simd::Kernels;
 use super::yuv::Matrix;

@@ -2,25 +2,15 @@
 
 use image::RgbImage;
 
-use super::decode::Photo;
-use super::frame::Plane;
 use super::passes::Area;
+use super::photo::Photo;
+use super::picture::InputRgb;
+use super::pixels::Plane;
 use super::region::Region;
 use super::simd::Kernels;
 use super::{orient, packed};
 use crate::error::PhotoError;
 use crate::recipe::Recipe;
-
-/// The network's input before normalisation: upright RGB pixels.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InputRgb {
-    /// Width in pixels.
-    pub width: u32,
-    /// Height in pixels.
-    pub height: u32,
-    /// `3 * width * height` bytes, row after row, red, green and blue interleaved.
-    pub rgb: Vec<u8>,
-}
 
 impl Photo {
     /// Crops the region (by default the whole photo), resizes it to the recipe's size and rotates it upright.

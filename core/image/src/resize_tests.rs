@@ -8,9 +8,10 @@ use image::RgbImage;
 use image::metadata::Orientation;
 use proptest::prelude::*;
 
-use super::decode::{Photo, decode};
+use super::decode::decode;
 use super::limits::Limits;
 use super::oracle;
+use super::photo::Photo;
 use super::region::Region;
 use crate::error::PhotoError;
 use crate::recipe::{Channels, Filter, Fit, Recipe};

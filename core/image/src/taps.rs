@@ -2,8 +2,11 @@
 
 use std::f64::consts::PI;
 
-use super::yuv::FRACTION;
 use crate::recipe::Filter;
+
+/// Fractional bits of resampled luma and chroma. A byte then takes 14 bits of a word, which leaves one for the sign and
+/// one for filters that overshoot.
+pub(super) const FRACTION: u32 = 6;
 
 /// Largest number of fractional bits of a weight. The weights of a target add up to 1, so a sum of bytes times weights
 /// needs 8 bits more; the two left of 31 are for filters with negative lobes.

@@ -1,6 +1,7 @@
 //! Converts luma and chroma to RGB, in blocks of 32 pixels and mostly in 16-bit arithmetic.
 
-use super::simd::Rows;
+use super::rows::{BLOCK, Rows};
+use super::taps::FRACTION;
 
 /// Colour matrix and value range of YUV pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,14 +18,9 @@ pub enum YuvRange {
     Bt709Video,
 }
 
-/// Pixels of a block, side by side in a row.
-pub(super) const BLOCK: usize = 32;
 /// Chroma samples of a block: one for two pixels.
 pub(super) const HALF: usize = BLOCK / 2;
 
-/// Fractional bits of resampled luma and chroma. A byte then takes 14 bits of a word, which leaves one for the sign and
-/// one for filters that overshoot.
-pub(super) const FRACTION: u32 = 6;
 /// Fractional bits of the factors: the largest of them, 2.11 for blue in BT.709's video range, still fits 16 bits.
 const FACTOR: u32 = 13;
 

@@ -5,16 +5,17 @@
 //! (noise, saturated edges) are found first, by the extremes of luma and chroma. There, every pixel is converted before
 //! it is summed.
 //!
-//! With a filter that overshoots, this is done for all blocks: the two ways round differently, by at most one level, and
-//! the negative weights of the horizontal pass could make two levels of it.
+//! With a filter that overshoots, this is done for all blocks: the two ways round differently, by at most one level,
+//! and the negative weights of the horizontal pass could make two levels of it.
 
 use std::borrow::Cow;
 
-use super::frame::Plane;
 use super::passes::{Area, Columns, shrink};
-use super::simd::{Kernels, RowLayout, Rows};
-use super::taps::{self, Coefficients, Taps};
-use super::yuv::{BLOCK, Extremes, FRACTION, HALF, Matrix, Strip};
+use super::pixels::Plane;
+use super::rows::{BLOCK, RowLayout, Rows};
+use super::simd::Kernels;
+use super::taps::{self, Coefficients, FRACTION, Taps};
+use super::yuv::{Extremes, HALF, Matrix, Strip};
 use crate::recipe::Filter;
 
 /// Resizes the area to `to` and returns interleaved red, green and blue. The planes must have been checked.

@@ -1,7 +1,7 @@
 //! Compares the conversion of pixels with the formulas of the standards.
 
-use super::simd::Rows;
-use super::yuv::{BLOCK, HALF, Matrix, Strip, YuvRange};
+use super::rows::{BLOCK, Rows};
+use super::yuv::{HALF, Matrix, Strip, YuvRange};
 
 /// Converts pixels with the same chroma by themselves, as where pixels are converted before they are summed.
 pub(super) fn converted(matrix: &Matrix, luma: &[u8; BLOCK], chroma: [u8; 2]) -> [[u8; BLOCK]; 3] {

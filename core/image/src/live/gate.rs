@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::measure::{brightness, difference, sharpness, usable};
-use crate::Luma;
+use crate::picture::Luma;
 
 /// The thresholds that a frame has to pass to be searched.
 ///
-/// The defaults were tuned on luma pictures of about 160 x 90 pixels, of renders on a plain background: sharp ones have a
-/// sharpness of 0.005, and a shift by 2 % of the width gives a difference of 0.03 to 0.06.
+/// The defaults were tuned on luma pictures of about 160 x 90 pixels, of renders on a plain background: sharp ones have
+/// a sharpness of 0.005, and a shift by 2 % of the width gives a difference of 0.03 to 0.06.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LiveSettings {
@@ -113,7 +113,8 @@ pub enum SkipReason {
 /// 6. the sharpness is below `min_sharpness`;
 /// 7. the difference to the frame that was searched last is below `min_change`.
 ///
-/// Times may come from any monotonic clock. If a time is earlier than one before, waits start again at the earlier time.
+/// Times may come from any monotonic clock. If a time is earlier than one before, waits start again at the earlier
+/// time.
 #[derive(Debug, Clone)]
 pub struct Gate {
     settings: LiveSettings,

@@ -1,6 +1,6 @@
 //! Measures of small luma pictures: brightness, sharpness and motion.
 
-use crate::Luma;
+use crate::picture::Luma;
 
 /// Measures are divided by at least this brightness, so that a black picture is neither sharp nor moving.
 const LEAST_BRIGHTNESS: f32 = 1.0;

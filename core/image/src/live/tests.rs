@@ -137,7 +137,8 @@ proptest! {
     fn searches_are_never_closer_than_the_interval(
         steps in proptest::collection::vec((0u64..400, 0u8..4, 0u64..500, any::<bool>()), 1..80), backwards: bool,
     ) {
-        let scene = RgbImage::from_fn(640, 480, |x, y| image::Rgb([if (x / 9 + y / 7) % 2 == 0 { 200 } else { 60 }; 3]));
+        let tile = |x, y| if (x / 9 + y / 7) % 2 == 0 { 200 } else { 60 };
+        let scene = RgbImage::from_fn(640, 480, |x, y| image::Rgb([tile(x, y); 3]));
         let views = [seen(&scene, (0, 0)), seen(&scene, (4, 5)), darkened(&seen(&scene, (0, 0)), 3)];
         let settings = LiveSettings { steady_frames: 0, ..LiveSettings::default() };
         let (interval, lost) = (settings.min_interval, settings.lost_after);
@@ -178,7 +179,9 @@ proptest! {
 
     /// Two listings that lead in turn by less than the margin do not change places.
     #[test]
-    fn listings_with_nearly_equal_scores_do_not_swap(scores in proptest::collection::vec((0.50f32..0.529, 0.50f32..0.529), 1..60)) {
+    fn listings_with_nearly_equal_scores_do_not_swap(
+        scores in proptest::collection::vec((0.50f32..0.529, 0.50f32..0.529), 1..60),
+    ) {
         let mut steady = Steady::new(SteadySettings { wins: u32::MAX, ..SteadySettings::default() });
         let first = steady.update([("a", 0.51), ("b", 0.50)]);
         prop_assert_eq!(first.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);

@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Lanes};
+use super::lanes::Lanes;
+use crate::rows::BLOCK;
 
 pub(super) struct Avx2;
 

@@ -1,193 +1,25 @@
 //! The kernels of the resampler, and their selection by instruction set.
 //!
-//! Each kernel is written once, over the trait [`Lanes`], and compiled for each instruction set in a function that
-//! enables it. All give the same bytes: sums of bytes times 16-bit weights in 32-bit integers are exact.
+//! Each kernel is written once, over the trait [`Lanes`](lanes::Lanes), and compiled for each instruction set in a
+//! function that enables it. All give the same bytes: sums of bytes times 16-bit weights in 32-bit integers are exact.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod generic;
+mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
 
-use super::taps::Taps;
-use super::yuv::{Extremes, Matrix, Strip};
 use magpie_cpu::Isa;
 
-/// Bytes of a row that are summed at a time: an AVX2 register.
-pub(super) const BLOCK: usize = 32;
+use generic::down;
+pub(super) use lanes::TILE;
 
-/// Side of the tiles that [`Kernels::transpose`] works on: 16 registers of 16 bytes.
-pub(super) const TILE: usize = 16;
-
-/// Rows of bytes: row `k` starts at `k * stride`.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) stride: usize,
-}
-
-/// The positions of the samples in a row with `N` colours.
-#[derive(Clone, Copy)]
-pub(super) struct RowLayout<const N: usize> {
-    /// The first sample of each colour.
-    pub(super) first: [usize; N],
-    /// Distance from one sample of a colour to the next.
-    pub(super) step: usize,
-    /// Samples of a row, including those that are not used.
-    pub(super) length: usize,
-}
-
-/// The vector operations that the kernels are written in.
-///
-/// # Safety
-///
-/// All functions need a CPU with the instruction set, and pointers that are valid for what they read and write.
-trait Lanes {
-    /// [`BLOCK`] sums.
-    type Sums: Copy;
-    /// [`TILE`] bytes.
-    type Bytes: Copy;
-
-    /// The weighted sums of `V * BLOCK` columns, plus `half`.
-    ///
-    /// # Safety
-    ///
-    /// As above: there is a row of this many bytes for each weight.
-    unsafe fn sums<const V: usize>(from: *const u8, stride: usize, weights: &[i16], half: i32) -> [Self::Sums; V];
-    /// Shifts sums to the right, clamps them to bytes and stores them.
-    ///
-    /// # Safety
-    ///
-    /// As above: `to` has room for [`BLOCK`] bytes.
-    unsafe fn store_bytes(sums: Self::Sums, shift: u32, to: *mut u8);
-    /// Shifts sums to the right, clamps them to 16 bits and stores them.
-    ///
-    /// # Safety
-    ///
-    /// As above: `to` has room for [`BLOCK`] words.
-    unsafe fn store_words(sums: Self::Sums, shift: u32, to: *mut i16);
-
-    /// # Safety
-    ///
-    /// As above: there are [`TILE`] bytes.
-    unsafe fn load(from: *const u8) -> Self::Bytes;
-    /// # Safety
-    ///
-    /// As above: `to` has room for [`TILE`] bytes.
-    unsafe fn store(bytes: Self::Bytes, to: *mut u8);
-    /// Interleaves the bytes of `a` and `b`; returns the lower and the upper half.
-    ///
-    /// # Safety
-    ///
-    /// As above: the CPU has the instruction set.
-    unsafe fn zip(a: Self::Bytes, b: Self::Bytes) -> [Self::Bytes; 2];
-}
-
-/// The type of a result: bytes, or words with fractional bits.
-trait SumOutput: Copy {
-    /// # Safety
-    ///
-    /// As [`Lanes`]; `to` has room for `BLOCK` results.
-    unsafe fn store<L: Lanes>(to: *mut Self, sums: L::Sums, shift: u32);
-}
-
-impl SumOutput for u8 {
-    #[inline(always)]
-    unsafe fn store<L: Lanes>(to: *mut u8, sums: L::Sums, shift: u32) {
-        // SAFETY: the caller makes the same guarantee.
-        unsafe { L::store_bytes(sums, shift, to) }
-    }
-}
-
-impl SumOutput for i16 {
-    #[inline(always)]
-    unsafe fn store<L: Lanes>(to: *mut i16, sums: L::Sums, shift: u32) {
-        // SAFETY: the caller makes the same guarantee.
-        unsafe { L::store_words(sums, shift, to) }
-    }
-}
-
-/// The weighted sum of rows: the vertical pass.
-///
-/// # Safety
-///
-/// The CPU has the instruction set. `into` has at least [`BLOCK`] elements, and every row with a weight is at least as
-/// long as `into`.
-#[inline(always)]
-unsafe fn down<L: Lanes, O: SumOutput>(rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [O]) {
-    let half = 1 << shift >> 1;
-    let (from, to) = (rows.bytes.as_ptr(), into.as_mut_ptr());
-    let mut at = 0;
-    // SAFETY: no block reaches past the end of `into` (the last one overlaps the one before), and the caller guarantees
-    // that the rows are as long.
-    unsafe {
-        while at + 2 * BLOCK <= into.len() {
-            let sums = L::sums::<2>(from.add(at), rows.stride, weights, half);
-            O::store::<L>(to.add(at), sums[0], shift);
-            O::store::<L>(to.add(at + BLOCK), sums[1], shift);
-            at += 2 * BLOCK;
-        }
-        while at < into.len() {
-            let start = at.min(into.len() - BLOCK);
-            let [sums] = L::sums::<1>(from.add(start), rows.stride, weights, half);
-            O::store::<L>(to.add(start), sums, shift);
-            at += BLOCK;
-        }
-    }
-}
-
-/// The weighted sums of transposed columns: the horizontal pass.
-///
-/// # Safety
-///
-/// The CPU has the instruction set. `columns` covers all windows and `into` all results, with [`BLOCK`] bytes for each.
-#[inline(always)]
-unsafe fn across<L: Lanes>(columns: &[u8], first: &[usize], step: usize, taps: &Taps, into: &mut [u8]) {
-    let half = 1 << taps.precision >> 1;
-    let mut to = into.as_mut_ptr();
-    for target in 0..taps.len() {
-        let (start, weights) = taps.window(target);
-        for first in first {
-            // SAFETY: guaranteed by the caller.
-            unsafe {
-                let from = columns.as_ptr().add((first + start * step) * BLOCK);
-                let [sums] = L::sums::<1>(from, step * BLOCK, weights, half);
-                L::store_bytes(sums, taps.precision, to);
-                to = to.add(BLOCK);
-            }
-        }
-    }
-}
-
-/// Transposes a matrix of bytes, tile by tile.
-///
-/// # Safety
-///
-/// The CPU has the instruction set. Both sides are multiples of [`TILE`], and both slices have the same length.
-#[inline(always)]
-unsafe fn transpose<L: Lanes>(from: &[u8], rows: usize, to: &mut [u8]) {
-    let columns = from.len() / rows;
-    for row in (0..rows).step_by(TILE) {
-        for column in (0..columns).step_by(TILE) {
-            // SAFETY: the tile lies inside both slices.
-            unsafe {
-                let from = from.as_ptr().add(row * columns + column);
-                let mut lines: [L::Bytes; TILE] = std::array::from_fn(|line| L::load(from.add(line * columns)));
-                // Each round moves one bit of a byte's row number to its column number.
-                for _ in 0..TILE.ilog2() {
-                    let zipped: [[L::Bytes; 2]; TILE / 2] =
-                        std::array::from_fn(|line| L::zip(lines[line], lines[line + TILE / 2]));
-                    lines = std::array::from_fn(|line| zipped[line / 2][line % 2]);
-                }
-                let to = to.as_mut_ptr().add(column * rows + row);
-                for (line, bytes) in lines.into_iter().enumerate() {
-                    L::store(bytes, to.add(line * rows));
-                }
-            }
-        }
-    }
-}
+use super::rows::{BLOCK, RowLayout, Rows};
+use super::taps::Taps;
+use super::yuv::{Extremes, Matrix, Strip};
 
 /// The kernels of one instruction set.
 #[allow(clippy::type_complexity)] // plain functions, each called in one place
@@ -209,32 +41,32 @@ macro_rules! kernels {
     ($name:ident, $isa:expr, $lanes:ty $(, $features:literal)?) => {
         static $name: Kernels = {
             /// # Safety
-            /// As `down`.
+            /// As `generic::down`.
             $(#[target_feature(enable = $features)])?
             unsafe fn down_bytes(rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [u8]) {
                 // SAFETY: the caller makes the same guarantee.
                 unsafe { down::<$lanes, u8>(rows, weights, shift, into) }
             }
             /// # Safety
-            /// As `down`.
+            /// As `generic::down`.
             $(#[target_feature(enable = $features)])?
             unsafe fn down_words(rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [i16]) {
                 // SAFETY: the caller makes the same guarantee.
                 unsafe { down::<$lanes, i16>(rows, weights, shift, into) }
             }
             /// # Safety
-            /// As `super::across`.
+            /// As `generic::across`.
             $(#[target_feature(enable = $features)])?
             unsafe fn across(columns: &[u8], first: &[usize], step: usize, taps: &Taps, into: &mut [u8]) {
                 // SAFETY: the caller makes the same guarantee.
-                unsafe { super::across::<$lanes>(columns, first, step, taps, into) }
+                unsafe { generic::across::<$lanes>(columns, first, step, taps, into) }
             }
             /// # Safety
-            /// As `super::transpose`.
+            /// As `generic::transpose`.
             $(#[target_feature(enable = $features)])?
             unsafe fn transpose(from: &[u8], rows: usize, to: &mut [u8]) {
                 // SAFETY: the caller makes the same guarantee.
-                unsafe { super::transpose::<$lanes>(from, rows, to) }
+                unsafe { generic::transpose::<$lanes>(from, rows, to) }
             }
             $(#[target_feature(enable = $features)])?
             fn grey(matrix: &Matrix, luma: &[i16], into: &mut [u8]) {

@@ -2,7 +2,8 @@
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK, Lanes};
+use super::lanes::Lanes;
+use crate::rows::BLOCK;
 
 pub(super) struct Neon;
 

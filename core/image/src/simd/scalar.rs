@@ -1,6 +1,7 @@
 //! Plain Rust: the oracle of the tests, and the fallback for CPUs without the other instruction sets.
 
-use super::{BLOCK, Lanes, TILE};
+use super::lanes::{Lanes, TILE};
+use crate::rows::BLOCK;
 
 pub(super) struct Scalar;
 
