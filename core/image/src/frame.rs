@@ -103,6 +103,7 @@ impl Frame<'_> {
         let region = Region::of(region, upright_w, upright_h)?.fitted(recipe.fit, recipe.width, recipe.height);
         let (stored, to) = self.stored(region, size);
         let rgb = planes::rgb(&self.pixels, stored, to, recipe.filter, Kernels::best());
+        debug_assert_eq!(rgb.len() as u64, 3 * u64::from(to.0) * u64::from(to.1));
         let picture = RgbImage::from_raw(to.0, to.1, rgb).unwrap_or_default();
         let upright = orient::upright(self.orientation(), picture);
         Ok(InputRgb { width: recipe.width, height: recipe.height, rgb: upright.into_raw() })
@@ -123,6 +124,7 @@ impl Frame<'_> {
         let all = Region { x: 0, y: 0, width: upright_w, height: upright_h };
         let (stored, to) = self.stored(all, (width, height));
         let grey = planes::grey(&self.pixels, stored, to, Filter::Box, Kernels::best());
+        debug_assert_eq!(grey.len() as u64, u64::from(to.0) * u64::from(to.1));
         let mut picture = DynamicImage::ImageLuma8(GrayImage::from_raw(to.0, to.1, grey).unwrap_or_default());
         picture.apply_orientation(self.orientation());
         Ok(Luma { width, height, values: picture.into_luma8().into_raw() })

@@ -74,6 +74,7 @@ impl<'a> TimedReader<'a> {
         if self.started.elapsed() > self.limit {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "decoding took too long"));
         }
+        // A decoder may seek past the end: there is nothing to read then.
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         Ok(&rest[..rest.len().min(CHUNK)])
     }

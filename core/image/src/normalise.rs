@@ -5,8 +5,12 @@ use crate::recipe::{Channels, InputTensor, Recipe};
 
 /// Returns `(value / 255 - mean) / std` as a tensor of 1 x 3 x height x width: interleaved bytes become planes, in the
 /// recipe's channel order.
+///
+/// # Panics
+/// If the input has no pixels. [`Recipe::check`] refuses sizes that lead to this.
 pub fn normalise(input: &InputRgb, recipe: &Recipe) -> InputTensor {
     let pixels = (input.width * input.height) as usize;
+    debug_assert_eq!(input.rgb.len(), 3 * pixels, "three bytes for each pixel");
     let mut data = vec![0.0; 3 * pixels];
     for (plane, values) in data.chunks_exact_mut(pixels).enumerate() {
         let (mean, std) = (recipe.mean[plane], recipe.std[plane]);

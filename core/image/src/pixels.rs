@@ -62,7 +62,7 @@ impl<'a> Pixels<'a> {
     }
 }
 
-/// The second one of two interleaved planes.
+/// The second one of two interleaved planes. An empty plane stays empty, and `check` refuses it.
 fn second(plane: Plane<'_>) -> Plane<'_> {
     Plane { bytes: plane.bytes.get(1..).unwrap_or_default(), ..plane }
 }

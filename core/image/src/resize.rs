@@ -28,6 +28,7 @@ impl Photo {
         let row_stride = 3 * self.rgb.width() as usize;
         let plane = Plane { bytes: self.rgb.as_raw(), row_stride, pixel_stride: 3 };
         let resized = packed::rgb::<3>(&plane, [0, 1, 2], &Area::new(source), target, recipe.filter, Kernels::best());
+        debug_assert_eq!(resized.len() as u64, 3 * u64::from(target.0) * u64::from(target.1));
         let resized = RgbImage::from_raw(target.0, target.1, resized).unwrap_or_default();
         let upright = orient::upright(self.orientation, resized);
         Ok(InputRgb { width: recipe.width, height: recipe.height, rgb: upright.into_raw() })

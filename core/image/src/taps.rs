@@ -58,6 +58,7 @@ impl Coefficients {
     pub(super) fn taps(&self) -> Taps {
         let largest = self.0.iter().flat_map(|(_, weights)| weights).fold(0.0, |a: f64, b| a.max(*b));
         let fits = |precision: &u32| (largest * f64::from(1 << precision)).round() < f64::from(1 << 15);
+        debug_assert!(fits(&FRACTION), "a weight of {largest} among weights that add up to 1");
         let precision = (FRACTION..=MAX_PRECISION).rev().find(fits).unwrap_or(FRACTION);
         let one = f64::from(1 << precision);
         let mut taps = Taps { precision, windows: Vec::with_capacity(self.0.len()), weights: Vec::new() };

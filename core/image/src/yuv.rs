@@ -223,6 +223,7 @@ pub(super) struct Strip<'a> {
 /// The first `N` bytes of a row. Bytes past the end of the plane are 0 and belong to columns outside the picture.
 #[inline(always)]
 fn block<const N: usize>(rows: Rows<'_>, row: usize) -> [u8; N] {
+    debug_assert!(row * rows.stride < rows.bytes.len(), "the row starts inside the plane");
     let from = rows.bytes.get(row * rows.stride..).unwrap_or_default();
     from.first_chunk().copied().unwrap_or_else(|| std::array::from_fn(|at| from.get(at).copied().unwrap_or_default()))
 }

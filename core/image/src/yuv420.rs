@@ -181,6 +181,7 @@ impl Columns<3> for Yuv<'_> {
         let in_row = length / BLOCK;
         let groups = chroma_first / GROUP..(chroma_first + chroma_weights.len()).div_ceil(GROUP);
         let clamped = self.clamped.get(groups.start * in_row..groups.end * in_row);
+        debug_assert!(clamped.is_some() || self.clamped.is_empty(), "the window lies in the area");
         for block in 0..in_row {
             if clamped.is_some_and(|rows| !rows.iter().skip(block).step_by(in_row).any(|clamped| *clamped)) {
                 continue;

@@ -159,6 +159,7 @@ impl Kernels {
     /// The horizontal pass over [`BLOCK`] transposed rows: sample `s` of all of them is at `s * BLOCK`. The results are
     /// transposed too, target by target, with the colours of each target side by side.
     pub(super) fn across<const N: usize>(&self, columns: &[u8], of: &RowLayout<N>, taps: &Taps, into: &mut [u8]) {
+        const { assert!(N > 0, "a row has at least one colour") };
         let last = of.first.into_iter().max().unwrap_or(0);
         for target in 0..taps.len() {
             let (start, weights) = taps.window(target);
