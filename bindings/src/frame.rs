@@ -1,7 +1,7 @@
 //! Camera frames: borrowed planes, and a record that says how they lie.
 
 use magpie_core::Error;
-use magpie_core::image::{Frame, Pixels, Plane, Rotation, YuvRange};
+use magpie_core::image::{Frame, Pixels, Plane, QuarterTurn, YuvRange};
 
 use crate::error::MagpieError;
 
@@ -83,7 +83,7 @@ impl FrameLayout {
             ColorRange::Bt709Full => YuvRange::Bt709Full,
             ColorRange::Bt709Video => YuvRange::Bt709Video,
         });
-        let rotation = Rotation::from_degrees(self.rotation_degrees).map_err(Error::from)?;
+        let rotation = QuarterTurn::from_degrees(self.rotation_degrees).map_err(Error::from)?;
         Ok(Frame { pixels, width: self.width, height: self.height, rotation, mirrored: self.mirrored })
     }
 }

@@ -140,13 +140,13 @@ impl LiveGate {
     }
 }
 
-impl From<live::Verdict> for Verdict {
-    fn from(verdict: live::Verdict) -> Verdict {
+impl From<live::FrameVerdict> for Verdict {
+    fn from(verdict: live::FrameVerdict) -> Verdict {
         use live::SkipReason;
 
         match verdict {
-            live::Verdict::Search => Verdict::Search,
-            live::Verdict::Skip(reason) => match reason {
+            live::FrameVerdict::Search => Verdict::Search,
+            live::FrameVerdict::Skip(reason) => match reason {
                 SkipReason::Busy => Verdict::Busy,
                 SkipReason::TooSoon => Verdict::TooSoon,
                 SkipReason::Saving => Verdict::Saving,

@@ -1,7 +1,7 @@
 //! Small JPEG pictures of the photos, for result lists that are shown without a network.
 
 use jpeg_encoder::{ColorType, Encoder};
-use magpie_core::image::{Limits, decode};
+use magpie_core::image::{DecodeLimits, decode};
 use magpie_core::recipe::{Fit, Recipe};
 
 use crate::failure::{Failure, Result};
@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 const QUALITY: u8 = 70;
 
 /// A JPEG of the photo whose longer side has `size` pixels, or fewer where the photo is smaller.
-pub(crate) fn thumbnail(photo: &[u8], size: u32, recipe: &Recipe, limits: &Limits) -> Result<Vec<u8>> {
+pub(crate) fn thumbnail(photo: &[u8], size: u32, recipe: &Recipe, limits: &DecodeLimits) -> Result<Vec<u8>> {
     let square = Recipe { width: size, height: size, fit: Fit::Squash, ..recipe.clone() };
     let decoded = decode(photo, None, &square, limits).map_err(magpie_core::Error::from)?;
     let (width, height) = decoded.size();
@@ -38,10 +38,10 @@ mod tests {
         let grey = vec![128; 3 * 300 * 90];
         Encoder::new(&mut photo, 90).encode(&grey, 300, 90, ColorType::Rgb).expect("a small picture");
         for (size, expected) in [(64, (64, 19)), (1024, (300, 90))] {
-            let jpeg = thumbnail(&photo, size, &recipe, &Limits::default()).expect("a good photo");
-            let small = decode(&jpeg, None, &recipe, &Limits::default()).expect("a good thumbnail");
+            let jpeg = thumbnail(&photo, size, &recipe, &DecodeLimits::default()).expect("a good photo");
+            let small = decode(&jpeg, None, &recipe, &DecodeLimits::default()).expect("a good thumbnail");
             assert_eq!(small.size(), expected);
         }
-        assert!(thumbnail(b"no photo", 64, &recipe, &Limits::default()).is_err());
+        assert!(thumbnail(b"no photo", 64, &recipe, &DecodeLimits::default()).is_err());
     }
 }

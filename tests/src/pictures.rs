@@ -5,8 +5,8 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use magpie_core::PhotoError;
-use magpie_core::image::{InputRgb, Limits, Region, decode};
-use magpie_core::recipe::{Channels, Filter, Fit, Recipe};
+use magpie_core::image::{DecodeLimits, InputRgb, Region, decode};
+use magpie_core::recipe::{Channels, Fit, Recipe, ResizeFilter};
 
 /// Side of the small network input that photos are prepared for in the tests.
 pub const SIDE: u32 = 16;
@@ -18,7 +18,7 @@ pub fn recipe() -> Recipe {
         width: SIDE,
         height: SIDE,
         fit: Fit::Squash,
-        filter: Filter::Bilinear,
+        filter: ResizeFilter::Bilinear,
         channels: Channels::Rgb,
         mean: [0.5; 3],
         std: [0.5; 3],
@@ -29,7 +29,7 @@ pub fn recipe() -> Recipe {
 ///
 /// # Errors
 /// Why the photo or the region is refused.
-pub fn input_within(bytes: &[u8], region: Option<Region>, limits: &Limits) -> Result<InputRgb, PhotoError> {
+pub fn input_within(bytes: &[u8], region: Option<Region>, limits: &DecodeLimits) -> Result<InputRgb, PhotoError> {
     decode(bytes, region, &recipe(), limits)?.input_rgb(region, &recipe())
 }
 

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use magpie_image::recipe::{Channels, Filter, Fit, Recipe};
-use magpie_image::{Frame, Pixels, Plane, Rotation};
+use magpie_image::recipe::{Channels, Fit, Recipe, ResizeFilter};
+use magpie_image::{Frame, Pixels, Plane, QuarterTurn};
 
 const WIDTH: usize = 1920;
 const HEIGHT: usize = 1080;
@@ -21,7 +21,7 @@ fn main() {
         width: 144,
         height: 144,
         fit: Fit::Squash,
-        filter: Filter::Bilinear,
+        filter: ResizeFilter::Bilinear,
         channels: Channels::Rgb,
         mean: [0.5; 3],
         std: [0.5; 3],
@@ -115,7 +115,7 @@ impl Stored {
             pixels,
             width: WIDTH as u32,
             height: HEIGHT as u32,
-            rotation: Rotation::Quarter,
+            rotation: QuarterTurn::Quarter,
             mirrored: false,
         };
         [

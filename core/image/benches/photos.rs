@@ -10,15 +10,15 @@ use std::time::Duration;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{ImageFormat, RgbImage};
-use magpie_image::recipe::{Channels, Filter, Fit, Recipe};
-use magpie_image::{Limits, decode};
+use magpie_image::recipe::{Channels, Fit, Recipe, ResizeFilter};
+use magpie_image::{DecodeLimits, decode};
 
 const SIDE: u32 = 144;
 
 fn main() {
     let smoke = std::env::args().any(|arg| arg == "--smoke");
     println!("to {SIDE} x {SIDE}; median of thread CPU time");
-    let filters = [(Filter::Bilinear, FilterType::Bilinear), (Filter::Lanczos, FilterType::Lanczos3)];
+    let filters = [(ResizeFilter::Bilinear, FilterType::Bilinear), (ResizeFilter::Lanczos, FilterType::Lanczos3)];
     for (width, height, rounds) in [(400, 300, 401), (4000, 3000, 41)] {
         let picture = RgbImage::from_fn(width, height, |x, y| {
             let noise = (x * 31 + y * 17) ^ (x * y);
@@ -29,7 +29,7 @@ fn main() {
         picture.write_to(&mut Cursor::new(&mut png), ImageFormat::Png).unwrap();
         for (filter, theirs) in filters {
             let recipe = recipe(filter);
-            let photo = decode(&png, None, &recipe, &Limits::default()).unwrap();
+            let photo = decode(&png, None, &recipe, &DecodeLimits::default()).unwrap();
             let ours = || drop(photo.input_rgb(None, &recipe).unwrap());
             let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(theirs)).use_alpha(false);
             let theirs = || {
@@ -62,7 +62,7 @@ fn medians(cases: [&dyn Fn(); 2], rounds: usize) -> [Duration; 2] {
     })
 }
 
-fn recipe(filter: Filter) -> Recipe {
+fn recipe(filter: ResizeFilter) -> Recipe {
     let [mean, std] = [[0.5; 3]; 2];
     let (fit, channels) = (Fit::Squash, Channels::Rgb);
     Recipe { name: "image".to_owned(), width: SIDE, height: SIDE, fit, filter, channels, mean, std }

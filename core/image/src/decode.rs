@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use image::codecs::{png::PngDecoder, webp::WebPDecoder};
 use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
 
-use super::limits::{Limits, TimedReader};
+use super::limits::{DecodeLimits, TimedReader};
 use super::photo::{Format, Need, Photo};
 use super::region::Region;
 use super::{jpeg, orient};
@@ -54,7 +54,12 @@ pub fn sniff(bytes: &[u8]) -> Result<Format, PhotoError> {
 /// # Errors
 /// The file is not a picture that can be decoded, it exceeds a limit, or the region does not lie inside it. Sizes and
 /// the region are checked against the header, before any pixel is decoded.
-pub fn decode(bytes: &[u8], region: Option<Region>, recipe: &Recipe, limits: &Limits) -> Result<Photo, PhotoError> {
+pub fn decode(
+    bytes: &[u8],
+    region: Option<Region>,
+    recipe: &Recipe,
+    limits: &DecodeLimits,
+) -> Result<Photo, PhotoError> {
     limits.check_bytes(bytes)?;
     let need = Need { region, input: (recipe.width, recipe.height) };
     let format = sniff(bytes)?;
@@ -82,7 +87,7 @@ fn full_size(
     format: &'static str,
     mut decoder: impl ImageDecoder,
     need: &Need,
-    limits: &Limits,
+    limits: &DecodeLimits,
 ) -> Result<Photo, PhotoError> {
     let failed = |error| translate(format, error, limits);
     let (width, height) = decoder.dimensions();
@@ -117,7 +122,7 @@ fn on_white(picture: DynamicImage) -> RgbImage {
     rgb
 }
 
-fn translate(format: &'static str, error: ImageError, limits: &Limits) -> PhotoError {
+fn translate(format: &'static str, error: ImageError, limits: &DecodeLimits) -> PhotoError {
     let timed_out = |io: &std::io::Error| io.kind() == std::io::ErrorKind::TimedOut;
     match error {
         ImageError::IoError(io) if timed_out(&io) => PhotoError::TooSlow { limit: limits.max_time },

@@ -9,7 +9,7 @@ pub enum PhotoError {
     /// The file has no bytes.
     #[error("the file is empty")]
     Empty,
-    /// The file has more bytes than [`Limits::max_bytes`](crate::Limits).
+    /// The file has more bytes than [`DecodeLimits::max_bytes`](crate::DecodeLimits).
     #[error("{bytes} bytes are more than the {limit} allowed")]
     TooManyBytes {
         /// Size of the file in bytes.
@@ -17,7 +17,7 @@ pub enum PhotoError {
         /// The limit.
         limit: u64,
     },
-    /// The header announces more pixels than [`Limits::max_pixels`](crate::Limits).
+    /// The header announces more pixels than [`DecodeLimits::max_pixels`](crate::DecodeLimits).
     #[error("{width} x {height} pixels are more than the {limit} allowed")]
     TooManyPixels {
         /// Width in the header.
@@ -27,7 +27,7 @@ pub enum PhotoError {
         /// The limit in pixels.
         limit: u64,
     },
-    /// Decoding would take more memory than [`Limits::max_memory`](crate::Limits).
+    /// Decoding would take more memory than [`DecodeLimits::max_memory`](crate::DecodeLimits).
     #[error("decoding needs about {bytes} bytes of memory, more than the {limit} allowed")]
     TooMuchMemory {
         /// The estimate, made before the picture's memory is allocated.
@@ -35,7 +35,7 @@ pub enum PhotoError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// Decoding took longer than [`Limits::max_time`](crate::Limits).
+    /// Decoding took longer than [`DecodeLimits::max_time`](crate::DecodeLimits).
     #[error("decoding took longer than the {limit:?} allowed")]
     TooSlow {
         /// The limit.

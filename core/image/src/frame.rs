@@ -6,17 +6,17 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use super::picture::{InputRgb, Luma};
 use super::pixels::Pixels;
 use super::region::Region;
-use super::simd::Kernels;
+use super::simd::ResampleKernels;
 use super::{orient, planes};
 use crate::error::PhotoError;
-use crate::recipe::{Filter, MAX_SIDE, Recipe};
+use crate::recipe::{MAX_SIDE, Recipe, ResizeFilter};
 
 /// Largest side of a frame in pixels.
 pub const MAX_FRAME_SIDE: u32 = 1 << 14;
 
 /// A clockwise rotation by a multiple of 90 degrees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Rotation {
+pub enum QuarterTurn {
     /// By 0 degrees.
     #[default]
     None,
@@ -28,17 +28,17 @@ pub enum Rotation {
     ThreeQuarters,
 }
 
-impl Rotation {
+impl QuarterTurn {
     /// The rotation by 0, 90, 180 or 270 degrees.
     ///
     /// # Errors
     /// [`PhotoError::BadRotation`] for any other number.
     pub fn from_degrees(degrees: u32) -> Result<Self, PhotoError> {
         match degrees {
-            0 => Ok(Rotation::None),
-            90 => Ok(Rotation::Quarter),
-            180 => Ok(Rotation::Half),
-            270 => Ok(Rotation::ThreeQuarters),
+            0 => Ok(QuarterTurn::None),
+            90 => Ok(QuarterTurn::Quarter),
+            180 => Ok(QuarterTurn::Half),
+            270 => Ok(QuarterTurn::ThreeQuarters),
             _ => Err(PhotoError::BadRotation { degrees }),
         }
     }
@@ -54,7 +54,7 @@ pub struct Frame<'a> {
     /// Height as stored, in pixels.
     pub height: u32,
     /// The clockwise rotation that makes the frame upright.
-    pub rotation: Rotation,
+    pub rotation: QuarterTurn,
     /// Whether the upright frame is then mirrored left to right, as front cameras are shown.
     pub mirrored: bool,
 }
@@ -102,7 +102,7 @@ impl Frame<'_> {
         let (upright_w, upright_h) = self.upright_size();
         let region = Region::of(region, upright_w, upright_h)?.fitted(recipe.fit, recipe.width, recipe.height);
         let (stored, to) = self.stored(region, size);
-        let rgb = planes::rgb(&self.pixels, stored, to, recipe.filter, Kernels::best());
+        let rgb = planes::rgb(&self.pixels, stored, to, recipe.filter, ResampleKernels::best());
         debug_assert_eq!(rgb.len() as u64, 3 * u64::from(to.0) * u64::from(to.1));
         let picture = RgbImage::from_raw(to.0, to.1, rgb).unwrap_or_default();
         let upright = orient::upright(self.orientation(), picture);
@@ -123,7 +123,7 @@ impl Frame<'_> {
         let (upright_w, upright_h) = self.upright_size();
         let all = Region { x: 0, y: 0, width: upright_w, height: upright_h };
         let (stored, to) = self.stored(all, (width, height));
-        let grey = planes::grey(&self.pixels, stored, to, Filter::Box, Kernels::best());
+        let grey = planes::grey(&self.pixels, stored, to, ResizeFilter::Box, ResampleKernels::best());
         debug_assert_eq!(grey.len() as u64, u64::from(to.0) * u64::from(to.1));
         let mut picture = DynamicImage::ImageLuma8(GrayImage::from_raw(to.0, to.1, grey).unwrap_or_default());
         picture.apply_orientation(self.orientation());
@@ -139,17 +139,17 @@ impl Frame<'_> {
         )
     }
 
-    /// Rotation and mirroring as an EXIF orientation.
+    /// QuarterTurn and mirroring as an EXIF orientation.
     pub(super) fn orientation(&self) -> Orientation {
         match (self.rotation, self.mirrored) {
-            (Rotation::None, false) => Orientation::NoTransforms,
-            (Rotation::Quarter, false) => Orientation::Rotate90,
-            (Rotation::Half, false) => Orientation::Rotate180,
-            (Rotation::ThreeQuarters, false) => Orientation::Rotate270,
-            (Rotation::None, true) => Orientation::FlipHorizontal,
-            (Rotation::Quarter, true) => Orientation::Rotate90FlipH,
-            (Rotation::Half, true) => Orientation::FlipVertical,
-            (Rotation::ThreeQuarters, true) => Orientation::Rotate270FlipH,
+            (QuarterTurn::None, false) => Orientation::NoTransforms,
+            (QuarterTurn::Quarter, false) => Orientation::Rotate90,
+            (QuarterTurn::Half, false) => Orientation::Rotate180,
+            (QuarterTurn::ThreeQuarters, false) => Orientation::Rotate270,
+            (QuarterTurn::None, true) => Orientation::FlipHorizontal,
+            (QuarterTurn::Quarter, true) => Orientation::Rotate90FlipH,
+            (QuarterTurn::Half, true) => Orientation::FlipVertical,
+            (QuarterTurn::ThreeQuarters, true) => Orientation::Rotate270FlipH,
         }
     }
 }

@@ -4,21 +4,21 @@
 use image::RgbImage;
 use proptest::prelude::*;
 
-use super::frame::{Frame, Rotation};
+use super::frame::{Frame, QuarterTurn};
 use super::oracle;
 use super::picture::InputRgb;
 use super::pixels::{Pixels, Plane};
 use super::region::Region;
 use super::rows::BLOCK;
-use super::yuv::{Matrix, YuvRange};
+use super::yuv::{ColourMatrix, YuvRange};
 use super::yuv_tests;
 use crate::error::PhotoError;
-use crate::recipe::{Channels, Filter, Fit, Recipe};
+use crate::recipe::{Channels, Fit, Recipe, ResizeFilter};
 
 /// The buffers that a camera provides for a frame, with their own padding and strides.
 #[derive(Clone)]
 struct Buffers {
-    layout: Layout,
+    layout: BufferLayout,
     width: usize,
     height: usize,
     /// Bytes between the end of a row and the start of the next.
@@ -28,7 +28,7 @@ struct Buffers {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Layout {
+enum BufferLayout {
     Rgba,
     Bgra,
     /// Pixels of six bytes.
@@ -42,15 +42,15 @@ enum Layout {
     Sparse,
 }
 
-const LAYOUTS: [Layout; 8] = [
-    Layout::Rgba,
-    Layout::Bgra,
-    Layout::WideRgba,
-    Layout::Nv12,
-    Layout::Nv21,
-    Layout::I420,
-    Layout::Overlapping,
-    Layout::Sparse,
+const LAYOUTS: [BufferLayout; 8] = [
+    BufferLayout::Rgba,
+    BufferLayout::Bgra,
+    BufferLayout::WideRgba,
+    BufferLayout::Nv12,
+    BufferLayout::Nv21,
+    BufferLayout::I420,
+    BufferLayout::Overlapping,
+    BufferLayout::Sparse,
 ];
 
 impl std::fmt::Debug for Buffers {
@@ -69,17 +69,17 @@ impl Buffers {
 
     fn strides(&self) -> [usize; 2] {
         match self.layout {
-            Layout::Rgba | Layout::Bgra => [4, 0],
-            Layout::WideRgba => [6, 0],
-            Layout::Nv12 | Layout::Nv21 | Layout::Overlapping => [1, 2],
-            Layout::I420 => [1, 1],
-            Layout::Sparse => [2, 3],
+            BufferLayout::Rgba | BufferLayout::Bgra => [4, 0],
+            BufferLayout::WideRgba => [6, 0],
+            BufferLayout::Nv12 | BufferLayout::Nv21 | BufferLayout::Overlapping => [1, 2],
+            BufferLayout::I420 => [1, 1],
+            BufferLayout::Sparse => [2, 3],
         }
     }
 
     /// Buffers of the right lengths with bytes from `fill`.
     fn new(
-        layout: Layout,
+        layout: BufferLayout,
         (width, height): (usize, usize),
         padding: usize,
         range: YuvRange,
@@ -89,11 +89,13 @@ impl Buffers {
         let [luma, chroma] = buffers.strides();
         let (half_w, half_h) = (width.div_ceil(2), height.div_ceil(2));
         let lengths = match layout {
-            Layout::Rgba | Layout::Bgra | Layout::WideRgba => [Self::plane(width, height, luma, 4, padding).1, 0, 0],
-            Layout::Nv12 | Layout::Nv21 | Layout::Overlapping => {
+            BufferLayout::Rgba | BufferLayout::Bgra | BufferLayout::WideRgba => {
+                [Self::plane(width, height, luma, 4, padding).1, 0, 0]
+            }
+            BufferLayout::Nv12 | BufferLayout::Nv21 | BufferLayout::Overlapping => {
                 [Self::plane(width, height, luma, 1, padding).1, Self::plane(half_w, half_h, chroma, 2, padding).1, 0]
             }
-            Layout::I420 | Layout::Sparse => {
+            BufferLayout::I420 | BufferLayout::Sparse => {
                 let half = Self::plane(half_w, half_h, chroma, 1, padding).1;
                 [Self::plane(width, height, luma, 1, padding).1, half, half]
             }
@@ -102,7 +104,7 @@ impl Buffers {
         buffers
     }
 
-    fn frame(&self, rotation: Rotation, mirrored: bool) -> Frame<'_> {
+    fn frame(&self, rotation: QuarterTurn, mirrored: bool) -> Frame<'_> {
         let [stride, chroma] = self.strides();
         let half = self.width.div_ceil(2);
         let plane = |bytes, columns, pixel_stride, sample| Plane {
@@ -113,14 +115,14 @@ impl Buffers {
         let [first, second, third] = &self.bytes;
         let y = plane(first, self.width, stride, 1);
         let pixels = match self.layout {
-            Layout::Rgba | Layout::WideRgba => Pixels::Rgba(plane(first, self.width, stride, 4)),
-            Layout::Bgra => Pixels::Bgra(plane(first, self.width, stride, 4)),
-            Layout::Nv12 => Pixels::nv12(y, plane(second, half, chroma, 2)),
-            Layout::Nv21 => Pixels::nv21(y, plane(second, half, chroma, 2)),
-            Layout::I420 | Layout::Sparse => {
+            BufferLayout::Rgba | BufferLayout::WideRgba => Pixels::Rgba(plane(first, self.width, stride, 4)),
+            BufferLayout::Bgra => Pixels::Bgra(plane(first, self.width, stride, 4)),
+            BufferLayout::Nv12 => Pixels::nv12(y, plane(second, half, chroma, 2)),
+            BufferLayout::Nv21 => Pixels::nv21(y, plane(second, half, chroma, 2)),
+            BufferLayout::I420 | BufferLayout::Sparse => {
                 Pixels::i420(y, plane(second, half, chroma, 1), plane(third, half, chroma, 1))
             }
-            Layout::Overlapping => {
+            BufferLayout::Overlapping => {
                 let whole = plane(second, half, chroma, 2);
                 let u = Plane { bytes: &whole.bytes[..whole.bytes.len() - 1], ..whole };
                 Pixels::i420(y, u, Plane { bytes: &whole.bytes[1..], ..whole })
@@ -143,7 +145,8 @@ fn pixel(frame: &Frame<'_>, x: usize, y: usize) -> [u8; 3] {
         Pixels::Bgra(plane) => [2, 1, 0].map(|c| at(plane, x, y)[c]),
         Pixels::Yuv420 { y: luma, u, v, range } => {
             let chroma = [u, v].map(|plane| at(plane, x / 2, y / 2)[0]);
-            yuv_tests::converted(&Matrix::new(*range), &[at(luma, x, y)[0]; BLOCK], chroma).map(|colour| colour[0])
+            yuv_tests::converted(&ColourMatrix::new(*range), &[at(luma, x, y)[0]; BLOCK], chroma)
+                .map(|colour| colour[0])
         }
     }
 }
@@ -157,7 +160,7 @@ fn as_photo(frame: &Frame<'_>, region: Option<Region>, recipe: &Recipe) -> Input
     oracle::input(&converted(frame), frame.orientation(), region, recipe)
 }
 
-fn recipe((width, height): (u32, u32), filter: Filter, fit: Fit) -> Recipe {
+fn recipe((width, height): (u32, u32), filter: ResizeFilter, fit: Fit) -> Recipe {
     let [mean, std] = [[0.0; 3], [1.0; 3]];
     Recipe { name: "image".to_owned(), width, height, fit, filter, channels: Channels::Rgb, mean, std }
 }
@@ -189,8 +192,13 @@ fn fill(kind: u8, seed: u32) -> impl FnMut() -> u8 {
     }
 }
 
-fn rotation() -> impl Strategy<Value = Rotation> {
-    proptest::sample::select(vec![Rotation::None, Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters])
+fn rotation() -> impl Strategy<Value = QuarterTurn> {
+    proptest::sample::select(vec![
+        QuarterTurn::None,
+        QuarterTurn::Quarter,
+        QuarterTurn::Half,
+        QuarterTurn::ThreeQuarters,
+    ])
 }
 
 fn buffers(sides: std::ops::Range<usize>) -> impl Strategy<Value = Buffers> {
@@ -214,7 +222,7 @@ proptest! {
     fn a_frame_is_within_a_level_of_a_photo(
         buffers in buffers(1..150), rotation in rotation(), mirrored: bool, to in (1u32..40, 1u32..40),
         cut in proptest::option::of((0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0)), crop: bool,
-        filter in proptest::sample::select(vec![Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos]),
+        filter in proptest::sample::select(vec![ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos]),
     ) {
         let frame = buffers.frame(rotation, mirrored);
         let (width, height) = frame.upright_size();
@@ -226,7 +234,7 @@ proptest! {
         let recipe = recipe(to, filter, if crop { Fit::Crop(0.9) } else { Fit::Squash });
         let (fast, slow) = (frame.input_rgb(region, &recipe).unwrap(), as_photo(&frame, region, &recipe));
         prop_assert_eq!((fast.width, fast.height), (slow.width, slow.height));
-        let most = match filter { Filter::Box | Filter::Bilinear => 1, _ => 0 };
+        let most = match filter { ResizeFilter::Box | ResizeFilter::Bilinear => 1, _ => 0 };
         prop_assert!(furthest(&fast.rgb, &slow.rgb) <= most, "off by {}", furthest(&fast.rgb, &slow.rgb));
     }
 
@@ -235,20 +243,20 @@ proptest! {
     fn short_buffers_are_refused_and_trailing_bytes_are_ignored(
         buffers in buffers(1..40), plane in 0usize..3, cut in 1usize..2000,
     ) {
-        let small = recipe((5, 5), Filter::Bilinear, Fit::Squash);
-        let whole = buffers.frame(Rotation::None, false).input_rgb(None, &small).unwrap();
+        let small = recipe((5, 5), ResizeFilter::Bilinear, Fit::Squash);
+        let whole = buffers.frame(QuarterTurn::None, false).input_rgb(None, &small).unwrap();
 
         let mut padded = buffers.clone();
         padded.bytes.iter_mut().filter(|bytes| !bytes.is_empty()).for_each(|bytes| bytes.extend([0xaa; 70]));
-        if padded.layout != Layout::Overlapping {
-            prop_assert_eq!(&padded.frame(Rotation::None, false).input_rgb(None, &small).unwrap(), &whole);
+        if padded.layout != BufferLayout::Overlapping {
+            prop_assert_eq!(&padded.frame(QuarterTurn::None, false).input_rgb(None, &small).unwrap(), &whole);
         }
 
         let mut short = buffers;
         let length = short.bytes[plane].len();
-        prop_assume!(length > 2 && short.layout != Layout::Overlapping);
+        prop_assume!(length > 2 && short.layout != BufferLayout::Overlapping);
         short.bytes[plane].truncate(length - cut.min(length - 1));
-        let error = short.frame(Rotation::None, false).input_rgb(None, &small).unwrap_err();
+        let error = short.frame(QuarterTurn::None, false).input_rgb(None, &small).unwrap_err();
         prop_assert!(matches!(&error, PhotoError::BadFrame { what, .. } if what.ends_with("length")), "{}", error);
     }
 
@@ -265,7 +273,7 @@ proptest! {
         };
         let frame = Frame { pixels, width: sides.0 as u32, height: sides.1 as u32, rotation, mirrored: true };
         let to = (to.0 as u32, to.1 as u32);
-        let whole = frame.input_rgb(None, &recipe(to, Filter::Lanczos, Fit::Squash));
+        let whole = frame.input_rgb(None, &recipe(to, ResizeFilter::Lanczos, Fit::Squash));
         let luma = frame.luma(to.0, to.1);
         prop_assert_eq!(whole.is_ok(), luma.is_ok());
     }
@@ -281,7 +289,7 @@ proptest! {
         // BT.601 only: the luma of RGB pixels uses its weights.
         let range = match buffers.range { YuvRange::Bt709Full => YuvRange::Bt601Full, _ => YuvRange::Bt601Video };
         buffers = Buffers::new(buffers.layout, (columns * 4, rows * 4), buffers.padding, range, fill);
-        let stored = buffers.frame(Rotation::None, false);
+        let stored = buffers.frame(QuarterTurn::None, false);
         let small = stored.luma(columns as u32, rows as u32).unwrap();
         for (place, value) in small.values.iter().enumerate() {
             let (left, top) = (place % columns * 4, place / columns * 4);
@@ -319,13 +327,15 @@ fn edge() -> impl Strategy<Value = usize> {
 
 #[test]
 fn a_row_stride_above_the_width_is_honoured() {
-    for layout in [Layout::Nv12, Layout::Nv21, Layout::I420, Layout::Overlapping, Layout::Bgra] {
+    for layout in
+        [BufferLayout::Nv12, BufferLayout::Nv21, BufferLayout::I420, BufferLayout::Overlapping, BufferLayout::Bgra]
+    {
         let buffers = Buffers::new(layout, (864, 480), 32, YuvRange::Bt601Full, fill(2, 7));
-        let frame = buffers.frame(Rotation::Quarter, true);
+        let frame = buffers.frame(QuarterTurn::Quarter, true);
         if let Pixels::Yuv420 { y, .. } = &frame.pixels {
             assert_eq!(y.row_stride, 896);
         }
-        let recipe = recipe((144, 144), Filter::Bilinear, Fit::Squash);
+        let recipe = recipe((144, 144), ResizeFilter::Bilinear, Fit::Squash);
         let (fast, slow) = (frame.input_rgb(None, &recipe).unwrap(), as_photo(&frame, None, &recipe));
         assert!(furthest(&fast.rgb, &slow.rgb) <= 1, "{layout:?}: {}", furthest(&fast.rgb, &slow.rgb));
     }
@@ -338,9 +348,9 @@ fn nothing_differs_where_only_the_horizontal_pass_overshoots() {
     let (luma, vu) = ([140, 139, 142, 141, 140, 140, 141, 140], [142, 142, 142, 144, 142, 145, 145, 145]);
     let plane = |bytes, pixel_stride| Plane { bytes, row_stride: 8, pixel_stride };
     let pixels = Pixels::nv21(plane(&luma, 1), plane(&vu, 2));
-    let frame = Frame { pixels, width: 8, height: 1, rotation: Rotation::None, mirrored: false };
+    let frame = Frame { pixels, width: 8, height: 1, rotation: QuarterTurn::None, mirrored: false };
     let region = Some(Region { x: 1, y: 0, width: 6, height: 1 });
-    let recipe = recipe((7, 1), Filter::Bicubic, Fit::Squash);
+    let recipe = recipe((7, 1), ResizeFilter::Bicubic, Fit::Squash);
     let fast = frame.input_rgb(region, &recipe).unwrap().rgb;
     assert_eq!(fast, as_photo(&frame, region, &recipe).rgb);
     let green: Vec<u8> = fast.iter().skip(1).step_by(3).copied().collect();
@@ -350,9 +360,9 @@ fn nothing_differs_where_only_the_horizontal_pass_overshoots() {
 /// A photo that is rotated upright before it is resized gives the same: a region is where the user saw it.
 #[test]
 fn rotating_first_gives_the_same() {
-    let buffers = Buffers::new(Layout::Nv21, (121, 83), 7, YuvRange::Bt601Full, fill(1, 3));
-    let recipe = recipe((24, 24), Filter::Bilinear, Fit::Squash);
-    for rotation in [Rotation::None, Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters] {
+    let buffers = Buffers::new(BufferLayout::Nv21, (121, 83), 7, YuvRange::Bt601Full, fill(1, 3));
+    let recipe = recipe((24, 24), ResizeFilter::Bilinear, Fit::Squash);
+    for rotation in [QuarterTurn::None, QuarterTurn::Quarter, QuarterTurn::Half, QuarterTurn::ThreeQuarters] {
         for mirrored in [false, true] {
             let frame = buffers.frame(rotation, mirrored);
             let mut upright = converted(&frame);
@@ -374,8 +384,8 @@ fn rotating_first_gives_the_same() {
 
 #[test]
 fn errors_name_the_value_found_and_the_value_expected() {
-    let buffers = Buffers::new(Layout::Nv21, (10, 6), 3, YuvRange::Bt601Full, fill(0, 1));
-    let frame = buffers.frame(Rotation::None, false);
+    let buffers = Buffers::new(BufferLayout::Nv21, (10, 6), 3, YuvRange::Bt601Full, fill(0, 1));
+    let frame = buffers.frame(QuarterTurn::None, false);
     let error = |frame: Frame<'_>| frame.check().unwrap_err().to_string();
     assert_eq!(frame.check(), Ok(()));
     assert_eq!(error(Frame { width: 0, ..frame }), "the frame's width is 0, expected 1 to 16384");
@@ -388,11 +398,11 @@ fn errors_name_the_value_found_and_the_value_expected() {
     assert_eq!(error(with(Plane { row_stride: 8, ..u })), "the frame's U row stride is 8, expected at least 9");
     assert_eq!(error(with(Plane { bytes: &[], ..u })), "the frame's U length is 0, expected at least 35");
     assert_eq!(
-        Rotation::from_degrees(45).unwrap_err().to_string(),
+        QuarterTurn::from_degrees(45).unwrap_err().to_string(),
         "the frame's rotation is 45 degrees, expected 0, 90, 180 or 270"
     );
     let region = Region { x: 6, y: 0, width: 5, height: 1 };
-    let recipe = recipe((4, 4), Filter::Box, Fit::Squash);
+    let recipe = recipe((4, 4), ResizeFilter::Box, Fit::Squash);
     assert!(matches!(frame.input_rgb(Some(region), &recipe), Err(PhotoError::BadRegion { photo_width: 10, .. })));
     assert!(matches!(frame.luma(0, 4), Err(PhotoError::BadFrame { found: 0, .. })));
 }

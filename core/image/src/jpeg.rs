@@ -7,7 +7,7 @@ use image::RgbImage;
 use image::metadata::Orientation;
 use jpeg_decoder::{CodingProcess, Decoder, Error, PixelFormat};
 
-use super::limits::{Limits, TimedReader};
+use super::limits::{DecodeLimits, TimedReader};
 use super::orient;
 use super::photo::{Format, Need, Photo};
 use crate::error::PhotoError;
@@ -18,7 +18,7 @@ const FORMAT: &str = Format::Jpeg.name();
 /// scaled decoding, determines the tensor.
 const MARGIN: u64 = 2;
 
-pub(super) fn decode(bytes: &[u8], need: &Need, limits: &Limits) -> Result<Photo, PhotoError> {
+pub(super) fn decode(bytes: &[u8], need: &Need, limits: &DecodeLimits) -> Result<Photo, PhotoError> {
     let failed = |error| translate(error, limits);
     let mut decoder = Decoder::new(TimedReader::new(bytes, limits));
     decoder.read_info().map_err(failed)?;
@@ -78,7 +78,7 @@ fn to_rgb(pixels: Vec<u8>, format: PixelFormat) -> Vec<u8> {
     }
 }
 
-fn translate(error: Error, limits: &Limits) -> PhotoError {
+fn translate(error: Error, limits: &DecodeLimits) -> PhotoError {
     match error {
         Error::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => PhotoError::TooSlow { limit: limits.max_time },
         Error::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {

@@ -1,6 +1,6 @@
 //! Turns photos and camera frames into the input of a network.
 //!
-//! [`decode`] reads JPEG, PNG and WebP within [`Limits`], at no higher resolution than the network needs.
+//! [`decode`] reads JPEG, PNG and WebP within [`DecodeLimits`], at no higher resolution than the network needs.
 //! [`Photo::input_rgb`] crops the region of interest, resizes it and rotates it upright; [`normalise`] makes the
 //! tensor. The recipe comes from the model pack. Training takes the same steps: a difference between the two would cost
 //! recall without any error.
@@ -33,8 +33,8 @@ mod yuv420;
 
 pub use decode::{decode, sniff};
 pub use error::PhotoError;
-pub use frame::{Frame, MAX_FRAME_SIDE, Rotation};
-pub use limits::Limits;
+pub use frame::{Frame, MAX_FRAME_SIDE, QuarterTurn};
+pub use limits::DecodeLimits;
 pub use normalise::normalise;
 pub use photo::{Format, Photo};
 pub use picture::{InputRgb, Luma};

@@ -1,17 +1,17 @@
-//! Limits on what decoding a photo may cost. They are checked before memory is allocated: the bytes are untrusted.
+//! DecodeLimits on what decoding a photo may cost. They are checked before memory is allocated: the bytes are untrusted.
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
 use crate::error::PhotoError;
 
-/// Limits on decoding one photo.
+/// DecodeLimits on decoding one photo.
 ///
 /// The defaults accept the photos of all phones (200 megapixels as baseline JPEG) and refuse decompression bombs.
 /// Within 384 MiB of memory, a progressive JPEG may have 67 megapixels (6 bytes per pixel) and a PNG with alpha 57 (7
 /// bytes).
 #[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
+pub struct DecodeLimits {
     /// Largest size of the file, in bytes.
     pub max_bytes: u64,
     /// Largest size of the picture in the header, in pixels.
@@ -22,13 +22,18 @@ pub struct Limits {
     pub max_time: Duration,
 }
 
-impl Default for Limits {
+impl Default for DecodeLimits {
     fn default() -> Self {
-        Limits { max_bytes: 64 << 20, max_pixels: 256 << 20, max_memory: 384 << 20, max_time: Duration::from_secs(10) }
+        DecodeLimits {
+            max_bytes: 64 << 20,
+            max_pixels: 256 << 20,
+            max_memory: 384 << 20,
+            max_time: Duration::from_secs(10),
+        }
     }
 }
 
-impl Limits {
+impl DecodeLimits {
     pub(super) fn check_bytes(&self, bytes: &[u8]) -> Result<(), PhotoError> {
         match bytes.len() as u64 {
             0 => Err(PhotoError::Empty),
@@ -66,7 +71,7 @@ pub(super) struct TimedReader<'a> {
 }
 
 impl<'a> TimedReader<'a> {
-    pub(super) fn new(bytes: &'a [u8], limits: &Limits) -> Self {
+    pub(super) fn new(bytes: &'a [u8], limits: &DecodeLimits) -> Self {
         TimedReader { bytes, at: 0, started: Instant::now(), limit: limits.max_time }
     }
 

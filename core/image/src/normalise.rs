@@ -29,7 +29,7 @@ pub fn normalise(input: &InputRgb, recipe: &Recipe) -> InputTensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{Filter, Fit};
+    use crate::recipe::{Fit, ResizeFilter};
 
     #[test]
     fn planes_follow_the_channel_order() {
@@ -38,7 +38,7 @@ mod tests {
             width: 2,
             height: 1,
             fit: Fit::Squash,
-            filter: Filter::Bilinear,
+            filter: ResizeFilter::Bilinear,
             channels: Channels::Rgb,
             mean: [0.0, 0.5, 0.5],
             std: [1.0, 0.5, 1.0],

@@ -9,7 +9,7 @@ use image::metadata::Orientation;
 use super::orient;
 use super::picture::InputRgb;
 use super::region::Region;
-use crate::recipe::{Filter, Recipe};
+use crate::recipe::{Recipe, ResizeFilter};
 
 /// The network's input, made by the oracle from a stored picture and its orientation.
 pub(super) fn input(stored: &RgbImage, orientation: Orientation, region: Option<Region>, recipe: &Recipe) -> InputRgb {
@@ -21,12 +21,12 @@ pub(super) fn input(stored: &RgbImage, orientation: Orientation, region: Option<
     InputRgb { width: size.0, height: size.1, rgb: orient::upright(orientation, resized).into_raw() }
 }
 
-fn resized(rgb: &RgbImage, source: Region, target: (u32, u32), filter: Filter) -> RgbImage {
+fn resized(rgb: &RgbImage, source: Region, target: (u32, u32), filter: ResizeFilter) -> RgbImage {
     let filter = match filter {
-        Filter::Box => FilterType::Box,
-        Filter::Bilinear => FilterType::Bilinear,
-        Filter::Bicubic => FilterType::CatmullRom,
-        Filter::Lanczos => FilterType::Lanczos3,
+        ResizeFilter::Box => FilterType::Box,
+        ResizeFilter::Bilinear => FilterType::Bilinear,
+        ResizeFilter::Bicubic => FilterType::CatmullRom,
+        ResizeFilter::Lanczos => FilterType::Lanczos3,
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
     let whole = ImageRef::new(rgb.width(), rgb.height(), rgb.as_raw(), PixelType::U8x3).unwrap();

@@ -3,9 +3,9 @@
 use super::passes::{Area, Columns, shrink};
 use super::pixels::Plane;
 use super::rows::{BLOCK, RowLayout, Rows};
-use super::simd::Kernels;
+use super::simd::ResampleKernels;
 use super::taps::Taps;
-use crate::recipe::Filter;
+use crate::recipe::ResizeFilter;
 
 /// Resizes the area to `to` and returns interleaved red, green and blue.
 ///
@@ -16,8 +16,8 @@ pub(super) fn rgb<const BYTES: usize>(
     order: [usize; 3],
     area: &Area,
     to: (u32, u32),
-    filter: Filter,
-    kernels: &Kernels,
+    filter: ResizeFilter,
+    kernels: &ResampleKernels,
 ) -> Vec<u8> {
     let [down, across] = area.taps(to, filter);
     shrink(&mut Packed::<BYTES> { plane, order, area, down, kernels }, &across, to, kernels)
@@ -29,7 +29,7 @@ struct Packed<'a, const BYTES: usize> {
     order: [usize; 3],
     area: &'a Area,
     down: Taps,
-    kernels: &'a Kernels,
+    kernels: &'a ResampleKernels,
 }
 
 impl<const BYTES: usize> Columns<3> for Packed<'_, BYTES> {

@@ -6,9 +6,9 @@
 
 use super::region::Region;
 use super::rows::{BLOCK, RowLayout};
-use super::simd::{Kernels, TILE};
+use super::simd::{ResampleKernels, TILE};
 use super::taps::{Coefficients, Taps};
-use crate::recipe::Filter;
+use crate::recipe::ResizeFilter;
 
 /// A region of the stored picture, in columns and rows.
 pub(super) struct Area {
@@ -29,12 +29,12 @@ impl Area {
     }
 
     /// The weights of the vertical and the horizontal pass that resize the area to `to`.
-    pub(super) fn coefficients(&self, to: (u32, u32), filter: Filter) -> [Coefficients; 2] {
+    pub(super) fn coefficients(&self, to: (u32, u32), filter: ResizeFilter) -> [Coefficients; 2] {
         [(self.height, to.1), (self.width, to.0)].map(|(from, to)| Coefficients::new(filter, from, to as usize))
     }
 
     /// The same weights in fixed point.
-    pub(super) fn taps(&self, to: (u32, u32), filter: Filter) -> [Taps; 2] {
+    pub(super) fn taps(&self, to: (u32, u32), filter: ResizeFilter) -> [Taps; 2] {
         self.coefficients(to, filter).map(|pass| pass.taps())
     }
 }
@@ -55,7 +55,7 @@ pub(super) fn shrink<const N: usize>(
     source: &mut impl Columns<N>,
     taps: &Taps,
     to: (u32, u32),
-    kernels: &Kernels,
+    kernels: &ResampleKernels,
 ) -> Vec<u8> {
     let (width, height) = (N * to.0 as usize, to.1 as usize);
     if width == 0 {

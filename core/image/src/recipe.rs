@@ -21,7 +21,7 @@ pub struct Recipe {
     /// How a region with another aspect ratio is fitted to the input.
     pub fit: Fit,
     /// Resampling filter, antialiased: the kernel support grows with the reduction.
-    pub filter: Filter,
+    pub filter: ResizeFilter,
     /// Order of the colour planes.
     pub channels: Channels,
     /// Subtracted from `value / 255`, per plane in the order of `channels`.
@@ -108,7 +108,7 @@ impl From<Fit> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Filter {
+pub enum ResizeFilter {
     /// Box: mean of the covered pixels.
     Box,
     /// Triangle.
@@ -119,14 +119,14 @@ pub enum Filter {
     Lanczos,
 }
 
-impl Filter {
+impl ResizeFilter {
     /// The name in the manifest.
     pub fn name(self) -> &'static str {
         match self {
-            Filter::Box => "box",
-            Filter::Bilinear => "bilinear",
-            Filter::Bicubic => "bicubic",
-            Filter::Lanczos => "lanczos",
+            ResizeFilter::Box => "box",
+            ResizeFilter::Bilinear => "bilinear",
+            ResizeFilter::Bicubic => "bicubic",
+            ResizeFilter::Lanczos => "lanczos",
         }
     }
 }

@@ -7,7 +7,7 @@ use super::photo::Photo;
 use super::picture::InputRgb;
 use super::pixels::Plane;
 use super::region::Region;
-use super::simd::Kernels;
+use super::simd::ResampleKernels;
 use super::{orient, packed};
 use crate::error::PhotoError;
 use crate::recipe::Recipe;
@@ -27,7 +27,8 @@ impl Photo {
         let target = orient::oriented_size(self.orientation, (recipe.width, recipe.height));
         let row_stride = 3 * self.rgb.width() as usize;
         let plane = Plane { bytes: self.rgb.as_raw(), row_stride, pixel_stride: 3 };
-        let resized = packed::rgb::<3>(&plane, [0, 1, 2], &Area::new(source), target, recipe.filter, Kernels::best());
+        let resized =
+            packed::rgb::<3>(&plane, [0, 1, 2], &Area::new(source), target, recipe.filter, ResampleKernels::best());
         debug_assert_eq!(resized.len() as u64, 3 * u64::from(target.0) * u64::from(target.1));
         let resized = RgbImage::from_raw(target.0, target.1, resized).unwrap_or_default();
         let upright = orient::upright(self.orientation, resized);

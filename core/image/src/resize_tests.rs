@@ -9,14 +9,14 @@ use image::metadata::Orientation;
 use proptest::prelude::*;
 
 use super::decode::decode;
-use super::limits::Limits;
+use super::limits::DecodeLimits;
 use super::oracle;
 use super::photo::Photo;
 use super::region::Region;
 use crate::error::PhotoError;
-use crate::recipe::{Channels, Filter, Fit, Recipe};
+use crate::recipe::{Channels, Fit, Recipe, ResizeFilter};
 
-fn recipe((width, height): (u32, u32), filter: Filter, fit: Fit) -> Recipe {
+fn recipe((width, height): (u32, u32), filter: ResizeFilter, fit: Fit) -> Recipe {
     let [mean, std] = [[0.0; 3], [1.0; 3]];
     Recipe { name: "image".to_owned(), width, height, fit, filter, channels: Channels::Rgb, mean, std }
 }
@@ -40,7 +40,7 @@ proptest! {
     fn a_photo_is_resized_as_by_another_resizer(
         size in (1u32..220, 1u32..220), to in (1u32..90, 1u32..90), levels in 1u32..=256, seed: u32,
         cut in proptest::option::of((0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0)), crop: bool, tag in 1u8..=8,
-        filter in proptest::sample::select(vec![Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos]),
+        filter in proptest::sample::select(vec![ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos]),
     ) {
         let stored = picture(size, levels, seed);
         let photo = Photo::new(stored.clone(), Orientation::from_exif(tag).unwrap(), size);
@@ -76,7 +76,7 @@ fn golden_inputs_are_reproduced() {
         let crop: Option<[u32; 4]> = serde_json::from_value(notes["crop"].clone()).unwrap();
         let region = crop.map(|[x, y, width, height]| Region { x, y, width, height });
         let expected = image::open(case.join("input.png")).unwrap().into_rgb8();
-        let photo = decode(&fs::read(file).unwrap(), region, &recipe, &Limits::default()).unwrap();
+        let photo = decode(&fs::read(file).unwrap(), region, &recipe, &DecodeLimits::default()).unwrap();
         let found = photo.input_rgb(region, &recipe).unwrap();
         assert_eq!((found.width, found.height), expected.dimensions());
         let furthest = found.rgb.iter().zip(expected.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
@@ -95,8 +95,8 @@ fn a_strip_of_a_hundred_thousand_pixels_is_refused() {
     let mut png = Vec::new();
     let strip = RgbImage::new(100_000, 1);
     strip.write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();
-    let recipe = recipe((4, 4), Filter::Bilinear, Fit::Squash);
-    let error = decode(&png, None, &recipe, &Limits::default()).unwrap_err();
+    let recipe = recipe((4, 4), ResizeFilter::Bilinear, Fit::Squash);
+    let error = decode(&png, None, &recipe, &DecodeLimits::default()).unwrap_err();
     assert!(matches!(&error, PhotoError::Unsupported { detail, .. } if detail.contains("100000")), "{error}");
 }
 
@@ -104,6 +104,6 @@ fn a_strip_of_a_hundred_thousand_pixels_is_refused() {
 fn an_unchecked_recipe_without_a_width_or_height_gives_an_empty_input() {
     let photo = Photo::new(RgbImage::new(3, 3), Orientation::NoTransforms, (3, 3));
     for to in [(0, 4), (4, 0), (0, 0)] {
-        assert_eq!(photo.input_rgb(None, &recipe(to, Filter::Box, Fit::Squash)).unwrap().rgb.len(), 0);
+        assert_eq!(photo.input_rgb(None, &recipe(to, ResizeFilter::Box, Fit::Squash)).unwrap().rgb.len(), 0);
     }
 }

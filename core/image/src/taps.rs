@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::recipe::Filter;
+use crate::recipe::ResizeFilter;
 
 /// Fractional bits of resampled luma and chroma. A byte then takes 14 bits of a word, which leaves one for the sign and
 /// one for filters that overshoot.
@@ -18,12 +18,12 @@ pub(super) struct Coefficients(Vec<(usize, Vec<f64>)>);
 impl Coefficients {
     /// The weights that resample `from` samples to `to`. The kernel support grows with the reduction, and windows are
     /// cut off at both ends of the source.
-    pub(super) fn new(filter: Filter, from: usize, to: usize) -> Self {
+    pub(super) fn new(filter: ResizeFilter, from: usize, to: usize) -> Self {
         let (function, support): (fn(f64) -> f64, f64) = match filter {
-            Filter::Box => (boxed, 0.5),
-            Filter::Bilinear => (triangle, 1.0),
-            Filter::Bicubic => (catmull_rom, 2.0),
-            Filter::Lanczos => (lanczos, 3.0),
+            ResizeFilter::Box => (boxed, 0.5),
+            ResizeFilter::Bilinear => (triangle, 1.0),
+            ResizeFilter::Bicubic => (catmull_rom, 2.0),
+            ResizeFilter::Lanczos => (lanczos, 3.0),
         };
         let scale = from as f64 / to as f64;
         let stretch = scale.max(1.0);
@@ -73,10 +73,10 @@ impl Coefficients {
 
 /// Whether the filter has negative weights for some sizes. The result of a pass may then lie outside the range of its
 /// samples, and errors of the samples are amplified.
-pub(super) fn overshoots(filter: Filter) -> bool {
+pub(super) fn overshoots(filter: ResizeFilter) -> bool {
     match filter {
-        Filter::Box | Filter::Bilinear => false,
-        Filter::Bicubic | Filter::Lanczos => true,
+        ResizeFilter::Box | ResizeFilter::Bilinear => false,
+        ResizeFilter::Bicubic | ResizeFilter::Lanczos => true,
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn only_bicubic_and_lanczos_overshoot() {
-        for filter in [Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+        for filter in [ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos] {
             let mut sizes = (1..50).flat_map(|from| (1..50).map(move |to| (from, to)));
             let negative = |(from, to): (usize, usize)| {
                 Coefficients::new(filter, from, to)

@@ -26,7 +26,7 @@ const FACTOR: u32 = 13;
 
 /// The factors that make RGB of luma and chroma.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Matrix {
+pub(super) struct ColourMatrix {
     /// Exact factors: luma, red of V, green of U, green of V and blue of U.
     precise: [f32; 5],
     /// The luma of black, with [`FRACTION`] fractional bits. The factors below have [`FACTOR`] fractional bits.
@@ -44,7 +44,7 @@ type PreciseTints = [[f32; BLOCK]; 3];
 /// 2^23. Added to a smaller number of at least 0, it leaves that number, rounded to an integer, in the lowest bits.
 const ROUNDING: f32 = 8_388_608.0;
 
-impl Matrix {
+impl ColourMatrix {
     pub(super) fn new(range: YuvRange) -> Self {
         // The weights of red and blue in luma, as the standards define them.
         let (kr, kb) = match range {
@@ -59,7 +59,7 @@ impl Matrix {
         let kg = 1.0 - kr - kb;
         let (red_v, blue_u) = (2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma);
         let (green_u, green_v) = (-blue_u * kb / kg, -red_v * kr / kg);
-        Matrix {
+        ColourMatrix {
             precise: [luma, red_v, green_u, green_v, blue_u].map(|value| value as f32),
             black: black << FRACTION,
             luma: factor(luma),

@@ -13,19 +13,19 @@ use std::borrow::Cow;
 use super::passes::{Area, Columns, shrink};
 use super::pixels::Plane;
 use super::rows::{BLOCK, RowLayout, Rows};
-use super::simd::Kernels;
+use super::simd::ResampleKernels;
 use super::taps::{self, Coefficients, FRACTION, Taps};
-use super::yuv::{Extremes, HALF, Matrix, Strip};
-use crate::recipe::Filter;
+use super::yuv::{ColourMatrix, Extremes, HALF, Strip};
+use crate::recipe::ResizeFilter;
 
 /// Resizes the area to `to` and returns interleaved red, green and blue. The planes must have been checked.
 pub(super) fn rgb(
     planes: [&Plane<'_>; 3],
-    matrix: Matrix,
+    matrix: ColourMatrix,
     area: &Area,
     to: (u32, u32),
-    filter: Filter,
-    kernels: &Kernels,
+    filter: ResizeFilter,
+    kernels: &ResampleKernels,
 ) -> Vec<u8> {
     let [down, across] = area.coefficients(to, filter);
     let mut yuv = Yuv::new(planes, matrix, area, &down, kernels);
@@ -38,11 +38,11 @@ pub(super) fn rgb(
 /// Resizes the luma of the area to `to`. The result is 0 to 255 whatever the range of the pixels.
 pub(super) fn grey(
     plane: &Plane<'_>,
-    matrix: Matrix,
+    matrix: ColourMatrix,
     area: &Area,
     to: (u32, u32),
-    filter: Filter,
-    kernels: &Kernels,
+    filter: ResizeFilter,
+    kernels: &ResampleKernels,
 ) -> Vec<u8> {
     let [down, across] = area.taps(to, filter);
     let luma = Samples::new(plane, (area.left, area.top), (area.width, area.height));
@@ -53,10 +53,10 @@ pub(super) fn grey(
 /// The vertical pass over luma alone.
 struct Grey<'a> {
     luma: Samples<'a>,
-    matrix: Matrix,
+    matrix: ColourMatrix,
     down: Taps,
     sums: Vec<i16>,
-    kernels: &'a Kernels,
+    kernels: &'a ResampleKernels,
 }
 
 impl Columns<1> for Grey<'_> {
@@ -79,7 +79,7 @@ struct Yuv<'a> {
     luma: Samples<'a>,
     /// U and V, from the same column on.
     chroma: [Samples<'a>; 2],
-    matrix: Matrix,
+    matrix: ColourMatrix,
     area: &'a Area,
     down: Taps,
     /// For chroma rows, counted from the top of the frame.
@@ -89,7 +89,7 @@ struct Yuv<'a> {
     clamped: Vec<bool>,
     /// Resampled rows of luma, U and V, in whole blocks.
     sums: [Vec<i16>; 3],
-    kernels: &'a Kernels,
+    kernels: &'a ResampleKernels,
 }
 
 /// Chroma rows whose extremes are taken together. More would cost less per row, and find more blocks that only look as
@@ -104,10 +104,10 @@ fn chroma_rows(area: &Area) -> usize {
 impl<'a> Yuv<'a> {
     fn new(
         [y, u, v]: [&'a Plane<'a>; 3],
-        matrix: Matrix,
+        matrix: ColourMatrix,
         area: &'a Area,
         down: &Coefficients,
-        kernels: &'a Kernels,
+        kernels: &'a ResampleKernels,
     ) -> Self {
         let (chroma_down, down) = (down.halved(area.top).taps(), down.taps());
         let (top, left, odd) = (area.top / 2, area.left / 2, area.left % 2);

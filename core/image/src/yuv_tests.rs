@@ -1,10 +1,10 @@
 //! Compares the conversion of pixels with the formulas of the standards.
 
 use super::rows::{BLOCK, Rows};
-use super::yuv::{HALF, Matrix, Strip, YuvRange};
+use super::yuv::{ColourMatrix, HALF, Strip, YuvRange};
 
 /// Converts pixels with the same chroma by themselves, as where pixels are converted before they are summed.
-pub(super) fn converted(matrix: &Matrix, luma: &[u8; BLOCK], chroma: [u8; 2]) -> [[u8; BLOCK]; 3] {
+pub(super) fn converted(matrix: &ColourMatrix, luma: &[u8; BLOCK], chroma: [u8; 2]) -> [[u8; BLOCK]; 3] {
     let chroma = chroma.map(|sample| [sample; HALF]);
     let chroma = chroma.each_ref().map(|row| Rows { bytes: row, stride: 0 });
     matrix.convert_then_sum(&Strip { luma: Rows { bytes: luma, stride: 0 }, chroma, odd: false }, &[1], 0)
@@ -26,7 +26,7 @@ fn every_colour_is_that_of_the_standard() {
     for (range, [red_v, green_u, green_v, blue_u], video) in ranges {
         let (black, luma_scale, chroma_scale) =
             if video { (16.0, 255.0 / 219.0, 255.0 / 224.0) } else { (0.0, 1.0, 1.0) };
-        let matrix = Matrix::new(range);
+        let matrix = ColourMatrix::new(range);
         let mut furthest: f64 = 0.0;
         for chroma in (0..=255).flat_map(|u| (0..=255).map(move |v| [u, v])) {
             let [u, v] = chroma.map(|sample| (f64::from(sample) - 128.0) * chroma_scale);

@@ -66,7 +66,7 @@ pub enum PowerHint {
 
 /// The decision on a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FrameVerdict {
     /// Search with the frame, and call [`Gate::searched`] when the search is done.
     Search,
     /// Skip the frame.
@@ -121,12 +121,12 @@ pub struct Gate {
     previous: Option<Luma>,
     /// Number of consecutive frames that were close to the one before.
     steady: u32,
-    last: Option<Search>,
+    last: Option<LastSearch>,
 }
 
 /// The search that was started last.
 #[derive(Debug, Clone)]
-struct Search {
+struct LastSearch {
     luma: Luma,
     started: Duration,
     /// Its duration, once it is done.
@@ -140,9 +140,9 @@ impl Gate {
     }
 
     /// Decides whether to search with this frame. `now` is the time at which it was taken.
-    pub fn frame(&mut self, luma: &Luma, now: Duration, hint: PowerHint) -> Verdict {
+    pub fn frame(&mut self, luma: &Luma, now: Duration, hint: PowerHint) -> FrameVerdict {
         if !usable(luma) {
-            return Verdict::Skip(SkipReason::Unusable);
+            return FrameVerdict::Skip(SkipReason::Unusable);
         }
         let motion = self.previous.as_ref().and_then(|previous| difference(previous, luma));
         let still = motion.is_some_and(|motion| motion <= self.settings.max_motion);
@@ -150,10 +150,10 @@ impl Gate {
         let reason = self.waiting(now, hint).or_else(|| self.unfit(luma));
         self.previous = Some(luma.clone());
         if let Some(reason) = reason {
-            return Verdict::Skip(reason);
+            return FrameVerdict::Skip(reason);
         }
-        self.last = Some(Search { luma: luma.clone(), started: now, took: None });
-        Verdict::Search
+        self.last = Some(LastSearch { luma: luma.clone(), started: now, took: None });
+        FrameVerdict::Search
     }
 
     /// Reports that the search is done, successfully or not, and how long it took.

@@ -8,7 +8,7 @@ mod gate;
 mod measure;
 mod steady;
 
-pub use gate::{Gate, LiveSettings, PowerHint, SkipReason, Verdict};
+pub use gate::{FrameVerdict, Gate, LiveSettings, PowerHint, SkipReason};
 pub use measure::{brightness, difference, sharpness};
 pub use steady::{Ranked, Steady, SteadySettings};
 

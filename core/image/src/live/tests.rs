@@ -8,7 +8,7 @@ use image::{RgbImage, imageops};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Frame, Luma, Pixels, Plane, Rotation};
+use crate::{Frame, Luma, Pixels, Plane, QuarterTurn};
 
 const FRAME: Duration = Duration::from_millis(33);
 
@@ -24,7 +24,7 @@ fn seen(scene: &RgbImage, shift: (u32, u32)) -> Luma {
     let part = imageops::crop_imm(scene, shift.0, shift.1, 560, 400).to_image();
     let rgba: Vec<u8> = part.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2], 255]).collect();
     let pixels = Pixels::Rgba(Plane { bytes: &rgba, row_stride: 4 * 560, pixel_stride: 4 });
-    let frame = Frame { pixels, width: 560, height: 400, rotation: Rotation::None, mirrored: false };
+    let frame = Frame { pixels, width: 560, height: 400, rotation: QuarterTurn::None, mirrored: false };
     frame.luma(160, 114).unwrap()
 }
 
@@ -33,12 +33,12 @@ fn darkened(luma: &Luma, by: u8) -> Luma {
 }
 
 /// Verdicts on frames that come every 33 ms; each search takes 20 ms.
-fn verdicts(gate: &mut Gate, frames: impl IntoIterator<Item = Luma>, hint: PowerHint) -> Vec<Verdict> {
+fn verdicts(gate: &mut Gate, frames: impl IntoIterator<Item = Luma>, hint: PowerHint) -> Vec<FrameVerdict> {
     let mut now = Duration::from_secs(100);
     let judge = |luma| {
         now += FRAME;
         let verdict = gate.frame(&luma, now, hint);
-        if verdict == Verdict::Search {
+        if verdict == FrameVerdict::Search {
             gate.searched(Duration::from_millis(20), now + Duration::from_millis(20));
         }
         verdict
@@ -51,10 +51,10 @@ fn a_still_sharp_scene_is_searched_once_within_three_frames() {
     for name in ["plain-mug", "plain-bowl", "plain-wide"] {
         let luma = seen(&scene(name), (40, 40));
         let verdicts = verdicts(&mut Gate::new(LiveSettings::default()), vec![luma; 40], PowerHint::Normal);
-        let moving = Verdict::Skip(SkipReason::Moving);
-        assert_eq!(verdicts[..3], [moving, moving, Verdict::Search], "{name}");
-        assert_eq!(verdicts.iter().filter(|v| **v == Verdict::Search).count(), 1, "{name}");
-        assert_eq!(verdicts[39], Verdict::Skip(SkipReason::Unchanged), "{name}");
+        let moving = FrameVerdict::Skip(SkipReason::Moving);
+        assert_eq!(verdicts[..3], [moving, moving, FrameVerdict::Search], "{name}");
+        assert_eq!(verdicts.iter().filter(|v| **v == FrameVerdict::Search).count(), 1, "{name}");
+        assert_eq!(verdicts[39], FrameVerdict::Skip(SkipReason::Unchanged), "{name}");
     }
 }
 
@@ -63,10 +63,10 @@ fn a_shaking_camera_counts_as_motion_and_a_trembling_hand_does_not() {
     let scene = scene("plain-mug");
     let shaken = (0..60).map(|at| seen(&scene, ((at * 37) % 80, (at * 53) % 80)));
     let verdicts_ = verdicts(&mut Gate::new(LiveSettings::default()), shaken, PowerHint::Normal);
-    assert!(verdicts_.iter().all(|verdict| *verdict == Verdict::Skip(SkipReason::Moving)), "{verdicts_:?}");
+    assert!(verdicts_.iter().all(|verdict| *verdict == FrameVerdict::Skip(SkipReason::Moving)), "{verdicts_:?}");
     let trembling = (0..6).map(|at| seen(&scene, (40 + at % 2, 40)));
     let verdicts = verdicts(&mut Gate::new(LiveSettings::default()), trembling, PowerHint::Normal);
-    assert_eq!(verdicts[2], Verdict::Search);
+    assert_eq!(verdicts[2], FrameVerdict::Search);
 }
 
 #[test]
@@ -76,11 +76,11 @@ fn blurred_and_dark_scenes_are_skipped_with_their_reason() {
     let last = |luma: Luma| {
         *verdicts(&mut Gate::new(LiveSettings::default()), vec![luma; 9], PowerHint::Normal).last().unwrap()
     };
-    assert_eq!(last(blurred), Verdict::Skip(SkipReason::Blurred));
+    assert_eq!(last(blurred), FrameVerdict::Skip(SkipReason::Blurred));
     let sharp = seen(&scene, (40, 40));
-    assert_eq!(last(darkened(&sharp, 20)), Verdict::Skip(SkipReason::Dark));
-    assert_eq!(last(Luma { width: 2, height: 2, values: vec![0; 4] }), Verdict::Skip(SkipReason::Unusable));
-    assert_eq!(last(Luma { values: vec![0; 4], ..sharp }), Verdict::Skip(SkipReason::Unusable));
+    assert_eq!(last(darkened(&sharp, 20)), FrameVerdict::Skip(SkipReason::Dark));
+    assert_eq!(last(Luma { width: 2, height: 2, values: vec![0; 4] }), FrameVerdict::Skip(SkipReason::Unusable));
+    assert_eq!(last(Luma { values: vec![0; 4], ..sharp }), FrameVerdict::Skip(SkipReason::Unusable));
 }
 
 #[test]
@@ -101,14 +101,14 @@ fn another_thing_is_searched_and_heat_delays_it() {
     let second = |hint| {
         let verdicts = verdicts(&mut Gate::new(LiveSettings::default()), frames.clone(), hint);
         let places: Vec<usize> =
-            verdicts.iter().enumerate().filter(|(_, v)| **v == Verdict::Search).map(|(place, _)| place).collect();
+            verdicts.iter().enumerate().filter(|(_, v)| **v == FrameVerdict::Search).map(|(place, _)| place).collect();
         assert_eq!(places.len(), 2, "{verdicts:?}");
         (places[1] - places[0], verdicts[places[1] - 1])
     };
     // 300 ms, three and eight times that, in frames of 33 ms.
-    assert_eq!(second(PowerHint::Normal), (10, Verdict::Skip(SkipReason::TooSoon)));
-    assert_eq!(second(PowerHint::Saving), (28, Verdict::Skip(SkipReason::Saving)));
-    assert_eq!(second(PowerHint::Hot), (73, Verdict::Skip(SkipReason::Hot)));
+    assert_eq!(second(PowerHint::Normal), (10, FrameVerdict::Skip(SkipReason::TooSoon)));
+    assert_eq!(second(PowerHint::Saving), (28, FrameVerdict::Skip(SkipReason::Saving)));
+    assert_eq!(second(PowerHint::Hot), (73, FrameVerdict::Skip(SkipReason::Hot)));
 }
 
 #[test]
@@ -116,19 +116,19 @@ fn a_search_under_way_is_waited_for_and_a_lost_one_is_not() {
     let luma = seen(&scene("plain-mug"), (40, 40));
     let mut gate = Gate::new(LiveSettings::default());
     let mut at = |millis| gate.frame(&luma, Duration::from_millis(millis), PowerHint::Normal);
-    assert_eq!((at(0), at(33)), (Verdict::Skip(SkipReason::Moving), Verdict::Skip(SkipReason::Moving)));
-    assert_eq!(at(66), Verdict::Search);
-    assert_eq!(at(5_065), Verdict::Skip(SkipReason::Busy));
-    assert_eq!(at(5_066), Verdict::Search);
+    assert_eq!((at(0), at(33)), (FrameVerdict::Skip(SkipReason::Moving), FrameVerdict::Skip(SkipReason::Moving)));
+    assert_eq!(at(66), FrameVerdict::Search);
+    assert_eq!(at(5_065), FrameVerdict::Skip(SkipReason::Busy));
+    assert_eq!(at(5_066), FrameVerdict::Search);
     let mut later = |millis| gate.frame(&luma, Duration::from_millis(millis), PowerHint::Normal);
-    assert_eq!(later(5_100), Verdict::Skip(SkipReason::Busy));
+    assert_eq!(later(5_100), FrameVerdict::Skip(SkipReason::Busy));
     gate.searched(Duration::from_millis(100), Duration::from_millis(5_166));
     assert_eq!(
         gate.frame(&luma, Duration::from_millis(5_400), PowerHint::Normal),
-        Verdict::Skip(SkipReason::Unchanged)
+        FrameVerdict::Skip(SkipReason::Unchanged)
     );
     gate.forget();
-    assert_eq!(gate.frame(&luma, Duration::from_millis(5_433), PowerHint::Normal), Verdict::Search);
+    assert_eq!(gate.frame(&luma, Duration::from_millis(5_433), PowerHint::Normal), FrameVerdict::Search);
 }
 
 proptest! {
@@ -149,7 +149,7 @@ proptest! {
             let step = Duration::from_millis(step);
             now = if backwards && view == 3 { now.saturating_sub(step * 3) } else { now + step };
             let view = &views[usize::from(view) % views.len()];
-            if gate.frame(view, now, PowerHint::Normal) == Verdict::Search {
+            if gate.frame(view, now, PowerHint::Normal) == FrameVerdict::Search {
                 if let (Some((started, wait)), false) = (last, backwards) {
                     prop_assert!(now - started >= wait, "{started:?} {now:?}");
                 }

@@ -19,27 +19,27 @@ pub(super) use lanes::TILE;
 
 use super::rows::{BLOCK, RowLayout, Rows};
 use super::taps::Taps;
-use super::yuv::{Extremes, Matrix, Strip};
+use super::yuv::{ColourMatrix, Extremes, Strip};
 
 /// The kernels of one instruction set.
 #[allow(clippy::type_complexity)] // plain functions, each called in one place
-pub(super) struct Kernels {
+pub(super) struct ResampleKernels {
     isa: Isa,
     down_bytes: unsafe fn(Rows<'_>, &[i16], u32, &mut [u8]),
     down_words: unsafe fn(Rows<'_>, &[i16], u32, &mut [i16]),
     across: unsafe fn(&[u8], &[usize], usize, &Taps, &mut [u8]),
     transpose: unsafe fn(&[u8], usize, &mut [u8]),
-    grey: unsafe fn(&Matrix, &[i16], &mut [u8]),
-    colour: unsafe fn(&Matrix, &[Vec<i16>; 3], &mut [u8]),
-    convert_then_sum: unsafe fn(&Matrix, &Strip<'_>, &[i16], u32) -> [[u8; BLOCK]; 3],
-    leaves_gamut: unsafe fn(&Matrix, &[Extremes; 3], &mut [bool]),
+    grey: unsafe fn(&ColourMatrix, &[i16], &mut [u8]),
+    colour: unsafe fn(&ColourMatrix, &[Vec<i16>; 3], &mut [u8]),
+    convert_then_sum: unsafe fn(&ColourMatrix, &Strip<'_>, &[i16], u32) -> [[u8; BLOCK]; 3],
+    leaves_gamut: unsafe fn(&ColourMatrix, &[Extremes; 3], &mut [bool]),
     extend: unsafe fn(&mut Extremes, &[u8]),
 }
 
 /// Compiles every kernel for one instruction set.
 macro_rules! kernels {
     ($name:ident, $isa:expr, $lanes:ty $(, $features:literal)?) => {
-        static $name: Kernels = {
+        static $name: ResampleKernels = {
             /// # Safety
             /// As `generic::down`.
             $(#[target_feature(enable = $features)])?
@@ -69,26 +69,26 @@ macro_rules! kernels {
                 unsafe { generic::transpose::<$lanes>(from, rows, to) }
             }
             $(#[target_feature(enable = $features)])?
-            fn grey(matrix: &Matrix, luma: &[i16], into: &mut [u8]) {
+            fn grey(matrix: &ColourMatrix, luma: &[i16], into: &mut [u8]) {
                 matrix.grey(luma, into);
             }
             $(#[target_feature(enable = $features)])?
-            fn colour(matrix: &Matrix, sums: &[Vec<i16>; 3], into: &mut [u8]) {
+            fn colour(matrix: &ColourMatrix, sums: &[Vec<i16>; 3], into: &mut [u8]) {
                 matrix.colour(sums, into);
             }
             $(#[target_feature(enable = $features)])?
-            fn convert_then_sum(matrix: &Matrix, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
+            fn convert_then_sum(matrix: &ColourMatrix, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
                 matrix.convert_then_sum(strip, weights, shift)
             }
             $(#[target_feature(enable = $features)])?
-            fn leaves_gamut(matrix: &Matrix, extremes: &[Extremes; 3], into: &mut [bool]) {
+            fn leaves_gamut(matrix: &ColourMatrix, extremes: &[Extremes; 3], into: &mut [bool]) {
                 matrix.leaves_gamut(extremes, into);
             }
             $(#[target_feature(enable = $features)])?
             fn extend(extremes: &mut Extremes, row: &[u8]) {
                 extremes.add(row);
             }
-            Kernels {
+            ResampleKernels {
                 isa: $isa,
                 down_bytes,
                 down_words,
@@ -114,9 +114,9 @@ mod compiled {
     #[cfg(target_arch = "aarch64")]
     kernels!(NEON, Isa::Neon, neon::Neon, "neon");
 
-    impl Kernels {
+    impl ResampleKernels {
         /// The kernels for an instruction set, or `None` if this CPU does not have it or it has no kernels of its own.
-        pub(crate) fn of(isa: Isa) -> Option<&'static Kernels> {
+        pub(crate) fn of(isa: Isa) -> Option<&'static ResampleKernels> {
             #[cfg(target_arch = "x86_64")]
             let all = [&SCALAR, &AVX2];
             #[cfg(target_arch = "aarch64")]
@@ -127,13 +127,13 @@ mod compiled {
         }
 
         /// The fastest kernels that this CPU can run.
-        pub(crate) fn best() -> &'static Kernels {
-            [Isa::Avx2, Isa::Neon].into_iter().find_map(Kernels::of).unwrap_or(&SCALAR)
+        pub(crate) fn best() -> &'static ResampleKernels {
+            [Isa::Avx2, Isa::Neon].into_iter().find_map(ResampleKernels::of).unwrap_or(&SCALAR)
         }
     }
 }
 
-impl Kernels {
+impl ResampleKernels {
     /// The weighted sum of rows, as bytes: one row of the length of `into`. The weights have `shift` fractional bits.
     pub(super) fn down_bytes(&self, rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [u8]) {
         let end = weights.len().checked_sub(1).map_or(0, |last| last * rows.stride + into.len());
@@ -179,22 +179,22 @@ impl Kernels {
         unsafe { (self.transpose)(from, rows, to) }
     }
 
-    /// [`Matrix::grey`].
-    pub(super) fn grey(&self, matrix: &Matrix, luma: &[i16], into: &mut [u8]) {
+    /// [`ColourMatrix::grey`].
+    pub(super) fn grey(&self, matrix: &ColourMatrix, luma: &[i16], into: &mut [u8]) {
         // SAFETY: `of` checked the instruction set; the function itself is safe.
         unsafe { (self.grey)(matrix, luma, into) }
     }
 
-    /// [`Matrix::colour`].
-    pub(super) fn colour(&self, matrix: &Matrix, sums: &[Vec<i16>; 3], into: &mut [u8]) {
+    /// [`ColourMatrix::colour`].
+    pub(super) fn colour(&self, matrix: &ColourMatrix, sums: &[Vec<i16>; 3], into: &mut [u8]) {
         // SAFETY: `of` checked the instruction set.
         unsafe { (self.colour)(matrix, sums, into) }
     }
 
-    /// [`Matrix::convert_then_sum`].
+    /// [`ColourMatrix::convert_then_sum`].
     pub(super) fn convert_then_sum(
         &self,
-        matrix: &Matrix,
+        matrix: &ColourMatrix,
         strip: &Strip<'_>,
         weights: &[i16],
         shift: u32,
@@ -203,8 +203,8 @@ impl Kernels {
         unsafe { (self.convert_then_sum)(matrix, strip, weights, shift) }
     }
 
-    /// [`Matrix::leaves_gamut`].
-    pub(super) fn leaves_gamut(&self, matrix: &Matrix, extremes: &[Extremes; 3], into: &mut [bool]) {
+    /// [`ColourMatrix::leaves_gamut`].
+    pub(super) fn leaves_gamut(&self, matrix: &ColourMatrix, extremes: &[Extremes; 3], into: &mut [bool]) {
         // SAFETY: `of` checked the instruction set.
         unsafe { (self.leaves_gamut)(matrix, extremes, into) }
     }

@@ -1,13 +1,13 @@
 //! Compares every instruction set of this CPU with plain Rust.
 
 use super::*;
-use crate::recipe::Filter;
+use crate::recipe::ResizeFilter;
 use crate::taps::Coefficients;
 use crate::yuv::YuvRange;
 use proptest::prelude::*;
 
-fn all() -> impl Iterator<Item = &'static Kernels> {
-    Isa::available().filter_map(Kernels::of)
+fn all() -> impl Iterator<Item = &'static ResampleKernels> {
+    Isa::available().filter_map(ResampleKernels::of)
 }
 
 proptest! {
@@ -15,7 +15,7 @@ proptest! {
     #[test]
     fn down_is_the_sum_of_bytes_times_weights(
         length in 1usize..200, padding in 0usize..9, from in 1usize..40, to in 1usize..20, seed: u64,
-        filter in proptest::sample::select(vec![Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos]),
+        filter in proptest::sample::select(vec![ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos]),
     ) {
         let stride = length + padding;
         let bytes: Vec<u8> = noise(seed, stride * from - padding);
@@ -39,7 +39,7 @@ proptest! {
     #[test]
     fn across_is_down_of_the_transposed(
         width in 1usize..60, to in 1usize..30, seed: u64, planar: bool,
-        filter in proptest::sample::select(vec![Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos]),
+        filter in proptest::sample::select(vec![ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos]),
     ) {
         let length = (3 * width).next_multiple_of(TILE);
         let layout = match planar {
@@ -74,7 +74,7 @@ proptest! {
     fn colours_are_the_same_on_every_cpu(
         blocks in 1usize..4, values in proptest::collection::vec(-4000i16..20_000, 2 * 3 * 32), video: bool, calm: bool,
     ) {
-        let matrix = Matrix::new(if video { YuvRange::Bt709Video } else { YuvRange::Bt601Full });
+        let matrix = ColourMatrix::new(if video { YuvRange::Bt709Video } else { YuvRange::Bt601Full });
         let row = |from: usize, length: usize| values.iter().cycle().skip(from).take(length).copied().collect();
         let sums: [Vec<i16>; 3] = [row(0, 32 * blocks), row(50, 16 * blocks), row(90, 16 * blocks)];
         let (mut expected, mut grey) = (vec![0; 96 * blocks], vec![0; 32 * blocks]);
