@@ -76,11 +76,9 @@ impl LiveGate {
     /// A gate that has seen nothing, and an empty list.
     #[uniffi::constructor]
     pub fn new(settings: LiveSettings) -> Arc<LiveGate> {
-        let mut gate = live::LiveSettings::default();
-        gate.min_interval = Duration::from_millis(settings.min_interval_ms.into());
-        let mut steady = SteadySettings::default();
-        steady.size = settings.listings as usize;
-        steady.margin = settings.margin;
+        let interval = Duration::from_millis(settings.min_interval_ms.into());
+        let gate = live::LiveSettings::default().with_min_interval(interval);
+        let steady = SteadySettings::default().with_size(settings.listings as usize).with_margin(settings.margin);
         Arc::new(LiveGate(Mutex::new((Gate::new(gate), Steady::new(steady)))))
     }
 

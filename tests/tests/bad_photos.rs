@@ -69,18 +69,17 @@ fn the_callers_limits_hold() {
         let with = |limits: DecodeLimits| input_within(&bytes, None, &limits).unwrap_err();
         let size = bytes.len() as u64;
         assert_eq!(
-            with(DecodeLimits { max_bytes: size - 1, ..DecodeLimits::default() }),
+            with(DecodeLimits::default().with_max_bytes(size - 1)),
             PhotoError::TooManyBytes { bytes: size, limit: size - 1 }
         );
         let limit = 300 * 200 - 1;
         let expected = PhotoError::TooManyPixels { width: 300, height: 200, limit };
-        assert_eq!(with(DecodeLimits { max_pixels: limit, ..DecodeLimits::default() }), expected);
-        let memory = with(DecodeLimits { max_memory: 5_000, ..DecodeLimits::default() });
+        assert_eq!(with(DecodeLimits::default().with_max_pixels(limit)), expected);
+        let memory = with(DecodeLimits::default().with_max_memory(5_000));
         assert!(matches!(memory, PhotoError::TooMuchMemory { .. }), "{memory}");
         let limit = Duration::ZERO;
-        assert_eq!(with(DecodeLimits { max_time: limit, ..DecodeLimits::default() }), PhotoError::TooSlow { limit });
-        input_within(&bytes, None, &DecodeLimits { max_pixels: 60_000, max_bytes: size, ..DecodeLimits::default() })
-            .unwrap();
+        assert_eq!(with(DecodeLimits::default().with_max_time(limit)), PhotoError::TooSlow { limit });
+        input_within(&bytes, None, &DecodeLimits::default().with_max_pixels(60_000).with_max_bytes(size)).unwrap();
     }
 }
 
@@ -178,7 +177,7 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        let limits = DecodeLimits { max_pixels: 4 << 20, max_memory: 64 << 20, ..DecodeLimits::default() };
+        let limits = DecodeLimits::default().with_max_pixels(4 << 20).with_max_memory(64 << 20);
         let started = worked();
         let _ = input_within(&bytes, Some(Region { x: 3, y: 2, width: 9, height: 10 }), &limits);
         let _ = input_within(&bytes, None, &limits);

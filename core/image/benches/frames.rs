@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use magpie_image::recipe::{Channels, Fit, Recipe, ResizeFilter};
+use magpie_image::recipe::Recipe;
 use magpie_image::{Frame, Pixels, Plane, QuarterTurn};
 
 const WIDTH: usize = 1920;
@@ -16,16 +16,7 @@ type Case<'a> = (String, Box<dyn Fn() + 'a>);
 
 fn main() {
     let rounds = if std::env::args().any(|arg| arg == "--smoke") { 1 } else { 101 };
-    let recipe = Recipe {
-        name: "image".to_owned(),
-        width: 144,
-        height: 144,
-        fit: Fit::Squash,
-        filter: ResizeFilter::Bilinear,
-        channels: Channels::Rgb,
-        mean: [0.5; 3],
-        std: [0.5; 3],
-    };
+    let recipe = Recipe::new(144, 144);
     // Smooth colours with sensor noise, the same with saturated edges, and pure noise: the more colours have to be
     // clamped, the longer YUV takes.
     let pictures = [("smooth", picture(3, false)), ("edges", picture(3, true)), ("noise", picture(256, false))];

@@ -10,7 +10,7 @@ use std::time::Duration;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{ImageFormat, RgbImage};
-use magpie_image::recipe::{Channels, Fit, Recipe, ResizeFilter};
+use magpie_image::recipe::{Recipe, ResizeFilter};
 use magpie_image::{DecodeLimits, decode};
 
 const SIDE: u32 = 144;
@@ -28,7 +28,7 @@ fn main() {
         let mut png = Vec::new();
         picture.write_to(&mut Cursor::new(&mut png), ImageFormat::Png).unwrap();
         for (filter, theirs) in filters {
-            let recipe = recipe(filter);
+            let recipe = Recipe::new(SIDE, SIDE).with_filter(filter);
             let photo = decode(&png, None, &recipe, &DecodeLimits::default()).unwrap();
             let ours = || drop(photo.input_rgb(None, &recipe).unwrap());
             let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(theirs)).use_alpha(false);
@@ -60,12 +60,6 @@ fn medians(cases: [&dyn Fn(); 2], rounds: usize) -> [Duration; 2] {
         times.sort_unstable();
         times[times.len() / 2]
     })
-}
-
-fn recipe(filter: ResizeFilter) -> Recipe {
-    let [mean, std] = [[0.5; 3]; 2];
-    let (fit, channels) = (Fit::Squash, Channels::Rgb);
-    Recipe { name: "image".to_owned(), width: SIDE, height: SIDE, fit, filter, channels, mean, std }
 }
 
 /// CPU time of this thread. Resizing starts no other.

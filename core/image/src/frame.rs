@@ -139,7 +139,7 @@ impl Frame<'_> {
         )
     }
 
-    /// QuarterTurn and mirroring as an EXIF orientation.
+    /// Rotation and mirroring as an EXIF orientation.
     pub(super) fn orientation(&self) -> Orientation {
         match (self.rotation, self.mirrored) {
             (QuarterTurn::None, false) => Orientation::NoTransforms,

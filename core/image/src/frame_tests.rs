@@ -13,7 +13,7 @@ use super::rows::BLOCK;
 use super::yuv::{ColourMatrix, YuvRange};
 use super::yuv_tests;
 use crate::error::PhotoError;
-use crate::recipe::{Channels, Fit, Recipe, ResizeFilter};
+use crate::recipe::{Fit, Recipe, ResizeFilter};
 
 /// The buffers that a camera provides for a frame, with their own padding and strides.
 #[derive(Clone)]
@@ -161,8 +161,7 @@ fn as_photo(frame: &Frame<'_>, region: Option<Region>, recipe: &Recipe) -> Input
 }
 
 fn recipe((width, height): (u32, u32), filter: ResizeFilter, fit: Fit) -> Recipe {
-    let [mean, std] = [[0.0; 3], [1.0; 3]];
-    Recipe { name: "image".to_owned(), width, height, fit, filter, channels: Channels::Rgb, mean, std }
+    Recipe::new(width, height).with_filter(filter).with_fit(fit)
 }
 
 fn furthest(a: &[u8], b: &[u8]) -> u8 {

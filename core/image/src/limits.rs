@@ -1,15 +1,23 @@
-//! DecodeLimits on what decoding a photo may cost. They are checked before memory is allocated: the bytes are untrusted.
+//! Limits on what decoding a photo may cost. They are checked before memory is allocated: the bytes are untrusted.
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
 use crate::error::PhotoError;
 
-/// DecodeLimits on decoding one photo.
+/// Limits on decoding one photo.
 ///
 /// The defaults accept the photos of all phones (200 megapixels as baseline JPEG) and refuse decompression bombs.
 /// Within 384 MiB of memory, a progressive JPEG may have 67 megapixels (6 bytes per pixel) and a PNG with alpha 57 (7
 /// bytes).
+///
+/// ```
+/// use magpie_image::DecodeLimits;
+/// use std::time::Duration;
+///
+/// let limits = DecodeLimits::default().with_max_bytes(8 << 20).with_max_time(Duration::from_secs(1));
+/// assert_eq!(limits.max_bytes, 8_388_608);
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecodeLimits {
     /// Largest size of the file, in bytes.
@@ -34,6 +42,34 @@ impl Default for DecodeLimits {
 }
 
 impl DecodeLimits {
+    /// Sets the largest size of the file, in bytes.
+    #[must_use]
+    pub fn with_max_bytes(mut self, bytes: u64) -> DecodeLimits {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// Sets the largest size of the picture in the header, in pixels.
+    #[must_use]
+    pub fn with_max_pixels(mut self, pixels: u64) -> DecodeLimits {
+        self.max_pixels = pixels;
+        self
+    }
+
+    /// Sets the largest amount of memory for decoding, in bytes.
+    #[must_use]
+    pub fn with_max_memory(mut self, bytes: u64) -> DecodeLimits {
+        self.max_memory = bytes;
+        self
+    }
+
+    /// Sets the longest time for decoding.
+    #[must_use]
+    pub fn with_max_time(mut self, time: Duration) -> DecodeLimits {
+        self.max_time = time;
+        self
+    }
+
     pub(super) fn check_bytes(&self, bytes: &[u8]) -> Result<(), PhotoError> {
         match bytes.len() as u64 {
             0 => Err(PhotoError::Empty),

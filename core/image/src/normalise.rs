@@ -29,20 +29,10 @@ pub fn normalise(input: &InputRgb, recipe: &Recipe) -> InputTensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::{Fit, ResizeFilter};
 
     #[test]
     fn planes_follow_the_channel_order() {
-        let mut recipe = Recipe {
-            name: "image".to_owned(),
-            width: 2,
-            height: 1,
-            fit: Fit::Squash,
-            filter: ResizeFilter::Bilinear,
-            channels: Channels::Rgb,
-            mean: [0.0, 0.5, 0.5],
-            std: [1.0, 0.5, 1.0],
-        };
+        let mut recipe = Recipe::new(2, 1).with_mean_std([0.0, 0.5, 0.5], [1.0, 0.5, 1.0]);
         let input = InputRgb { width: 2, height: 1, rgb: vec![255, 0, 51, 0, 255, 255] };
         let close = |a: Vec<f32>, b: [f32; 6]| assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6), "{a:?}");
         close(normalise(&input, &recipe).data, [1.0, 0.0, -1.0, 1.0, -0.3, 0.5]);

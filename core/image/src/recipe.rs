@@ -9,6 +9,13 @@ use serde::{Deserialize, Serialize};
 pub const MAX_SIDE: u32 = 1024;
 
 /// The preprocessing recipe of a model pack.
+///
+/// ```
+/// use magpie_image::recipe::{Fit, Recipe};
+///
+/// let recipe = Recipe::new(224, 224).with_fit(Fit::Crop(0.875)).with_mean_std([0.5; 3], [0.25; 3]);
+/// assert_eq!(recipe.check(), Ok(()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -31,6 +38,55 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// The recipe for an input of this size that is named `image`: squash, bilinear, RGB, values from 0 to 1.
+    pub fn new(width: u32, height: u32) -> Recipe {
+        Recipe {
+            name: "image".to_owned(),
+            width,
+            height,
+            fit: Fit::Squash,
+            filter: ResizeFilter::Bilinear,
+            channels: Channels::Rgb,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        }
+    }
+
+    /// Sets the name of the network's input.
+    #[must_use]
+    pub fn with_name(mut self, name: &str) -> Recipe {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Sets how a region with another aspect ratio is fitted to the input.
+    #[must_use]
+    pub fn with_fit(mut self, fit: Fit) -> Recipe {
+        self.fit = fit;
+        self
+    }
+
+    /// Sets the resampling filter.
+    #[must_use]
+    pub fn with_filter(mut self, filter: ResizeFilter) -> Recipe {
+        self.filter = filter;
+        self
+    }
+
+    /// Sets the order of the colour planes.
+    #[must_use]
+    pub fn with_channels(mut self, channels: Channels) -> Recipe {
+        self.channels = channels;
+        self
+    }
+
+    /// Sets what is subtracted from `value / 255` and what divides the difference, per plane.
+    #[must_use]
+    pub fn with_mean_std(mut self, mean: [f32; 3], std: [f32; 3]) -> Recipe {
+        (self.mean, self.std) = (mean, std);
+        self
+    }
+
     /// Checks that the sides are 1 to [`MAX_SIDE`] and that the numbers are finite and can be divided by.
     ///
     /// # Errors

@@ -14,11 +14,10 @@ use super::oracle;
 use super::photo::Photo;
 use super::region::Region;
 use crate::error::PhotoError;
-use crate::recipe::{Channels, Fit, Recipe, ResizeFilter};
+use crate::recipe::{Fit, Recipe, ResizeFilter};
 
 fn recipe((width, height): (u32, u32), filter: ResizeFilter, fit: Fit) -> Recipe {
-    let [mean, std] = [[0.0; 3], [1.0; 3]];
-    Recipe { name: "image".to_owned(), width, height, fit, filter, channels: Channels::Rgb, mean, std }
+    Recipe::new(width, height).with_filter(filter).with_fit(fit)
 }
 
 /// A gradient with noise of `levels` levels: few of them expose errors of rounding, many of them overshooting.

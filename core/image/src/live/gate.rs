@@ -3,53 +3,8 @@
 use std::time::Duration;
 
 use super::measure::{brightness, difference, sharpness, usable};
+use super::settings::LiveSettings;
 use crate::picture::Luma;
-
-/// The thresholds that a frame has to pass to be searched.
-///
-/// The defaults were tuned on luma pictures of about 160 x 90 pixels, of renders on a plain background: sharp ones have
-/// a sharpness of 0.005, and a shift by 2 % of the width gives a difference of 0.03 to 0.06.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct LiveSettings {
-    /// Shortest time between the starts of two searches.
-    pub min_interval: Duration,
-    /// Largest share of the time that searches may take, above 0 and up to 1: a slow search is followed by a pause.
-    pub max_load: f32,
-    /// The wait is multiplied by this while the phone saves its battery.
-    pub saving: u32,
-    /// The wait is multiplied by this while the phone is hot.
-    pub hot: u32,
-    /// Lowest mean luma, 0 to 255.
-    pub min_brightness: f32,
-    /// Lowest [`sharpness`](super::sharpness).
-    pub min_sharpness: f32,
-    /// Largest [`difference`](super::difference) between two consecutive frames of a camera that is held still.
-    pub max_motion: f32,
-    /// How many consecutive frames must stay within `max_motion`.
-    pub steady_frames: u32,
-    /// Lowest [`difference`](super::difference) to the frame that was searched last.
-    pub min_change: f32,
-    /// After this time, a search whose end was not reported counts as lost, and its scene may be searched again.
-    pub lost_after: Duration,
-}
-
-impl Default for LiveSettings {
-    fn default() -> Self {
-        LiveSettings {
-            min_interval: Duration::from_millis(300),
-            max_load: 0.5,
-            saving: 3,
-            hot: 8,
-            min_brightness: 16.0,
-            min_sharpness: 0.001,
-            max_motion: 0.03,
-            steady_frames: 2,
-            min_change: 0.08,
-            lost_after: Duration::from_secs(5),
-        }
-    }
-}
 
 /// What the operating system reports about battery and heat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -6,10 +6,12 @@
 
 mod gate;
 mod measure;
+mod settings;
 mod steady;
 
-pub use gate::{FrameVerdict, Gate, LiveSettings, PowerHint, SkipReason};
+pub use gate::{FrameVerdict, Gate, PowerHint, SkipReason};
 pub use measure::{brightness, difference, sharpness};
+pub use settings::LiveSettings;
 pub use steady::{Ranked, Steady, SteadySettings};
 
 #[cfg(test)]

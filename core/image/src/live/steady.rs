@@ -22,6 +22,36 @@ impl Default for SteadySettings {
     }
 }
 
+impl SteadySettings {
+    /// Sets the length of the list.
+    #[must_use]
+    pub fn with_size(mut self, size: usize) -> SteadySettings {
+        self.size = size;
+        self
+    }
+
+    /// Sets the lead in score by which a listing moves above another at once.
+    #[must_use]
+    pub fn with_margin(mut self, margin: f32) -> SteadySettings {
+        self.margin = margin;
+        self
+    }
+
+    /// Sets in how many consecutive searches a listing has to be ahead with a smaller lead.
+    #[must_use]
+    pub fn with_wins(mut self, wins: u32) -> SteadySettings {
+        self.wins = wins;
+        self
+    }
+
+    /// Sets for how many searches a listing that is not found any more stays in the list.
+    #[must_use]
+    pub fn with_stay(mut self, stay: u32) -> SteadySettings {
+        self.stay = stay;
+        self
+    }
+}
+
 /// A listing on the list, with its score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranked {

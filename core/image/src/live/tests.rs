@@ -140,7 +140,7 @@ proptest! {
         let tile = |x, y| if (x / 9 + y / 7) % 2 == 0 { 200 } else { 60 };
         let scene = RgbImage::from_fn(640, 480, |x, y| image::Rgb([tile(x, y); 3]));
         let views = [seen(&scene, (0, 0)), seen(&scene, (4, 5)), darkened(&seen(&scene, (0, 0)), 3)];
-        let settings = LiveSettings { steady_frames: 0, ..LiveSettings::default() };
+        let settings = LiveSettings::default().with_steady_frames(0);
         let (interval, lost) = (settings.min_interval, settings.lost_after);
         let mut gate = Gate::new(settings);
         let mut now = Duration::from_secs(1000);
@@ -167,7 +167,7 @@ proptest! {
         times in proptest::collection::vec((any::<u64>(), any::<u32>(), any::<u64>()), 1..20), load: f32, factor: u32,
         sides in (0u32..5, 0u32..5),
     ) {
-        let settings = LiveSettings { max_load: load, hot: factor, steady_frames: 0, ..LiveSettings::default() };
+        let settings = LiveSettings::default().with_max_load(load).with_power_factors(3, factor).with_steady_frames(0);
         let mut gate = Gate::new(settings);
         let luma = Luma { width: sides.0, height: sides.1, values: vec![90; (sides.0 * sides.1) as usize] };
         for (seconds, nanos, took) in times {
@@ -182,7 +182,7 @@ proptest! {
     fn listings_with_nearly_equal_scores_do_not_swap(
         scores in proptest::collection::vec((0.50f32..0.529, 0.50f32..0.529), 1..60),
     ) {
-        let mut steady = Steady::new(SteadySettings { wins: u32::MAX, ..SteadySettings::default() });
+        let mut steady = Steady::new(SteadySettings::default().with_wins(u32::MAX));
         let first = steady.update([("a", 0.51), ("b", 0.50)]);
         prop_assert_eq!(first.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         for (a, b) in scores {
@@ -198,7 +198,7 @@ proptest! {
         searches in proptest::collection::vec(proptest::collection::vec((0u8..12, -1.0f32..1.0), 0..20), 1..12),
         size in 0usize..6, stay in 0u32..4,
     ) {
-        let settings = SteadySettings { size, stay, ..SteadySettings::default() };
+        let settings = SteadySettings::default().with_size(size).with_stay(stay);
         let (mut steady, mut again) = (Steady::new(settings.clone()), Steady::new(settings));
         let mut history: Vec<Vec<String>> = Vec::new();
         for search in searches {
@@ -241,7 +241,7 @@ fn a_missing_listing_stays_a_while_and_another_scene_clears_the_list() {
     assert_eq!(ids(&steady.update([("x", f32::NAN), ("y", 0.20)])), ["x", "y"]);
     // A few listings may resemble both things that the camera showed.
     let bag = [("bag", 0.75), ("e", 0.50), ("f", 0.45)];
-    let mut steady = Steady::new(SteadySettings { size: 5, ..SteadySettings::default() });
+    let mut steady = Steady::new(SteadySettings::default().with_size(5));
     steady.update([("mug", 0.90), ("b", 0.80), ("c", 0.70), ("d", 0.60), ("e", 0.50)]);
     assert_eq!(ids(&steady.update(bag)), ["bag", "e", "f"]);
 }

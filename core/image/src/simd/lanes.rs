@@ -1,6 +1,6 @@
 //! The vector operations of one instruction set.
 
-/// Side of the tiles that [`ResampleKernels::transpose`](super::ResampleKernels::transpose) works on: 16 registers of 16 bytes.
+/// Side of the tiles that are transposed: 16 registers of 16 bytes.
 pub(crate) const TILE: usize = 16;
 
 /// The vector operations that the kernels are written in.
