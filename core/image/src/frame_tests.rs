@@ -10,6 +10,7 @@ use super::picture::InputRgb;
 use super::pixels::{Pixels, Plane};
 use super::region::Region;
 use super::rows::BLOCK;
+use super::test_support::{self, any_cut, any_filter, cases};
 use super::yuv::{ColourMatrix, YuvRange};
 use super::yuv_tests;
 use crate::error::PhotoError;
@@ -211,7 +212,7 @@ fn buffers(sides: std::ops::Range<usize>) -> impl Strategy<Value = Buffers> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(cases(400)))]
 
     /// With a filter that overshoots, pixels are converted one by one, as for a photo, and nothing differs. The other
     /// filters take means. The means of rounded and of unrounded colours differ by half a level, and a little for fixed
@@ -220,16 +221,11 @@ proptest! {
     #[test]
     fn a_frame_is_within_a_level_of_a_photo(
         buffers in buffers(1..150), rotation in rotation(), mirrored: bool, to in (1u32..40, 1u32..40),
-        cut in proptest::option::of((0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0)), crop: bool,
-        filter in proptest::sample::select(vec![ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos]),
+        cut in any_cut(), crop: bool,
+        filter in any_filter(),
     ) {
         let frame = buffers.frame(rotation, mirrored);
-        let (width, height) = frame.upright_size();
-        let region = cut.map(|(x, y, w, h)| {
-            let (x, y) = ((x * f64::from(width)) as u32, (y * f64::from(height)) as u32);
-            let side = |share: f64, most: u32| ((share * f64::from(most)) as u32).max(1);
-            Region { x, y, width: side(w, width - x), height: side(h, height - y) }
-        });
+        let region = test_support::region(cut, frame.upright_size());
         let recipe = recipe(to, filter, if crop { Fit::Crop(0.9) } else { Fit::Squash });
         let (fast, slow) = (frame.input_rgb(region, &recipe).unwrap(), as_photo(&frame, region, &recipe));
         prop_assert_eq!((fast.width, fast.height), (slow.width, slow.height));

@@ -49,4 +49,6 @@ mod oracle;
 #[cfg(test)]
 mod resize_tests;
 #[cfg(test)]
+mod test_support;
+#[cfg(test)]
 mod yuv_tests;

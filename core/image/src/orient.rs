@@ -45,9 +45,12 @@ pub(super) fn upright(orientation: Orientation, picture: RgbImage) -> RgbImage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::cases;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         /// Cropping the stored picture and rotating the crop gives the same as rotating the whole and cropping it.
         #[test]
         fn cropping_and_rotating_commute(

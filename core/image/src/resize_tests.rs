@@ -13,6 +13,7 @@ use super::limits::DecodeLimits;
 use super::oracle;
 use super::photo::Photo;
 use super::region::Region;
+use super::test_support::{self, any_cut, any_filter, cases};
 use crate::error::PhotoError;
 use crate::recipe::{Fit, Recipe, ResizeFilter};
 
@@ -32,23 +33,18 @@ fn picture((width, height): (u32, u32), levels: u32, seed: u32) -> RgbImage {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(cases(600)))]
 
     /// Enlarged and reduced, with odd sizes, regions, orientations and every filter.
     #[test]
     fn a_photo_is_resized_as_by_another_resizer(
         size in (1u32..220, 1u32..220), to in (1u32..90, 1u32..90), levels in 1u32..=256, seed: u32,
-        cut in proptest::option::of((0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0)), crop: bool, tag in 1u8..=8,
-        filter in proptest::sample::select(vec![ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos]),
+        cut in any_cut(), crop: bool, tag in 1u8..=8,
+        filter in any_filter(),
     ) {
         let stored = picture(size, levels, seed);
         let photo = Photo::new(stored.clone(), Orientation::from_exif(tag).unwrap(), size);
-        let (width, height) = photo.size();
-        let region = cut.map(|(x, y, w, h)| {
-            let (x, y) = ((x * f64::from(width)) as u32, (y * f64::from(height)) as u32);
-            let side = |share: f64, most: u32| ((share * f64::from(most)) as u32).max(1);
-            Region { x, y, width: side(w, width - x), height: side(h, height - y) }
-        });
+        let region = test_support::region(cut, photo.size());
         let recipe = recipe(to, filter, if crop { Fit::Crop(0.9) } else { Fit::Squash });
         let ours = photo.input_rgb(region, &recipe).unwrap();
         let theirs = oracle::input(&stored, Orientation::from_exif(tag).unwrap(), region, &recipe);

@@ -8,6 +8,7 @@ use image::{RgbImage, imageops};
 use proptest::prelude::*;
 
 use super::*;
+use crate::test_support::cases;
 use crate::{Frame, Luma, Pixels, Plane, QuarterTurn};
 
 const FRAME: Duration = Duration::from_millis(33);
@@ -132,6 +133,8 @@ fn a_search_under_way_is_waited_for_and_a_lost_one_is_not() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
     /// For any frames and times of a monotonic clock, no two searches start within the interval.
     #[test]
     fn searches_are_never_closer_than_the_interval(

@@ -1,8 +1,8 @@
 //! Compares every instruction set of this CPU with plain Rust.
 
 use super::*;
-use crate::recipe::ResizeFilter;
 use crate::taps::Coefficients;
+use crate::test_support::{any_filter, cases};
 use crate::yuv::YuvRange;
 use proptest::prelude::*;
 
@@ -11,11 +11,13 @@ fn all() -> impl Iterator<Item = &'static ResampleKernels> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
     /// Every instruction set gives the same as sums that are taken one by one.
     #[test]
     fn down_is_the_sum_of_bytes_times_weights(
         length in 1usize..200, padding in 0usize..9, from in 1usize..40, to in 1usize..20, seed: u64,
-        filter in proptest::sample::select(vec![ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos]),
+        filter in any_filter(),
     ) {
         let stride = length + padding;
         let bytes: Vec<u8> = noise(seed, stride * from - padding);
@@ -39,7 +41,7 @@ proptest! {
     #[test]
     fn across_is_down_of_the_transposed(
         width in 1usize..60, to in 1usize..30, seed: u64, planar: bool,
-        filter in proptest::sample::select(vec![ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos]),
+        filter in any_filter(),
     ) {
         let length = (3 * width).next_multiple_of(TILE);
         let layout = match planar {
@@ -69,6 +71,8 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
     /// The sums are like those of filters: within the range of bytes, or beyond it if weights are negative.
     #[test]
     fn colours_are_the_same_on_every_cpu(
