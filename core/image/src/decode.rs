@@ -51,6 +51,25 @@ pub fn sniff(bytes: &[u8]) -> Result<Format, PhotoError> {
 /// has at least twice the input's width and height. Transparent pixels are blended with white, the background of
 /// catalogue cut-outs. Colour profiles are not applied.
 ///
+/// ```
+/// use magpie_image::recipe::Recipe;
+/// use magpie_image::{DecodeLimits, PhotoError, Region, decode};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bytes = std::fs::read("../../models/packs/default/golden/plain-mug/photo.png")?;
+/// let recipe = Recipe::new(64, 64);
+/// let region = Some(Region { x: 10, y: 20, width: 100, height: 80 });
+/// let photo = decode(&bytes, region, &recipe, &DecodeLimits::default())?;
+/// let input = photo.input_rgb(region, &recipe)?;
+/// assert_eq!((input.width, input.height), (64, 64));
+///
+/// let strict = DecodeLimits::default().with_max_pixels(1_000);
+/// let refused = decode(&bytes, region, &recipe, &strict);
+/// assert!(matches!(refused, Err(PhotoError::TooManyPixels { limit: 1_000, .. })));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// The file is not a picture that can be decoded, it exceeds a limit, or the region does not lie inside it. Sizes and
 /// the region are checked against the header, before any pixel is decoded.

@@ -45,6 +45,25 @@ impl QuarterTurn {
 }
 
 /// A camera frame: borrowed pixels and how to make them upright.
+///
+/// ```
+/// use magpie_image::recipe::Recipe;
+/// use magpie_image::{Frame, Pixels, Plane, QuarterTurn};
+///
+/// # fn main() -> Result<(), magpie_image::PhotoError> {
+/// // 60 x 48 grey pixels; the camera pads each row to 64 bytes.
+/// let (luma, chroma) = (vec![128; 64 * 48], vec![128; 64 * 24]);
+/// let y = Plane { bytes: &luma, row_stride: 64, pixel_stride: 1 };
+/// let vu = Plane { bytes: &chroma, row_stride: 64, pixel_stride: 2 };
+/// let rotation = QuarterTurn::from_degrees(90)?;
+/// let frame = Frame { pixels: Pixels::nv21(y, vu), width: 60, height: 48, rotation, mirrored: false };
+/// assert_eq!(frame.upright_size(), (48, 60));
+///
+/// let input = frame.input_rgb(None, &Recipe::new(16, 16))?;
+/// assert_eq!(input.rgb, [128; 3 * 16 * 16]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
     /// The pixels, as stored.

@@ -1,12 +1,4 @@
-//! Turns photos and camera frames into the input of a network.
-//!
-//! [`decode`] reads JPEG, PNG and WebP within [`DecodeLimits`], at no higher resolution than the network needs.
-//! [`Photo::input_rgb`] crops the region of interest, resizes it and rotates it upright; [`normalise`] makes the
-//! tensor. The recipe comes from the model pack. Training takes the same steps: a difference between the two would cost
-//! recall without any error.
-//!
-//! [`Frame`] does the same for a camera's planes, and [`Frame::luma`] makes the small grey picture that the live gate
-//! judges.
+#![doc = include_str!("../README.md")]
 
 mod decode;
 mod error;

@@ -6,6 +6,15 @@ use crate::recipe::{Channels, InputTensor, Recipe};
 /// Returns `(value / 255 - mean) / std` as a tensor of 1 x 3 x height x width: interleaved bytes become planes, in the
 /// recipe's channel order.
 ///
+/// ```
+/// use magpie_image::recipe::Recipe;
+/// use magpie_image::{InputRgb, normalise};
+///
+/// let input = InputRgb { width: 2, height: 1, rgb: vec![255, 0, 0, 255, 0, 255] };
+/// let recipe = Recipe::new(2, 1).with_mean_std([0.5; 3], [0.5; 3]);
+/// assert_eq!(normalise(&input, &recipe).data, [1.0, 1.0, -1.0, -1.0, -1.0, 1.0]);
+/// ```
+///
 /// # Panics
 /// If the input has no pixels. [`Recipe::check`] refuses sizes that lead to this.
 pub fn normalise(input: &InputRgb, recipe: &Recipe) -> InputTensor {

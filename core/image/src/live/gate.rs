@@ -68,6 +68,27 @@ pub enum SkipReason {
 /// 6. the sharpness is below `min_sharpness`;
 /// 7. the difference to the frame that was searched last is below `min_change`.
 ///
+/// ```
+/// use magpie_image::Luma;
+/// use magpie_image::live::{FrameVerdict, Gate, LiveSettings, PowerHint, SkipReason};
+/// use std::time::Duration;
+///
+/// let stripes = |at| if at % 160 / 8 % 2 == 0 { 200 } else { 60 };
+/// let luma = Luma { width: 160, height: 90, values: (0..160 * 90).map(stripes).collect() };
+/// let mut gate = Gate::new(LiveSettings::default());
+/// let mut verdicts = Vec::new();
+/// for now in [0, 33, 66, 99].map(Duration::from_millis) {
+///     let verdict = gate.frame(&luma, now, PowerHint::Normal);
+///     if verdict == FrameVerdict::Search {
+///         gate.searched(Duration::from_millis(20), now + Duration::from_millis(20));
+///     }
+///     verdicts.push(verdict);
+/// }
+/// // Two frames show that the camera is held still.
+/// let moving = FrameVerdict::Skip(SkipReason::Moving);
+/// assert_eq!(verdicts, [moving, moving, FrameVerdict::Search, FrameVerdict::Skip(SkipReason::TooSoon)]);
+/// ```
+///
 /// Times may come from any monotonic clock. If a time is earlier than one before, waits start again at the earlier
 /// time.
 #[derive(Debug, Clone)]

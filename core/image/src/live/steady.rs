@@ -75,6 +75,16 @@ pub struct Ranked {
 ///    been higher in the last `wins` searches including this one. Listings that are not shown take part in this.
 ///
 /// The list shows the first `size` listings. The same results give the same lists.
+///
+/// ```
+/// use magpie_image::live::{Steady, SteadySettings};
+///
+/// let mut steady = Steady::new(SteadySettings::default().with_margin(0.03));
+/// steady.update([("mug", 0.80), ("bowl", 0.79)]);
+/// // The bowl is ahead by too little to move up at once.
+/// assert_eq!(steady.update([("bowl", 0.81), ("mug", 0.80)])[0].id, "mug");
+/// assert_eq!(steady.update([("bowl", 0.90), ("mug", 0.80)])[0].id, "bowl");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Steady {
     settings: SteadySettings,
