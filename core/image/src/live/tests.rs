@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use image::{RgbImage, imageops};
@@ -132,6 +133,13 @@ fn a_search_under_way_is_waited_for_and_a_lost_one_is_not() {
     assert_eq!(gate.frame(&luma, Duration::from_millis(5_433), PowerHint::Normal), FrameVerdict::Search);
 }
 
+/// Two views of a checkered scene, and the first one with a third of the light.
+static VIEWS: LazyLock<[Luma; 3]> = LazyLock::new(|| {
+    let tile = |x, y| if (x / 9 + y / 7) % 2 == 0 { 200 } else { 60 };
+    let scene = RgbImage::from_fn(640, 480, |x, y| image::Rgb([tile(x, y); 3]));
+    [seen(&scene, (0, 0)), seen(&scene, (4, 5)), darkened(&seen(&scene, (0, 0)), 3)]
+});
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(256)))]
 
@@ -140,9 +148,6 @@ proptest! {
     fn searches_are_never_closer_than_the_interval(
         steps in proptest::collection::vec((0u64..400, 0u8..4, 0u64..500, any::<bool>()), 1..80), backwards: bool,
     ) {
-        let tile = |x, y| if (x / 9 + y / 7) % 2 == 0 { 200 } else { 60 };
-        let scene = RgbImage::from_fn(640, 480, |x, y| image::Rgb([tile(x, y); 3]));
-        let views = [seen(&scene, (0, 0)), seen(&scene, (4, 5)), darkened(&seen(&scene, (0, 0)), 3)];
         let settings = LiveSettings::default().with_steady_frames(0);
         let (interval, lost) = (settings.min_interval, settings.lost_after);
         let mut gate = Gate::new(settings);
@@ -151,7 +156,7 @@ proptest! {
         for (step, view, took, done) in steps {
             let step = Duration::from_millis(step);
             now = if backwards && view == 3 { now.saturating_sub(step * 3) } else { now + step };
-            let view = &views[usize::from(view) % views.len()];
+            let view = &VIEWS[usize::from(view) % VIEWS.len()];
             if gate.frame(view, now, PowerHint::Normal) == FrameVerdict::Search {
                 if let (Some((started, wait)), false) = (last, backwards) {
                     prop_assert!(now - started >= wait, "{started:?} {now:?}");
