@@ -2,7 +2,7 @@
 
 use magpie_core::Error;
 pub use magpie_core::image::YuvRange as ColorRange;
-use magpie_core::image::{Frame, Pixels, Plane, Rotation};
+use magpie_core::image::{Frame, Pixels, Plane, QuarterTurn};
 
 use crate::error::MagpieError;
 
@@ -80,7 +80,7 @@ impl FrameLayout {
             PixelFormat::Yuv420 => Pixels::i420(plane(first, 1), chroma(second, apart), chroma(third, apart)),
         };
         let pixels = pixels.with_range(self.color);
-        let rotation = Rotation::from_degrees(self.rotation_degrees).map_err(Error::from)?;
+        let rotation = QuarterTurn::from_degrees(self.rotation_degrees).map_err(Error::from)?;
         Ok(Frame { pixels, width: self.width, height: self.height, rotation, mirrored: self.mirrored })
     }
 }

@@ -78,11 +78,9 @@ impl LiveGate {
     /// Creates a gate that has seen no frame, and an empty list.
     #[uniffi::constructor]
     pub fn new(settings: LiveSettings) -> Arc<LiveGate> {
-        let mut gate = live::LiveSettings::default();
-        gate.min_interval = Duration::from_millis(settings.min_interval_ms.into());
-        let mut steady = SteadySettings::default();
-        steady.size = settings.listings as usize;
-        steady.margin = settings.margin;
+        let interval = Duration::from_millis(settings.min_interval_ms.into());
+        let gate = live::LiveSettings::default().with_min_interval(interval);
+        let steady = SteadySettings::default().with_size(settings.listings as usize).with_margin(settings.margin);
         Arc::new(LiveGate(Mutex::new((Gate::new(gate), Steady::new(steady)))))
     }
 
@@ -137,13 +135,13 @@ impl LiveGate {
     }
 }
 
-impl From<live::Verdict> for Verdict {
-    fn from(verdict: live::Verdict) -> Verdict {
+impl From<live::FrameVerdict> for Verdict {
+    fn from(verdict: live::FrameVerdict) -> Verdict {
         use live::SkipReason;
 
         match verdict {
-            live::Verdict::Search => Verdict::Search,
-            live::Verdict::Skip(reason) => match reason {
+            live::FrameVerdict::Search => Verdict::Search,
+            live::FrameVerdict::Skip(reason) => match reason {
                 SkipReason::Busy => Verdict::Busy,
                 SkipReason::TooSoon => Verdict::TooSoon,
                 SkipReason::Saving => Verdict::Saving,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use magpie_core::builder::{BuildOptions, BuildReport, Field, Identity, LocalScaling, ShardBuilder, Step};
 use magpie_core::engine;
-use magpie_core::image::Limits;
+use magpie_core::image::DecodeLimits;
 use magpie_core::model::Model;
 use rayon::prelude::*;
 
@@ -65,7 +65,7 @@ pub(crate) fn build(
     options.local_scaling.clone_from(&plan.scaling);
     builder = builder.with_options(options);
 
-    let limits = Limits::default();
+    let limits = DecodeLimits::default();
     let embed = |row: &CatalogRow| {
         let made = photo(&row.photo).and_then(|bytes| {
             let embedding = engine::embed(model, &bytes, None, &limits)?.embedding;

@@ -1,7 +1,7 @@
 //! Thumbnails: small JPEGs of the photos, for result lists that work offline.
 
 use jpeg_encoder::{ColorType, Encoder};
-use magpie_core::image::{Limits, decode};
+use magpie_core::image::{DecodeLimits, decode};
 use magpie_core::recipe::{Fit, Recipe};
 
 use crate::failure::{CommandFailure, Result};
@@ -10,7 +10,7 @@ use crate::failure::{CommandFailure, Result};
 const QUALITY: u8 = 70;
 
 /// Encodes the photo as a JPEG whose longer side has `size` pixels. A smaller photo keeps its size.
-pub(crate) fn thumbnail(photo: &[u8], size: u32, recipe: &Recipe, limits: &Limits) -> Result<Vec<u8>> {
+pub(crate) fn thumbnail(photo: &[u8], size: u32, recipe: &Recipe, limits: &DecodeLimits) -> Result<Vec<u8>> {
     let square = Recipe { width: size, height: size, fit: Fit::Squash, ..recipe.clone() };
     let decoded = decode(photo, None, &square, limits).map_err(magpie_core::Error::from)?;
     let (width, height) = decoded.size();
@@ -38,10 +38,10 @@ mod tests {
         let grey = vec![128; 3 * 300 * 90];
         Encoder::new(&mut photo, 90).encode(&grey, 300, 90, ColorType::Rgb).expect("a small picture");
         for (size, expected) in [(64, (64, 19)), (1024, (300, 90))] {
-            let jpeg = thumbnail(&photo, size, &recipe, &Limits::default()).expect("a good photo");
-            let small = decode(&jpeg, None, &recipe, &Limits::default()).expect("a good thumbnail");
+            let jpeg = thumbnail(&photo, size, &recipe, &DecodeLimits::default()).expect("a good photo");
+            let small = decode(&jpeg, None, &recipe, &DecodeLimits::default()).expect("a good thumbnail");
             assert_eq!(small.size(), expected);
         }
-        assert!(thumbnail(b"not a photo", 64, &recipe, &Limits::default()).is_err());
+        assert!(thumbnail(b"not a photo", 64, &recipe, &DecodeLimits::default()).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use magpie_core::ModelId;
 use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::engine;
-use magpie_core::image::Limits;
+use magpie_core::image::DecodeLimits;
 use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::{SearchReply, SearchRequest};
 use magpie_ffi::{
@@ -29,7 +29,7 @@ fn opened() -> &'static Engine {
         let identity = Identity { model_id: model.id(), ..shards::identity() };
         let fields = vec![Field { name: "kind".to_owned(), filter: true }];
         let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
-        let output = engine::embed(model, &photo(), None, &Limits::default()).unwrap();
+        let output = engine::embed(model, &photo(), None, &DecodeLimits::default()).unwrap();
         builder.add("here", "here.jpg", &["thing".to_owned()], &output.embedding).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("one.magpie");

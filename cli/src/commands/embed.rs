@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use magpie_core::engine;
-use magpie_core::image::Limits;
+use magpie_core::image::DecodeLimits;
 use magpie_core::model::{Model, Output};
 use rayon::prelude::*;
 
@@ -59,7 +59,7 @@ pub(crate) fn embed_files(model: &Model, paths: &[PathBuf], quiet: bool) -> Resu
 
 /// Runs the network on photo files and passes the outputs to `take`, in order.
 pub(crate) fn run_files(model: &Model, paths: &[PathBuf], quiet: bool, mut take: impl FnMut(Output)) -> Result<()> {
-    let limits = Limits::default();
+    let limits = DecodeLimits::default();
     let bar = output::progress(paths.len(), "embedding", quiet);
     let embed = |path: &PathBuf| {
         let bytes = std::fs::read(path).map_err(|e| CommandFailure::io(path, e))?;

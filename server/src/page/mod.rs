@@ -19,7 +19,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router, extract};
 use magpie_core::attributes::Attributes;
 use magpie_core::engine::{Stages, embed_timed};
-use magpie_core::image::{Limits, Region};
+use magpie_core::image::{DecodeLimits, Region};
 use magpie_core::model::{Model, Output, Pack};
 use magpie_core::remote::{QueryCode, Thresholds};
 use magpie_core::{Error, ModelId};
@@ -162,7 +162,7 @@ async fn embed(State(page): State<Arc<Page>>, params: QueryParams<EmbedParams>, 
         let _place = place;
         let (max_pixels, max_memory, longest) = LIMITS;
         let max_time = longest.min(deadline.saturating_duration_since(Instant::now()));
-        let limits = Limits { max_bytes: MOST_BYTES as u64, max_pixels, max_memory, max_time };
+        let limits = DecodeLimits { max_bytes: MOST_BYTES as u64, max_pixels, max_memory, max_time };
         embed_timed(&model, &photo, region, &limits)
     });
     let embedded = embedded.await.map_err(|_| Refusal::Internal)?;

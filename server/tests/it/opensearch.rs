@@ -12,7 +12,7 @@ use crate::common::nodes::Nodes;
 use crate::common::{JSON, MODEL, Running, agent, get, on_the_phone, post, request, search, shard};
 use magpie_core::Embedding;
 use magpie_core::builder::{Field, Identity, ShardBuilder};
-use magpie_core::image::Limits;
+use magpie_core::image::DecodeLimits;
 use magpie_core::listing::Found;
 use magpie_core::model::{Model, Pack};
 use magpie_core::remote::{SearchReply, SearchRequest};
@@ -165,7 +165,7 @@ fn real(path: &Path) -> Vec<(Embedding, String)> {
     let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, vec![category]);
     let embed = |path: &Path| {
         let photo = std::fs::read(path).unwrap();
-        magpie_core::engine::embed(&model, &photo, None, &Limits::default()).unwrap().embedding
+        magpie_core::engine::embed(&model, &photo, None, &DecodeLimits::default()).unwrap().embedding
     };
     for (id, photo, category) in &rows {
         let name = photo.file_name().unwrap().to_str().unwrap();

@@ -8,7 +8,7 @@ use crate::common::{Running, agent, get, read};
 use base64::Engine as _;
 use magpie_core::builder::{Field, Identity, ShardBuilder};
 use magpie_core::engine;
-use magpie_core::image::Limits;
+use magpie_core::image::DecodeLimits;
 use magpie_core::model::{Model, Pack};
 use magpie_core::remote::{Problem, QueryCode};
 use serde_json::Value;
@@ -44,7 +44,7 @@ fn shard(path: &Path) {
             continue;
         }
         let photo = std::fs::read(demo.join("photos").join(cells[1])).unwrap();
-        let embedding = engine::embed(model(), &photo, None, &Limits::default()).unwrap().embedding;
+        let embedding = engine::embed(model(), &photo, None, &DecodeLimits::default()).unwrap().embedding;
         let values: Vec<String> = cells[2..].iter().map(|&cell| cell.to_owned()).collect();
         builder.add_with_thumbnail(cells[0], cells[1], &values, &embedding, &photo).unwrap();
     }
@@ -81,7 +81,7 @@ fn the_page_embeds_as_the_phone_does() {
         let got = post(query, &photo);
         assert_eq!(got.status, 200, "{}", got.body);
         let reply: Value = serde_json::from_str(&got.body).unwrap();
-        let local = engine::embed(model(), &photo, region, &Limits::default()).unwrap();
+        let local = engine::embed(model(), &photo, region, &DecodeLimits::default()).unwrap();
         assert_eq!(reply["embedding"], QueryCode::of(&local.embedding).to_string());
         assert_eq!(reply["attributes"].as_array().unwrap().len(), local.attributes.0.len());
         let stages: Vec<&str> =

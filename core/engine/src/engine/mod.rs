@@ -14,7 +14,7 @@ use crate::ListingRow;
 use crate::attributes::Attributes;
 use crate::confidence::{Calibration, Confidence, LEADING};
 use crate::error::{Error, FilterError, Result};
-use crate::image::{self, Frame, Limits, Region};
+use crate::image::{self, DecodeLimits, Frame, Region};
 use crate::listing::{self, Found};
 use crate::model::{Model, Output};
 use crate::search::{Filter, Ranking, Scratch, SearchParams, Searcher};
@@ -43,7 +43,7 @@ pub struct SearchOptions {
     /// Which listings count; all by default.
     pub filter: Option<Filter>,
     /// What the photo may cost.
-    pub limits: Limits,
+    pub limits: DecodeLimits,
     /// Ends the search before its next stage.
     pub cancel: Cancel,
 }
@@ -239,7 +239,7 @@ impl Engine {
 ///
 /// # Errors
 /// [`Error::Photo`] where the photo or region is of no use, [`Error::Model`] where the network fails.
-pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<Output> {
+pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &DecodeLimits) -> Result<Output> {
     embed_timed(model, photo, region, limits).map(|(output, _)| output)
 }
 
@@ -247,7 +247,12 @@ pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limit
 ///
 /// # Errors
 /// As [`embed`].
-pub fn embed_timed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<(Output, Stages)> {
+pub fn embed_timed(
+    model: &Model,
+    photo: &[u8],
+    region: Option<Region>,
+    limits: &DecodeLimits,
+) -> Result<(Output, Stages)> {
     let options = SearchOptions { region, limits: limits.clone(), ..SearchOptions::default() };
     let mut stages = Stages::default();
     run(model, Picture::Photo(photo), &options, &mut stages).map(|output| (output, stages))
