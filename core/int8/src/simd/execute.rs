@@ -168,33 +168,30 @@ impl CheckedSteps {
                     let rows = out.length / matrix.columns();
                     let depth = x.length / rows.max(1);
                     let x = memory.at(*x);
-                    let product = |x: *const u8, rows: Range<usize>, job: WorkShare| {
-                        let out = Sink::Bytes(memory.at(*out).add(rows.start * matrix.columns()), *to);
-                        (k.product)(&Product { matrix, x, x_step: depth, out, rows: rows.len() }, job);
-                    };
-                    match (part, tail) {
-                        (Some(RowShare { pixels, of }), Some(tail)) if pixels.end < *of => {
-                            // Another thread may be writing the rows behind these, and the kernel would read a few bytes
-                            // of them.
-                            let copied = pixels.end - tail_rows(depth).min(pixels.len())..pixels.end;
-                            let copy = memory.at(*tail).add(worker * tail_bytes(depth));
-                            std::ptr::copy_nonoverlapping(x.add(copied.start * depth), copy, copied.len() * depth);
-                            product(x.add(pixels.start * depth), pixels.start..copied.start, WorkShare::WHOLE);
-                            product(copy, copied, WorkShare::WHOLE);
-                        }
-                        (Some(RowShare { pixels, .. }), _) => {
-                            product(x.add(pixels.start * depth), pixels.clone(), WorkShare::WHOLE);
-                        }
-                        (None, _) => {
+                    let (rows, job) = match part {
+                        Some(part) => (part.pixels.clone(), WorkShare::WHOLE),
+                        None => {
                             let (rows_of, job) = self.cut(step, job);
-                            let rows = rows_of.part(rows, 12);
-                            product(x.add(rows.start * depth), rows, job);
+                            (rows_of.part(rows, 12), job)
                         }
+                    };
+                    let first = x.add(rows.start * depth);
+                    let (mut copy, mut copied) = (first, rows.len());
+                    if let (Some(part), Some(tail)) = (part, tail)
+                        && rows.end < part.of
+                    {
+                        // Another thread may be writing the rows behind these, and the kernel reads a few bytes of them.
+                        copy = memory.at(*tail).add(worker * tail_bytes(depth));
+                        copied = rows.len().saturating_sub(tail_rows(depth));
+                        std::ptr::copy_nonoverlapping(first.add(copied * depth), copy, (rows.len() - copied) * depth);
                     }
+                    let out = Sink::Bytes(memory.at(*out).add(rows.start * matrix.columns()), *to);
+                    let product = Product { matrix, x: first, x_step: depth, out, rows: rows.len(), copy, copied };
+                    (k.product)(&product, job);
                 }
                 Step::ProductFloats { matrix, x, out } => {
-                    let out = Sink::Floats(memory.at(*out).cast());
-                    (k.product)(&Product { matrix, x: memory.at(*x), x_step: x.length, out, rows: 1 }, job);
+                    let (out, depth, x) = (Sink::Floats(memory.at(*out).cast()), x.length, memory.at(*x));
+                    (k.product)(&Product { matrix, x, x_step: depth, out, rows: 1, copy: x, copied: 1 }, job);
                 }
                 Step::Dense { matrix, window, channels, padding, x, patches, to, out } => {
                     let depth = matrix.quads() * 4;
@@ -210,7 +207,9 @@ impl CheckedSteps {
                         let rows = PATCHES.min(pixels.end - first);
                         im2col(window, *channels, *padding, memory.at(*x), patches, depth, first..first + rows);
                         let out = Sink::Bytes(memory.at(*out).add(first * matrix.columns()), *to);
-                        (k.product)(&Product { matrix, x: patches, x_step: depth, out, rows }, job);
+                        let product =
+                            Product { matrix, x: patches, x_step: depth, out, rows, copy: patches, copied: rows };
+                        (k.product)(&product, job);
                     }
                 }
                 Step::Depthwise { kernels, filters, window, x, to, out } => {

@@ -9,6 +9,9 @@ use crate::weights::Panel;
 /// Bytes behind the last row of activations that a product may read, without using them: it loads 16 bytes at once.
 pub(super) const OVERREAD: usize = 15;
 
+/// Rows of a tile, at most.
+pub(super) const MAX_TILE: usize = 12;
+
 /// Bytes of activations, and of results, per block of rows: they stay in the first-level cache while all panels pass over
 /// them.
 const CHUNK: usize = 24 << 10;
@@ -21,6 +24,8 @@ const CHUNK_ROWS: usize = 24;
 /// # Safety
 /// The CPU has the instruction set, and the matrix was packed for its layout. `x` is valid for reads of `rows` rows of
 /// activations and [`OVERREAD`] bytes behind them (read, not used), `out` for writes of `rows` rows of `columns` values.
+/// With a copy, `copy` is valid for reads of the copied rows and [`OVERREAD`] bytes behind them, and `x` for reads of
+/// [`MAX_TILE`] - 1 of them and [`OVERREAD`] bytes behind these.
 #[inline(always)]
 pub(super) unsafe fn product<L: Lanes>(p: &Product<'_>, job: WorkShare) {
     let panels = job.part(p.matrix.panels().len(), 1);
@@ -115,7 +120,8 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
     // SAFETY: a `PackedMatrix` has weights, biases and scales for all lanes of its panels; rows and columns are the
     // caller's.
     unsafe {
-        let x = p.x.add(row * p.x_step);
+        // All rows of a tile are read from where its first row is.
+        let x = p.row(row);
         let bias = m.bias().as_ptr().add(panel.lanes());
         let mut acc = [[L::start(bias); VECTORS]; ROWS];
         for j in 1..VECTORS {

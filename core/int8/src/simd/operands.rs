@@ -60,6 +60,28 @@ pub(super) struct Product<'a> {
     /// Where column 0 of the first row goes.
     pub(super) out: Sink,
     pub(super) rows: usize,
+    /// Where the rows from [`Product::copied`] on are read instead: a copy that other threads do not write to.
+    pub(super) copy: *const u8,
+    /// The first row that is read from the copy; `rows` if none is.
+    pub(super) copied: usize,
+}
+
+impl Product<'_> {
+    /// The first activation of a row.
+    ///
+    /// # Safety
+    /// The row is below `rows`.
+    #[inline(always)]
+    pub(super) unsafe fn row(&self, row: usize) -> *const u8 {
+        // SAFETY: both pointers are valid for their rows.
+        unsafe {
+            if row < self.copied {
+                self.x.add(row * self.x_step)
+            } else {
+                self.copy.add((row - self.copied) * self.x_step)
+            }
+        }
+    }
 }
 
 /// A depthwise convolution of a whole picture.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::kernels::Int8Kernels;
 use super::lanes::Requantise;
-use super::matrix::OVERREAD;
+use super::matrix::{MAX_TILE, OVERREAD};
 use super::operands::WindowShape;
 use crate::arena::{SLACK, Span};
 use crate::graph::Scale;
@@ -248,11 +248,10 @@ pub(crate) fn patch_bytes(quads: usize) -> usize {
     PATCHES * quads * 4 + SLACK
 }
 
-/// The rows at the end of a share of a product that are copied: a multiple of 12, which most heights of tiles divide, and
-/// so many that the rows before them are followed by at least [`OVERREAD`] bytes of the share.
+/// The rows at the end of a share of a product that are copied. Tiles that start before them read the originals, and have to
+/// end so early that at least [`OVERREAD`] bytes of the share follow.
 pub(super) fn tail_rows(depth: usize) -> usize {
-    const ROWS: usize = 12;
-    ROWS * (OVERREAD + 1).div_ceil(ROWS * depth.max(1))
+    MAX_TILE - 1 + OVERREAD.div_ceil(depth.max(1))
 }
 
 /// Bytes of the copied rows of a product, for each thread.
