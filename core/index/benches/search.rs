@@ -1,7 +1,7 @@
-//! Searching a shard: time and recall side by side. `cargo bench -p magpie-core --bench search --no-default-features
-//! --features build -- --vectors base.npy --queries queries.npy` measures on vectors of your own; without them it makes
-//! some up. `--shard FILE` keeps the shard, and uses it if it is there. `--smoke` runs everything once, as a test.
-#![allow(clippy::unwrap_used, missing_docs)] // a bench may stop at the first thing that is wrong
+//! Measures the time and recall of searches. `cargo bench -p magpie-index --bench search --features build -- --vectors
+//! base.npy --queries queries.npy` measures on your own vectors; without them it generates some. `--shard FILE` keeps the
+//! shard, and uses the file if it exists. `--smoke` runs everything once, as a test.
+#![allow(clippy::unwrap_used, missing_docs)] // A bench may panic at the first error.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ fn main() {
     let smoke = args.iter().any(|arg| arg == "--smoke");
     let (base, queries) = match (value("--vectors"), value("--queries")) {
         (Some(base), Some(queries)) => (read_npy(Path::new(base)), read_npy(Path::new(queries))),
-        _ => (made_up(if smoke { 6_000 } else { 100_000 }, 1), made_up(if smoke { 10 } else { 500 }, 2)),
+        _ => (generated(if smoke { 6_000 } else { 100_000 }, 1), generated(if smoke { 10 } else { 500 }, 2)),
     };
     let queries: Vec<Embedding> = queries.iter().map(|row| Embedding::new(row, MODEL).unwrap()).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -57,7 +57,7 @@ fn main() {
 
     let truth: Vec<Vec<u32>> = queries.iter().map(|query| nearest(&base, query, |_| true)).collect();
     let numbers = Numbers::of(&shard);
-    println!("recall@{K} by all int8 codes: {:.4}", measure(&shard, &queries, &truth, &numbers, None, &exact(), 1).0);
+    println!("recall@{K} by all byte codes: {:.4}", measure(&shard, &queries, &truth, &numbers, None, &exact(), 1).0);
     if let Some(kib) = resident() {
         println!("resident: {kib} KiB");
     }
@@ -92,7 +92,7 @@ fn exact() -> SearchParams {
     params
 }
 
-/// Random filters, the query's own surroundings, and everything but those.
+/// Measures filters that pass random photos, photos near to one, and all others.
 fn filters(shard: &Shard, base: &Rows, queries: &[Embedding], numbers: &Numbers, smoke: bool) {
     let queries = &queries[..queries.len().min(100)];
     let pivot = base.iter().next().unwrap();
@@ -124,7 +124,7 @@ fn bucket(row: usize) -> usize {
     (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(20) as usize % 100
 }
 
-/// Whether a photo lies on the side of the first one: about one in twenty.
+/// Returns whether a photo is near to the first one: about one in twenty is.
 fn near(pivot: &[f32], base: &Rows, row: usize) -> bool {
     dot(pivot, &base.values[row * base.dim..][..base.dim]) > 0.35
 }
@@ -138,12 +138,12 @@ struct Numbers(Vec<u32>);
 
 impl Numbers {
     fn of(shard: &Shard) -> Numbers {
-        // Listings are numbered with leading zeros: their rows are the numbers.
+        // Listing ids are numbers with leading zeros, so their rows are these numbers.
         Numbers(shard.photo_listings().to_vec())
     }
 }
 
-/// Recall, and the median and 99th percentile of the time of a query (each query's best of the rounds).
+/// Returns the recall, and the median and 99th percentile of the queries' times (for each query the best of the rounds).
 fn measure(
     shard: &Shard,
     queries: &[Embedding],
@@ -192,7 +192,7 @@ fn build(path: &Path, base: &Rows, lists: Option<usize>) {
     println!("built in {:.1} s", started.elapsed().as_secs_f64());
 }
 
-/// The nearest photos by exact products in `f32`.
+/// Returns the nearest photos by exact products in `f32`.
 fn nearest(base: &Rows, query: &Embedding, passes: impl Fn(usize) -> bool) -> Vec<u32> {
     let mut best: Vec<(f32, u32)> = Vec::new();
     for (row, vector) in base.iter().enumerate().filter(|(row, _)| passes(*row)) {
@@ -214,8 +214,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// Photos of things that look alike come in heaps around a few directions.
-fn made_up(count: usize, seed: u64) -> Rows {
+/// Generates vectors in clusters around 200 directions, as photos of similar things are.
+fn generated(count: usize, seed: u64) -> Rows {
     let mut state = seed;
     let mut noise = || {
         let mut sum = 0.0;
@@ -227,7 +227,7 @@ fn made_up(count: usize, seed: u64) -> Rows {
     };
     let mut kinds = 77u64;
     let dim = 128;
-    let centres: Vec<f32> = (0..200 * dim)
+    let centroids: Vec<f32> = (0..200 * dim)
         .map(|_| {
             kinds = kinds.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (kinds >> 40) as f32 / (1u64 << 24) as f32 - 0.5
@@ -235,16 +235,16 @@ fn made_up(count: usize, seed: u64) -> Rows {
         .collect();
     let mut values = Vec::with_capacity(count * dim);
     for row in 0..count {
-        let centre = &centres[row % 200 * dim..][..dim];
+        let centroid = &centroids[row % 200 * dim..][..dim];
         let start = values.len();
-        values.extend(centre.iter().map(|c| c + 0.35 * noise()));
+        values.extend(centroid.iter().map(|c| c + 0.35 * noise()));
         let length = dot(&values[start..], &values[start..]).sqrt();
         values[start..].iter_mut().for_each(|v| *v /= length);
     }
     Rows { dim, values }
 }
 
-/// A NumPy file of two-dimensional `f32`.
+/// Reads a NumPy file of two-dimensional `f32`.
 fn read_npy(path: &Path) -> Rows {
     let bytes = std::fs::read(path).unwrap();
     let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
@@ -275,13 +275,13 @@ fn us(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// CPU time of this thread: machines are shared.
+/// Returns the CPU time of this thread, because machines are shared.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Memory of this process that is in RAM now.
+/// Returns the resident memory of this process in KiB.
 fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

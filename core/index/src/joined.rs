@@ -1,16 +1,15 @@
-//! Several shards of one catalogue answer as one would: a large catalogue in parts, or a shard and what was added to it.
+//! Searches several shards of one catalogue as if they were one: a large catalogue in parts, or a shard and its delta.
 //!
-//! For most wishes each shard's own answer is enough, and [`merge`](crate::remote::merge()) joins them. Near-duplicates are
-//! another matter: which listings a shard leaves out depends on what the other shards have. So each shard is asked for more
-//! listings, none left out ([`Part::look`]), and [`join`] leaves out of all of them what a single shard would. Where a shard
-//! may have further listings before the last one that is wanted, all look farther:
+//! Without near-duplicate removal it is enough to merge the results of each shard by score. With it, which listings a shard
+//! omits depends on the other shards. Each shard therefore returns more listings, with their near-duplicates
+//! ([`Part::look`]), and [`join`] removes those that a single shard would. Where a shard may have further listings that
+//! rank before the last result, the search is repeated with a larger limit:
 //!
 //! ```no_run
 //! # fn search(shards: &[magpie_index::shard::Shard], query: &magpie_index::Embedding) -> magpie_index::Result<()> {
 //! use magpie_index::joined::{Part, join};
 //! use magpie_index::search::{SearchParams, Searcher};
-//! let mut params = SearchParams::default();
-//! params.near_duplicates = Some(0.97);
+//! let params = SearchParams::new(10).without_near_duplicates(0.97);
 //! let mut look = Part::first_look(&params);
 //! let found = loop {
 //!     let part = |shard| Part::look(&mut Searcher::new(shard), query, None, &params, look);
@@ -32,16 +31,16 @@ use crate::listing::{self, Found};
 use crate::search::{Filter, MAX_K, Originals, SearchParams, Searcher, stored_vector};
 use crate::vector::Rotation;
 
-/// What one shard has to say: its best listings, whether or not they repeat each other.
+/// The answer of one shard: its best listings, near-duplicates included.
 #[derive(Debug, Clone, Default)]
 pub struct Part {
     /// Best first.
     listings: Vec<Near>,
-    /// Whether there is nothing behind the last one.
+    /// Whether no further listings follow the last one.
     complete: bool,
 }
 
-/// A listing and the vector of the photo that stands for it.
+/// A listing and the vector of its best photo.
 #[derive(Debug, Clone)]
 struct Near {
     found: Found,
@@ -49,18 +48,18 @@ struct Near {
 }
 
 impl Part {
-    /// Listings to look for in each shard at first: some may repeat others.
+    /// Returns the number of listings to request from each shard at first: twice `k`, because some are near-duplicates.
     pub fn first_look(params: &SearchParams) -> usize {
         params.k.saturating_mul(2).clamp(1, MAX_K)
     }
 
-    /// Listings to look for where those were too few.
+    /// Returns the next number of listings to request, where `look` were too few: four times as many.
     pub fn wider(look: usize) -> usize {
         look.saturating_mul(4).min(MAX_K)
     }
 
-    /// The best `look` listings of a shard that pass the filter and the lowest score. What else `params` wishes is the
-    /// matter of [`join`]. Beyond [`MAX_K`] listings nothing is looked for.
+    /// Searches a shard for the best `look` listings, at most [`MAX_K`], that pass the filter and the lowest score. The
+    /// other conditions of `params` are applied by [`join`].
     ///
     /// # Errors
     /// As [`Searcher::search`].
@@ -75,7 +74,7 @@ impl Part {
         let plain = SearchParams { k: look, near_duplicates: None, per: None, ..params.clone() };
         let candidates = searcher.search(query, filter, &plain)?;
         let shard = searcher.shard();
-        // Shards may be turned in different ways: as they were, vectors compare.
+        // Shards may have different rotations: vectors of several are comparable once it is undone.
         let rotation = Rotation::new(query.dim(), shard.index().rotation_seed);
         let vectors = candidates.iter().map(|candidate| {
             let mut vector = stored_vector(shard, candidate.photo);
@@ -88,13 +87,15 @@ impl Part {
     }
 }
 
-/// The results of all parts, best first, and whether there might be more or others if each part looked farther.
+/// Joins the answers of all shards. Returns the results, best first, and whether a larger limit for each shard might
+/// change them.
 ///
-/// Where there are not, the results are those of one shard with everything in it, up to what rounding makes of photos that
-/// are nearly equal in score, or just as near to each other as the limit. A listing that is in two parts comes once, with
-/// its higher score and the texts of the later part that found it. Values of [`SearchParams::per`] are compared as texts.
+/// Final results are those of a single shard with all photos, except where rounding decides: photos with nearly equal
+/// scores, or with a cosine close to the limit of near-duplicates. A listing that several shards have is returned once,
+/// with its highest score and the texts of the last shard that found it. Values of [`SearchParams::per`] are compared as
+/// texts.
 pub fn join(parts: Vec<Part>, params: &SearchParams) -> (Vec<Found>, bool) {
-    // Behind this, a part that ended there may have listings that are not known.
+    // After this listing, a shard that was cut off there may have unknown ones.
     let open = parts.iter().filter(|part| !part.complete);
     let known_to = open.filter_map(|part| part.listings.last()).map(|near| near.found.clone()).min_by(rank);
     let mut per_value: HashMap<String, usize> = HashMap::new();
@@ -123,7 +124,7 @@ pub fn join(parts: Vec<Part>, params: &SearchParams) -> (Vec<Found>, bool) {
     (kept, more)
 }
 
-/// The listings of all parts, each once, best first.
+/// Returns the listings of all shards, each once, best first.
 fn once(parts: Vec<Part>) -> Vec<Near> {
     let mut all: Vec<Near> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -147,7 +148,7 @@ fn once(parts: Vec<Part>) -> Vec<Near> {
     all
 }
 
-/// Best first: score, then listing id.
+/// Orders best first: by score, then listing id.
 fn rank(a: &Found, b: &Found) -> Ordering {
     b.score.total_cmp(&a.score).then_with(|| a.listing.id.cmp(&b.listing.id))
 }
@@ -166,7 +167,7 @@ mod tests {
         Near { found: Found { score, listing }, vector: vec![angle.cos(), angle.sin()] }
     }
 
-    /// What each shard says when it looks so far, of all that it has.
+    /// The answers of shards with these listings when `look` are requested.
     fn parts(shards: &[Vec<Near>], look: usize) -> Vec<Part> {
         let part = |all: &Vec<Near>| Part {
             listings: all.iter().take(look).cloned().collect(),
@@ -182,7 +183,7 @@ mod tests {
             if !more {
                 return found;
             }
-            assert!(look < MAX_K, "it would look for ever");
+            assert!(look < MAX_K, "the search would never end");
             look = Part::wider(look);
         }
     }
@@ -204,9 +205,9 @@ mod tests {
     }
 
     proptest! {
-        /// However far the shards looked, nothing but the whole decides.
+        /// The number of listings requested at first does not change the results.
         #[test]
-        fn shards_that_look_a_little_and_then_farther_answer_as_one_with_everything(
+        fn widening_a_joined_search_gives_the_results_of_one_shard(
             shards in shards(), k in 1usize..20, limit in prop::option::of(0.5f32..1.1), most in prop::option::of(0usize..4),
         ) {
             let per = most.map(|most| Per { column: "colour".to_owned(), most });
@@ -219,8 +220,8 @@ mod tests {
     }
 
     #[test]
-    fn what_repeats_a_better_listing_of_another_shard_is_left_out_and_others_move_up() {
-        // b repeats a; c repeats b, but not a: as b is left out, c stays.
+    fn a_near_duplicate_of_another_shards_listing_is_omitted_and_others_move_up() {
+        // 2 repeats 1; 3 repeats 2, but not 1: as 2 is omitted, 3 stays.
         let shards =
             [vec![near(1, 0.9, 0.0, 0), near(3, 0.7, 0.4, 0)], vec![near(2, 0.8, 0.2, 0), near(4, 0.6, 2.0, 0)]];
         let params = SearchParams { k: 3, near_duplicates: Some(0.95), ..SearchParams::default() };
@@ -229,18 +230,18 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_of_two_shards_has_its_best_photo_and_the_later_texts() {
+    fn a_listing_of_two_shards_has_its_best_photo_and_the_last_texts() {
         let (older, newer) = (near(1, 0.9, 0.0, 1), Near { vector: vec![0.0, 1.0], ..near(1, 0.8, 0.0, 2) });
         let shards = [vec![older], vec![newer, near(2, 0.7, 0.0, 1)]];
         let params = SearchParams { near_duplicates: Some(0.95), ..SearchParams::default() };
         let found = all(&shards, &params);
-        // The second one repeats the photo that counts.
+        // The second one repeats the photo with the higher score.
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].score, found[0].listing.get("colour")), (0.9, Some("blue")));
     }
 
     #[test]
-    fn a_repeat_takes_no_place_of_its_value() {
+    fn a_near_duplicate_does_not_count_in_its_group() {
         let shards = [vec![near(1, 0.9, 0.0, 1), near(3, 0.7, 1.0, 2)], vec![near(2, 0.8, 0.0, 2)]];
         let per = Some(Per { column: "colour".to_owned(), most: 1 });
         let params = SearchParams { near_duplicates: Some(0.95), per, ..SearchParams::default() };

@@ -34,7 +34,7 @@ impl<'a> Question<'a> {
     pub(super) fn nearest(meta: &'a Meta, query: &Parsed, size: usize) -> Result<Question<'a>, String> {
         let seed = meta.rotation_seed().unwrap_or(0);
         let mut turned = query.embedding.values().to_vec();
-        Rotation::new(turned.len(), seed).turn(&mut turned);
+        Rotation::new(turned.len(), seed).rotate(&mut turned);
         // The engine looks for so many in each part of a shard.
         let view = view(size, query.params.recall);
         let mut knn = json!({ "vector": bytes(&turned), "k": view });

@@ -134,7 +134,7 @@ impl Cursor<'_> {
         let mut vector = stored_vector(self.shard, photo);
         if let Some((back, forth)) = &self.turns {
             back.undo(&mut vector);
-            forth.turn(&mut vector);
+            forth.rotate(&mut vector);
         }
         bytes(&vector)
     }

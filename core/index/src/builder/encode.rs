@@ -1,14 +1,14 @@
-//! From vectors to the codes of a shard, list after list.
+//! Sorts photos into inverted lists and quantises their vectors.
 
 use rayon::prelude::*;
 
-use super::clusters::Centres;
+use super::clusters::Centroids;
 use super::vectors::Vectors;
 use crate::shard::{Budget, Index, RECALLS};
 use crate::vector::sign::{self, BLOCK, Line, signs_len};
 use crate::vector::{code, stride};
 
-/// A photo in the order of listings.
+/// A photo: the number of its vector, its listing, and its position among the listing's photos.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Photo {
     pub(super) vector: usize,
@@ -16,20 +16,20 @@ pub(super) struct Photo {
     pub(super) ordinal: u16,
 }
 
-/// What `code` makes of the photos, in the order of rows.
+/// The codes of all photos, in the order of rows.
 pub(super) struct Coded {
     pub(super) index: Index,
     pub(super) list_starts: Vec<u32>,
     pub(super) scan_blocks: Vec<u8>,
     pub(super) codes: Vec<u8>,
     pub(super) code_scales: Vec<u16>,
-    /// For each row the photo, by its place in the order of listings.
+    /// The photo of each row, as a position among those passed to `code`.
     pub(super) order: Vec<u32>,
 }
 
-/// Sorts photos into lists, in a list by listing, and codes them.
-pub(super) fn code(vectors: &Vectors, photos: &[Photo], centres: &Centres, assigned: &[u32]) -> Coded {
-    let mut list_starts = vec![0u32; centres.len() + 1];
+/// Sorts photos by list, within a list by listing, and quantises them.
+pub(super) fn code(vectors: &Vectors, photos: &[Photo], centroids: &Centroids, assigned: &[u32]) -> Coded {
+    let mut list_starts = vec![0u32; centroids.len() + 1];
     for &list in assigned {
         list_starts[list as usize + 1] += 1;
     }
@@ -51,33 +51,33 @@ pub(super) fn code(vectors: &Vectors, photos: &[Photo], centres: &Centres, assig
     let blocks = scan_blocks.par_chunks_mut(block_len).zip(codes.par_chunks_mut(BLOCK * stride));
     blocks.zip(lines.par_chunks_mut(BLOCK)).zip(order.par_chunks(BLOCK)).for_each(
         |(((block, codes), lines), order)| {
-            let (mut centre, mut residual) = (vec![0.0; dim], vec![0.0; dim]);
+            let (mut centroid, mut residual) = (vec![0.0; dim], vec![0.0; dim]);
             let rows = codes.chunks_exact_mut(stride).zip(lines).zip(order);
             for (at, ((values, (line, scale)), &photo)) in rows.enumerate() {
-                centres.get(assigned[photo as usize] as usize, &mut centre);
+                centroids.get(assigned[photo as usize] as usize, &mut centroid);
                 let vector = vectors.get(photos[photo as usize].vector);
-                residual.iter_mut().zip(vector).zip(&centre).for_each(|((r, v), c)| *r = v - c);
+                residual.iter_mut().zip(vector).zip(&centroid).for_each(|((r, v), c)| *r = v - c);
                 sign::put(block, at, &residual);
-                *line = Line::of(&residual, &centre);
+                *line = Line::of(&residual, &centroid);
                 *scale = code::encode(&residual, values);
             }
         },
     );
-    let (index, code_scales) = pack(&lines, &mut scan_blocks, block_len, centres);
+    let (index, code_scales) = pack(&lines, &mut scan_blocks, block_len, centroids);
     Coded { index, list_starts, scan_blocks, codes, code_scales, order }
 }
 
-/// Packs slopes, offsets and scales into 16 bits each, in units that fit the largest.
-fn pack(lines: &[(Line, f32)], scan_blocks: &mut [u8], block_len: usize, centres: &Centres) -> (Index, Vec<u16>) {
+/// Packs slopes, offsets and scales into 16 bits each; the units are such that the largest values just fit.
+fn pack(lines: &[(Line, f32)], scan_blocks: &mut [u8], block_len: usize, centroids: &Centroids) -> (Index, Vec<u16>) {
     let most = |of: fn(&(Line, f32)) -> f32| lines.iter().map(of).fold(0f32, f32::max);
     let lowest = lines.iter().map(|(line, _)| line.offset).fold(f32::MAX, f32::min);
     let highest = lines.iter().map(|(line, _)| line.offset).fold(f32::MIN, f32::max);
     let steps = f32::from(u16::MAX);
     let index = Index {
-        lists: centres.len() as u32,
+        lists: centroids.len() as u32,
         dim: 0,
         rotation_seed: 0,
-        centroid_unit: centres.unit,
+        centroid_unit: centroids.unit,
         scale_unit: most(|(_, scale)| *scale) / steps,
         slope_unit: most(|(line, _)| line.slope) / steps,
         offset_unit: (highest - lowest).max(0.0) / steps,

@@ -1,9 +1,9 @@
-//! From photos with their embeddings to the contents of a shard.
+//! Builds a shard from photos and their embeddings.
 //!
-//! `clusters` finds the centres of the inverted lists, `graph` links them, `encode` puts photos into lists and codes
-//! them, `columns` makes filter columns, `budgets` measures how many lists a search has to probe. Everything that is
-//! random has a fixed seed, and work is cut into pieces that do not depend on the number of threads: the same input
-//! gives the same bytes.
+//! `clusters` computes the centroids of the inverted lists, `graph` links them, `encode` assigns photos to lists and
+//! quantises them, `columns` derives filter columns, and `budgets` measures how many lists a search has to probe. Random
+//! numbers have fixed seeds, and the partition of the work does not depend on the number of threads: the same input gives
+//! the same bytes.
 
 mod budgets;
 mod clusters;
@@ -27,38 +27,38 @@ use encode::{Coded, Photo};
 pub use scaling::LocalScaling;
 use vectors::Vectors;
 
-/// Seed of the rotation in new shards: any number would do.
+/// Seed of the rotation in new shards: `magpie` in ASCII; any number works.
 const ROTATION_SEED: u64 = 0x6d61_6770_6965;
 
-/// What one column of the catalogue is used for beside being metadata.
+/// A column of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// Name of the column.
     pub name: String,
-    /// Whether searches can filter by it.
+    /// Whether searches can filter by it; otherwise it is metadata only.
     pub filter: bool,
 }
 
-/// How to build.
+/// The options of a build.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct BuildOptions {
-    /// Inverted lists; chosen by the number of photos where `None`.
+    /// Number of inverted lists; `None` chooses it by the number of photos.
     pub lists: Option<u32>,
-    /// Makes photos that are near to every query count for less; all count alike where `None`. Base and delta shards of
-    /// a catalogue need the same.
+    /// Lowers the scores of photos that are near to every query; `None` keeps all scores. Base and delta shards of a
+    /// catalogue need the same.
     pub local_scaling: Option<LocalScaling>,
 }
 
-/// What the builder is doing.
+/// A step of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Finding the centres of the lists.
+    /// Computing the centroids of the lists.
     Clustering,
-    /// Putting photos into lists.
+    /// Assigning photos to lists.
     Assigning,
-    /// Coding photos.
+    /// Quantising photos.
     Coding,
     /// Compressing texts and writing the file.
     Writing,
@@ -66,24 +66,24 @@ pub enum Step {
     Measuring,
 }
 
-/// Takes a step and how far it is, 0 to 1.
+/// A callback with the current step and its progress, 0 to 1.
 pub type Progress<'a> = &'a (dyn Fn(Step, f32) + Sync);
 
-/// What the builder noticed; none of it stops the build.
+/// The size of a new shard, and warnings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BuildReport {
-    /// Photos in the shard.
+    /// Number of photos.
     pub photos: usize,
-    /// Listings in the shard.
+    /// Number of listings.
     pub listings: usize,
-    /// Inverted lists in the shard.
+    /// Number of inverted lists.
     pub lists: usize,
-    /// Listings whose photos came with different values; those of the first photo were kept.
+    /// Listings whose photos were added with different values; those of the first photo were kept.
     pub conflicting: Vec<String>,
 }
 
-/// A photo that was added: its name, where its vector is, and its thumbnail.
+/// A photo that was added: its name, the number of its vector, and its thumbnail.
 struct Added {
     name: String,
     vector: usize,
@@ -96,11 +96,11 @@ struct Listing {
     conflicting: bool,
 }
 
-/// Collects photos in any order and writes a shard.
+/// Collects photos and writes them to a shard.
 ///
-/// Listings are ordered by id, and a listing's photos as they were added, so that the same photos give the same file
-/// whatever the order of the listings. Photos come one at a time; what is kept of each is its vector in `f32`, its
-/// texts and its thumbnail, about 1 kB for 128 coordinates and short texts.
+/// Listings are ordered by id, and the photos of a listing in the order in which they were added: the file does not depend
+/// on the order of the listings. The builder keeps the vector of each photo in `f32`, its texts and its thumbnail: about
+/// 1 kB for 128 coordinates and short texts.
 pub struct ShardBuilder {
     identity: Identity,
     fields: Vec<Field>,
@@ -111,30 +111,31 @@ pub struct ShardBuilder {
 }
 
 impl ShardBuilder {
-    /// A builder for embeddings of `dim` coordinates; each listing has one value a field.
+    /// Creates a builder for embeddings of `dim` coordinates and listings with a value for each field.
     pub fn new(identity: Identity, dim: usize, fields: Vec<Field>) -> Self {
-        // A dimension that no shard can have is refused when writing; no memory is taken for it here.
+        // Writing rejects a dimension above the limit; no memory is allocated for it here.
         let rotation = Rotation::new(if dim <= MAX_DIM as usize { dim } else { 0 }, ROTATION_SEED);
         let (options, listings) = (BuildOptions::default(), BTreeMap::new());
         ShardBuilder { identity, fields, options, rotation, vectors: Vectors::new(dim), listings }
     }
 
-    /// Says how to build.
+    /// Sets the options of the build.
     #[must_use]
     pub fn with_options(mut self, options: BuildOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Adds a photo of a listing; `values` are in the order of the fields, empty where there is none.
+    /// Adds a photo of a listing. `values` are in the order of the fields; a missing value is empty.
     ///
     /// # Errors
-    /// [`Error::ModelMismatch`] where the embedding is of another model, [`ShardError::Build`] where sizes differ.
+    /// [`Error::ModelMismatch`] where the embedding is of another model, [`ShardError::Build`] where the number of
+    /// coordinates or values is wrong or the listing has too many photos.
     pub fn add(&mut self, listing: &str, photo: &str, values: &[String], embedding: &Embedding) -> Result<()> {
         self.add_with_thumbnail(listing, photo, values, embedding, &[])
     }
 
-    /// As [`ShardBuilder::add`], with a thumbnail in JPEG; empty bytes are none.
+    /// As [`ShardBuilder::add`], with a JPEG thumbnail; empty bytes mean no thumbnail.
     ///
     /// # Errors
     /// As [`ShardBuilder::add`].
@@ -170,7 +171,7 @@ impl ShardBuilder {
         entry.conflicting |= *entry.values != *values;
         let vector = self.vectors.push(embedding.values());
         if self.rotation.dim() == self.vectors.dim() {
-            self.rotation.turn(self.vectors.get_mut(vector));
+            self.rotation.rotate(self.vectors.get_mut(vector));
         }
         entry.photos.push(Added { name: photo.to_owned(), vector, thumbnail: thumbnail.into() });
         Ok(())
@@ -179,13 +180,13 @@ impl ShardBuilder {
     /// Writes the shard.
     ///
     /// # Errors
-    /// [`Error::Io`], [`ShardError::Build`] where there is nothing to write or too much for the format, or
+    /// [`Error::Io`], [`ShardError::Build`] where there are no photos or more than the format holds, or
     /// [`Error::ModelMismatch`] where the photos of local scaling are of another model.
     pub fn write(self, path: &Path) -> Result<BuildReport> {
         self.write_with(path, &|_, _| {})
     }
 
-    /// As [`ShardBuilder::write`]; says on the way how far it is.
+    /// As [`ShardBuilder::write`], and reports progress.
     ///
     /// # Errors
     /// As [`ShardBuilder::write`].
@@ -214,22 +215,22 @@ impl ShardBuilder {
         }
 
         if let Some(scaling) = &self.options.local_scaling {
-            // One model gives one dimension.
+            // Photos of one model have one dimension.
             if scaling.model() != self.identity.model_id || scaling.dim() != self.vectors.dim() {
                 return Err(Error::ModelMismatch { model: scaling.model(), shard: self.identity.model_id });
             }
-            scaling.turned(&self.rotation).apply(&mut self.vectors);
+            scaling.rotated(&self.rotation).apply(&mut self.vectors);
         }
         let kernels = Kernels::best();
         let lists = self.options.lists.map_or_else(|| clusters::count(photos.len()), |lists| lists as usize);
         let lists = lists.clamp(1, photos.len());
         let vectors = &self.vectors;
-        let centres = clusters::find(vectors, &photos, lists, kernels, &|share| progress(Step::Clustering, share));
-        let (centres, graph) = graph::link(centres)?;
-        let assigned = centres.assign(vectors, &photos, kernels, &|share| progress(Step::Assigning, share));
+        let centroids = clusters::find(vectors, &photos, lists, kernels, &|share| progress(Step::Clustering, share));
+        let (centroids, graph) = graph::link(centroids)?;
+        let assigned = centroids.assign(vectors, &photos, kernels, &|share| progress(Step::Assigning, share));
         progress(Step::Coding, 0.0);
         let Coded { index, list_starts, scan_blocks, codes, code_scales, order } =
-            encode::code(vectors, &photos, &centres, &assigned);
+            encode::code(vectors, &photos, &centroids, &assigned);
         drop(self.vectors);
 
         let in_order = |row: &u32| &photos[*row as usize];
@@ -245,8 +246,8 @@ impl ShardBuilder {
             dim,
             index: crate::shard::Index { dim, rotation_seed: ROTATION_SEED, ..index },
             list_starts,
-            list_biases: centres.biases,
-            centroids: centres.codes,
+            list_biases: centroids.biases,
+            centroids: centroids.codes,
             graph,
             scan_blocks,
             codes,

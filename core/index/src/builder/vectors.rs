@@ -1,9 +1,9 @@
-//! The vectors of all photos, in pieces: growing never copies them all.
+//! The vectors of all photos, in chunks, so that growing never copies them.
 
-/// Vectors in a piece.
+/// Vectors in a chunk.
 const PIECE: usize = 4096;
 
-/// Vectors of one dimension.
+/// A growing list of vectors of one dimension.
 pub(super) struct Vectors {
     dim: usize,
     len: usize,
@@ -23,7 +23,7 @@ impl Vectors {
         self.len
     }
 
-    /// Appends a vector of the dimension and returns its number.
+    /// Appends a vector and returns its number.
     pub(super) fn push(&mut self, vector: &[f32]) -> usize {
         if self.len.is_multiple_of(PIECE) {
             self.pieces.push(Vec::new());

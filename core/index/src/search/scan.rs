@@ -1,4 +1,5 @@
-//! Looking at photos: estimates for the lists near the query, or products with every photo that passes the filter.
+//! Scans photos: either estimates the photos of the nearest lists and re-ranks the best, or scores every photo that passes
+//! the filter.
 
 use std::ops::Range;
 
@@ -12,63 +13,64 @@ use crate::vector::code::Query;
 use crate::vector::sign::{self, BLOCK, Table};
 use crate::vector::{Kernels, Scan};
 
-/// Blocks that are looked at in one go.
+/// Blocks that are scanned in one call. Their 2048 estimates take 8 KiB and stay in the first-level cache; the threshold
+/// rises between calls.
 const BLOCKS: usize = 64;
 
-/// The best photos of one search, and whether there are others.
+/// The buffers of a scan, and the best photos that it found.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     table: Table,
     coarse: Coarse,
-    /// The best by their estimates.
+    /// The best photos by their estimates.
     likely: Pool,
-    /// The best by their codes.
+    /// The best photos by their byte codes.
     pub(super) best: Pool,
     wanted: Vec<u32>,
     above: Vec<u32>,
     estimates: Vec<f32>,
     picked: Vec<u32>,
-    /// For each picked photo the product of the query and the centre of its list.
+    /// For each picked photo the product of the query and the centroid of its list.
     bases: Vec<f32>,
     signs: Vec<u32>,
     products: Vec<i32>,
 }
 
-/// What is searched, with what.
+/// The shard, the query and the filter of one search.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
     pub(super) shard: &'a Shard,
     pub(super) kernels: Kernels,
-    /// The turned query.
-    pub(super) turned: &'a [f32],
+    /// The rotated query.
+    pub(super) rotated: &'a [f32],
     pub(super) query: &'a Query,
     pub(super) predicate: Option<&'a Predicate<'a>>,
 }
 
 impl Target<'_> {
-    /// What a step of a code's scale, times a product, is worth.
+    /// The factor from a packed scale times an integer product to a product of vectors.
     fn gain(&self) -> f32 {
         self.shard.index().scale_unit * self.query.unit()
     }
 }
 
 impl Scanner {
-    /// Fills `best` with the best `plan.take` photos. Says whether every photo that passes the filter is among them.
+    /// Fills `best` with the best `plan.take` photos. Returns whether every photo that passes the filter is among them.
     pub(super) fn run(&mut self, target: &Target<'_>, plan: &Plan) -> Result<bool, ShardError> {
         self.best.reset(plan.take);
         let photos = if plan.direct { self.score_all(target)? } else { self.scan_lists(target, plan)? };
         Ok(photos.is_some_and(|photos| photos <= plan.take))
     }
 
-    /// Scores every photo that passes the filter; returns how many there are.
+    /// Scores every photo that passes the filter; returns their number.
     fn score_all(&mut self, target: &Target<'_>) -> Result<Option<usize>, ShardError> {
         let shard = target.shard;
         self.coarse.compare_all(shard, target.query, target.kernels);
         self.picked.clear();
         self.bases.clear();
         let mut passing = 0;
-        // Photos lie in the order of their lists. Where few pass, those of many lists are scored together, so that
-        // fetching one overlaps with the work on others.
+        // Photos are stored in the order of their lists. Where few pass, those of many lists are scored together, so that
+        // fetching the code of one overlaps with the work on others.
         let (mut next, mut rows, mut base) = (0, 0..0, 0.0);
         for piece in pieces(0..target.photos() as u32) {
             if self.mark(target, &piece) == 0 {
@@ -94,7 +96,7 @@ impl Scanner {
         Ok(Some(passing))
     }
 
-    /// Scores the picked photos with their bases and forgets them; returns how many there were.
+    /// Scores the picked photos with their bases and clears them; returns their number.
     fn score_bases(&mut self, target: &Target<'_>) -> usize {
         let bases = std::mem::take(&mut self.bases);
         self.score_picked(target, |at| bases[at]);
@@ -105,14 +107,14 @@ impl Scanner {
         scored
     }
 
-    /// Scans the lists near the query and scores the likely ones again; returns how many photos passed the filter if
-    /// none can have been missed.
+    /// Scans the lists near the query and re-ranks the photos with the best estimates. Returns the number of photos that
+    /// pass the filter if none can have been missed.
     fn scan_lists(&mut self, target: &Target<'_>, plan: &Plan) -> Result<Option<usize>, ShardError> {
         let Target { shard, kernels, query, .. } = *target;
         let lists = shard.index().lists as usize;
         self.likely.reset(plan.rerank);
-        self.table.set(target.turned);
-        // With a filter it shows only on the way how many lists it takes.
+        self.table.set(target.rotated);
+        // How many lists a filter takes is known only during the scan.
         let ranked = if target.predicate.is_some() { usize::MAX } else { plan.probes };
         self.coarse.rank(shard, query, kernels, ranked);
         let (mut done, mut passing) = (0, 0);
@@ -132,7 +134,7 @@ impl Scanner {
         Ok(all.then_some(passing))
     }
 
-    /// Estimates the photos of a list; returns how many pass the filter.
+    /// Estimates the photos of a list; returns the number that pass the filter.
     fn scan_list(&mut self, target: &Target<'_>, list: Range<u32>, product: f32) -> usize {
         let (shard, index) = (target.shard, target.shard.index());
         let block_len = shard.block_len();
@@ -165,7 +167,7 @@ impl Scanner {
         passing
     }
 
-    /// Scores the likely photos by their codes.
+    /// Scores the photos with the best estimates by their byte codes.
     fn rerank(&mut self, target: &Target<'_>) {
         let mut likely = std::mem::take(&mut self.likely);
         let items = likely.best();
@@ -175,12 +177,13 @@ impl Scanner {
         self.likely = likely;
     }
 
-    /// Scores the picked photos, given the products of the query and their lists' centres.
+    /// Scores the picked photos by their byte codes. `base` returns the product of the query and the centroid of a picked
+    /// photo's list.
     fn score_picked(&mut self, target: &Target<'_>, base: impl Fn(usize) -> f32) {
         let (codes, scales) = (target.shard.codes(), target.shard.code_scales());
         let (blocks, block_len) = (target.shard.scan_blocks(), target.shard.block_len());
         let words = target.query.values().len() / 32;
-        let signs_len = sign::signs_len(target.turned.len());
+        let signs_len = sign::signs_len(target.rotated.len());
         self.signs.resize(self.picked.len() * words, 0);
         for (&row, into) in self.picked.iter().zip(self.signs.chunks_exact_mut(words)) {
             let block = blocks.get(row as usize / BLOCK * block_len..).unwrap_or_default();
@@ -198,7 +201,7 @@ impl Scanner {
         }
     }
 
-    /// Marks which photos of the blocks around `rows` are among them and pass the filter; returns their number.
+    /// Sets a bit in `wanted` for each photo of `rows` that passes the filter, block by block; returns their number.
     fn mark(&mut self, target: &Target<'_>, rows: &Range<usize>) -> usize {
         self.wanted.clear();
         let mut passing = 0;
@@ -223,7 +226,7 @@ impl Target<'_> {
     }
 }
 
-/// A list's rows in pieces of at most 64 blocks.
+/// Splits the rows of a list into pieces of at most [`BLOCKS`] blocks.
 fn pieces(list: Range<u32>) -> impl Iterator<Item = Range<usize>> {
     let (start, end) = (list.start as usize, list.end as usize);
     let mut from = start;
@@ -235,7 +238,7 @@ fn pieces(list: Range<u32>) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Calls `of` with the place of each one in a mask.
+/// Calls `of` with the position of each set bit.
 #[inline]
 fn each(mut mask: u32, mut of: impl FnMut(usize)) {
     while mask != 0 {

@@ -1,4 +1,4 @@
-//! The inverted lists and what leads to them: the layouts of the sections that a search starts with.
+//! The layouts of the sections that a search starts with: the index, the inverted lists and the centroid graph.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ const STRIDE_UNIT: usize = 32;
 const SIGN_UNIT: usize = 16;
 /// Photos in a scan block.
 pub(super) const BLOCK: usize = 32;
-/// Most layers of the centroid graph: each is a third of the one below or less.
+/// Most layers of the centroid graph. Each has at most a third of the nodes of the one below, so none has more.
 const MAX_LAYERS: usize = 32;
 
 /// Bytes of an int8 code.
@@ -26,43 +26,42 @@ pub(super) fn block_len(dim: u32) -> usize {
     signs_len(dim) + BLOCK * 4
 }
 
-/// What the numbers in the other sections stand for.
+/// The index section: the units of the numbers in the other sections, and the measured budgets.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Index {
-    /// Inverted lists; at least 1 where there are photos.
+    /// Number of inverted lists; at least 1 where there are photos.
     pub lists: u32,
-    /// Coordinates of an embedding, once more: the codes are made for it.
+    /// Dimension of the embeddings, which must be that of the header.
     pub dim: u32,
-    /// Seed of the rotation that all vectors were turned by.
+    /// Seed of the rotation of all vectors.
     pub rotation_seed: u64,
-    /// What a step of a centroid's coordinates is worth.
+    /// Unit of a centroid's coordinates.
     pub centroid_unit: f32,
-    /// What a step of a code's scale is worth.
+    /// Unit of a byte code's packed scale.
     pub scale_unit: f32,
-    /// What a step of a slope is worth.
+    /// Unit of a packed slope.
     pub slope_unit: f32,
-    /// What a step of an offset is worth.
+    /// Unit of a packed offset.
     pub offset_unit: f32,
-    /// The offset of a packed 0.
+    /// The offset that a packed 0 stands for.
     pub offset_origin: f32,
     pub(crate) reserved: [u32; 7],
-    /// What the builder measured: lists to probe and photos to score again for each of [`RECALLS`]. 0 where the
-    /// target was not reached, or not measured.
+    /// The measured budget for each of [`RECALLS`]; zeros where the recall was not reached or not measured.
     pub budgets: [Budget; RECALLS.len()],
 }
 
-/// Lists to probe and photos to score again.
+/// The work of a search: lists to probe and photos to re-rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
 pub struct Budget {
     /// Lists to probe.
     pub probes: u32,
-    /// Photos to score by their int8 codes.
+    /// Photos to re-rank by their byte codes.
     pub rerank: u32,
 }
 
-/// The recalls, of the 10 nearest photos, that [`Index::budgets`] belong to.
+/// The recalls of the 10 nearest photos that [`Index::budgets`] were measured for.
 pub const RECALLS: [f32; 8] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
 
 impl Index {
@@ -82,19 +81,19 @@ impl Index {
     }
 }
 
-/// The graph that leads to the nearest centroids: HNSW (Malkov and Yashunin 2018). Layers come from the top; the nodes
-/// of a layer are the first ones of all centroids, and the last layer has them all.
+/// The graph for finding the nearest centroids: HNSW (Malkov and Yashunin 2018). Layers are counted from the top. The nodes
+/// of a layer are the first of all centroids, and the last layer has all of them.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Graph<'a> {
-    /// Nodes of each layer.
+    /// Number of nodes of each layer.
     counts: &'a [u32],
-    /// For each layer one more than its nodes: where their links start.
+    /// For each layer, where the links of each node start, and where those of the last one end.
     starts: &'a [u32],
     links: &'a [u32],
 }
 
 impl<'a> Graph<'a> {
-    /// Checks the counts; starts and links are checked where they are used.
+    /// Reads a section and checks its counts; starts and links are checked when they are used.
     pub(super) fn read(words: &'a [u32], lists: u32) -> Result<Self, String> {
         let short = || format!("{} words are too few for its layers", words.len());
         let (&layers, rest) = words.split_first().ok_or_else(short)?;
@@ -115,7 +114,7 @@ impl<'a> Graph<'a> {
         Ok(Graph { counts, starts, links })
     }
 
-    /// The words of a section: for each layer from the top, the links of each node.
+    /// Returns the words of the section. `layers` has, for each layer from the top, the links of each node.
     #[cfg(feature = "build")]
     pub(crate) fn write(layers: &[Vec<Vec<u32>>]) -> Vec<u32> {
         let mut words = vec![layers.len() as u32];
@@ -132,17 +131,17 @@ impl<'a> Graph<'a> {
         words
     }
 
-    /// The number of layers; 0 where lists are so few that there is no graph.
+    /// The number of layers; 0 for a shard without a graph, because it has few lists.
     pub fn layers(&self) -> usize {
         self.counts.len()
     }
 
-    /// The nodes of a layer, counted from the top.
+    /// The number of nodes of a layer.
     pub fn nodes(&self, layer: usize) -> u32 {
         self.counts.get(layer).copied().unwrap_or(0)
     }
 
-    /// The links of a layer, for looking up one node after the other.
+    /// The links of a layer.
     pub fn layer(&self, layer: usize) -> Links<'a> {
         let skip: usize = self.counts.iter().take(layer).map(|&count| count as usize + 1).sum();
         let len = self.counts.get(layer).map_or(0, |&count| count as usize + 1);
@@ -175,7 +174,7 @@ pub struct Links<'a> {
 }
 
 impl<'a> Links<'a> {
-    /// The nodes that a node links to; none where the file is damaged. They may lie beyond the layer's end if it is.
+    /// Returns the nodes that a node links to. In a damaged file there may be none, or nodes beyond the layer's end.
     pub fn of(&self, node: u32) -> &'a [u32] {
         let range = match self.starts.get(node as usize..) {
             Some([start, end, ..]) => *start as usize..*end as usize,
@@ -185,12 +184,12 @@ impl<'a> Links<'a> {
     }
 }
 
-/// Whether the sign of a coordinate is set for a photo of a block.
+/// Returns the sign bit of a coordinate of a photo in a block.
 pub(super) fn sign(block: &[u8], photo: usize, coordinate: usize) -> bool {
     block[16 * (coordinate / 4) + photo % 16] >> (photo / 16 * 4 + coordinate % 4) & 1 == 1
 }
 
-/// The photos of a list; `None` where the starts are damaged.
+/// Returns the photos of a list; `None` where the starts are damaged.
 pub(super) fn list(starts: &[u32], list: u32, photos: u32) -> Option<Range<u32>> {
     let range = match starts.get(list as usize..)? {
         [start, end, ..] => *start..*end,
@@ -204,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_graph_is_read_as_it_was_written_and_damage_is_noticed() {
+    fn a_graph_is_read_as_written_and_damage_is_detected() {
         let layers = vec![vec![vec![1], vec![0]], vec![vec![1, 2], vec![0], vec![]]];
         let words = Graph::write(&layers);
         let graph = Graph::read(&words, 3).expect("just written");
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_with_damaged_starts_are_not_there() {
+    fn lists_with_damaged_starts_are_rejected() {
         assert_eq!(list(&[0, 3, 9], 1, 9), Some(3..9));
         assert_eq!(list(&[0, 3, 9], 2, 9), None);
         assert_eq!((list(&[5, 3], 0, 9), list(&[0, 10], 0, 9), list(&[], 0, 9)), (None, None, None));

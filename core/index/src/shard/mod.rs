@@ -1,7 +1,8 @@
-//! A catalogue in one file, mapped read-only. The bytes are specified in `core/docs/SHARD_FORMAT.md`.
+//! A catalogue in one file, memory-mapped read-only. The bytes are specified in `core/docs/SHARD_FORMAT.md`.
 //!
-//! `format` holds what writer and reader share, `index` the inverted lists, `columns` and `metadata` theirs; `writer` writes, [`Shard`] reads, [`Shard::verify`] checks everything
-//! that opening leaves unchecked.
+//! `format` has the header and section table, `index` the layouts of the inverted lists, `columns` those of filter columns,
+//! `metadata` those of listings. `writer` writes the file, [`Shard`] reads it, and [`Shard::verify`] checks all that opening
+//! does not read.
 
 mod columns;
 mod format;

@@ -1,4 +1,4 @@
-//! Opening a shard and the views of its sections.
+//! Opens shards and gives access to their sections.
 
 use std::ops::Range;
 use std::path::Path;
@@ -15,33 +15,33 @@ use super::source::Source;
 use crate::error::{Result, ShardError};
 use crate::ids::{CatalogId, ListingRow, PhotoRow};
 
-/// A catalogue shard, opened for reading. Shared by any number of threads.
+/// A catalogue shard, opened for reading. Any number of threads can share one.
 ///
 /// Opening reads the header, the section table and the schema, and checks that every section has the length that the
-/// counts ask for. It does not read the rest: [`Shard::verify`] does, after a download.
+/// counts require. It does not read the rest: after a download, [`Shard::verify`] does.
 pub struct Shard {
     source: Source,
     header: Header,
     pub(super) entries: Vec<Entry>,
     schema: Schema,
     index: Index,
-    /// Where the sections lie that are there once, by their kinds.
+    /// Start and end of each section with ordinal 0, by kind.
     places: [Option<(usize, usize)>; 32],
     dictionary: OnceLock<Result<Option<DecoderDictionary<'static>>, ShardError>>,
 }
 
 impl Shard {
-    /// Maps the file at `path`.
+    /// Maps the file at `path` into memory.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) where it cannot be opened, [`Error::Shard`](crate::Error::Shard) where it is no
+    /// [`Error::Io`](crate::Error::Io) where it cannot be opened, [`Error::Shard`](crate::Error::Shard) where it is not a
     /// shard, too new, too old, incomplete or damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Shard> {
         Ok(Shard::new(Source::map(path.as_ref())?)?)
     }
 
-    /// Reads the file into memory instead of mapping it: for files that others may shorten or overwrite while they are
-    /// used, which would end a process that maps them.
+    /// Reads the file into memory instead of mapping it: for files that other processes may truncate or overwrite, which
+    /// would crash a process that maps them.
     ///
     /// # Errors
     /// As [`Shard::open`].
@@ -49,7 +49,7 @@ impl Shard {
         Ok(Shard::new(Source::read(path.as_ref())?)?)
     }
 
-    /// A shard in memory; the bytes are copied.
+    /// Opens a shard from bytes, which are copied.
     ///
     /// # Errors
     /// As [`Shard::open`].
@@ -74,7 +74,7 @@ impl Shard {
         Ok(shard)
     }
 
-    /// What the header says.
+    /// The header.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -94,7 +94,7 @@ impl Shard {
         &self.schema.fields
     }
 
-    /// The sections with their places and lengths.
+    /// The sections of the file, in their order.
     pub fn sections(&self) -> Vec<SectionInfo> {
         let info = |entry: &Entry| SectionInfo { name: self.name_of(entry), offset: entry.offset, bytes: entry.len };
         self.entries.iter().map(info).collect()
@@ -105,75 +105,74 @@ impl Shard {
         self.schema.columns.iter().map(|column| (column.name.as_str(), column.kind))
     }
 
-    /// The filter column called `name`.
+    /// Returns the filter column called `name`; `None` where the shard lacks it.
     pub fn column(&self, name: &str) -> Option<Column<'_>> {
         let at = self.schema.columns.iter().position(|column| column.name == name)?;
         self.column_at(at).ok()
     }
 
-    /// What the numbers in the lists stand for.
+    /// The index section.
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// The photos of an inverted list; each list starts where the one before ends.
+    /// Returns the photos of an inverted list; each list starts where the one before it ends.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where there is no such list or the file is damaged.
+    /// [`ShardError::Invalid`] where the shard lacks the list or is damaged.
     pub fn list(&self, list: u32) -> Result<Range<u32>, ShardError> {
         let starts = self.view(Kind::ListStarts);
         index::list(starts, list, self.header.photo_count)
-            .ok_or_else(|| invalid(Kind::ListStarts, format!("list {list} does not lie among the photos")))
+            .ok_or_else(|| invalid(Kind::ListStarts, format!("list {list} has photos that the shard lacks")))
     }
 
-    /// Where each list starts, and a last entry where all end. Not checked: see [`Shard::list`].
+    /// The first photo of each list, and the end of the last. Unchecked, unlike [`Shard::list`].
     pub fn list_starts(&self) -> &[u32] {
         self.view(Kind::ListStarts)
     }
 
-    /// For each list what is added to the product of query and centroid to rank it.
+    /// The bias of each list, which is added to the product of query and centroid to rank it.
     pub fn list_biases(&self) -> &[f32] {
         self.view(Kind::ListBiases)
     }
 
-    /// The centres of the lists: [`Shard::stride`] bytes each.
+    /// The centroids of the lists: [`Shard::stride`] bytes each.
     pub fn centroids(&self) -> &[i8] {
         self.view(Kind::Centroids)
     }
 
     /// The graph over the centroids.
     pub fn graph(&self) -> Graph<'_> {
-        // Its counts were checked on opening.
+        // The counts were checked on opening.
         Graph::read(self.view(Kind::CentroidGraph), self.index.lists).unwrap_or_default()
     }
 
-    /// Sign codes of 32 photos each, of [`Shard::block_len`] bytes, in the order of rows.
+    /// The binary codes of 32 photos in each block of [`Shard::block_len`] bytes, in the order of rows.
     pub fn scan_blocks(&self) -> &[u8] {
         self.view(Kind::ScanBlocks)
     }
 
-    /// Bytes of a scan block.
+    /// Length of a scan block in bytes.
     pub fn block_len(&self) -> usize {
         index::block_len(self.header.dim)
     }
 
-    /// Sizes of the residuals' coordinates: [`Shard::stride`] bytes a photo, in the order of rows. Their signs are in
-    /// the scan blocks.
+    /// The byte codes: [`Shard::stride`] bytes for each photo, in the order of rows. Their signs are in the scan blocks.
     pub fn codes(&self) -> &[u8] {
         self.view(Kind::Codes)
     }
 
-    /// Bytes of an int8 code: the dimension and padding.
+    /// Length of a byte code or centroid: the dimension and padding.
     pub fn stride(&self) -> usize {
         index::stride(self.header.dim)
     }
 
-    /// The scale of each photo's code, in steps of [`Index::scale_unit`].
+    /// The scale of each photo's byte code, in units of [`Index::scale_unit`].
     pub fn code_scales(&self) -> &[u16] {
         self.view(Kind::CodeScales)
     }
 
-    /// The thumbnail of a photo: JPEG bytes. `None` where it has none, or the file is damaged.
+    /// Returns the thumbnail of a photo as JPEG bytes; `None` for a photo without one, or where the file is damaged.
     pub fn thumbnail(&self, photo: PhotoRow) -> Option<&[u8]> {
         let ends = self.thumbnail_ends();
         let end = *ends.get(photo.0 as usize)?;
@@ -182,15 +181,15 @@ impl Shard {
         self.view::<u8>(Kind::Thumbnails).get(range).filter(|bytes| !bytes.is_empty())
     }
 
-    /// Whether the shard has thumbnails.
+    /// Returns whether the shard has thumbnails.
     pub fn has_thumbnails(&self) -> bool {
         self.places[Kind::ThumbnailEnds as usize].is_some()
     }
 
-    /// The listing of a photo.
+    /// Returns the listing of a photo.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where the file is damaged.
+    /// [`ShardError::Invalid`] where the shard lacks the photo or is damaged.
     pub fn listing_of(&self, photo: PhotoRow) -> Result<ListingRow, ShardError> {
         let row = self.photo_listings().get(photo.0 as usize).copied();
         row.filter(|&row| row < self.header.listing_count).map(ListingRow).ok_or_else(|| {
@@ -199,15 +198,15 @@ impl Shard {
         })
     }
 
-    /// The place of a photo among its listing's photos, from 0.
+    /// Returns the position of a photo among the photos of its listing, from 0; 0 for a photo that the shard lacks.
     pub fn ordinal_of(&self, photo: PhotoRow) -> u16 {
         self.photo_ordinals().get(photo.0 as usize).copied().unwrap_or(0)
     }
 
-    /// The photos of a listing, in the order of its record. Looks through all photos: for a listing that someone chose.
+    /// Returns the photos of a listing, in the order of its record. Takes time linear in the number of all photos.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where there is no such listing.
+    /// [`ShardError::Invalid`] where the shard lacks the listing.
     pub fn photos_of(&self, listing: ListingRow) -> Result<Vec<PhotoRow>, ShardError> {
         if listing.0 >= self.header.listing_count {
             let detail = format!("listing {} of {}", listing.0, self.header.listing_count);
@@ -219,7 +218,7 @@ impl Shard {
         Ok(photos)
     }
 
-    /// The listing with an id; `None` where the shard has none.
+    /// Returns the listing with an id; `None` where the shard lacks it.
     ///
     /// # Errors
     /// [`ShardError::Invalid`] where the file is damaged.
@@ -238,16 +237,16 @@ impl Shard {
         Ok(None)
     }
 
-    /// Decompresses the metadata of listings, in the order asked.
+    /// Decompresses the metadata of listings, in the order of `rows`.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where a row is beyond the end or the file is damaged.
+    /// [`ShardError::Invalid`] where the shard lacks a row or is damaged.
     pub fn records(&self, rows: &[ListingRow]) -> Result<Vec<Record>, ShardError> {
         let mut reader = self.block_reader()?;
         rows.iter().map(|row| reader.record(row.0).map_err(|e| invalid(Kind::MetadataBlocks, e))).collect()
     }
 
-    /// The listing row of each photo. Not checked: see [`Shard::listing_of`].
+    /// The listing row of each photo. Unchecked, unlike [`Shard::listing_of`].
     pub fn photo_listings(&self) -> &[u32] {
         self.view(Kind::PhotoListings)
     }
@@ -302,7 +301,7 @@ impl Shard {
         if bytes.len() as u64 > MAX_SCHEMA {
             return Err(invalid(Kind::Schema, format!("{} bytes, expected at most {MAX_SCHEMA}", bytes.len())));
         }
-        // Small, and everything else depends on it: a flipped bit in a column's name must not pass.
+        // The schema is small, and everything else depends on it: a flipped bit in a column's name must be detected.
         let entry = self.entries.iter().find(|entry| entry.kind == Kind::Schema as u32);
         if entry.is_some_and(|entry| entry.checksum != *blake3::hash(bytes).as_bytes()) {
             return Err(ShardError::Checksum { part: Kind::Schema.name().to_owned() });
@@ -313,7 +312,7 @@ impl Shard {
             return Err(invalid(Kind::Schema, format!("{count} filter columns, expected at most {MAX_COLUMNS}")));
         }
         if CatalogId::of(&schema.catalog) != self.header.catalog_id {
-            let detail = format!("the catalogue '{}' has another id", schema.catalog.escape_debug());
+            let detail = format!("the id in the header is not that of '{}'", schema.catalog.escape_debug());
             return Err(invalid(Kind::Schema, detail));
         }
         Ok(schema)
@@ -327,7 +326,7 @@ impl Shard {
         Ok(index)
     }
 
-    /// After this every view has the length that its users count on.
+    /// Checks that every section has the length that [`Shard::view`] and its callers rely on.
     fn check_lengths(&self) -> Result<(), ShardError> {
         let photos = u64::from(self.header.photo_count);
         let lists = u64::from(self.index.lists);
@@ -354,7 +353,7 @@ impl Shard {
             expect(Kind::ThumbnailEnds, 0, photos * 8)?;
             let (end, bytes) = (self.thumbnail_ends().last(), self.section(Kind::Thumbnails, 0)?.len() as u64);
             if end.copied().unwrap_or(0) != bytes {
-                return Err(invalid(Kind::ThumbnailEnds, format!("they end at {end:?} of {bytes} bytes")));
+                return Err(invalid(Kind::ThumbnailEnds, format!("the last one is {end:?}, expected {bytes}")));
             }
         }
         for (at, column) in self.schema.columns.iter().enumerate() {
@@ -386,19 +385,18 @@ impl Shard {
     fn section(&self, kind: Kind, ordinal: u32) -> Result<&[u8], ShardError> {
         let entry = self.entries.iter().find(|entry| entry.kind == kind as u32 && entry.ordinal == ordinal);
         let entry = entry.ok_or_else(|| invalid(kind, "the section is missing".to_owned()))?;
-        // The table was checked against the file's length when it was read.
+        // Decoding the header has checked the table against the length of the file.
         let range = entry.offset as usize..(entry.offset + entry.len) as usize;
         self.bytes().get(range).ok_or_else(|| invalid(kind, "outside of the file".to_owned()))
     }
 
-    /// A section as numbers; empty where it is missing or cut off, which `check_lengths` has ruled out.
+    /// Returns a section as numbers; empty where it is missing, which only thumbnails may be after `check_lengths`.
     fn view<T: bytemuck::Pod>(&self, kind: Kind) -> &[T] {
         let bytes = self.places[kind as usize].and_then(|(from, to)| self.bytes().get(from..to));
         bytes.and_then(|bytes| bytemuck::try_cast_slice(bytes).ok()).unwrap_or_default()
     }
 
-    /// Tells the system how the mapped sections will be used: what every search reads, and what it reads here and
-    /// there.
+    /// Tells the system how the mapped sections will be read: by every search, or at random.
     fn advise(&self) {
         for entry in &self.entries {
             let range = entry.offset as usize..(entry.offset + entry.len) as usize;
@@ -419,7 +417,7 @@ impl Shard {
         if bytes.is_empty() {
             return Ok(None);
         }
-        // Preparing a damaged dictionary panics; loading it into a context reports it.
+        // Preparing a damaged dictionary panics; loading it into a context returns an error.
         Decompressor::with_dictionary(bytes).map_err(|e| invalid(Kind::MetadataDictionary, e.to_string()))?;
         Ok(Some(DecoderDictionary::copy(bytes)))
     }

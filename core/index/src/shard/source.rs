@@ -1,4 +1,4 @@
-//! Where a shard's bytes come from. The only file that maps memory.
+//! The bytes of a shard: memory-mapped or owned. The only file that maps memory.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// The bytes of a shard, aligned to at least 64 bytes.
 pub(super) enum Source {
     Mapped(Mmap),
-    /// Length in bytes, and the bytes in units that give the alignment.
+    /// Length in bytes, and the bytes in units that guarantee the alignment.
     Owned(usize, Vec<Unit>),
 }
 
@@ -25,18 +25,18 @@ impl Source {
     /// Maps a file read-only.
     pub(super) fn map(path: &Path) -> Result<Source> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        // An empty file cannot be mapped on every system; it is no shard in any case.
+        // Some systems cannot map an empty file; opening it then fails as for any other file that is not a shard.
         if file.metadata().map_err(|e| Error::io(path, e))?.len() == 0 {
             return Ok(Source::copy(&[]));
         }
         // SAFETY: the map is read-only, and this process never writes the file. Another process that changes or truncates
-        // the file would break the promise of `&[u8]`: catalogues are therefore installed by writing a new file and
-        // renaming it over the old name, which leaves the mapped one as it was (SHARD_FORMAT.md, "Changing a shard").
+        // it would break the guarantees of `&[u8]`. Catalogues are therefore installed by writing a new file and renaming
+        // it over the old name, which leaves the mapped one intact (SHARD_FORMAT.md, "Changing a shard").
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
         Ok(Source::Mapped(map))
     }
 
-    /// Reads a file into memory. A file that changes meanwhile gives some mixture, which the checks that follow judge.
+    /// Reads a file into memory. A file that changes meanwhile gives a mixture, which the checks on opening judge.
     pub(super) fn read(path: &Path) -> Result<Source> {
         let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
         let len = file.metadata().map_err(|e| Error::io(path, e))?.len();
@@ -48,7 +48,7 @@ impl Source {
         Ok(Source::Owned(len, units))
     }
 
-    /// Says that a range will be read soon: a hint.
+    /// Hints that a range will be read soon.
     pub(super) fn will_need(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Source::Mapped(map) = self {
@@ -56,7 +56,7 @@ impl Source {
         }
     }
 
-    /// Says that a range will be read here and there, so that reading ahead is of no use: a hint.
+    /// Hints that a range will be read at random, so that reading ahead is useless.
     pub(super) fn will_pick(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Source::Mapped(map) = self {
@@ -64,7 +64,7 @@ impl Source {
         }
     }
 
-    /// Copies bytes that came from elsewhere, e.g. an app's compressed asset.
+    /// Copies bytes from elsewhere, e.g. an app's compressed asset.
     pub(super) fn copy(bytes: &[u8]) -> Source {
         let mut units = vec![Unit([0; 64]); bytes.len().div_ceil(64)];
         bytemuck::cast_slice_mut(&mut units)[..bytes.len()].copy_from_slice(bytes);

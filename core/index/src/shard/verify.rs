@@ -1,4 +1,4 @@
-//! The deep check: everything that opening leaves unread.
+//! The deep check of a shard: everything that opening does not read.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use super::index::{BLOCK, sign, signs_len};
 use super::reader::{Shard, invalid};
 use crate::error::ShardError;
 
-/// What a deep check looked at.
+/// What [`Shard::verify`] has checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     /// Sections whose checksums match.
@@ -22,10 +22,10 @@ pub struct VerifyReport {
 }
 
 impl Shard {
-    /// Reads the whole file: checksums, padding, every row, word and record.
+    /// Reads the whole file and checks the checksums, the padding, and every row, word and record.
     ///
     /// # Errors
-    /// The first thing that is wrong, with the section's name.
+    /// The first fault, with the name of its section.
     pub fn verify(&self) -> Result<VerifyReport, ShardError> {
         self.verify_bytes()?;
         self.verify_index()?;
@@ -65,7 +65,7 @@ impl Shard {
         let index = self.index();
         let (starts, photos) = (self.list_starts(), self.header().photo_count);
         if starts.first() != Some(&0) || !starts.is_sorted() || starts.last() != Some(&photos) {
-            return Err(invalid(Kind::ListStarts, format!("they do not rise from 0 to {photos}")));
+            return Err(invalid(Kind::ListStarts, format!("not ascending from 0 to {photos}")));
         }
         if let Some(list) = self.list_biases().iter().position(|bias| !bias.is_finite()) {
             return Err(invalid(Kind::ListBiases, format!("list {list} has {}", self.list_biases()[list])));
@@ -80,7 +80,7 @@ impl Shard {
         }
     }
 
-    /// What stands for no coordinate and no photo is zero; listings and thumbnails are there.
+    /// Checks that padding of coordinates and photos is zero, and the listings and thumbnails of photos.
     fn verify_photos(&self) -> Result<(), ShardError> {
         let (dim, photos) = (self.header().dim as usize, self.header().photo_count as usize);
         for (row, code) in self.codes().chunks_exact(self.stride()).enumerate() {
@@ -95,7 +95,7 @@ impl Shard {
                 false => (0..coordinates).find(|&c| sign(bytes, at, c)),
             });
             if let Some(coordinate) = padding.into_iter().next() {
-                let detail = format!("block {block} has signs for coordinate {coordinate} of what is not there");
+                let detail = format!("block {block} has a sign in its padding, at coordinate {coordinate}");
                 return Err(invalid(Kind::ScanBlocks, detail));
             }
         }
@@ -104,7 +104,7 @@ impl Shard {
         }
         let ends = self.thumbnail_ends();
         if !ends.is_sorted() {
-            return Err(invalid(Kind::ThumbnailEnds, "they do not rise".to_owned()));
+            return Err(invalid(Kind::ThumbnailEnds, "not ascending".to_owned()));
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Shard {
             let expected = self.header().listing_count;
             return Err(invalid(Kind::MetadataBlocks, format!("{listings} records for {expected} listings")));
         }
-        // Each photo of a listing has its own place: listing after listing, one flag a photo.
+        // The photos of a listing have different ordinals: one flag for each photo, listing after listing.
         let mut starts = Vec::with_capacity(photo_counts.len());
         let mut start = 0;
         for &count in &photo_counts {
@@ -164,7 +164,7 @@ impl Shard {
         for (row, (&listing, &ordinal)) in self.photo_listings().iter().zip(self.photo_ordinals()).enumerate() {
             let (count, ordinal) = (photo_counts[listing as usize], usize::from(ordinal));
             if ordinal >= count || std::mem::replace(&mut taken[starts[listing as usize] + ordinal], true) {
-                let detail = format!("photo {row} is number {ordinal} of {count}, or another one is as well");
+                let detail = format!("photo {row} is number {ordinal} of {count}, or another one is too");
                 return Err(invalid(Kind::PhotoOrdinals, detail));
             }
         }

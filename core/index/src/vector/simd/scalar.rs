@@ -1,4 +1,4 @@
-//! Plain Rust: what every CPU runs, and what the other versions must agree with.
+//! Plain Rust: runs on every CPU, and is the reference for the other versions.
 
 use super::{BLOCK, Job, Scan};
 
