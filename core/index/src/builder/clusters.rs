@@ -5,8 +5,7 @@
 
 use rayon::prelude::*;
 
-use super::encode::Photo;
-use super::vectors::Vectors;
+use super::vectors::{Photo, Vectors};
 use crate::vector::code::Query;
 use crate::vector::{Kernels, stride};
 

@@ -3,18 +3,10 @@
 use rayon::prelude::*;
 
 use super::clusters::Centroids;
-use super::vectors::Vectors;
+use super::vectors::{Photo, Vectors};
 use crate::shard::{Budget, Index, RECALLS};
 use crate::vector::sign::{self, BLOCK, Line, signs_len};
 use crate::vector::{code, stride};
-
-/// A photo: the number of its vector, its listing, and its position among the listing's photos.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Photo {
-    pub(super) vector: usize,
-    pub(super) listing: u32,
-    pub(super) ordinal: u16,
-}
 
 /// The codes of all photos, in the order of rows.
 pub(super) struct Coded {

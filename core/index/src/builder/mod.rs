@@ -23,9 +23,9 @@ use crate::shard::{MAX_LISTING_PHOTOS, texts};
 use crate::vector::{Kernels, Rotation};
 
 pub use crate::shard::writer::Identity;
-use encode::{Coded, Photo};
+use encode::Coded;
 pub use scaling::LocalScaling;
-use vectors::Vectors;
+use vectors::{Photo, Vectors};
 
 /// Seed of the rotation in new shards: `magpie` in ASCII; any number works.
 const ROTATION_SEED: u64 = 0x6d61_6770_6965;

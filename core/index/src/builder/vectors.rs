@@ -1,7 +1,15 @@
-//! The vectors of all photos, in chunks, so that growing never copies them.
+//! The photos and their vectors, in chunks, so that growing never copies them.
 
 /// Vectors in a chunk.
 const PIECE: usize = 4096;
+
+/// A photo: the number of its vector, its listing, and its position among the listing's photos.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Photo {
+    pub(super) vector: usize,
+    pub(super) listing: u32,
+    pub(super) ordinal: u16,
+}
 
 /// A growing list of vectors of one dimension.
 pub(super) struct Vectors {

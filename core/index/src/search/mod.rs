@@ -14,9 +14,11 @@ mod predicate;
 mod results;
 mod scan;
 mod searcher;
+mod stored;
 
 pub use filter::{Comparison, Filter, MAX_FILTER_LEN};
 pub use params::{MAX_K, Per, SearchParams};
 pub(crate) use results::Originals;
 pub use results::{Candidate, Ranking};
-pub use searcher::{Scratch, Searcher, search, stored_vector};
+pub use searcher::{Scratch, Searcher, search};
+pub use stored::stored_vector;

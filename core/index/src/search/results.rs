@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use super::params::SearchParams;
+use super::stored::stored_vector;
 use crate::error::{FilterError, Result};
 use crate::ids::{ListingRow, PhotoRow};
 use crate::shard::{Column, Shard};
@@ -85,7 +86,7 @@ impl<'a> Rules<'a> {
                 continue;
             }
             if let Some(limit) = self.near_duplicates
-                && originals.repeats(super::searcher::stored_vector(self.shard, photo.photo), limit)
+                && originals.repeats(stored_vector(self.shard, photo.photo), limit)
             {
                 continue;
             }
