@@ -272,7 +272,7 @@ pub fn use_in_every_way(bytes: &[u8]) -> bool {
     let rows = [0, 1, 59, 60, u32::MAX].map(ListingRow);
     rows.iter().for_each(|&row| drop((shard.records(&[row]), shard.photos_of(row))));
     for row in [0, 1, 89, 90, u32::MAX] {
-        let _ = (shard.thumbnail(PhotoRow(row)), shard.list(row), shard.graph().layer(row as usize % 40).of(row));
+        let _ = (shard.thumbnail(PhotoRow(row)), shard.list(row), shard.graph_links(row as usize % 40, row));
     }
     let _ = (shard.find_listing("mug-003"), shard.find_listing(""));
     let _ = (shard.sections(), format!("{shard:?}"), shard.columns().count());

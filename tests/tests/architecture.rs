@@ -38,7 +38,7 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("index", "joined", &["embedding", "error", "listing", "search", "vector"]),
     ("index", "listing", &["error", "ids", "search", "shard"]),
     ("index", "search", &["embedding", "error", "ids", "shard", "vector"]),
-    ("index", "shard", &["embedding", "error", "ids"]),
+    ("index", "shard", &["embedding", "error", "ids", "vector"]),
     ("index", "vector", &[]),
 ];
 

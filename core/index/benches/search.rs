@@ -49,11 +49,11 @@ fn main() {
     let metadata: u64 = shard.sections().iter().filter(|s| is_metadata(&s.name)).map(|s| s.bytes).sum();
     println!(
         "{photos} photos, {} lists, {:.1} bytes a photo, opened in {:.3} ms",
-        shard.index().lists,
+        shard.list_count(),
         (shard.header().file_len - metadata) as f64 / f64::from(photos),
         ms(median(times))
     );
-    println!("{:?}", shard.index());
+    println!("{:?}", shard.budgets());
 
     let truth: Vec<Vec<u32>> = queries.iter().map(|query| nearest(&base, query, |_| true)).collect();
     let numbers = Numbers::of(&shard);

@@ -50,7 +50,7 @@ impl<'a> Records<'a> {
             let mut photos: Vec<(u32, u16, u32)> =
                 rows.map(|(photo, &listing)| (listing, shard.ordinal_of(photo), photo.0)).collect();
             photos.sort_unstable();
-            let (own, dim) = (shard.index().rotation_seed, shard.header().dim as usize);
+            let (own, dim) = (shard.rotation_seed(), shard.header().dim as usize);
             let turns = (own != seed).then(|| (Rotation::new(dim, own), Rotation::new(dim, seed)));
             let mut cursor = Cursor { shard, photos, at: 0, row: 0, ahead: VecDeque::new(), turns };
             cursor.fill().map(|()| cursor)

@@ -6,8 +6,9 @@
 use rayon::prelude::*;
 
 use super::vectors::{Photo, Vectors};
+use crate::vector::Kernels;
 use crate::vector::code::Query;
-use crate::vector::{Kernels, stride};
+use crate::vector::layout::stride;
 
 /// Catalogues up to this many photos have one list: scoring them all is quick.
 const ONE_LIST: usize = 4096;

@@ -5,8 +5,9 @@ use rayon::prelude::*;
 use super::clusters::Centroids;
 use super::vectors::{Photo, Vectors};
 use crate::shard::{Budget, Index, RECALLS};
-use crate::vector::sign::{self, BLOCK, Line, signs_len};
-use crate::vector::{code, stride};
+use crate::vector::code;
+use crate::vector::layout::{BLOCK, block_len, stride};
+use crate::vector::sign::{self, Line};
 
 /// The codes of all photos, in the order of rows.
 pub(super) struct Coded {
@@ -36,7 +37,7 @@ pub(super) fn code(vectors: &Vectors, photos: &[Photo], centroids: &Centroids, a
     }
 
     let (dim, stride) = (vectors.dim(), stride(vectors.dim()));
-    let block_len = signs_len(dim) + 4 * BLOCK;
+    let block_len = block_len(dim);
     let mut scan_blocks = vec![0u8; photos.len().div_ceil(BLOCK) * block_len];
     let mut codes = vec![0u8; photos.len() * stride];
     let mut lines = vec![(Line { slope: 0.0, offset: 0.0 }, 0f32); photos.len()];

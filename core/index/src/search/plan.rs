@@ -4,7 +4,7 @@
 use super::params::SearchParams;
 use super::predicate::Predicate;
 use crate::shard::{RECALLS, Shard};
-use crate::vector::sign::BLOCK;
+use crate::vector::layout::BLOCK;
 
 /// At most this many passing photos are all scored by their byte codes: quick, and as exact as the codes are (ADR 0005).
 /// Catalogues up to the same size have one list.

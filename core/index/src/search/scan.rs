@@ -9,9 +9,10 @@ use super::pool::Pool;
 use super::predicate::Predicate;
 use crate::error::ShardError;
 use crate::shard::Shard;
+use crate::vector::Kernels;
 use crate::vector::code::Query;
-use crate::vector::sign::{self, BLOCK, Table};
-use crate::vector::{Kernels, Scan};
+use crate::vector::layout::{BLOCK, signs_len};
+use crate::vector::sign::{self, Scan, Table};
 
 /// Blocks that are scanned in one call. Their 2048 estimates take 8 KiB and stay in the first-level cache; the threshold
 /// rises between calls.
@@ -183,7 +184,7 @@ impl Scanner {
         let (codes, scales) = (target.shard.codes(), target.shard.code_scales());
         let (blocks, block_len) = (target.shard.scan_blocks(), target.shard.block_len());
         let words = target.query.values().len() / 32;
-        let signs_len = sign::signs_len(target.rotated.len());
+        let signs_len = signs_len(target.rotated.len());
         self.signs.resize(self.picked.len() * words, 0);
         for (&row, into) in self.picked.iter().zip(self.signs.chunks_exact_mut(words)) {
             let block = blocks.get(row as usize / BLOCK * block_len..).unwrap_or_default();

@@ -12,7 +12,8 @@ use crate::error::{Error, Result, ShardError};
 use crate::ids::{ListingRow, PhotoRow};
 use crate::shard::Shard;
 use crate::vector::code::Query;
-use crate::vector::{Kernels, Rotation, stride};
+use crate::vector::layout::stride;
+use crate::vector::{Kernels, Rotation};
 
 /// Photos of a listing that [`Searcher::more_like`] searches with: each one takes a whole search.
 const LIKE_PHOTOS: usize = 4;

@@ -2,10 +2,11 @@
 
 use crate::ids::PhotoRow;
 use crate::shard::Shard;
-use crate::vector::sign::{self, BLOCK};
+use crate::vector::layout::{BLOCK, signs_len};
+use crate::vector::sign;
 
 /// Decodes the stored vector of a photo: rotated by the rotation of
-/// [`Index::rotation_seed`](crate::shard::Index::rotation_seed), and of about unit length, or shorter where the shard was
+/// [`Shard::rotation_seed`], and of about unit length, or shorter where the shard was
 /// built with local scaling.
 pub fn stored_vector(shard: &Shard, photo: PhotoRow) -> Vec<f32> {
     let (dim, stride, index) = (shard.header().dim as usize, shard.stride(), shard.index());
@@ -15,7 +16,7 @@ pub fn stored_vector(shard: &Shard, photo: PhotoRow) -> Vec<f32> {
     let code = shard.codes().get(row * stride..).unwrap_or_default();
     let block = shard.scan_blocks().get(row / BLOCK * shard.block_len()..).unwrap_or_default();
     let mut signs = vec![0; stride / 32];
-    sign::take(block.get(..sign::signs_len(dim)).unwrap_or_default(), row % BLOCK, &mut signs);
+    sign::take(block.get(..signs_len(dim)).unwrap_or_default(), row % BLOCK, &mut signs);
     let scale = f32::from(shard.code_scales().get(row).copied().unwrap_or(0)) * index.scale_unit;
     let coordinate = |(at, (&centroid, &byte)): (usize, (&i8, &u8))| {
         let size = f32::from(2 * u16::from(byte) + 1) * scale;

@@ -2,67 +2,46 @@
 
 use std::ops::Range;
 
-/// Coordinates of an int8 code are padded to a multiple of this.
-const STRIDE_UNIT: usize = 32;
-/// Coordinates of a sign code are padded to a multiple of this.
-const SIGN_UNIT: usize = 16;
-/// Photos in a scan block.
-pub(super) const BLOCK: usize = 32;
 /// Most layers of the centroid graph. Each has at most a third of the nodes of the one below, so none has more.
 const MAX_LAYERS: usize = 32;
-
-/// Bytes of an int8 code.
-pub(super) fn stride(dim: u32) -> usize {
-    (dim as usize).next_multiple_of(STRIDE_UNIT)
-}
-
-/// Bytes of the signs in a scan block.
-pub(super) fn signs_len(dim: u32) -> usize {
-    (dim as usize).next_multiple_of(SIGN_UNIT) / 4 * 16
-}
-
-/// Bytes of a scan block: signs, then a slope and an offset of 16 bits for each photo.
-pub(super) fn block_len(dim: u32) -> usize {
-    signs_len(dim) + BLOCK * 4
-}
 
 /// The index section: the units of the numbers in the other sections, and the measured budgets.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub struct Index {
+pub(crate) struct Index {
     /// Number of inverted lists; at least 1 where there are photos.
-    pub lists: u32,
+    pub(crate) lists: u32,
     /// Dimension of the embeddings, which must be that of the header.
-    pub dim: u32,
+    pub(crate) dim: u32,
     /// Seed of the rotation of all vectors.
-    pub rotation_seed: u64,
+    pub(crate) rotation_seed: u64,
     /// Unit of a centroid's coordinates.
-    pub centroid_unit: f32,
+    pub(crate) centroid_unit: f32,
     /// Unit of a byte code's packed scale.
-    pub scale_unit: f32,
+    pub(crate) scale_unit: f32,
     /// Unit of a packed slope.
-    pub slope_unit: f32,
+    pub(crate) slope_unit: f32,
     /// Unit of a packed offset.
-    pub offset_unit: f32,
+    pub(crate) offset_unit: f32,
     /// The offset that a packed 0 stands for.
-    pub offset_origin: f32,
+    pub(crate) offset_origin: f32,
     pub(crate) reserved: [u32; 7],
     /// The measured budget for each of [`RECALLS`]; zeros where the recall was not reached or not measured.
-    pub budgets: [Budget; RECALLS.len()],
+    pub(crate) budgets: [Budget; RECALLS.len()],
 }
 
 /// The work of a search: lists to probe and photos to re-rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// Lists to probe.
-    pub probes: u32,
+    pub(crate) probes: u32,
     /// Photos to re-rank by their byte codes.
-    pub rerank: u32,
+    pub(crate) rerank: u32,
 }
 
 /// The recalls of the 10 nearest photos that [`Index::budgets`] were measured for.
-pub const RECALLS: [f32; 8] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
+pub(crate) const RECALLS: [f32; 8] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
 
 impl Index {
     pub(super) fn check(&self, photos: u32, dim: u32) -> Result<(), String> {
@@ -84,7 +63,7 @@ impl Index {
 /// The graph for finding the nearest centroids: HNSW (Malkov and Yashunin 2018). Layers are counted from the top. The nodes
 /// of a layer are the first of all centroids, and the last layer has all of them.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Graph<'a> {
+pub(crate) struct Graph<'a> {
     /// Number of nodes of each layer.
     counts: &'a [u32],
     /// For each layer, where the links of each node start, and where those of the last one end.
@@ -132,17 +111,17 @@ impl<'a> Graph<'a> {
     }
 
     /// The number of layers; 0 for a shard without a graph, because it has few lists.
-    pub fn layers(&self) -> usize {
+    pub(crate) fn layers(&self) -> usize {
         self.counts.len()
     }
 
     /// The number of nodes of a layer.
-    pub fn nodes(&self, layer: usize) -> u32 {
+    pub(crate) fn nodes(&self, layer: usize) -> u32 {
         self.counts.get(layer).copied().unwrap_or(0)
     }
 
     /// The links of a layer.
-    pub fn layer(&self, layer: usize) -> Links<'a> {
+    pub(crate) fn layer(&self, layer: usize) -> Links<'a> {
         let skip: usize = self.counts.iter().take(layer).map(|&count| count as usize + 1).sum();
         let len = self.counts.get(layer).map_or(0, |&count| count as usize + 1);
         Links { starts: self.starts.get(skip..skip + len).unwrap_or_default(), links: self.links }
@@ -168,25 +147,20 @@ impl<'a> Graph<'a> {
 
 /// The links of one layer of the graph.
 #[derive(Debug, Clone, Copy)]
-pub struct Links<'a> {
+pub(crate) struct Links<'a> {
     starts: &'a [u32],
     links: &'a [u32],
 }
 
 impl<'a> Links<'a> {
     /// Returns the nodes that a node links to. In a damaged file there may be none, or nodes beyond the layer's end.
-    pub fn of(&self, node: u32) -> &'a [u32] {
+    pub(crate) fn of(&self, node: u32) -> &'a [u32] {
         let range = match self.starts.get(node as usize..) {
             Some([start, end, ..]) => *start as usize..*end as usize,
             _ => return &[],
         };
         self.links.get(range).unwrap_or_default()
     }
-}
-
-/// Returns the sign bit of a coordinate of a photo in a block.
-pub(super) fn sign(block: &[u8], photo: usize, coordinate: usize) -> bool {
-    block[16 * (coordinate / 4) + photo % 16] >> (photo / 16 * 4 + coordinate % 4) & 1 == 1
 }
 
 /// Returns the photos of a list; `None` where the starts are damaged.

@@ -16,7 +16,9 @@ pub(crate) mod writer;
 
 pub use columns::{Column, ColumnKind, WordCodes, Words};
 pub use format::{FORMAT_OLDEST_READ, FORMAT_WRITTEN, Header, MAX_COLUMNS, SectionInfo};
-pub use index::{Budget, Graph, Index, Links, RECALLS};
+pub(crate) use index::RECALLS;
+#[cfg(feature = "build")]
+pub(crate) use index::{Budget, Index};
 pub use metadata::Record;
 #[cfg(feature = "build")]
 pub(crate) use metadata::{MAX_LISTING_PHOTOS, text_at, texts};

@@ -9,11 +9,12 @@ use zstd::dict::DecoderDictionary;
 
 use super::columns::{Column, ColumnKind, WordCodes, Words};
 use super::format::{Entry, Header, Kind, MAX_COLUMNS, MAX_SCHEMA, Schema, SectionInfo, decode_header};
-use super::index::{self, BLOCK, Graph, Index};
+use super::index::{self, Graph, Index};
 use super::metadata::{BlockReader, IndexEntry, Record};
 use super::source::Source;
 use crate::error::{Result, ShardError};
 use crate::ids::{CatalogId, ListingRow, PhotoRow};
+use crate::vector::layout::{self, BLOCK};
 
 /// A catalogue shard, opened for reading. Any number of threads can share one.
 ///
@@ -111,15 +112,33 @@ impl Shard {
         self.column_at(at).ok()
     }
 
+    /// The number of inverted lists.
+    pub fn list_count(&self) -> u32 {
+        self.index.lists
+    }
+
+    /// The seed of the [`Rotation`](crate::vector::Rotation) of all vectors.
+    pub fn rotation_seed(&self) -> u64 {
+        self.index.rotation_seed
+    }
+
+    /// The budgets that the builder measured. Public for benches, which print them.
+    #[doc(hidden)]
+    pub fn budgets(&self) -> impl std::fmt::Debug {
+        self.index.budgets
+    }
+
     /// The index section.
-    pub fn index(&self) -> &Index {
+    pub(crate) fn index(&self) -> &Index {
         &self.index
     }
 
-    /// Returns the photos of an inverted list; each list starts where the one before it ends.
+    /// Returns the photos of an inverted list; each list starts where the one before it ends. Public for
+    /// tests with damaged shards.
     ///
     /// # Errors
     /// [`ShardError::Invalid`] where the shard lacks the list or is damaged.
+    #[doc(hidden)]
     pub fn list(&self, list: u32) -> Result<Range<u32>, ShardError> {
         let starts = self.view(Kind::ListStarts);
         index::list(starts, list, self.header.photo_count)
@@ -127,48 +146,61 @@ impl Shard {
     }
 
     /// The first photo of each list, and the end of the last. Unchecked, unlike [`Shard::list`].
-    pub fn list_starts(&self) -> &[u32] {
+    pub(crate) fn list_starts(&self) -> &[u32] {
         self.view(Kind::ListStarts)
     }
 
     /// The bias of each list, which is added to the product of query and centroid to rank it.
-    pub fn list_biases(&self) -> &[f32] {
+    pub(crate) fn list_biases(&self) -> &[f32] {
         self.view(Kind::ListBiases)
     }
 
     /// The centroids of the lists: [`Shard::stride`] bytes each.
-    pub fn centroids(&self) -> &[i8] {
+    pub(crate) fn centroids(&self) -> &[i8] {
         self.view(Kind::Centroids)
     }
 
     /// The graph over the centroids.
-    pub fn graph(&self) -> Graph<'_> {
+    pub(crate) fn graph(&self) -> Graph<'_> {
         // The counts were checked on opening.
         Graph::read(self.view(Kind::CentroidGraph), self.index.lists).unwrap_or_default()
     }
 
+    /// The number of nodes of each layer of the centroid graph, from the top. Public for tests.
+    #[doc(hidden)]
+    pub fn graph_nodes(&self) -> Vec<u32> {
+        let graph = self.graph();
+        (0..graph.layers()).map(|layer| graph.nodes(layer)).collect()
+    }
+
+    /// The links of a node of the centroid graph. Public for tests with damaged shards.
+    #[doc(hidden)]
+    pub fn graph_links(&self, layer: usize, node: u32) -> &[u32] {
+        self.graph().layer(layer).of(node)
+    }
+
     /// The binary codes of 32 photos in each block of [`Shard::block_len`] bytes, in the order of rows.
-    pub fn scan_blocks(&self) -> &[u8] {
+    pub(crate) fn scan_blocks(&self) -> &[u8] {
         self.view(Kind::ScanBlocks)
     }
 
     /// Length of a scan block in bytes.
-    pub fn block_len(&self) -> usize {
-        index::block_len(self.header.dim)
+    pub(crate) fn block_len(&self) -> usize {
+        layout::block_len(self.header.dim as usize)
     }
 
     /// The byte codes: [`Shard::stride`] bytes for each photo, in the order of rows. Their signs are in the scan blocks.
-    pub fn codes(&self) -> &[u8] {
+    pub(crate) fn codes(&self) -> &[u8] {
         self.view(Kind::Codes)
     }
 
     /// Length of a byte code or centroid: the dimension and padding.
-    pub fn stride(&self) -> usize {
-        index::stride(self.header.dim)
+    pub(crate) fn stride(&self) -> usize {
+        layout::stride(self.header.dim as usize)
     }
 
     /// The scale of each photo's byte code, in units of [`Index::scale_unit`].
-    pub fn code_scales(&self) -> &[u16] {
+    pub(crate) fn code_scales(&self) -> &[u16] {
         self.view(Kind::CodeScales)
     }
 

@@ -4,9 +4,10 @@ use serde::Serialize;
 
 use super::columns::Column;
 use super::format::{HEADER_LEN, Kind};
-use super::index::{BLOCK, sign, signs_len};
 use super::reader::{Shard, invalid};
 use crate::error::ShardError;
+use crate::vector::layout::{BLOCK, signs_len};
+use crate::vector::sign::is_set;
 
 /// What [`Shard::verify`] has checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -88,11 +89,11 @@ impl Shard {
                 return Err(invalid(Kind::Codes, format!("photo {row} has more than {dim} coordinates")));
             }
         }
-        let coordinates = signs_len(self.header().dim) / 4;
+        let coordinates = signs_len(dim) / 4;
         for (block, bytes) in self.scan_blocks().chunks_exact(self.block_len()).enumerate() {
             let padding = (0..BLOCK).filter_map(|at| match block * BLOCK + at < photos {
-                true => (dim..coordinates).find(|&c| sign(bytes, at, c)),
-                false => (0..coordinates).find(|&c| sign(bytes, at, c)),
+                true => (dim..coordinates).find(|&c| is_set(bytes, at, c)),
+                false => (0..coordinates).find(|&c| is_set(bytes, at, c)),
             });
             if let Some(coordinate) = padding.into_iter().next() {
                 let detail = format!("block {block} has a sign in its padding, at coordinate {coordinate}");

@@ -12,7 +12,8 @@ const ROUND: f32 = 12_582_912.0;
 /// Quantises the absolute values of a vector's coordinates into `bytes`, as `|x| / step` rounded down; `bytes` past its
 /// end are set to 0. Returns the scale for decoding: `x` is about `(2 * byte + 1) * scale`, with the sign of `x`. The scale
 /// of the zero vector is 0.
-pub fn encode(vector: &[f32], bytes: &mut [u8]) -> f32 {
+#[cfg(any(test, feature = "build"))]
+pub(crate) fn encode(vector: &[f32], bytes: &mut [u8]) -> f32 {
     let largest = vector.iter().fold(0f32, |max, v| max.max(v.abs()));
     let up = if largest > 0.0 { 256.0 / largest } else { 0.0 };
     bytes.fill(0);
@@ -30,14 +31,14 @@ pub fn encode(vector: &[f32], bytes: &mut [u8]) -> f32 {
 /// A query quantised to 16-bit integers. Its rounding error is negligible against that of the codes, and products with
 /// codes are exact in 32 bits, so that every CPU computes the same.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Query {
+pub(crate) struct Query {
     values: Vec<i16>,
     unit: f32,
 }
 
 impl Query {
     /// Quantises a vector and pads it with zeros to `stride` coordinates.
-    pub fn set(&mut self, vector: &[f32], stride: usize) {
+    pub(crate) fn set(&mut self, vector: &[f32], stride: usize) {
         // Largest integer, so that a product with the largest code fits 32 bits.
         let most = (i32::MAX as usize / (MOST * stride.max(1))).min(i16::MAX as usize) as f32;
         let largest = vector.iter().fold(0f32, |max, v| max.max(v.abs()));
@@ -50,12 +51,12 @@ impl Query {
     }
 
     /// The quantised coordinates.
-    pub fn values(&self) -> &[i16] {
+    pub(crate) fn values(&self) -> &[i16] {
         &self.values
     }
 
     /// The unit of the quantised coordinates.
-    pub fn unit(&self) -> f32 {
+    pub(crate) fn unit(&self) -> f32 {
         self.unit
     }
 }
@@ -63,7 +64,8 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vector::{Kernels, sign, stride};
+    use crate::vector::layout::{signs_len, stride};
+    use crate::vector::{Kernels, sign};
     use magpie_cpu::Isa;
     use proptest::prelude::*;
 
@@ -83,7 +85,7 @@ mod tests {
             let exact: f32 = a.iter().zip(&b).map(|(x, y)| x * y).sum();
             let mut bytes = vec![0; stride(a.len())];
             let scale = encode(&a, &mut bytes);
-            let mut block = vec![0; sign::signs_len(a.len())];
+            let mut block = vec![0; signs_len(a.len())];
             sign::put(&mut block, 5, &a);
             let mut signs = vec![0; bytes.len() / 32];
             sign::take(&block, 5, &mut signs);

@@ -5,18 +5,11 @@
 //! scalar-quantised code, one byte per coordinate and the same sign, with which the best photos are re-ranked ([`code`]).
 //! [`Kernels`] computes the products with the instruction set of the CPU.
 
-pub mod code;
+pub(crate) mod code;
+pub(crate) mod layout;
 mod rotation;
-pub mod sign;
+pub(crate) mod sign;
 mod simd;
 
 pub use rotation::Rotation;
-pub use simd::{Kernels, Scan};
-
-/// Byte codes are padded to a multiple of this, so that kernels need no loops for remainders.
-pub const STRIDE_UNIT: usize = 32;
-
-/// Returns the length in bytes of a code of `dim` coordinates and its padding, which is 0.
-pub fn stride(dim: usize) -> usize {
-    dim.next_multiple_of(STRIDE_UNIT)
-}
+pub use simd::Kernels;

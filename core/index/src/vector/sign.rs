@@ -13,28 +13,22 @@
 //! computed once for the query. The codes of 32 vectors are interleaved, so that one shuffle looks up as many entries as a
 //! register has bytes.
 
-/// Vectors in a block.
-pub const BLOCK: usize = 32;
-/// Coordinates are padded to a multiple of this: four table look-ups, one 512-bit register.
-const PAD: usize = 16;
-
-/// Returns the length in bytes of the signs of one block, and of a query's table.
-pub fn signs_len(dim: usize) -> usize {
-    dim.next_multiple_of(PAD) / 4 * 16
-}
+use super::layout::{BLOCK, signs_len};
 
 /// The correction factors of one vector: its estimate is `slope * s.q + offset + q.c`.
+#[cfg(any(test, feature = "build"))]
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Line {
+pub(crate) struct Line {
     /// `f`, at least 0.
-    pub slope: f32,
+    pub(crate) slope: f32,
     /// `g`.
-    pub offset: f32,
+    pub(crate) offset: f32,
 }
 
+#[cfg(any(test, feature = "build"))]
 impl Line {
     /// Computes the factors of a residual in a list with this centroid.
-    pub fn of(residual: &[f32], centroid: &[f32]) -> Line {
+    pub(crate) fn of(residual: &[f32], centroid: &[f32]) -> Line {
         let (mut square, mut signs, mut along, mut sign_centroid) = (0f32, 0f32, 0f32, 0f32);
         for (r, c) in residual.iter().zip(centroid) {
             square += r * r;
@@ -51,16 +45,22 @@ impl Line {
 ///
 /// Byte `16 * g + j` holds coordinates `4 * g..4 * g + 4` of vector `j` in its low half and of vector `j + 16` in its
 /// high half.
-pub fn put(block: &mut [u8], at: usize, residual: &[f32]) {
+#[cfg(any(test, feature = "build"))]
+pub(crate) fn put(block: &mut [u8], at: usize, residual: &[f32]) {
     for (group, values) in residual.chunks(4).enumerate() {
         let bits = (values.iter().enumerate()).fold(0, |bits, (i, &value)| bits | (u8::from(value > 0.0) << i));
         block[16 * group + at % 16] |= bits << (at / 16 * 4);
     }
 }
 
+/// Returns whether the sign bit of a coordinate of vector `at` of a block is set.
+pub(crate) fn is_set(block: &[u8], at: usize, coordinate: usize) -> bool {
+    block[16 * (coordinate / 4) + at % 16] >> (at / 16 * 4 + coordinate % 4) & 1 == 1
+}
+
 /// Extracts the sign bits of vector `at` of a block into words of 32 coordinates, the first in the lowest bit; words past
 /// the end of the block are set to 0.
-pub fn take(block: &[u8], at: usize, into: &mut [u32]) {
+pub(crate) fn take(block: &[u8], at: usize, into: &mut [u32]) {
     let (column, shift) = (at % 16, at / 16 % 2 * 4);
     // One shift isolates all half bytes, which are then merged in pairs.
     let word = |rows: &[[u8; 16]; 8]| {
@@ -80,7 +80,7 @@ pub fn take(block: &[u8], at: usize, into: &mut [u32]) {
 
 /// The look-up table of a query: the signed sums of each four coordinates, quantised to bytes.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Table {
+pub(crate) struct Table {
     bytes: Vec<u8>,
     unit: f32,
     base: f32,
@@ -88,7 +88,7 @@ pub struct Table {
 
 impl Table {
     /// Computes the table of a query.
-    pub fn set(&mut self, query: &[f32]) {
+    pub(crate) fn set(&mut self, query: &[f32]) {
         let len = signs_len(query.len());
         // Largest entry, so that the sum over all groups fits 16 bits.
         let most = (usize::from(u16::MAX) / (len / 16).max(1)).min(255) as f32;
@@ -114,20 +114,41 @@ impl Table {
     }
 
     /// The entries, 16 for each group of four coordinates.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// The unit of sums of entries: the sum `n` stands for `n * unit + base`.
-    pub fn unit(&self) -> f32 {
+    pub(crate) fn unit(&self) -> f32 {
         self.unit
     }
 
     /// The base of sums of entries, see [`Table::unit`].
-    pub fn base(&self) -> f32 {
+    pub(crate) fn base(&self) -> f32 {
         self.base
     }
 }
+
+/// How to compute the estimates of a list's vectors from table sums and packed correction factors: an estimate is
+/// `slope * (sum * gain + shift) + (offset * offset_unit + base)`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scan<'a> {
+    /// The query's table, [`Table::bytes`].
+    pub(crate) table: &'a [u8],
+    /// Unit of slopes times unit of the table.
+    pub(crate) gain: f32,
+    /// Unit of slopes times base of the table.
+    pub(crate) shift: f32,
+    /// Unit of packed offsets.
+    pub(crate) offset_unit: f32,
+    /// What all vectors of the list share: product of query and centroid, and origin of offsets.
+    pub(crate) base: f32,
+    /// Only vectors with an estimate above this are marked.
+    pub(crate) threshold: f32,
+}
+
+/// A block, a mask of its wanted vectors, and where the estimates and the mask of those above the threshold go.
+pub(super) type Job<'a> = (((&'a [u8], &'a u32), &'a mut [f32; BLOCK]), &'a mut u32);
 
 #[cfg(test)]
 mod tests {

@@ -10,27 +10,9 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::STRIDE_UNIT;
-use super::sign::BLOCK;
+use super::layout::{BLOCK, STRIDE_UNIT};
+use super::sign::Scan;
 use magpie_cpu::Isa;
-
-/// How to compute the estimates of a list's vectors from table sums and packed correction factors: an estimate is
-/// `slope * (sum * gain + shift) + (offset * offset_unit + base)`.
-#[derive(Debug, Clone, Copy)]
-pub struct Scan<'a> {
-    /// The query's table, [`Table::bytes`](super::sign::Table::bytes).
-    pub table: &'a [u8],
-    /// Unit of slopes times unit of the table.
-    pub gain: f32,
-    /// Unit of slopes times base of the table.
-    pub shift: f32,
-    /// Unit of packed offsets.
-    pub offset_unit: f32,
-    /// What all vectors of the list share: product of query and centroid, and origin of offsets.
-    pub base: f32,
-    /// Only vectors with an estimate above this are marked.
-    pub threshold: f32,
-}
 
 /// The kernels for an instruction set that this CPU has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +41,7 @@ impl Kernels {
     /// # Panics
     /// Where `codes` does not hold exactly that many codes of the query's length, or the query's length is not a multiple
     /// of [`STRIDE_UNIT`].
-    pub fn dot_rows(self, codes: &[i8], query: &[i16], products: &mut [i32]) {
+    pub(crate) fn dot_rows(self, codes: &[i8], query: &[i16], products: &mut [i32]) {
         assert!(!query.is_empty() && query.len().is_multiple_of(STRIDE_UNIT));
         assert_eq!(codes.len(), products.len() * query.len());
         // SAFETY: the lengths were checked, and `self` exists only where the CPU has the instruction set.
@@ -70,7 +52,7 @@ impl Kernels {
     ///
     /// # Panics
     /// Where a row is past the end of `codes`, or the query's length is not a multiple of [`STRIDE_UNIT`].
-    pub fn dot_picked(self, codes: &[i8], query: &[i16], picked: &[u32], products: &mut [i32]) {
+    pub(crate) fn dot_picked(self, codes: &[i8], query: &[i16], picked: &[u32], products: &mut [i32]) {
         assert!(!query.is_empty() && query.len().is_multiple_of(STRIDE_UNIT));
         assert_eq!(picked.len(), products.len());
         let rows = codes.len() / query.len();
@@ -85,7 +67,7 @@ impl Kernels {
     /// # Panics
     /// Where a row is past the end of `codes`, the number of signs does not match, or the query's length is not a multiple
     /// of [`STRIDE_UNIT`].
-    pub fn dot_signed(self, codes: &[u8], signs: &[u32], query: &[i16], picked: &[u32], products: &mut [i32]) {
+    pub(crate) fn dot_signed(self, codes: &[u8], signs: &[u32], query: &[i16], picked: &[u32], products: &mut [i32]) {
         assert!(!query.is_empty() && query.len().is_multiple_of(STRIDE_UNIT));
         assert_eq!(picked.len(), products.len());
         assert_eq!(signs.len(), picked.len() * (query.len() / 32));
@@ -128,7 +110,7 @@ impl Kernels {
     ///
     /// # Panics
     /// Where the lengths do not match.
-    pub fn scan(self, blocks: &[u8], wanted: &[u32], scan: &Scan<'_>, estimates: &mut [f32], above: &mut [u32]) {
+    pub(crate) fn scan(self, blocks: &[u8], wanted: &[u32], scan: &Scan<'_>, estimates: &mut [f32], above: &mut [u32]) {
         let block = scan.table.len() + BLOCK * 4;
         assert!(scan.table.len().is_multiple_of(64));
         assert_eq!(blocks.len(), wanted.len() * block);
@@ -151,9 +133,6 @@ impl Kernels {
         }
     }
 }
-
-/// A block, a mask of its wanted vectors, and where the estimates and the mask of those above the threshold go.
-type Job<'a> = (((&'a [u8], &'a u32), &'a mut [f32; BLOCK]), &'a mut u32);
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,8 @@
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK, Job, Scan};
+use crate::vector::layout::BLOCK;
+use crate::vector::sign::{Job, Scan};
 
 /// # Safety
 /// `row` returns rows of the codes; the query's length is a multiple of 32.

@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Job, Scan};
+use crate::vector::layout::BLOCK;
+use crate::vector::sign::{Job, Scan};
 
 /// Rows that are prefetched ahead of their use.
 const AHEAD: usize = 12;
