@@ -10,6 +10,7 @@ mod clusters;
 mod columns;
 mod encode;
 mod graph;
+mod links;
 mod scaling;
 mod vectors;
 
