@@ -32,7 +32,7 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("engine", "shard", &[]),
     ("engine", "vector", &[]),
     ("index", "builder", &["embedding", "error", "ids", "search", "shard", "vector"]),
-    ("index", "embedding", &["ids"]),
+    ("index", "embedding", &["ids", "vector"]),
     ("index", "error", &["ids"]),
     ("index", "ids", &[]),
     ("index", "joined", &["embedding", "error", "listing", "search", "vector"]),

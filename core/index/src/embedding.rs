@@ -1,6 +1,7 @@
 //! Embeddings: photos as unit vectors.
 
 use crate::ids::ModelId;
+use crate::vector::float::dot;
 
 /// Largest dimension of an embedding.
 pub const MAX_DIM: u32 = 4096;
@@ -39,8 +40,7 @@ impl Embedding {
 
     /// Returns the cosine of the angle between two embeddings, -1 to 1; `None` if they come from different models.
     pub fn cosine(&self, other: &Embedding) -> Option<f32> {
-        (self.model == other.model && self.dim() == other.dim())
-            .then(|| self.values.iter().zip(&other.values).map(|(a, b)| a * b).sum())
+        (self.model == other.model && self.dim() == other.dim()).then(|| dot(&self.values, &other.values))
     }
 }
 

@@ -77,10 +77,11 @@ impl Part {
         // Shards may have different rotations: vectors of several are comparable once it is undone.
         let rotation = Rotation::new(query.dim(), shard.index().rotation_seed);
         let vectors = candidates.iter().map(|candidate| {
-            let mut vector = stored_vector(shard, candidate.photo);
+            let mut vector = stored_vector(shard, candidate.photo)?;
             rotation.undo(&mut vector);
-            vector
+            Ok(vector)
         });
+        let vectors: Vec<Vec<f32>> = vectors.collect::<Result<_>>()?;
         let found = listing::fetch(shard, &candidates)?;
         let listings = found.into_iter().zip(vectors).map(|(found, vector)| Near { found, vector }).collect();
         Ok(Part { listings, complete: candidates.len() < look || look == MAX_K })
@@ -97,7 +98,7 @@ impl Part {
 pub fn join(parts: Vec<Part>, params: &SearchParams) -> (Vec<Found>, bool) {
     // After this listing, a shard that was cut off there may have unknown ones.
     let open = parts.iter().filter(|part| !part.complete);
-    let known_to = open.filter_map(|part| part.listings.last()).map(|near| near.found.clone()).min_by(rank);
+    let known_to = open.filter_map(|part| part.listings.last()).map(|near| near.found.clone()).min_by(Found::rank);
     let mut per_value: HashMap<String, usize> = HashMap::new();
     let mut originals = Originals::default();
     let mut kept: Vec<Found> = Vec::new();
@@ -105,7 +106,7 @@ pub fn join(parts: Vec<Part>, params: &SearchParams) -> (Vec<Found>, bool) {
         if kept.len() == params.k {
             return (kept, false);
         }
-        if known_to.as_ref().is_some_and(|last| rank(&found, last) == Ordering::Greater) {
+        if known_to.as_ref().is_some_and(|last| found.rank(last) == Ordering::Greater) {
             return (kept, true);
         }
         let value = params.per.as_ref().and_then(|per| Some((found.listing.get(&per.column)?.to_owned(), per.most)));
@@ -144,13 +145,8 @@ fn once(parts: Vec<Part>) -> Vec<Near> {
             }
         }
     }
-    all.sort_by(|a, b| rank(&a.found, &b.found));
+    all.sort_by(|a, b| a.found.rank(&b.found));
     all
-}
-
-/// Orders best first: by score, then listing id.
-fn rank(a: &Found, b: &Found) -> Ordering {
-    b.score.total_cmp(&a.score).then_with(|| a.listing.id.cmp(&b.listing.id))
 }
 
 #[cfg(test)]
@@ -199,7 +195,7 @@ mod tests {
                     shards[shard].push(near(id, f32::from(score) / 10.0, f32::from(angle) / 4.0, id % 3));
                 }
             }
-            shards.iter_mut().for_each(|shard| shard.sort_by(|a, b| rank(&a.found, &b.found)));
+            shards.iter_mut().for_each(|shard| shard.sort_by(|a, b| a.found.rank(&b.found)));
             shards
         })
     }

@@ -1,5 +1,7 @@
 //! Reads the listings of search results; only their metadata is decompressed.
 
+use std::cmp::Ordering;
+
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -43,6 +45,13 @@ pub struct Found {
     /// The listing.
     #[serde(flatten)]
     pub listing: Listing,
+}
+
+impl Found {
+    /// Orders best first: by score, then listing id.
+    pub(crate) fn rank(&self, other: &Found) -> Ordering {
+        other.score.total_cmp(&self.score).then_with(|| self.listing.id.cmp(&other.listing.id))
+    }
 }
 
 /// Reads the listings of candidates, in the order of the candidates.

@@ -104,7 +104,7 @@ impl Cursor<'_> {
             let (there, named) = (photos.len(), record.photos.len());
             return Err(format!("the listing '{}' has {there} photos and {named} names of photos", record.id));
         };
-        let nested: Vec<Value> = photos.iter().map(|&photo| json!({ "vector": self.vector(photo) })).collect();
+        let nested: Vec<Value> = photos.iter().map(|&photo| Ok(json!({ "vector": self.vector(photo)? }))).collect::<Result<_, String>>()?;
         let mut body = Map::new();
         body.insert("id".to_owned(), record.id.as_str().into());
         body.insert(KIND.0.to_owned(), KIND.1.into());
@@ -130,12 +130,12 @@ impl Cursor<'_> {
         Ok(Document { id: record.id, body, photos: photos.len() as u64 })
     }
 
-    fn vector(&self, photo: PhotoRow) -> Vec<i8> {
-        let mut vector = stored_vector(self.shard, photo);
+    fn vector(&self, photo: PhotoRow) -> Result<Vec<i8>, String> {
+        let mut vector = stored_vector(self.shard, photo).map_err(|e| e.to_string())?;
         if let Some((back, forth)) = &self.turns {
             back.undo(&mut vector);
             forth.rotate(&mut vector);
         }
-        bytes(&vector)
+        Ok(bytes(&vector))
     }
 }

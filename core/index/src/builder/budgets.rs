@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::ids::PhotoRow;
 use crate::search::{SearchParams, Searcher, stored_vector};
 use crate::shard::{Budget, RECALLS, Shard};
+use crate::vector::float::dot;
 
 /// Number of queries. With 10 nearest photos each, recall is measured on 2000 photos.
 const QUERIES: usize = 200;
@@ -32,7 +33,7 @@ pub(super) fn measure(shard: &Shard, progress: &dyn Fn(f32)) -> Result<[Budget; 
     let mut cases = Vec::new();
     for at in 0..QUERIES {
         progress(at as f32 / QUERIES as f32);
-        let Some(query) = query(shard, at) else { continue };
+        let Some(query) = query(shard, at)? else { continue };
         let truth: HashSet<u32> = searcher.nearest_photos(&query, &params(lists, 0))?.into_iter().collect();
         cases.push((query, truth));
     }
@@ -62,27 +63,29 @@ pub(super) fn measure(shard: &Shard, progress: &dyn Fn(f32)) -> Result<[Budget; 
 }
 
 /// Returns a rotated query of unit length: a photo moved towards another one by the angle of [`COSINE`].
-fn query(shard: &Shard, at: usize) -> Option<Vec<f32>> {
+fn query(shard: &Shard, at: usize) -> Result<Option<Vec<f32>>> {
     let photos = u64::from(shard.header().photo_count);
     let one = at as u64 * photos / QUERIES as u64;
     // Steps of the golden ratio reach all parts of the catalogue.
     let other = (one + at as u64 * (photos as f64 * 0.618) as u64 + photos / 3) % photos;
-    let [mut query, mut away] = [one, other].map(|row| stored_vector(shard, PhotoRow(row as u32)));
-    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-    normalise(&mut query)?;
-    let along = product(&query, &away);
+    let [query, away] = [one, other].map(|row| stored_vector(shard, PhotoRow(row as u32)));
+    let (mut query, mut away) = (query?, away?);
+    if normalise(&mut query).is_none() {
+        return Ok(None);
+    }
+    let along = dot(&query, &away);
     away.iter_mut().zip(&query).for_each(|(a, q)| *a -= along * q);
     // Where the two photos are the same, the query stays the photo.
     if normalise(&mut away).is_some() {
         let sine = (1.0 - COSINE * COSINE).sqrt();
         query.iter_mut().zip(&away).for_each(|(q, a)| *q = COSINE * *q + sine * a);
     }
-    Some(query)
+    Ok(Some(query))
 }
 
 /// Scales a vector to unit length; `None` where it is too short for that.
 fn normalise(vector: &mut [f32]) -> Option<()> {
-    let length = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+    let length = dot(vector, vector).sqrt();
     (length > 1e-6).then(|| vector.iter_mut().for_each(|v| *v /= length))
 }
 

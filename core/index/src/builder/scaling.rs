@@ -15,6 +15,7 @@ use crate::embedding::Embedding;
 use crate::error::{Error, Result, ShardError};
 use crate::ids::ModelId;
 use crate::vector::Rotation;
+use crate::vector::float::dot_in_lanes;
 
 /// Number of nearest shoppers' photos that a photo's similarity is averaged over (ADR 0010).
 const NEIGHBOURS: usize = 10;
@@ -95,7 +96,7 @@ impl LocalScaling {
     pub fn factor(&self, vector: &[f32]) -> f32 {
         let mut nearest = [f32::MIN; NEIGHBOURS];
         for photo in self.photos.chunks_exact(self.dim) {
-            let similarity = product(photo, vector);
+            let similarity = dot_in_lanes(photo, vector);
             if similarity > nearest[0] {
                 // Sorted ascending: the least similar one is first.
                 let at = nearest.partition_point(|&other| other < similarity);
@@ -107,16 +108,6 @@ impl LocalScaling {
         let factor = f64::from(USUAL / mean.max(USUAL)).powf(f64::from(self.strength));
         (factor as f32 * STEPS).round() / STEPS
     }
-}
-
-/// Dot product with eight partial sums, which vectorises with a fixed order of additions: every CPU computes the same.
-fn product(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; 8];
-    let (a, b) = (a.chunks(8), b.chunks(8));
-    for (a, b) in a.zip(b) {
-        sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
-    }
-    sums.iter().sum()
 }
 
 #[cfg(test)]

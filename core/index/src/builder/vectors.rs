@@ -33,6 +33,7 @@ impl Vectors {
 
     /// Appends a vector and returns its number.
     pub(super) fn push(&mut self, vector: &[f32]) -> usize {
+        debug_assert_eq!(vector.len(), self.dim);
         if self.len.is_multiple_of(PIECE) {
             self.pieces.push(Vec::new());
         }

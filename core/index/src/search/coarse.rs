@@ -77,6 +77,7 @@ impl Coarse {
 
     /// Returns the product of the query and a list's centroid, after [`Coarse::compare_all`].
     pub(super) fn product(&self, shard: &Shard, query: &Query, list: u32) -> f32 {
+        debug_assert!((list as usize) < self.products.len());
         let product = self.products.get(list as usize).copied().unwrap_or(0);
         product as f32 * (query.unit() * shard.index().centroid_unit)
     }
@@ -105,6 +106,7 @@ impl Coarse {
             rest[..count].sort_unstable();
             self.sorted = to;
         }
+        debug_assert!(from <= to);
         let keys = self.keys.get(from..to).unwrap_or_default();
         self.picked.clear();
         self.picked.extend(keys.iter().map(|&key| key as u32));
@@ -139,6 +141,7 @@ impl Coarse {
                 let products = &mut self.products[..self.picked.len()];
                 kernels.dot_picked(centroids, query.values(), &self.picked, products);
                 for (&node, &product) in self.picked.iter().zip(&*products) {
+                    debug_assert!((node as usize) < biases.len());
                     let bias = biases.get(node as usize).copied().unwrap_or(f32::MIN);
                     let key = key(product as f32 * unit + bias, node);
                     if self.nearest.len() < keep || self.nearest.peek().is_some_and(|&worst| key < worst) {
@@ -163,6 +166,7 @@ impl Coarse {
                     }
                 }
             }
+            debug_assert!(!self.nearest.is_empty());
             start = self.nearest.iter().min().map_or(0, |&key| key as u32);
         }
         self.keys.extend(self.nearest.iter());

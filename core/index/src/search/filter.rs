@@ -28,19 +28,26 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    const ALL: [(&'static str, Comparison); 6] = [
-        // Longer symbols first, so that `<=` is not read as `<`.
-        ("!=", Comparison::NotEqual),
-        ("<=", Comparison::LessOrEqual),
-        (">=", Comparison::GreaterOrEqual),
-        ("=", Comparison::Equal),
-        ("<", Comparison::Less),
-        (">", Comparison::Greater),
+    /// Longer operators come first, so that `<=` is not read as `<`.
+    const ALL: [Comparison; 6] = [
+        Comparison::NotEqual,
+        Comparison::LessOrEqual,
+        Comparison::GreaterOrEqual,
+        Comparison::Equal,
+        Comparison::Less,
+        Comparison::Greater,
     ];
 
     /// Returns the operator as the filter language writes it.
     pub fn symbol(self) -> &'static str {
-        Comparison::ALL.iter().find(|(_, comparison)| *comparison == self).map_or("=", |(symbol, _)| symbol)
+        match self {
+            Comparison::Equal => "=",
+            Comparison::NotEqual => "!=",
+            Comparison::Less => "<",
+            Comparison::LessOrEqual => "<=",
+            Comparison::Greater => ">",
+            Comparison::GreaterOrEqual => ">=",
+        }
     }
 }
 
@@ -182,10 +189,10 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, FilterError> {
                 at += word.chars().count() - 1;
                 Token::Word(word)
             }
-            c => match Comparison::ALL.iter().find(|(text, _)| symbol(text)) {
-                Some((text, comparison)) => {
-                    at += text.len() - 1;
-                    Token::Compare(*comparison)
+            c => match Comparison::ALL.into_iter().find(|comparison| symbol(comparison.symbol())) {
+                Some(comparison) => {
+                    at += comparison.symbol().len() - 1;
+                    Token::Compare(comparison)
                 }
                 None => return error(start, format!("'{}' must be in quotes", c.escape_debug())),
             },
@@ -344,7 +351,7 @@ mod tests {
 
     fn filters() -> impl Strategy<Value = Filter> {
         let text = "[a-z]{1,4}|and|[ '\"=é]{0,3}";
-        let comparison = prop::sample::select(Comparison::ALL.map(|(_, comparison)| comparison).to_vec());
+        let comparison = prop::sample::select(Comparison::ALL.to_vec());
         let leaf = prop_oneof![
             (text, comparison, text).prop_map(|(column, comparison, value)| Filter::Compare {
                 column,

@@ -68,6 +68,7 @@ fn bits(count: usize) -> u32 {
 }
 
 fn rows<T>(values: &[T], first: usize, count: usize) -> &[T] {
+    debug_assert!(first + count <= values.len());
     values.get(first..first + count).unwrap_or_default()
 }
 

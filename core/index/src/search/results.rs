@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::params::SearchParams;
 use super::stored::stored_vector;
-use crate::error::{FilterError, Result};
+use crate::error::{FilterError, Result, ShardError};
 use crate::ids::{ListingRow, PhotoRow};
 use crate::shard::{Column, Shard};
+use crate::vector::float::dot;
 
 /// A listing that was found: its best photo and that photo's score.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,14 +70,17 @@ impl<'a> Rules<'a> {
     }
 
     /// Returns the listings of `photos`, which are sorted best first, and whether more photos could add to them.
-    pub(super) fn apply(&self, photos: &[Candidate]) -> (Vec<Candidate>, bool) {
+    ///
+    /// # Errors
+    /// [`ShardError::Invalid`] where the shard is damaged.
+    pub(super) fn apply(&self, photos: &[Candidate]) -> Result<(Vec<Candidate>, bool), ShardError> {
         let mut seen: HashSet<ListingRow> = self.exclude.into_iter().collect();
         let mut groups: HashMap<u64, usize> = HashMap::new();
         let mut kept: Vec<Candidate> = Vec::new();
         let mut originals = Originals::default();
         for photo in photos {
             if photo.score < self.min_score || kept.len() == self.k {
-                return (kept, false);
+                return Ok((kept, false));
             }
             if !seen.insert(photo.listing) {
                 continue;
@@ -86,7 +90,7 @@ impl<'a> Rules<'a> {
                 continue;
             }
             if let Some(limit) = self.near_duplicates
-                && originals.repeats(stored_vector(self.shard, photo.photo), limit)
+                && originals.repeats(stored_vector(self.shard, photo.photo)?, limit)
             {
                 continue;
             }
@@ -96,7 +100,7 @@ impl<'a> Rules<'a> {
             kept.push(*photo);
         }
         let more = kept.len() < self.k;
-        (kept, more)
+        Ok((kept, more))
     }
 }
 
@@ -119,10 +123,9 @@ pub(crate) struct Originals(Vec<Vec<f32>>);
 impl Originals {
     /// Returns whether a vector has a cosine of at least `limit` to one that was kept; keeps it if not.
     pub(crate) fn repeats(&mut self, mut vector: Vec<f32>, limit: f32) -> bool {
-        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
-        let length = product(&vector, &vector).sqrt().max(f32::MIN_POSITIVE);
+        let length = dot(&vector, &vector).sqrt().max(f32::MIN_POSITIVE);
         vector.iter_mut().for_each(|v| *v /= length);
-        let repeats = self.0.iter().any(|kept| product(kept, &vector) >= limit);
+        let repeats = self.0.iter().any(|kept| dot(kept, &vector) >= limit);
         if !repeats {
             self.0.push(vector);
         }

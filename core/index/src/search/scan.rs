@@ -144,6 +144,7 @@ impl Scanner {
             passing += self.mark(target, &rows);
             let blocks = rows.start / BLOCK..rows.end.div_ceil(BLOCK);
             let Some(bytes) = shard.scan_blocks().get(blocks.start * block_len..blocks.end * block_len) else {
+                debug_assert!(false, "the rows of a list are photos of the shard");
                 continue;
             };
             self.estimates.resize(blocks.len() * BLOCK, 0.0);
@@ -188,6 +189,7 @@ impl Scanner {
         self.signs.resize(self.picked.len() * words, 0);
         for (&row, into) in self.picked.iter().zip(self.signs.chunks_exact_mut(words)) {
             let block = blocks.get(row as usize / BLOCK * block_len..).unwrap_or_default();
+            debug_assert!(block.len() >= signs_len);
             let signs = block.get(..signs_len).unwrap_or_default();
             sign::take(signs, row as usize % BLOCK, into);
         }
@@ -196,6 +198,7 @@ impl Scanner {
         target.kernels.dot_signed(codes, &self.signs, query, &self.picked, &mut self.products);
         let gain = target.gain();
         for (at, (&row, &product)) in self.picked.iter().zip(&self.products).enumerate() {
+            debug_assert!((row as usize) < scales.len());
             let scale = scales.get(row as usize).copied().unwrap_or(0);
             let score = base(at) + product as f32 * (f32::from(scale) * gain);
             self.best.push(score.min(1.0), row, 0.0);

@@ -12,6 +12,7 @@ use crate::error::{Error, Result, ShardError};
 use crate::ids::{ListingRow, PhotoRow};
 use crate::shard::Shard;
 use crate::vector::code::Query;
+use crate::vector::float::dot;
 use crate::vector::layout::stride;
 use crate::vector::{Kernels, Rotation};
 
@@ -141,8 +142,8 @@ impl<'a> Searcher<'a> {
         let photos: Vec<PhotoRow> = shard.photos_of(listing)?.into_iter().take(LIKE_PHOTOS).collect();
         let mut all: Vec<Candidate> = Vec::new();
         for photo in photos {
-            let mut vector = stored_vector(shard, photo);
-            let length = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+            let mut vector = stored_vector(shard, photo)?;
+            let length = dot(&vector, &vector).sqrt();
             if length > 0.0 {
                 vector.iter_mut().for_each(|v| *v /= length);
             }
@@ -151,7 +152,7 @@ impl<'a> Searcher<'a> {
         }
         all.sort_by(Candidate::rank);
         let rules = Rules::bind(shard, params, params.k.min(MAX_K), Some(listing))?;
-        Ok(rules.apply(&all).0)
+        Ok(rules.apply(&all)?.0)
     }
 
     /// Returns the rows of the photos nearest to a rotated query, before they are collapsed to listings.
@@ -195,13 +196,13 @@ impl<'a> Searcher<'a> {
             photos.sort_unstable_by(Candidate::rank);
             // Which of the best photos share a listing is known only now. The best `take` are in their final order, so
             // their listings are the best ones; where those are too few, the search is repeated with a wider plan.
-            let (candidates, more) = rules.apply(photos);
+            let (candidates, more) = rules.apply(photos)?;
             // The second condition ends the loop on damaged shards, whose lists may hold fewer photos than the header says.
             let everything = complete || plan.is_everything(shard);
             // The leading scores come from the first pass with enough of them, because the other options may take more
             // passes and the scores must not depend on those.
             if led.is_none() {
-                let (best, more) = leaders.apply(photos);
+                let (best, more) = leaders.apply(photos)?;
                 led = (everything || !more).then(|| best.iter().map(|candidate| candidate.score).collect());
             }
             match led.take() {

@@ -146,6 +146,7 @@ impl<'a> Words<'a> {
             }
             last = Some(word);
         }
+        debug_assert!(!self.offsets.is_empty());
         let end = self.offsets.last().copied().unwrap_or(0) as usize;
         if self.offsets.first() != Some(&0) || end != self.bytes.len() {
             return Err(format!("the words end at {end} of {} bytes", self.bytes.len()));

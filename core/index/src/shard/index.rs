@@ -134,6 +134,7 @@ impl<'a> Graph<'a> {
             if links.starts.first() != Some(&end) || !links.starts.is_sorted() {
                 return Err(format!("the links of layer {layer} do not follow those before"));
             }
+            debug_assert!(!links.starts.is_empty());
             end = links.starts.last().copied().unwrap_or(0);
             for node in 0..self.nodes(layer) {
                 if let Some(wrong) = links.of(node).iter().find(|&&link| link >= self.nodes(layer) || link == node) {

@@ -85,7 +85,9 @@ pub(crate) fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Vec<u8>>
 #[cfg(feature = "build")]
 pub(crate) fn text_at(mut texts: &[u8], at: usize) -> &str {
     let found = (0..=at).map_while(|_| take(&mut texts)).nth(at);
-    found.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    let text = found.and_then(|text| std::str::from_utf8(text).ok());
+    debug_assert!(text.is_some(), "the builder has encoded a text for each field");
+    text.unwrap_or_default()
 }
 
 fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -137,12 +139,11 @@ impl<'a> BlockReader<'a> {
 
     /// Returns the decompressed bytes of a block.
     pub(super) fn block(&mut self, block: usize) -> Result<&[u8], String> {
-        if self.current.as_ref().is_none_or(|(current, _)| *current != block) {
-            self.current = None;
-            let bytes = self.decompress(block)?;
-            self.current = Some((block, bytes));
-        }
-        Ok(self.current.as_ref().map(|(_, bytes)| &bytes[..]).unwrap_or_default())
+        let bytes = match self.current.take() {
+            Some((current, bytes)) if current == block => bytes,
+            _ => self.decompress(block)?,
+        };
+        Ok(&self.current.insert((block, bytes)).1)
     }
 
     fn decompress(&mut self, block: usize) -> Result<Vec<u8>, String> {

@@ -145,6 +145,21 @@ impl Shard {
             .ok_or_else(|| invalid(Kind::ListStarts, format!("list {list} has photos that the shard lacks")))
     }
 
+    /// Returns the inverted list of a photo.
+    ///
+    /// # Errors
+    /// [`ShardError::Invalid`] where the shard lacks the photo or is damaged.
+    pub(crate) fn list_of(&self, photo: PhotoRow) -> Result<u32, ShardError> {
+        if photo.0 >= self.header.photo_count {
+            let detail = format!("photo {} of {}", photo.0, self.header.photo_count);
+            return Err(invalid(Kind::Codes, detail));
+        }
+        let starts = self.list_starts().partition_point(|&start| start <= photo.0);
+        let list =
+            starts.checked_sub(1).and_then(|list| u32::try_from(list).ok()).filter(|&list| list < self.index.lists);
+        list.ok_or_else(|| invalid(Kind::ListStarts, format!("photo {} is outside of all lists", photo.0)))
+    }
+
     /// The first photo of each list, and the end of the last. Unchecked, unlike [`Shard::list`].
     pub(crate) fn list_starts(&self) -> &[u32] {
         self.view(Kind::ListStarts)
@@ -162,8 +177,9 @@ impl Shard {
 
     /// The graph over the centroids.
     pub(crate) fn graph(&self) -> Graph<'_> {
-        // The counts were checked on opening.
-        Graph::read(self.view(Kind::CentroidGraph), self.index.lists).unwrap_or_default()
+        let graph = Graph::read(self.view(Kind::CentroidGraph), self.index.lists);
+        debug_assert!(graph.is_ok(), "the counts are checked on opening");
+        graph.unwrap_or_default()
     }
 
     /// The number of nodes of each layer of the centroid graph, from the top. Public for tests.
@@ -425,7 +441,9 @@ impl Shard {
     /// Returns a section as numbers; empty where it is missing, which only thumbnails may be after `check_lengths`.
     fn view<T: bytemuck::Pod>(&self, kind: Kind) -> &[T] {
         let bytes = self.places[kind as usize].and_then(|(from, to)| self.bytes().get(from..to));
-        bytes.and_then(|bytes| bytemuck::try_cast_slice(bytes).ok()).unwrap_or_default()
+        let numbers = bytes.map(bytemuck::try_cast_slice);
+        debug_assert!(numbers.is_none_or(|numbers| numbers.is_ok()), "sections are aligned, and lengths are checked");
+        numbers.and_then(Result::ok).unwrap_or_default()
     }
 
     /// Tells the system how the mapped sections will be read: by every search, or at random.

@@ -299,7 +299,11 @@ impl Metadata {
             bytes.ok_or_else(|| format!("listing '{}': its texts are too long", record.id))
         };
         let lengths = records.par_iter().map(|record| Ok(encode(record)?.len())).collect::<Result<Vec<_>, String>>()?;
-        let dictionary = train(&lengths, |row| encode(&records[row]).unwrap_or_default());
+        let dictionary = train(&lengths, |row| {
+            let bytes = encode(&records[row]);
+            debug_assert!(bytes.is_ok(), "its length was taken");
+            bytes.unwrap_or_default()
+        });
 
         let mut ranges = Vec::new();
         let (mut first, mut len) = (0, 0);

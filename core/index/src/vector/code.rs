@@ -64,6 +64,7 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::float::dot;
     use crate::vector::layout::{signs_len, stride};
     use crate::vector::{Kernels, sign};
     use magpie_cpu::Isa;
@@ -82,7 +83,7 @@ mod tests {
             pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..300),
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-            let exact: f32 = a.iter().zip(&b).map(|(x, y)| x * y).sum();
+            let exact = dot(&a, &b);
             let mut bytes = vec![0; stride(a.len())];
             let scale = encode(&a, &mut bytes);
             let mut block = vec![0; signs_len(a.len())];

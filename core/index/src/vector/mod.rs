@@ -6,6 +6,7 @@
 //! [`Kernels`] computes the products with the instruction set of the CPU.
 
 pub(crate) mod code;
+pub(crate) mod float;
 pub(crate) mod layout;
 mod rotation;
 pub(crate) mod sign;

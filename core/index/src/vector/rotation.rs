@@ -94,6 +94,7 @@ fn split_mix(state: &mut u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::float::dot;
     use proptest::prelude::*;
 
     proptest! {
@@ -102,12 +103,11 @@ mod tests {
             pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..200), seed: u64,
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-            let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
             let rotation = Rotation::new(a.len(), seed);
             let (mut rotated_a, mut rotated_b) = (a.clone(), b.clone());
             rotation.rotate(&mut rotated_a);
             rotation.rotate(&mut rotated_b);
-            prop_assert!((product(&a, &b) - product(&rotated_a, &rotated_b)).abs() < 1e-3);
+            prop_assert!((dot(&a, &b) - dot(&rotated_a, &rotated_b)).abs() < 1e-3);
             rotation.undo(&mut rotated_a);
             prop_assert!(a.iter().zip(&rotated_a).all(|(x, y)| (x - y).abs() < 1e-4));
         }

@@ -153,6 +153,7 @@ pub(super) type Job<'a> = (((&'a [u8], &'a u32), &'a mut [f32; BLOCK]), &'a mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vector::float::dot;
     use proptest::prelude::*;
 
     proptest! {
@@ -181,11 +182,10 @@ mod tests {
             // With q = c + r, (q - c).r is r.r, for which the slope is exact.
             let (residual, centroid): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
             let query: Vec<f32> = residual.iter().zip(&centroid).map(|(r, c)| r + c).collect();
-            let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
             let line = Line::of(&residual, &centroid);
             let signed: f32 = residual.iter().zip(&query).map(|(r, q)| if *r > 0.0 { *q } else { -q }).sum();
-            let estimate = product(&query, &centroid) + line.offset + line.slope * signed;
-            prop_assert!((estimate - product(&query, &query)).abs() < 1e-3);
+            let estimate = dot(&query, &centroid) + line.offset + line.slope * signed;
+            prop_assert!((estimate - dot(&query, &query)).abs() < 1e-3);
         }
     }
 }
