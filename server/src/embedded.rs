@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use magpie_core::joined::{Part, join};
+use magpie_core::joined::{ShardAnswer, join};
 use magpie_core::listing::{self, Found, Listing};
 use magpie_core::remote::{Parsed, merge};
-use magpie_core::search::{Scratch, Searcher};
+use magpie_core::search::{SearchScratch, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{IndexError, ListingRow};
 
@@ -80,7 +80,7 @@ impl Embedded {
         query: &Arc<Parsed>,
         deadline: Instant,
     ) -> Result<Vec<Found>, EngineError> {
-        let mut look = Part::first_look(&query.params);
+        let mut look = ShardAnswer::first_look(&query.params);
         loop {
             let start = |at| {
                 let (catalog, query) = (Arc::clone(catalog), Arc::clone(query));
@@ -97,7 +97,7 @@ impl Embedded {
             if !more {
                 return Ok(found);
             }
-            look = Part::wider(look);
+            look = ShardAnswer::wider(look);
         }
     }
 
@@ -223,7 +223,7 @@ impl Catalog {
     }
 
     /// The best of one shard.
-    fn search(&self, at: usize, query: &Parsed, scratch: &mut Scratch) -> Result<Vec<Found>, EngineError> {
+    fn search(&self, at: usize, query: &Parsed, scratch: &mut SearchScratch) -> Result<Vec<Found>, EngineError> {
         let Some(shard) = self.shards.get(at) else { return Ok(Vec::new()) };
         let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
         let candidates = searcher.search(&query.embedding, query.filter.as_ref(), &query.params);
@@ -232,10 +232,16 @@ impl Catalog {
     }
 
     /// The best `look` listings of one shard, with what tells whether they repeat others.
-    fn look(&self, at: usize, query: &Parsed, look: usize, scratch: &mut Scratch) -> Result<Part, EngineError> {
-        let Some(shard) = self.shards.get(at) else { return Ok(Part::default()) };
+    fn look(
+        &self,
+        at: usize,
+        query: &Parsed,
+        look: usize,
+        scratch: &mut SearchScratch,
+    ) -> Result<ShardAnswer, EngineError> {
+        let Some(shard) = self.shards.get(at) else { return Ok(ShardAnswer::default()) };
         let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
-        let part = Part::look(&mut searcher, &query.embedding, query.filter.as_ref(), &query.params, look);
+        let part = ShardAnswer::look(&mut searcher, &query.embedding, query.filter.as_ref(), &query.params, look);
         *scratch = searcher.into_scratch();
         part.map_err(fault)
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use magpie_core::search::Scratch;
+use magpie_core::search::SearchScratch;
 use tokio::sync::oneshot;
 
 use crate::engine::EngineError;
@@ -17,7 +17,7 @@ const LONGEST_QUEUE: usize = 4096;
 /// The mean time of a job follows the latest ones by one part in this many.
 const SMOOTHING: u64 = 32;
 
-type Work = Box<dyn FnOnce(Result<&mut Scratch, EngineError>) + Send>;
+type Work = Box<dyn FnOnce(Result<&mut SearchScratch, EngineError>) + Send>;
 
 struct Job {
     queued: Instant,
@@ -60,7 +60,7 @@ impl Shared {
     }
 
     fn run(&self) {
-        let mut scratch = Scratch::default();
+        let mut scratch = SearchScratch::default();
         loop {
             let mut queue = self.queue();
             let job = loop {
@@ -86,7 +86,7 @@ impl Shared {
             let worked = memory.is_ok();
             // Its caller sees the sender gone. The memory holds no promise that a panic could break, but is not kept.
             if catch_unwind(AssertUnwindSafe(|| (job.work)(memory))).is_err() {
-                scratch = Scratch::default();
+                scratch = SearchScratch::default();
             }
             if worked {
                 self.learn(begun.elapsed());
@@ -139,7 +139,7 @@ impl Pool {
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&mut Scratch) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce(&mut SearchScratch) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         self.start(deadline, work)?.done().await
     }
@@ -151,7 +151,7 @@ impl Pool {
     pub(crate) fn start<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&mut Scratch) -> Result<T, EngineError> + Send + 'static,
+        work: impl FnOnce(&mut SearchScratch) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<Started<T>, EngineError> {
         let (give, take) = oneshot::channel();
         let queued = Instant::now();
@@ -218,7 +218,7 @@ mod tests {
         let pool = Pool::new(1, Duration::from_millis(20)).expect("a thread");
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
         assert_eq!(pool.run(Instant::now(), |_| Ok(7)).await, Err(EngineError::Late));
-        let slow = |_: &mut Scratch| {
+        let slow = |_: &mut SearchScratch| {
             std::thread::sleep(Duration::from_millis(30));
             Ok(1)
         };
@@ -254,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_costs_one_answer() {
         let pool = Pool::new(1, Duration::from_secs(1)).expect("a thread");
-        let panics = |_: &mut Scratch| -> Result<(), EngineError> { panic!("on purpose") };
+        let panics = |_: &mut SearchScratch| -> Result<(), EngineError> { panic!("on purpose") };
         assert!(matches!(pool.run(later(), panics).await, Err(EngineError::Broken(_))));
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
     }

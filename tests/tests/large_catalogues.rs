@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use magpie_core::search::{Candidate, Filter, SearchParams, Searcher};
 use magpie_core::shard::Shard;
-use magpie_core::vector::Kernels;
+use magpie_core::vector::CodeKernels;
 use magpie_core::{PhotoRow, cpu::Isa};
 use magpie_tests::repository;
 use magpie_tests::shards::{self, Photo, build_lists, embedding, filters};
@@ -135,7 +135,7 @@ fn every_instruction_set_and_every_turn_gives_the_same_answer() {
     };
     let expected = answers(&mut Searcher::new(&shard));
     for isa in Isa::available() {
-        let mut searcher = Searcher::new(&shard).with_kernels(Kernels::new(isa).unwrap());
+        let mut searcher = Searcher::new(&shard).with_kernels(CodeKernels::new(isa).unwrap());
         assert!(answers(&mut searcher) == expected, "{isa}");
         assert!(answers(&mut searcher) == expected, "{isa}, the second time");
     }

@@ -1,6 +1,6 @@
 //! Measures the time and recall of searches. `cargo bench -p magpie-index --bench search --features build -- --vectors
-//! base.npy --queries queries.npy` measures on your own vectors; without them it generates some. `--shard FILE` keeps the
-//! shard, and uses the file if it exists. `--smoke` runs everything once, as a test.
+//! base.npy --queries queries.npy` measures on your own vectors; without them it generates some. `--shard FILE` keeps
+//! the shard, and uses the file if it exists. `--smoke` runs everything once, as a test.
 #![allow(clippy::unwrap_used, missing_docs)] // A bench may panic at the first error.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use magpie_cpu::Isa;
 use magpie_index::builder::{BuildOptions, Field, Identity, ShardBuilder};
 use magpie_index::search::{Filter, SearchParams, Searcher};
 use magpie_index::shard::Shard;
-use magpie_index::vector::Kernels;
+use magpie_index::vector::CodeKernels;
 use magpie_index::{Embedding, ModelId};
 
 const MODEL: ModelId = ModelId([1; 32]);
@@ -143,7 +143,8 @@ impl Numbers {
     }
 }
 
-/// Returns the recall, and the median and 99th percentile of the queries' times (for each query the best of the rounds).
+/// Returns the recall, and the median and 99th percentile of the queries' times (for each query the best of the
+/// rounds).
 fn measure(
     shard: &Shard,
     queries: &[Embedding],
@@ -154,7 +155,7 @@ fn measure(
     rounds: usize,
 ) -> (f64, Duration, Duration) {
     let isa = std::env::var("MAGPIE_ISA").ok().map_or(Isa::best(), |name| name.parse().unwrap());
-    let mut searcher = Searcher::new(shard).with_kernels(Kernels::new(isa).unwrap());
+    let mut searcher = Searcher::new(shard).with_kernels(CodeKernels::new(isa).unwrap());
     let mut best = vec![Duration::MAX; queries.len()];
     let (mut hits, mut possible) = (0, 0);
     for round in 0..rounds {

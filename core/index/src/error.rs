@@ -7,8 +7,8 @@ use crate::ids::ModelId;
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong with an index, grouped by what the caller can do. Crates that wrap it map every variant, so
-/// a new one is a breaking change.
+/// Everything that can go wrong with an index, grouped by what the caller can do. Crates that wrap it map every
+/// variant, so a new one is a breaking change.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The shard cannot be used: download it again, or update the app.

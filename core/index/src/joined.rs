@@ -1,23 +1,23 @@
 //! Searches several shards of one catalogue as if they were one: a large catalogue in parts, or a shard and its delta.
 //!
-//! Without near-duplicate removal it is enough to merge the results of each shard by score. With it, which listings a shard
-//! omits depends on the other shards. Each shard therefore returns more listings, with their near-duplicates
-//! ([`Part::look`]), and [`join`] removes those that a single shard would. Where a shard may have further listings that
-//! rank before the last result, the search is repeated with a larger limit:
+//! Without near-duplicate removal it is enough to merge the results of each shard by score. With it, which listings a
+//! shard omits depends on the other shards. Each shard therefore returns more listings, with their near-duplicates
+//! ([`ShardAnswer::look`]), and [`join`] removes those that a single shard would. Where a shard may have further
+//! listings that rank before the last result, the search is repeated with a larger limit:
 //!
 //! ```no_run
 //! # fn search(shards: &[magpie_index::shard::Shard], query: &magpie_index::Embedding) -> magpie_index::Result<()> {
-//! use magpie_index::joined::{Part, join};
+//! use magpie_index::joined::{ShardAnswer, join};
 //! use magpie_index::search::{SearchParams, Searcher};
 //! let params = SearchParams::new(10).without_near_duplicates(0.97);
-//! let mut look = Part::first_look(&params);
+//! let mut look = ShardAnswer::first_look(&params);
 //! let found = loop {
-//!     let part = |shard| Part::look(&mut Searcher::new(shard), query, None, &params, look);
+//!     let part = |shard| ShardAnswer::look(&mut Searcher::new(shard), query, None, &params, look);
 //!     let (found, more) = join(shards.iter().map(part).collect::<Result<_, _>>()?, &params);
 //!     if !more {
 //!         break found;
 //!     }
-//!     look = Part::wider(look);
+//!     look = ShardAnswer::wider(look);
 //! };
 //! # Ok(()) }
 //! ```
@@ -33,21 +33,21 @@ use crate::vector::Rotation;
 
 /// The answer of one shard: its best listings, near-duplicates included.
 #[derive(Debug, Clone, Default)]
-pub struct Part {
+pub struct ShardAnswer {
     /// Best first.
-    listings: Vec<Near>,
+    listings: Vec<Neighbour>,
     /// Whether no further listings follow the last one.
     complete: bool,
 }
 
 /// A listing and the vector of its best photo.
 #[derive(Debug, Clone)]
-struct Near {
+struct Neighbour {
     found: Found,
     vector: Vec<f32>,
 }
 
-impl Part {
+impl ShardAnswer {
     /// Returns the number of listings to request from each shard at first: twice `k`, because some are near-duplicates.
     pub fn first_look(params: &SearchParams) -> usize {
         params.k.saturating_mul(2).clamp(1, MAX_K)
@@ -69,7 +69,7 @@ impl Part {
         filter: Option<&Filter>,
         params: &SearchParams,
         look: usize,
-    ) -> Result<Part> {
+    ) -> Result<ShardAnswer> {
         let look = look.min(MAX_K);
         let plain = SearchParams { k: look, near_duplicates: None, per: None, ..params.clone() };
         let candidates = searcher.search(query, filter, &plain)?;
@@ -83,8 +83,8 @@ impl Part {
         });
         let vectors: Vec<Vec<f32>> = vectors.collect::<Result<_>>()?;
         let found = listing::fetch(shard, &candidates)?;
-        let listings = found.into_iter().zip(vectors).map(|(found, vector)| Near { found, vector }).collect();
-        Ok(Part { listings, complete: candidates.len() < look || look == MAX_K })
+        let listings = found.into_iter().zip(vectors).map(|(found, vector)| Neighbour { found, vector }).collect();
+        Ok(ShardAnswer { listings, complete: candidates.len() < look || look == MAX_K })
     }
 }
 
@@ -93,16 +93,16 @@ impl Part {
 ///
 /// Final results are those of a single shard with all photos, except where rounding decides: photos with nearly equal
 /// scores, or with a cosine close to the limit of near-duplicates. A listing that several shards have is returned once,
-/// with its highest score and the texts of the last shard that found it. Values of [`SearchParams::per`] are compared as
-/// texts.
-pub fn join(parts: Vec<Part>, params: &SearchParams) -> (Vec<Found>, bool) {
+/// with its highest score and the texts of the last shard that found it. Values of [`SearchParams::per`] are compared
+/// as texts.
+pub fn join(parts: Vec<ShardAnswer>, params: &SearchParams) -> (Vec<Found>, bool) {
     // After this listing, a shard that was cut off there may have unknown ones.
     let open = parts.iter().filter(|part| !part.complete);
     let known_to = open.filter_map(|part| part.listings.last()).map(|near| near.found.clone()).min_by(Found::rank);
     let mut per_value: HashMap<String, usize> = HashMap::new();
     let mut originals = Originals::default();
     let mut kept: Vec<Found> = Vec::new();
-    for Near { found, vector } in once(parts) {
+    for Neighbour { found, vector } in once(parts) {
         if kept.len() == params.k {
             return (kept, false);
         }
@@ -126,8 +126,8 @@ pub fn join(parts: Vec<Part>, params: &SearchParams) -> (Vec<Found>, bool) {
 }
 
 /// Returns the listings of all shards, each once, best first.
-fn once(parts: Vec<Part>) -> Vec<Near> {
-    let mut all: Vec<Near> = Vec::new();
+fn once(parts: Vec<ShardAnswer>) -> Vec<Neighbour> {
+    let mut all: Vec<Neighbour> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for mut near in parts.into_iter().flat_map(|part| part.listings) {
         match places.get(&near.found.listing.id).and_then(|&at| all.get_mut(at)) {
@@ -156,35 +156,35 @@ mod tests {
     use crate::search::Per;
     use proptest::prelude::*;
 
-    fn near(id: u8, score: f32, angle: f32, colour: u8) -> Near {
+    fn near(id: u8, score: f32, angle: f32, colour: u8) -> Neighbour {
         let (id, photo) = (format!("{id:03}"), format!("{id}.jpg"));
         let fields = vec![("colour".to_owned(), ["", "red", "blue"][usize::from(colour)].to_owned())];
         let listing = Listing { id, photos: vec![photo.clone()], photo, fields };
-        Near { found: Found { score, listing }, vector: vec![angle.cos(), angle.sin()] }
+        Neighbour { found: Found { score, listing }, vector: vec![angle.cos(), angle.sin()] }
     }
 
     /// The answers of shards with these listings when `look` are requested.
-    fn parts(shards: &[Vec<Near>], look: usize) -> Vec<Part> {
-        let part = |all: &Vec<Near>| Part {
+    fn parts(shards: &[Vec<Neighbour>], look: usize) -> Vec<ShardAnswer> {
+        let part = |all: &Vec<Neighbour>| ShardAnswer {
             listings: all.iter().take(look).cloned().collect(),
             complete: all.len() < look || look == MAX_K,
         };
         shards.iter().map(part).collect()
     }
 
-    fn all(shards: &[Vec<Near>], params: &SearchParams) -> Vec<Found> {
-        let mut look = Part::first_look(params);
+    fn all(shards: &[Vec<Neighbour>], params: &SearchParams) -> Vec<Found> {
+        let mut look = ShardAnswer::first_look(params);
         loop {
             let (found, more) = join(parts(shards, look), params);
             if !more {
                 return found;
             }
             assert!(look < MAX_K, "the search would never end");
-            look = Part::wider(look);
+            look = ShardAnswer::wider(look);
         }
     }
 
-    fn shards() -> impl Strategy<Value = Vec<Vec<Near>>> {
+    fn shards() -> impl Strategy<Value = Vec<Vec<Neighbour>>> {
         // Few scores and angles, so that ties and repeats are frequent.
         let listing = (0u8..120, -10i8..10, 0u8..12, 0usize..3);
         prop::collection::vec(listing, 0..90).prop_map(|rows| {
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_listing_of_two_shards_has_its_best_photo_and_the_last_texts() {
-        let (older, newer) = (near(1, 0.9, 0.0, 1), Near { vector: vec![0.0, 1.0], ..near(1, 0.8, 0.0, 2) });
+        let (older, newer) = (near(1, 0.9, 0.0, 1), Neighbour { vector: vec![0.0, 1.0], ..near(1, 0.8, 0.0, 2) });
         let shards = [vec![older], vec![newer, near(2, 0.7, 0.0, 1)]];
         let params = SearchParams { near_duplicates: Some(0.95), ..SearchParams::default() };
         let found = all(&shards, &params);

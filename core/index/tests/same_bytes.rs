@@ -9,7 +9,8 @@ use magpie_index::{Embedding, ModelId};
 const MODEL: ModelId = ModelId([5; 32]);
 const DIM: usize = 24;
 
-/// A vector near one of 400 directions. Made from integers, so that no mathematical function of the platform takes part.
+/// A vector near one of 400 directions. Made from integers, so that no mathematical function of the platform takes
+/// part.
 fn embedding(seed: u64) -> Embedding {
     let coordinate = |stream: u64, at: usize| {
         let mixed = (stream * 100 + at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -41,8 +42,8 @@ fn hash_of_section(bytes: &[u8], name: &str) -> String {
     blake3::hash(&bytes[section.offset as usize..][..section.bytes as usize]).to_string()
 }
 
-/// The smallest number of lists that gets a graph. Another version of instant-distance may link centroids differently, so
-/// it is pinned: an update that changes this hash changes every large shard.
+/// The smallest number of lists that gets a graph. Another version of instant-distance may link centroids differently,
+/// so it is pinned: an update that changes this hash changes every large shard.
 #[test]
 fn a_shard_with_a_centroid_graph_has_the_same_bytes() {
     let mut options = BuildOptions::default();

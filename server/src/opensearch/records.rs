@@ -104,7 +104,8 @@ impl Cursor<'_> {
             let (there, named) = (photos.len(), record.photos.len());
             return Err(format!("the listing '{}' has {there} photos and {named} names of photos", record.id));
         };
-        let nested: Vec<Value> = photos.iter().map(|&photo| Ok(json!({ "vector": self.vector(photo)? }))).collect::<Result<_, String>>()?;
+        let nested: Vec<Value> =
+            photos.iter().map(|&photo| Ok(json!({ "vector": self.vector(photo)? }))).collect::<Result<_, String>>()?;
         let mut body = Map::new();
         body.insert("id".to_owned(), record.id.as_str().into());
         body.insert(KIND.0.to_owned(), KIND.1.into());

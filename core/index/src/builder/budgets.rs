@@ -15,15 +15,17 @@ const K: usize = 10;
 /// Numbers of re-ranked photos that are tried. On real embeddings 200 lost 0.001 to 0.002 of recall and 400 nothing
 /// (ADR 0005), so there is no use in more.
 const RERANKS: [u32; 4] = [64, 100, 200, 400];
-/// Cosine of a query and the photo that it is derived from. Queries with 0.87 needed as many lists as photos that are not
-/// in the catalogue, at 100 thousand photos and at a million; photos of the catalogue itself needed a third of them.
+/// Cosine of a query and the photo that it is derived from. Queries with 0.87 needed as many lists as photos that are
+/// not in the catalogue, at 100 thousand photos and at a million; photos of the catalogue itself needed a third of
+/// them.
 const COSINE: f32 = 0.87;
-/// The cost of re-ranking a photo, in photos that are estimated by the scan. Only ranks budgets that reach the same recall:
-/// a re-ranked photo takes a code of one byte per coordinate from a random place, an estimate one bit in sequence.
+/// The cost of re-ranking a photo, in photos that are estimated by the scan. Only ranks budgets that reach the same
+/// recall: a re-ranked photo takes a code of one byte per coordinate from a random place, an estimate one bit in
+/// sequence.
 const RERANK_COST: u64 = 20;
 
-/// Measures the budgets of a new shard. Each query is a photo moved some way towards another one: near the catalogue, but
-/// not in it.
+/// Measures the budgets of a new shard. Each query is a photo moved some way towards another one: near the catalogue,
+/// but not in it.
 pub(super) fn measure(shard: &Shard, progress: &dyn Fn(f32)) -> Result<[Budget; RECALLS.len()]> {
     let (photos, lists) = (shard.header().photo_count, shard.index().lists);
     if lists <= 1 {

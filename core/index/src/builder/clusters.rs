@@ -1,13 +1,13 @@
 //! Computes the centroids of the inverted lists: k-means over a sample (Lloyd 1982), with int8 centroids.
 //!
-//! Vectors are compared with centroids as the shard stores them, int8 codes with one unit, by exact integer products: the
-//! result depends neither on the number of threads nor on the CPU.
+//! Vectors are compared with centroids as the shard stores them, int8 codes with one unit, by exact integer products:
+//! the result depends neither on the number of threads nor on the CPU.
 
 use rayon::prelude::*;
 
-use super::vectors::{Photo, Vectors};
-use crate::vector::Kernels;
-use crate::vector::code::Query;
+use super::vectors::{ListedPhoto, Vectors};
+use crate::vector::CodeKernels;
+use crate::vector::code::EncodedQuery;
 use crate::vector::layout::stride;
 
 /// Catalogues up to this many photos have one list: scoring them all is quick.
@@ -19,8 +19,8 @@ const ROUNDS: usize = 10;
 /// Most lists: bounds the time of clustering, which grows with the square of their number.
 const MAX_LISTS: usize = 1 << 16;
 
-/// Returns the number of lists of a catalogue: four times the square root of the number of photos (ADR 0005), rounded down
-/// to a multiple of 64.
+/// Returns the number of lists of a catalogue: four times the square root of the number of photos (ADR 0005), rounded
+/// down to a multiple of 64.
 pub(super) fn count(photos: usize) -> usize {
     if photos <= ONE_LIST {
         return 1;
@@ -67,7 +67,7 @@ impl Centroids {
     }
 
     /// Returns the number of the centroid nearest to a vector.
-    fn nearest(&self, vector: &[f32], kernels: Kernels, scratch: &mut (Query, Vec<i32>)) -> u32 {
+    fn nearest(&self, vector: &[f32], kernels: CodeKernels, scratch: &mut (EncodedQuery, Vec<i32>)) -> u32 {
         let (query, products) = scratch;
         query.set(vector, stride(vector.len()));
         products.resize(self.len(), 0);
@@ -82,8 +82,8 @@ impl Centroids {
     pub(super) fn assign(
         &self,
         vectors: &Vectors,
-        photos: &[Photo],
-        kernels: Kernels,
+        photos: &[ListedPhoto],
+        kernels: CodeKernels,
         progress: &(dyn Fn(f32) + Sync),
     ) -> Vec<u32> {
         if self.len() <= 1 {
@@ -110,9 +110,9 @@ fn bias(code: &[i8], unit: f32) -> f32 {
 /// Computes the centroids of `lists` lists. The centroid of a single list is the origin.
 pub(super) fn find(
     vectors: &Vectors,
-    photos: &[Photo],
+    photos: &[ListedPhoto],
     lists: usize,
-    kernels: Kernels,
+    kernels: CodeKernels,
     progress: &(dyn Fn(f32) + Sync),
 ) -> Centroids {
     let dim = vectors.dim();
@@ -121,7 +121,7 @@ pub(super) fn find(
         return Centroids::new(&vec![0.0; dim], dim);
     }
     let sample = spread(photos.len(), (lists * SAMPLE).min(photos.len()));
-    let sample: Vec<Photo> = sample.map(|at| photos[at]).collect();
+    let sample: Vec<ListedPhoto> = sample.map(|at| photos[at]).collect();
     let first = spread(sample.len(), lists);
     let mut centroids: Vec<f32> = first.flat_map(|at| vectors.get(sample[at].vector).to_vec()).collect();
     for round in 0..ROUNDS {
@@ -196,15 +196,15 @@ mod tests {
     #[test]
     fn separate_clusters_of_vectors_get_a_centroid_each() {
         let mut vectors = Vectors::new(8);
-        let photo = |i: usize| Photo { vector: i, listing: i as u32, ordinal: 0 };
+        let photo = |i: usize| ListedPhoto { vector: i, listing: i as u32, ordinal: 0 };
         for i in 0..400 {
             let mut vector = [0.01 * (i % 7) as f32; 8];
             vector[i % 4] = 1.0;
             vectors.push(&vector);
         }
-        let photos: Vec<Photo> = (0..400).map(photo).collect();
-        let centroids = find(&vectors, &photos, 4, Kernels::best(), &|_| {});
-        let assigned = centroids.assign(&vectors, &photos, Kernels::best(), &|_| {});
+        let photos: Vec<ListedPhoto> = (0..400).map(photo).collect();
+        let centroids = find(&vectors, &photos, 4, CodeKernels::best(), &|_| {});
+        let assigned = centroids.assign(&vectors, &photos, CodeKernels::best(), &|_| {});
         assert!((4..400).all(|i| assigned[i] == assigned[i % 4]), "{assigned:?}");
         let mut used = assigned[..4].to_vec();
         used.sort_unstable();

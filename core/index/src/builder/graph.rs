@@ -11,8 +11,8 @@ use crate::error::ShardError;
 const WORTH_A_GRAPH: usize = 2048;
 /// Most links of a node; instant-distance makes up to 64 on the last layer.
 const LINKS: usize = 32;
-/// Nodes that are kept while searching for the links of a new one: twice the default of instant-distance, since a build may
-/// take time for a better graph.
+/// Nodes that are kept while searching for the links of a new one: twice the default of instant-distance, since a build
+/// may take time for a better graph.
 const EF_CONSTRUCTION: usize = 200;
 /// Seed of the order of insertion; any number works.
 const SEED: u64 = 42;

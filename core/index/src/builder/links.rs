@@ -1,5 +1,5 @@
-//! Collects the links of an instant-distance index. Its public interface does not give them, but it serialises them: this is
-//! the serialiser that keeps the links and nothing else.
+//! Collects the links of an instant-distance index. Its public interface does not give them, but it serialises them:
+//! this is the serialiser that keeps the links and nothing else.
 
 use std::fmt::{self, Display};
 

@@ -1,9 +1,9 @@
 //! Builds a shard from photos and their embeddings.
 //!
 //! `clusters` computes the centroids of the inverted lists, `graph` links them, `encode` assigns photos to lists and
-//! quantises them, `columns` derives filter columns, and `budgets` measures how many lists a search has to probe. Random
-//! numbers have fixed seeds, and the partition of the work does not depend on the number of threads: the same input gives
-//! the same bytes.
+//! quantises them, `columns` derives filter columns, and `budgets` measures how many lists a search has to probe.
+//! Random numbers have fixed seeds, and the partition of the work does not depend on the number of threads: the same
+//! input gives the same bytes.
 
 mod budgets;
 mod clusters;
@@ -21,12 +21,12 @@ use crate::embedding::{Embedding, MAX_DIM};
 use crate::error::{Error, Result, ShardError};
 use crate::shard::writer::{self, Contents, RecordData};
 use crate::shard::{MAX_LISTING_PHOTOS, texts};
-use crate::vector::{Kernels, Rotation};
+use crate::vector::{CodeKernels, Rotation};
 
 pub use crate::shard::writer::Identity;
 use encode::Coded;
 pub use scaling::LocalScaling;
-use vectors::{Photo, Vectors};
+use vectors::{ListedPhoto, Vectors};
 
 /// Seed of the rotation in new shards: `magpie` in ASCII; any number works.
 const ROTATION_SEED: u64 = 0x6d61_6770_6965;
@@ -85,30 +85,30 @@ pub struct BuildReport {
 }
 
 /// A photo that was added: its name, the number of its vector, and its thumbnail.
-struct Added {
+struct PendingPhoto {
     name: String,
     vector: usize,
     thumbnail: Box<[u8]>,
 }
 
-struct Listing {
+struct PendingListing {
     values: Box<[u8]>,
-    photos: Vec<Added>,
+    photos: Vec<PendingPhoto>,
     conflicting: bool,
 }
 
 /// Collects photos and writes them to a shard.
 ///
-/// Listings are ordered by id, and the photos of a listing in the order in which they were added: the file does not depend
-/// on the order of the listings. The builder keeps the vector of each photo in `f32`, its texts and its thumbnail: about
-/// 1 kB for 128 coordinates and short texts.
+/// Listings are ordered by id, and the photos of a listing in the order in which they were added: the file does not
+/// depend on the order of the listings. The builder keeps the vector of each photo in `f32`, its texts and its
+/// thumbnail: about 1 kB for 128 coordinates and short texts.
 pub struct ShardBuilder {
     identity: Identity,
     fields: Vec<Field>,
     options: BuildOptions,
     rotation: Rotation,
     vectors: Vectors,
-    listings: BTreeMap<String, Listing>,
+    listings: BTreeMap<String, PendingListing>,
 }
 
 impl ShardBuilder {
@@ -162,7 +162,7 @@ impl ShardBuilder {
         }
         let values = texts(values.iter().map(String::as_str));
         let values = values.ok_or_else(|| ShardError::Build(format!("listing '{listing}': its texts are too long")))?;
-        let new = || Listing { values: values.clone().into(), photos: Vec::new(), conflicting: false };
+        let new = || PendingListing { values: values.clone().into(), photos: Vec::new(), conflicting: false };
         let entry = self.listings.entry(listing.to_owned()).or_insert_with(new);
         if entry.photos.len() as u32 == MAX_LISTING_PHOTOS {
             let count = MAX_LISTING_PHOTOS + 1;
@@ -174,7 +174,7 @@ impl ShardBuilder {
         if self.rotation.dim() == self.vectors.dim() {
             self.rotation.rotate(self.vectors.get_mut(vector));
         }
-        entry.photos.push(Added { name: photo.to_owned(), vector, thumbnail: thumbnail.into() });
+        entry.photos.push(PendingPhoto { name: photo.to_owned(), vector, thumbnail: thumbnail.into() });
         Ok(())
     }
 
@@ -208,7 +208,7 @@ impl ShardBuilder {
             }
             let mut names = Vec::with_capacity(listing.photos.len());
             for (ordinal, photo) in listing.photos.into_iter().enumerate() {
-                photos.push(Photo { vector: photo.vector, listing: row as u32, ordinal: ordinal as u16 });
+                photos.push(ListedPhoto { vector: photo.vector, listing: row as u32, ordinal: ordinal as u16 });
                 names.push(photo.name);
                 thumbnails.push(photo.thumbnail);
             }
@@ -222,7 +222,7 @@ impl ShardBuilder {
             }
             scaling.rotated(&self.rotation).apply(&mut self.vectors);
         }
-        let kernels = Kernels::best();
+        let kernels = CodeKernels::best();
         let lists = self.options.lists.map_or_else(|| clusters::count(photos.len()), |lists| lists as usize);
         let lists = lists.clamp(1, photos.len());
         let vectors = &self.vectors;
@@ -245,7 +245,7 @@ impl ShardBuilder {
         let thumbnails = pictured.map(|&row| std::mem::take(&mut thumbnails[row as usize])).collect();
         let contents = Contents {
             dim,
-            index: crate::shard::Index { dim, rotation_seed: ROTATION_SEED, ..index },
+            index: crate::shard::ListIndex { dim, rotation_seed: ROTATION_SEED, ..index },
             list_starts,
             list_biases: centroids.biases,
             centroids: centroids.codes,

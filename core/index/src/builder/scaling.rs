@@ -1,12 +1,12 @@
 //! Local scaling: lowers the scores of photos that are near to every query.
 //!
-//! In many dimensions a few photos, the hubs, are among the nearest of far too many queries (Radovanović et al., "Hubs in
-//! Space", 2010). A catalogue photo that the network was trained on is a hub for photos of products that it has never
-//! seen, and ranks above theirs. Local scaling divides a photo's scores by a power of its similarity to its nearest
-//! neighbours among shoppers' photos (Zelnik-Manor and Perona, "Self-Tuning Spectral Clustering", 2004; Jégou et al.,
-//! "A Contextual Dissimilarity Measure", 2007; Conneau et al., "Word Translation Without Parallel Data", 2018, with a
-//! difference instead of the quotient). The quotient becomes the length of the stored vector, so neither searches nor the
-//! format know about it, and it costs them nothing (ADR 0010).
+//! In many dimensions a few photos, the hubs, are among the nearest of far too many queries (Radovanović et al., "Hubs
+//! in Space", 2010). A catalogue photo that the network was trained on is a hub for photos of products that it has
+//! never seen, and ranks above theirs. Local scaling divides a photo's scores by a power of its similarity to its
+//! nearest neighbours among shoppers' photos (Zelnik-Manor and Perona, "Self-Tuning Spectral Clustering", 2004; Jégou
+//! et al., "A Contextual Dissimilarity Measure", 2007; Conneau et al., "Word Translation Without Parallel Data", 2018,
+//! with a difference instead of the quotient). The quotient becomes the length of the stored vector, so neither
+//! searches nor the format know about it, and it costs them nothing (ADR 0010).
 
 use rayon::prelude::*;
 
@@ -19,14 +19,15 @@ use crate::vector::float::dot_in_lanes;
 
 /// Number of nearest shoppers' photos that a photo's similarity is averaged over (ADR 0010).
 const NEIGHBOURS: usize = 10;
-/// Mean similarity up to which a photo's scores stay unchanged (ADR 0010), so that no score is raised. A constant, so that
-/// shards of one catalogue that are built at different times are comparable.
+/// Mean similarity up to which a photo's scores stay unchanged (ADR 0010), so that no score is raised. A constant, so
+/// that shards of one catalogue that are built at different times are comparable.
 const USUAL: f32 = 0.7;
-/// Lengths are rounded to multiples of 1/1024, so that the last bit of `powf`, which differs between platforms, does not
-/// reach the file.
+/// Lengths are rounded to multiples of 1/1024, so that the last bit of `powf`, which differs between platforms, does
+/// not reach the file.
 const STEPS: f32 = 1024.0;
 
-/// Shoppers' photos of things like those in a catalogue: the sample that shows how near a catalogue photo is to every query.
+/// Shoppers' photos of things like those in a catalogue: the sample that shows how near a catalogue photo is to every
+/// query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LocalScaling {
     photos: Vec<f32>,
@@ -36,12 +37,13 @@ pub struct LocalScaling {
 }
 
 impl LocalScaling {
-    /// A strength for catalogues of which the network was trained on some products and not on others. Chosen on the default
-    /// pack's validation photos, where hit@1 of new products rises by 12 points and that of known ones falls by 1.
+    /// A strength for catalogues of which the network was trained on some products and not on others. Chosen on the
+    /// default pack's validation photos, where hit@1 of new products rises by 12 points and that of known ones falls by
+    /// 1.
     pub const STRENGTH: f32 = 0.3;
 
-    /// Creates a scaling from embeddings of shoppers' photos: some hundreds, of as many things as possible, and not those
-    /// that recall is measured with. `strength` is the exponent of the quotients, 0 (no change) to 1.
+    /// Creates a scaling from embeddings of shoppers' photos: some hundreds, of as many things as possible, and not
+    /// those that recall is measured with. `strength` is the exponent of the quotients, 0 (no change) to 1.
     ///
     /// # Errors
     /// [`ShardError::Build`] for fewer than 10 photos or a strength out of range, [`Error::ModelMismatch`] where the

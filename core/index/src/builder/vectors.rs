@@ -5,7 +5,7 @@ const PIECE: usize = 4096;
 
 /// A photo: the number of its vector, its listing, and its position among the listing's photos.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Photo {
+pub(super) struct ListedPhoto {
     pub(super) vector: usize,
     pub(super) listing: u32,
     pub(super) ordinal: u16,

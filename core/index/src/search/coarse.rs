@@ -1,16 +1,16 @@
-//! The coarse step: ranks the inverted lists by the distance of their centroids to the query. Few lists are all compared;
-//! many are found by walking the centroid graph.
+//! The coarse step: ranks the inverted lists by the distance of their centroids to the query. Few lists are all
+//! compared; many are found by walking the centroid graph.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::pool::key;
+use super::top_photos::key;
 use crate::shard::Shard;
-use crate::vector::Kernels;
-use crate::vector::code::Query;
+use crate::vector::CodeKernels;
+use crate::vector::code::EncodedQuery;
 
-/// The graph is walked for at most one in so many of the lists. A walk fetches centroids in random order, so for more of
-/// them one pass over all, in the order of memory, is quicker.
+/// The graph is walked for at most one in so many of the lists. A walk fetches centroids in random order, so for more
+/// of them one pass over all, in the order of memory, is quicker.
 const GRAPH_SHARE: usize = 8;
 /// Lists whose scores are compared at once: 16 floats fill a 512-bit register.
 const PIECE: usize = 16;
@@ -41,7 +41,7 @@ pub(super) struct Coarse {
 
 impl Coarse {
     /// Ranks at least the `count` nearest lists, and all of them where `count` is large.
-    pub(super) fn rank(&mut self, shard: &Shard, query: &Query, kernels: Kernels, count: usize) {
+    pub(super) fn rank(&mut self, shard: &Shard, query: &EncodedQuery, kernels: CodeKernels, count: usize) {
         let lists = shard.index().lists as usize;
         let graph = shard.graph();
         self.sorted = 0;
@@ -70,13 +70,13 @@ impl Coarse {
     }
 
     /// Computes the products of the query and all centroids, for [`Coarse::product`].
-    pub(super) fn compare_all(&mut self, shard: &Shard, query: &Query, kernels: Kernels) {
+    pub(super) fn compare_all(&mut self, shard: &Shard, query: &EncodedQuery, kernels: CodeKernels) {
         self.products.resize(shard.index().lists as usize, 0);
         kernels.dot_rows(shard.centroids(), query.values(), &mut self.products);
     }
 
     /// Returns the product of the query and a list's centroid, after [`Coarse::compare_all`].
-    pub(super) fn product(&self, shard: &Shard, query: &Query, list: u32) -> f32 {
+    pub(super) fn product(&self, shard: &Shard, query: &EncodedQuery, list: u32) -> f32 {
         debug_assert!((list as usize) < self.products.len());
         let product = self.products.get(list as usize).copied().unwrap_or(0);
         product as f32 * (query.unit() * shard.index().centroid_unit)
@@ -91,8 +91,8 @@ impl Coarse {
     pub(super) fn probes(
         &mut self,
         shard: &Shard,
-        query: &Query,
-        kernels: Kernels,
+        query: &EncodedQuery,
+        kernels: CodeKernels,
         from: usize,
         to: usize,
     ) -> Vec<Probe> {
@@ -120,7 +120,7 @@ impl Coarse {
 
     /// Best-first search of each layer of the graph, from the top. Each upper layer passes its nearest node down; the
     /// last one keeps `count`, and a quarter and 8 more, because a search that keeps a few more misses fewer.
-    fn walk(&mut self, shard: &Shard, query: &Query, kernels: Kernels, count: usize) {
+    fn walk(&mut self, shard: &Shard, query: &EncodedQuery, kernels: CodeKernels, count: usize) {
         let (graph, lists) = (shard.graph(), shard.index().lists);
         let unit = query.unit() * shard.index().centroid_unit;
         let (centroids, biases) = (shard.centroids(), shard.list_biases());
@@ -173,9 +173,9 @@ impl Coarse {
     }
 }
 
-/// Returns a threshold that at least `count` of the scores reach, and not many more. Sorting them all would take as long
-/// as computing them. Instead the scores are written in rows four times as wide as `count`; at least `count` scores
-/// reach the `count`-th of the columns' maxima.
+/// Returns a threshold that at least `count` of the scores reach, and not many more. Sorting them all would take as
+/// long as computing them. Instead the scores are written in rows four times as wide as `count`; at least `count`
+/// scores reach the `count`-th of the columns' maxima.
 fn threshold(scores: &[f32], count: usize, columns: &mut Vec<f32>) -> f32 {
     let width = count.min(scores.len()).next_multiple_of(PIECE) * 4;
     if width == 0 || width > scores.len() / 2 {

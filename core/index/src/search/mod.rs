@@ -9,16 +9,16 @@ mod coarse;
 mod filter;
 mod params;
 mod plan;
-mod pool;
 mod predicate;
 mod results;
 mod scan;
 mod searcher;
 mod stored;
+mod top_photos;
 
 pub use filter::{Comparison, Filter, MAX_FILTER_LEN};
 pub use params::{MAX_K, Per, SearchParams};
 pub(crate) use results::Originals;
 pub use results::{Candidate, Ranking};
-pub use searcher::{Scratch, Searcher, search};
+pub use searcher::{SearchScratch, Searcher, search};
 pub use stored::stored_vector;

@@ -24,8 +24,8 @@ pub struct Per {
 pub struct SearchParams {
     /// Number of listings to return, at most [`MAX_K`].
     pub k: usize,
-    /// Share of the nearest photos that the search should find, 0 to 1. The builder has measured the probes and re-ranked
-    /// photos that this takes; 1 scores every photo.
+    /// Share of the nearest photos that the search should find, 0 to 1. The builder has measured the probes and
+    /// re-ranked photos that this takes; 1 scores every photo.
     pub recall: f32,
     /// Inverted lists to probe, overriding `recall`.
     pub probes: Option<usize>,
@@ -33,8 +33,8 @@ pub struct SearchParams {
     pub rerank: Option<usize>,
     /// Omits listings below this score; fewer than `k` may remain.
     pub min_score: Option<f32>,
-    /// Omits a listing whose photo has at least this cosine to the photo of a better listing. 0.97 is about the same photo
-    /// again.
+    /// Omits a listing whose photo has at least this cosine to the photo of a better listing. 0.97 is about the same
+    /// photo again.
     pub near_duplicates: Option<f32>,
     /// Limits the number of listings that share a value of a column.
     pub per: Option<Per>,

@@ -6,11 +6,11 @@ use super::predicate::Predicate;
 use crate::shard::{RECALLS, Shard};
 use crate::vector::layout::BLOCK;
 
-/// At most this many passing photos are all scored by their byte codes: quick, and as exact as the codes are (ADR 0005).
-/// Catalogues up to the same size have one list.
+/// At most this many passing photos are all scored by their byte codes: quick, and as exact as the codes are (ADR
+/// 0005). Catalogues up to the same size have one list.
 const DIRECT: usize = 4096;
-/// Blocks that are sampled to estimate the selectivity of a filter: 2048 photos, since a quota that grows with the square
-/// root of the estimate need not be exact.
+/// Blocks that are sampled to estimate the selectivity of a filter: 2048 photos, since a quota that grows with the
+/// square root of the estimate need not be exact.
 const SAMPLE: usize = 64;
 /// Largest ratio of expected to found passing photos near the query that the plan responds to. The quota grows by its
 /// square root, so a filter that passes nothing near the query gets at most 8 times the quota (ADR 0005).
@@ -20,7 +20,7 @@ const MEASURED_K: usize = 10;
 
 /// The query plan of one search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct QueryPlan {
     /// Whether to score every photo that passes the filter, instead of scanning lists.
     pub(super) direct: bool,
     /// Least number of lists to probe.
@@ -35,8 +35,8 @@ pub(super) struct Plan {
     pub(super) take: usize,
 }
 
-impl Plan {
-    pub(super) fn new(shard: &Shard, predicate: Option<&Predicate<'_>>, params: &SearchParams, k: usize) -> Plan {
+impl QueryPlan {
+    pub(super) fn new(shard: &Shard, predicate: Option<&Predicate<'_>>, params: &SearchParams, k: usize) -> QueryPlan {
         let photos = shard.header().photo_count as usize;
         let lists = shard.index().lists as usize;
         let passing = predicate.map_or(1.0, |predicate| passing(predicate, photos));
@@ -45,8 +45,8 @@ impl Plan {
         // grows with the square root of that, as it does with the size of a catalogue.
         let wider = (k as f64 / MEASURED_K as f64).max(1.0).sqrt();
         let probes = params.probes.unwrap_or((probes as f64 * wider) as usize).clamp(1, lists.max(1));
-        // Room for photos that share a listing: half as many again, and 16 more for small `k`. Where that is too little,
-        // the search repeats with a wider plan.
+        // Room for photos that share a listing: half as many again, and 16 more for small `k`. Where that is too
+        // little, the search repeats with a wider plan.
         let take = k + k / 2 + 16;
         let rerank = params
             .rerank
@@ -64,11 +64,12 @@ impl Plan {
         let expected = (scanned * passing) as usize;
         let few = passing * photos as f64 <= DIRECT as f64;
         let direct = lists <= 1 || params.recall >= 1.0 || (few && !explicit);
-        Plan { direct, probes, quota, expected, rerank, take }
+        QueryPlan { direct, probes, quota, expected, rerank, take }
     }
 
-    /// Returns the quota once it is known how many photos of the first lists passed. Where the filter passes fewer photos
-    /// near the query than elsewhere, the results are far away and spread over more lists: up to eight times the quota.
+    /// Returns the quota once it is known how many photos of the first lists passed. Where the filter passes fewer
+    /// photos near the query than elsewhere, the results are far away and spread over more lists: up to eight times the
+    /// quota.
     pub(super) fn quota_after(&self, passing: usize) -> usize {
         let scarce = self.expected as f64 / (passing as f64).max(self.expected as f64 / SCARCE).max(1.0);
         (self.quota as f64 * scarce.max(1.0).sqrt()) as usize
@@ -82,10 +83,10 @@ impl Plan {
 
     /// Returns the plan for another pass where too few listings were found: four times the work, so that the passes
     /// before it add at most a third.
-    pub(super) fn wider(self) -> Plan {
+    pub(super) fn wider(self) -> QueryPlan {
         let more = |count: usize| count.saturating_mul(4);
         let (probes, quota, rerank, take) = (more(self.probes), more(self.quota), more(self.rerank), more(self.take));
-        Plan { probes, quota, rerank, take, ..self }
+        QueryPlan { probes, quota, rerank, take, ..self }
     }
 }
 

@@ -60,9 +60,9 @@ impl<'a> Rules<'a> {
         Ok(Rules { shard, k, min_score, near_duplicates: params.near_duplicates, per: per.transpose()?, exclude })
     }
 
-    /// Returns the rules for the leading listings, which do not depend on `k`, the lowest score or the limit of a group.
-    /// Near-duplicates of a better listing are still omitted where the caller asked for that, and a limit of 0 for each
-    /// group still applies, because it acts as a filter.
+    /// Returns the rules for the leading listings, which do not depend on `k`, the lowest score or the limit of a
+    /// group. Near-duplicates of a better listing are still omitted where the caller asked for that, and a limit of 0
+    /// for each group still applies, because it acts as a filter.
     pub(super) fn leading(&self, k: usize) -> Rules<'a> {
         let per = self.per.filter(|(_, most)| *most == 0);
         let (shard, near_duplicates, exclude) = (self.shard, self.near_duplicates, self.exclude);

@@ -1,32 +1,32 @@
-//! Scans photos: either estimates the photos of the nearest lists and re-ranks the best, or scores every photo that passes
-//! the filter.
+//! Scans photos: either estimates the photos of the nearest lists and re-ranks the best, or scores every photo that
+//! passes the filter.
 
 use std::ops::Range;
 
 use super::coarse::Coarse;
-use super::plan::Plan;
-use super::pool::Pool;
+use super::plan::QueryPlan;
 use super::predicate::Predicate;
+use super::top_photos::TopPhotos;
 use crate::error::ShardError;
 use crate::shard::Shard;
-use crate::vector::Kernels;
-use crate::vector::code::Query;
+use crate::vector::CodeKernels;
+use crate::vector::code::EncodedQuery;
 use crate::vector::layout::{BLOCK, signs_len};
-use crate::vector::sign::{self, Scan, Table};
+use crate::vector::sign::{self, Scan, SumTable};
 
-/// Blocks that are scanned in one call. Their 2048 estimates take 8 KiB and stay in the first-level cache; the threshold
-/// rises between calls.
+/// Blocks that are scanned in one call. Their 2048 estimates take 8 KiB and stay in the first-level cache; the
+/// threshold rises between calls.
 const BLOCKS: usize = 64;
 
 /// The buffers of a scan, and the best photos that it found.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
-    table: Table,
+    table: SumTable,
     coarse: Coarse,
     /// The best photos by their estimates.
-    likely: Pool,
+    likely: TopPhotos,
     /// The best photos by their byte codes.
-    pub(super) best: Pool,
+    pub(super) best: TopPhotos,
     wanted: Vec<u32>,
     above: Vec<u32>,
     estimates: Vec<f32>,
@@ -39,16 +39,16 @@ pub(super) struct Scanner {
 
 /// The shard, the query and the filter of one search.
 #[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
+pub(super) struct ScanTarget<'a> {
     pub(super) shard: &'a Shard,
-    pub(super) kernels: Kernels,
+    pub(super) kernels: CodeKernels,
     /// The rotated query.
     pub(super) rotated: &'a [f32],
-    pub(super) query: &'a Query,
+    pub(super) query: &'a EncodedQuery,
     pub(super) predicate: Option<&'a Predicate<'a>>,
 }
 
-impl Target<'_> {
+impl ScanTarget<'_> {
     /// The factor from a packed scale times an integer product to a product of vectors.
     fn gain(&self) -> f32 {
         self.shard.index().scale_unit * self.query.unit()
@@ -57,21 +57,21 @@ impl Target<'_> {
 
 impl Scanner {
     /// Fills `best` with the best `plan.take` photos. Returns whether every photo that passes the filter is among them.
-    pub(super) fn run(&mut self, target: &Target<'_>, plan: &Plan) -> Result<bool, ShardError> {
+    pub(super) fn run(&mut self, target: &ScanTarget<'_>, plan: &QueryPlan) -> Result<bool, ShardError> {
         self.best.reset(plan.take);
         let photos = if plan.direct { self.score_all(target)? } else { self.scan_lists(target, plan)? };
         Ok(photos.is_some_and(|photos| photos <= plan.take))
     }
 
     /// Scores every photo that passes the filter; returns their number.
-    fn score_all(&mut self, target: &Target<'_>) -> Result<Option<usize>, ShardError> {
+    fn score_all(&mut self, target: &ScanTarget<'_>) -> Result<Option<usize>, ShardError> {
         let shard = target.shard;
         self.coarse.compare_all(shard, target.query, target.kernels);
         self.picked.clear();
         self.bases.clear();
         let mut passing = 0;
-        // Photos are stored in the order of their lists. Where few pass, those of many lists are scored together, so that
-        // fetching the code of one overlaps with the work on others.
+        // Photos are stored in the order of their lists. Where few pass, those of many lists are scored together, so
+        // that fetching the code of one overlaps with the work on others.
         let (mut next, mut rows, mut base) = (0, 0..0, 0.0);
         for piece in pieces(0..target.photos() as u32) {
             if self.mark(target, &piece) == 0 {
@@ -98,7 +98,7 @@ impl Scanner {
     }
 
     /// Scores the picked photos with their bases and clears them; returns their number.
-    fn score_bases(&mut self, target: &Target<'_>) -> usize {
+    fn score_bases(&mut self, target: &ScanTarget<'_>) -> usize {
         let bases = std::mem::take(&mut self.bases);
         self.score_picked(target, |at| bases[at]);
         self.bases = bases;
@@ -108,10 +108,10 @@ impl Scanner {
         scored
     }
 
-    /// Scans the lists near the query and re-ranks the photos with the best estimates. Returns the number of photos that
-    /// pass the filter if none can have been missed.
-    fn scan_lists(&mut self, target: &Target<'_>, plan: &Plan) -> Result<Option<usize>, ShardError> {
-        let Target { shard, kernels, query, .. } = *target;
+    /// Scans the lists near the query and re-ranks the photos with the best estimates. Returns the number of photos
+    /// that pass the filter if none can have been missed.
+    fn scan_lists(&mut self, target: &ScanTarget<'_>, plan: &QueryPlan) -> Result<Option<usize>, ShardError> {
+        let ScanTarget { shard, kernels, query, .. } = *target;
         let lists = shard.index().lists as usize;
         self.likely.reset(plan.rerank);
         self.table.set(target.rotated);
@@ -136,7 +136,7 @@ impl Scanner {
     }
 
     /// Estimates the photos of a list; returns the number that pass the filter.
-    fn scan_list(&mut self, target: &Target<'_>, list: Range<u32>, product: f32) -> usize {
+    fn scan_list(&mut self, target: &ScanTarget<'_>, list: Range<u32>, product: f32) -> usize {
         let (shard, index) = (target.shard, target.shard.index());
         let block_len = shard.block_len();
         let mut passing = 0;
@@ -170,7 +170,7 @@ impl Scanner {
     }
 
     /// Scores the photos with the best estimates by their byte codes.
-    fn rerank(&mut self, target: &Target<'_>) {
+    fn rerank(&mut self, target: &ScanTarget<'_>) {
         let mut likely = std::mem::take(&mut self.likely);
         let items = likely.best();
         self.picked.clear();
@@ -179,9 +179,9 @@ impl Scanner {
         self.likely = likely;
     }
 
-    /// Scores the picked photos by their byte codes. `base` returns the product of the query and the centroid of a picked
-    /// photo's list.
-    fn score_picked(&mut self, target: &Target<'_>, base: impl Fn(usize) -> f32) {
+    /// Scores the picked photos by their byte codes. `base` returns the product of the query and the centroid of a
+    /// picked photo's list.
+    fn score_picked(&mut self, target: &ScanTarget<'_>, base: impl Fn(usize) -> f32) {
         let (codes, scales) = (target.shard.codes(), target.shard.code_scales());
         let (blocks, block_len) = (target.shard.scan_blocks(), target.shard.block_len());
         let words = target.query.values().len() / 32;
@@ -206,7 +206,7 @@ impl Scanner {
     }
 
     /// Sets a bit in `wanted` for each photo of `rows` that passes the filter, block by block; returns their number.
-    fn mark(&mut self, target: &Target<'_>, rows: &Range<usize>) -> usize {
+    fn mark(&mut self, target: &ScanTarget<'_>, rows: &Range<usize>) -> usize {
         self.wanted.clear();
         let mut passing = 0;
         for block in rows.start / BLOCK..rows.end.div_ceil(BLOCK) {
@@ -224,7 +224,7 @@ impl Scanner {
     }
 }
 
-impl Target<'_> {
+impl ScanTarget<'_> {
     fn photos(&self) -> usize {
         self.shard.header().photo_count as usize
     }

@@ -2,30 +2,30 @@
 
 use super::filter::Filter;
 use super::params::{MAX_K, SearchParams};
-use super::plan::Plan;
+use super::plan::QueryPlan;
 use super::predicate::Predicate;
 use super::results::{Candidate, Ranking, Rules};
-use super::scan::{Scanner, Target};
+use super::scan::{ScanTarget, Scanner};
 use super::stored::stored_vector;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result, ShardError};
 use crate::ids::{ListingRow, PhotoRow};
 use crate::shard::Shard;
-use crate::vector::code::Query;
+use crate::vector::code::EncodedQuery;
 use crate::vector::float::dot;
 use crate::vector::layout::stride;
-use crate::vector::{Kernels, Rotation};
+use crate::vector::{CodeKernels, Rotation};
 
 /// Photos of a listing that [`Searcher::more_like`] searches with: each one takes a whole search.
 const LIKE_PHOTOS: usize = 4;
 
-/// Buffers that one search leaves to the next. Their size depends on the options of the searches and grows with the square
-/// root of the number of photos.
+/// Buffers that one search leaves to the next. Their size depends on the options of the searches and grows with the
+/// square root of the number of photos.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct SearchScratch {
     rotation: Option<(u64, Rotation)>,
     rotated: Vec<f32>,
-    query: Query,
+    query: EncodedQuery,
     scanner: Scanner,
     photos: Vec<Candidate>,
 }
@@ -34,8 +34,8 @@ pub struct Scratch {
 #[derive(Debug)]
 pub struct Searcher<'a> {
     shard: &'a Shard,
-    kernels: Kernels,
-    scratch: Scratch,
+    kernels: CodeKernels,
+    scratch: SearchScratch,
 }
 
 /// Returns the `k` listings most similar to the query, best first; fewer only where fewer listings pass the filter.
@@ -51,17 +51,17 @@ pub fn search(shard: &Shard, query: &Embedding, filter: Option<&Filter>, k: usiz
 impl<'a> Searcher<'a> {
     /// Creates a searcher with the best instruction set of this CPU.
     pub fn new(shard: &'a Shard) -> Self {
-        Searcher::with_scratch(shard, Scratch::default())
+        Searcher::with_scratch(shard, SearchScratch::default())
     }
 
     /// As [`Searcher::new`], with the buffers of an earlier searcher of any shard.
-    pub fn with_scratch(shard: &'a Shard, scratch: Scratch) -> Self {
-        Searcher { shard, kernels: Kernels::best(), scratch }
+    pub fn with_scratch(shard: &'a Shard, scratch: SearchScratch) -> Self {
+        Searcher { shard, kernels: CodeKernels::best(), scratch }
     }
 
     /// Uses the kernels of another instruction set; results are the same.
     #[must_use]
-    pub fn with_kernels(mut self, kernels: Kernels) -> Self {
+    pub fn with_kernels(mut self, kernels: CodeKernels) -> Self {
         self.kernels = kernels;
         self
     }
@@ -72,7 +72,7 @@ impl<'a> Searcher<'a> {
     }
 
     /// Returns the buffers, for [`Searcher::with_scratch`].
-    pub fn into_scratch(self) -> Scratch {
+    pub fn into_scratch(self) -> SearchScratch {
         self.scratch
     }
 
@@ -80,8 +80,8 @@ impl<'a> Searcher<'a> {
     /// filter and the other conditions.
     ///
     /// # Errors
-    /// [`Error::ModelMismatch`] where the embedding and the shard come from different models, [`Error::Filter`] where the
-    /// filter does not fit the shard's columns, [`Error::Shard`] where the shard is damaged.
+    /// [`Error::ModelMismatch`] where the embedding and the shard come from different models, [`Error::Filter`] where
+    /// the filter does not fit the shard's columns, [`Error::Shard`] where the shard is damaged.
     pub fn search(
         &mut self,
         query: &Embedding,
@@ -92,10 +92,10 @@ impl<'a> Searcher<'a> {
     }
 
     /// As [`Searcher::search`], and also returns the scores of the best `leading` listings that pass the filter, best
-    /// first: the input of a confidence. They do not depend on [`SearchParams::min_score`] and [`SearchParams::per`], nor
-    /// on `k` as long as it is at most `leading` (a search for more scans more, and may find what the other missed). With
-    /// [`SearchParams::near_duplicates`] they omit near-duplicates of better listings. There are fewer than `leading` only
-    /// where fewer listings pass.
+    /// first: the input of a confidence. They do not depend on [`SearchParams::min_score`] and [`SearchParams::per`],
+    /// nor on `k` as long as it is at most `leading` (a search for more scans more, and may find what the other
+    /// missed). With [`SearchParams::near_duplicates`] they omit near-duplicates of better listings. There are fewer
+    /// than `leading` only where fewer listings pass.
     ///
     /// # Errors
     /// As [`Searcher::search`].
@@ -130,8 +130,8 @@ impl<'a> Searcher<'a> {
     /// photos; the score of a result is its best with any of them.
     ///
     /// # Errors
-    /// [`Error::Shard`] where the shard has no such listing or is damaged, [`Error::Filter`] where the filter does not fit
-    /// the shard's columns.
+    /// [`Error::Shard`] where the shard has no such listing or is damaged, [`Error::Filter`] where the filter does not
+    /// fit the shard's columns.
     pub fn more_like(
         &mut self,
         listing: ListingRow,
@@ -159,10 +159,10 @@ impl<'a> Searcher<'a> {
     #[cfg(feature = "build")]
     pub(crate) fn nearest_photos(&mut self, rotated: &[f32], params: &SearchParams) -> Result<Vec<u32>, ShardError> {
         let shard = self.shard;
-        let Scratch { query, scanner, .. } = &mut self.scratch;
+        let SearchScratch { query, scanner, .. } = &mut self.scratch;
         query.set(rotated, stride(rotated.len()));
-        let plan = Plan { take: params.k, ..Plan::new(shard, None, params, params.k) };
-        scanner.run(&Target { shard, kernels: self.kernels, rotated, query, predicate: None }, &plan)?;
+        let plan = QueryPlan { take: params.k, ..QueryPlan::new(shard, None, params, params.k) };
+        scanner.run(&ScanTarget { shard, kernels: self.kernels, rotated, query, predicate: None }, &plan)?;
         Ok(scanner.best.best().iter().map(|item| item.row()).collect())
     }
 
@@ -181,10 +181,10 @@ impl<'a> Searcher<'a> {
         if k.max(leaders.k) == 0 {
             return Ok(Ranking::default());
         }
-        let Scratch { rotated, query, scanner, photos, .. } = &mut self.scratch;
+        let SearchScratch { rotated, query, scanner, photos, .. } = &mut self.scratch;
         query.set(rotated, stride(rotated.len()));
-        let target = Target { shard, kernels: self.kernels, rotated, query, predicate: predicate.as_ref() };
-        let mut plan = Plan::new(shard, predicate.as_ref(), params, k.max(leaders.k));
+        let target = ScanTarget { shard, kernels: self.kernels, rotated, query, predicate: predicate.as_ref() };
+        let mut plan = QueryPlan::new(shard, predicate.as_ref(), params, k.max(leaders.k));
         let mut led: Option<Vec<f32>> = None;
         loop {
             let complete = scanner.run(&target, &plan)?;
@@ -197,7 +197,8 @@ impl<'a> Searcher<'a> {
             // Which of the best photos share a listing is known only now. The best `take` are in their final order, so
             // their listings are the best ones; where those are too few, the search is repeated with a wider plan.
             let (candidates, more) = rules.apply(photos)?;
-            // The second condition ends the loop on damaged shards, whose lists may hold fewer photos than the header says.
+            // The second condition ends the loop on damaged shards, whose lists may hold fewer photos than the header
+            // says.
             let everything = complete || plan.is_everything(shard);
             // The leading scores come from the first pass with enough of them, because the other options may take more
             // passes and the scores must not depend on those.

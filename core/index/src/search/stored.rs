@@ -6,8 +6,8 @@ use crate::shard::Shard;
 use crate::vector::layout::{BLOCK, signs_len};
 use crate::vector::sign;
 
-/// Decodes the stored vector of a photo: rotated by the rotation of [`Shard::rotation_seed`], and of about unit length, or
-/// shorter where the shard was built with local scaling.
+/// Decodes the stored vector of a photo: rotated by the rotation of [`Shard::rotation_seed`], and of about unit length,
+/// or shorter where the shard was built with local scaling.
 ///
 /// # Errors
 /// [`ShardError::Invalid`] where the shard lacks the photo or is damaged.

@@ -35,7 +35,7 @@ pub(super) const MAX_SCHEMA: u64 = 1 << 20;
 
 /// What a section holds. The numbers are part of the format; 3 was the factors of format 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SectionKind {
     Schema = 1,
     Codes = 2,
     PhotoListings = 4,
@@ -56,40 +56,44 @@ pub(super) enum Kind {
     Thumbnails = 19,
 }
 
-impl Kind {
-    const NAMES: [(Kind, &'static str); KINDS] = [
-        (Kind::Schema, "schema"),
-        (Kind::Codes, "codes"),
-        (Kind::PhotoListings, "photo listings"),
-        (Kind::PhotoOrdinals, "photo ordinals"),
-        (Kind::ColumnValues, "column values"),
-        (Kind::ColumnWords, "column words"),
-        (Kind::MetadataDictionary, "metadata dictionary"),
-        (Kind::MetadataIndex, "metadata index"),
-        (Kind::MetadataBlocks, "metadata blocks"),
-        (Kind::Index, "index"),
-        (Kind::ListStarts, "list starts"),
-        (Kind::ListBiases, "list biases"),
-        (Kind::Centroids, "centroids"),
-        (Kind::CentroidGraph, "centroid graph"),
-        (Kind::ScanBlocks, "scan blocks"),
-        (Kind::CodeScales, "code scales"),
-        (Kind::ThumbnailEnds, "thumbnail ends"),
-        (Kind::Thumbnails, "thumbnails"),
+impl SectionKind {
+    const NAMES: [(SectionKind, &'static str); KINDS] = [
+        (SectionKind::Schema, "schema"),
+        (SectionKind::Codes, "codes"),
+        (SectionKind::PhotoListings, "photo listings"),
+        (SectionKind::PhotoOrdinals, "photo ordinals"),
+        (SectionKind::ColumnValues, "column values"),
+        (SectionKind::ColumnWords, "column words"),
+        (SectionKind::MetadataDictionary, "metadata dictionary"),
+        (SectionKind::MetadataIndex, "metadata index"),
+        (SectionKind::MetadataBlocks, "metadata blocks"),
+        (SectionKind::Index, "index"),
+        (SectionKind::ListStarts, "list starts"),
+        (SectionKind::ListBiases, "list biases"),
+        (SectionKind::Centroids, "centroids"),
+        (SectionKind::CentroidGraph, "centroid graph"),
+        (SectionKind::ScanBlocks, "scan blocks"),
+        (SectionKind::CodeScales, "code scales"),
+        (SectionKind::ThumbnailEnds, "thumbnail ends"),
+        (SectionKind::Thumbnails, "thumbnails"),
     ];
 
-    pub(super) fn from_number(number: u32) -> Option<Kind> {
-        Kind::NAMES.into_iter().map(|(kind, _)| kind).find(|&kind| kind as u32 == number)
+    pub(super) fn from_number(number: u32) -> Option<SectionKind> {
+        SectionKind::NAMES.into_iter().map(|(kind, _)| kind).find(|&kind| kind as u32 == number)
     }
 
     pub(super) fn name(self) -> &'static str {
-        Kind::NAMES.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+        let name = SectionKind::NAMES.into_iter().find(|(kind, _)| *kind == self).map(|(_, name)| name);
+        debug_assert!(name.is_some(), "{self:?} has no name");
+        name.unwrap_or_default()
     }
 
     /// Returns the alignment of the section. Where the access pattern changes, a new page starts.
     pub(super) fn align(self) -> u64 {
         match self {
-            Kind::Index | Kind::Codes | Kind::MetadataBlocks | Kind::Thumbnails => PAGE_ALIGN,
+            SectionKind::Index | SectionKind::Codes | SectionKind::MetadataBlocks | SectionKind::Thumbnails => {
+                PAGE_ALIGN
+            }
             _ => ALIGN,
         }
     }
@@ -97,7 +101,7 @@ impl Kind {
 
 /// An entry of the section table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct SectionEntry {
     pub(super) kind: u32,
     /// Number of the filter column, 0 for other sections.
     pub(super) ordinal: u32,
@@ -106,11 +110,13 @@ pub(super) struct Entry {
     pub(super) checksum: [u8; 32],
 }
 
-impl Entry {
+impl SectionEntry {
     /// Returns the section's name in messages.
     pub(super) fn name(&self) -> String {
-        match Kind::from_number(self.kind) {
-            Some(kind @ (Kind::ColumnValues | Kind::ColumnWords)) => format!("{} {}", kind.name(), self.ordinal),
+        match SectionKind::from_number(self.kind) {
+            Some(kind @ (SectionKind::ColumnValues | SectionKind::ColumnWords)) => {
+                format!("{} {}", kind.name(), self.ordinal)
+            }
             Some(kind) => kind.name().to_owned(),
             None => format!("section of unknown kind {}", self.kind),
         }
@@ -180,7 +186,7 @@ const _: () = assert!(KINDS - 2 + 2 * MAX_COLUMNS <= MAX_SECTIONS);
 
 /// Encodes the header and the section table into their page.
 #[cfg(feature = "build")]
-pub(super) fn encode_header(header: &Header, entries: &[Entry]) -> Vec<u8> {
+pub(super) fn encode_header(header: &Header, entries: &[SectionEntry]) -> Vec<u8> {
     let mut page = vec![0; HEADER_LEN];
     let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &MAGIC);
@@ -208,9 +214,10 @@ pub(super) fn encode_header(header: &Header, entries: &[Entry]) -> Vec<u8> {
     page
 }
 
-/// Decodes the header and the section table. The order of the checks is part of the format: whether the file is a shard,
-/// whether this reader may read it, whether the page is intact, whether the file is complete, and only then its contents.
-pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<Entry>), ShardError> {
+/// Decodes the header and the section table. The order of the checks is part of the format: whether the file is a
+/// shard, whether this reader may read it, whether the page is intact, whether the file is complete, and only then its
+/// contents.
+pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<SectionEntry>), ShardError> {
     if file.get(..MAGIC.len()) != Some(&MAGIC[..]) {
         return Err(ShardError::NotAShard);
     }
@@ -274,14 +281,14 @@ pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<Entry>), ShardEr
     let mut entries = Vec::with_capacity(sections);
     for i in 0..sections {
         let at = TABLE_AT + i * ENTRY_LEN;
-        let entry = Entry {
+        let entry = SectionEntry {
             kind: u32_at(at),
             ordinal: u32_at(at + 4),
             offset: u64_at(at + 8),
             len: u64_at(at + 16),
             checksum: array(&page[at + 32..]),
         };
-        let align = Kind::from_number(entry.kind).map_or(ALIGN, Kind::align);
+        let align = SectionKind::from_number(entry.kind).map_or(ALIGN, SectionKind::align);
         let next = entry.offset.checked_add(entry.len).filter(|&next| next <= file_len);
         let Some(next) = next.filter(|_| entry.offset >= end && entry.offset.is_multiple_of(align)) else {
             let (name, offset, len) = (entry.name(), entry.offset, entry.len);
@@ -290,7 +297,7 @@ pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<Entry>), ShardEr
                  and an end within {file_len}"
             )));
         };
-        if entries.iter().any(|other: &Entry| (other.kind, other.ordinal) == (entry.kind, entry.ordinal)) {
+        if entries.iter().any(|other: &SectionEntry| (other.kind, other.ordinal) == (entry.kind, entry.ordinal)) {
             return Err(invalid(format!("{} is in the table twice", entry.name())));
         }
         end = next;

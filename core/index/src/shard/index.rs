@@ -8,7 +8,7 @@ const MAX_LAYERS: usize = 32;
 /// The index section: the units of the numbers in the other sections, and the measured budgets.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub(crate) struct Index {
+pub(crate) struct ListIndex {
     /// Number of inverted lists; at least 1 where there are photos.
     pub(crate) lists: u32,
     /// Dimension of the embeddings, which must be that of the header.
@@ -40,10 +40,10 @@ pub(crate) struct Budget {
     pub(crate) rerank: u32,
 }
 
-/// The recalls of the 10 nearest photos that [`Index::budgets`] were measured for.
+/// The recalls of the 10 nearest photos that [`ListIndex::budgets`] were measured for.
 pub(crate) const RECALLS: [f32; 8] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
 
-impl Index {
+impl ListIndex {
     pub(super) fn check(&self, photos: u32, dim: u32) -> Result<(), String> {
         if self.dim != dim {
             return Err(format!("codes of {} coordinates, expected {dim}", self.dim));
@@ -60,10 +60,10 @@ impl Index {
     }
 }
 
-/// The graph for finding the nearest centroids: HNSW (Malkov and Yashunin 2018). Layers are counted from the top. The nodes
-/// of a layer are the first of all centroids, and the last layer has all of them.
+/// The graph for finding the nearest centroids: HNSW (Malkov and Yashunin 2018). Layers are counted from the top. The
+/// nodes of a layer are the first of all centroids, and the last layer has all of them.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Graph<'a> {
+pub(crate) struct CentroidGraph<'a> {
     /// Number of nodes of each layer.
     counts: &'a [u32],
     /// For each layer, where the links of each node start, and where those of the last one end.
@@ -71,13 +71,13 @@ pub(crate) struct Graph<'a> {
     links: &'a [u32],
 }
 
-impl<'a> Graph<'a> {
+impl<'a> CentroidGraph<'a> {
     /// Reads a section and checks its counts; starts and links are checked when they are used.
     pub(super) fn read(words: &'a [u32], lists: u32) -> Result<Self, String> {
         let short = || format!("{} words are too few for its layers", words.len());
         let (&layers, rest) = words.split_first().ok_or_else(short)?;
         if layers == 0 && rest.is_empty() {
-            return Ok(Graph::default());
+            return Ok(CentroidGraph::default());
         }
         let layers = usize::try_from(layers).ok().filter(|layers| (1..=MAX_LAYERS).contains(layers));
         let layers = layers.ok_or_else(|| format!("{} layers, expected at most {MAX_LAYERS}", words[0]))?;
@@ -90,7 +90,7 @@ impl<'a> Graph<'a> {
         if starts.last().map(|&end| end as usize) != Some(links.len()) {
             return Err(format!("links end at {:?}, there are {}", starts.last(), links.len()));
         }
-        Ok(Graph { counts, starts, links })
+        Ok(CentroidGraph { counts, starts, links })
     }
 
     /// Returns the words of the section. `layers` has, for each layer from the top, the links of each node.
@@ -121,10 +121,10 @@ impl<'a> Graph<'a> {
     }
 
     /// The links of a layer.
-    pub(crate) fn layer(&self, layer: usize) -> Links<'a> {
+    pub(crate) fn layer(&self, layer: usize) -> LayerLinks<'a> {
         let skip: usize = self.counts.iter().take(layer).map(|&count| count as usize + 1).sum();
         let len = self.counts.get(layer).map_or(0, |&count| count as usize + 1);
-        Links { starts: self.starts.get(skip..skip + len).unwrap_or_default(), links: self.links }
+        LayerLinks { starts: self.starts.get(skip..skip + len).unwrap_or_default(), links: self.links }
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -148,12 +148,12 @@ impl<'a> Graph<'a> {
 
 /// The links of one layer of the graph.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Links<'a> {
+pub(crate) struct LayerLinks<'a> {
     starts: &'a [u32],
     links: &'a [u32],
 }
 
-impl<'a> Links<'a> {
+impl<'a> LayerLinks<'a> {
     /// Returns the nodes that a node links to. In a damaged file there may be none, or nodes beyond the layer's end.
     pub(crate) fn of(&self, node: u32) -> &'a [u32] {
         let range = match self.starts.get(node as usize..) {
@@ -180,28 +180,28 @@ mod tests {
     #[test]
     fn a_graph_is_read_as_written_and_damage_is_detected() {
         let layers = vec![vec![vec![1], vec![0]], vec![vec![1, 2], vec![0], vec![]]];
-        let words = Graph::write(&layers);
-        let graph = Graph::read(&words, 3).expect("just written");
+        let words = CentroidGraph::write(&layers);
+        let graph = CentroidGraph::read(&words, 3).expect("just written");
         assert_eq!((graph.layers(), graph.nodes(0), graph.nodes(1)), (2, 2, 3));
         assert_eq!(
             (graph.layer(1).of(0), graph.layer(0).of(1), graph.layer(1).of(3)),
             (&[1, 2][..], &[0][..], &[][..])
         );
         assert_eq!(graph.check(), Ok(()));
-        assert!(Graph::read(&words, 4).is_err());
+        assert!(CentroidGraph::read(&words, 4).is_err());
         for cut in 0..words.len() {
-            assert!(Graph::read(&words[..cut], 3).is_err(), "{cut}");
+            assert!(CentroidGraph::read(&words[..cut], 3).is_err(), "{cut}");
         }
         for at in 0..words.len() {
             for wrong in [0, 3, 1 << 31, u32::MAX] {
                 let mut damaged = words.clone();
                 damaged[at] = wrong;
-                let Ok(graph) = Graph::read(&damaged, 3) else { continue };
+                let Ok(graph) = CentroidGraph::read(&damaged, 3) else { continue };
                 let all = || (0..5).flat_map(|layer| (0..5).map(move |node| graph.layer(layer).of(node).len()));
                 assert!(damaged == words || graph.check().is_err() || all().sum::<usize>() > 0);
             }
         }
-        assert!(Graph::read(&[0], 7).is_ok_and(|graph| graph.layers() == 0));
+        assert!(CentroidGraph::read(&[0], 7).is_ok_and(|graph| graph.layers() == 0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Metadata of listings: records in zstd blocks that share a trained dictionary.
 //!
-//! A search decompresses only the blocks of its results. A record is a varint length, the listing id, the number of photos
-//! and their names, then one value for each field of the schema.
+//! A search decompresses only the blocks of its results. A record is a varint length, the listing id, the number of
+//! photos and their names, then one value for each field of the schema.
 
 use zstd::dict::DecoderDictionary;
 
@@ -22,7 +22,7 @@ pub(crate) const MAX_LISTING_PHOTOS: u32 = 1 << 16;
 /// has no block and marks the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub(super) struct IndexEntry {
+pub(super) struct BlockEntry {
     /// Start of the compressed block in its section.
     pub(super) offset: u64,
     /// Row of its first listing.
@@ -103,7 +103,7 @@ fn take_text(from: &mut &[u8]) -> Option<String> {
 
 /// Reads records. Keeps the last block, because neighbouring listings are often read together.
 pub(super) struct BlockReader<'a> {
-    index: &'a [IndexEntry],
+    index: &'a [BlockEntry],
     blocks: &'a [u8],
     fields: usize,
     decompressor: zstd::bulk::Decompressor<'a>,
@@ -112,7 +112,7 @@ pub(super) struct BlockReader<'a> {
 
 impl<'a> BlockReader<'a> {
     pub(super) fn new(
-        index: &'a [IndexEntry],
+        index: &'a [BlockEntry],
         blocks: &'a [u8],
         fields: usize,
         dictionary: Option<&'a DecoderDictionary<'static>>,

@@ -1,8 +1,8 @@
 //! A catalogue in one file, memory-mapped read-only. The bytes are specified in `core/docs/SHARD_FORMAT.md`.
 //!
-//! `format` has the header and section table, `index` the layouts of the inverted lists, `columns` those of filter columns,
-//! `metadata` those of listings. `writer` writes the file, [`Shard`] reads it, and [`Shard::verify`] checks all that opening
-//! does not read.
+//! `format` has the header and section table, `index` the layouts of the inverted lists, `columns` those of filter
+//! columns, `metadata` those of listings. `writer` writes the file, [`Shard`] reads it, and [`Shard::verify`] checks
+//! all that opening does not read.
 
 mod columns;
 mod format;
@@ -18,7 +18,7 @@ pub use columns::{Column, ColumnKind, WordCodes, Words};
 pub use format::{FORMAT_OLDEST_READ, FORMAT_WRITTEN, Header, MAX_COLUMNS, SectionInfo};
 pub(crate) use index::RECALLS;
 #[cfg(feature = "build")]
-pub(crate) use index::{Budget, Index};
+pub(crate) use index::{Budget, ListIndex};
 pub use metadata::Record;
 #[cfg(feature = "build")]
 pub(crate) use metadata::{MAX_LISTING_PHOTOS, text_at, texts};

@@ -8,10 +8,10 @@ use zstd::bulk::Decompressor;
 use zstd::dict::DecoderDictionary;
 
 use super::columns::{Column, ColumnKind, WordCodes, Words};
-use super::format::{Entry, Header, Kind, MAX_COLUMNS, MAX_SCHEMA, Schema, SectionInfo, decode_header};
-use super::index::{self, Graph, Index};
-use super::metadata::{BlockReader, IndexEntry, Record};
-use super::source::Source;
+use super::format::{Header, MAX_COLUMNS, MAX_SCHEMA, Schema, SectionEntry, SectionInfo, SectionKind, decode_header};
+use super::index::{self, CentroidGraph, ListIndex};
+use super::metadata::{BlockEntry, BlockReader, Record};
+use super::source::ShardBytes;
 use crate::error::{Result, ShardError};
 use crate::ids::{CatalogId, ListingRow, PhotoRow};
 use crate::vector::layout::{self, BLOCK};
@@ -21,11 +21,11 @@ use crate::vector::layout::{self, BLOCK};
 /// Opening reads the header, the section table and the schema, and checks that every section has the length that the
 /// counts require. It does not read the rest: after a download, [`Shard::verify`] does.
 pub struct Shard {
-    source: Source,
+    source: ShardBytes,
     header: Header,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<SectionEntry>,
     schema: Schema,
-    index: Index,
+    index: ListIndex,
     /// Start and end of each section with ordinal 0, by kind.
     places: [Option<(usize, usize)>; 32],
     dictionary: OnceLock<Result<Option<DecoderDictionary<'static>>, ShardError>>,
@@ -35,19 +35,19 @@ impl Shard {
     /// Maps the file at `path` into memory.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) where it cannot be opened, [`Error::Shard`](crate::Error::Shard) where it is not a
-    /// shard, too new, too old, incomplete or damaged.
+    /// [`Error::Io`](crate::Error::Io) where it cannot be opened, [`Error::Shard`](crate::Error::Shard) where it is not
+    /// a shard, too new, too old, incomplete or damaged.
     pub fn open(path: impl AsRef<Path>) -> Result<Shard> {
-        Ok(Shard::new(Source::map(path.as_ref())?)?)
+        Ok(Shard::new(ShardBytes::map(path.as_ref())?)?)
     }
 
-    /// Reads the file into memory instead of mapping it: for files that other processes may truncate or overwrite, which
-    /// would crash a process that maps them.
+    /// Reads the file into memory instead of mapping it: for files that other processes may truncate or overwrite,
+    /// which would crash a process that maps them.
     ///
     /// # Errors
     /// As [`Shard::open`].
     pub fn load(path: impl AsRef<Path>) -> Result<Shard> {
-        Ok(Shard::new(Source::read(path.as_ref())?)?)
+        Ok(Shard::new(ShardBytes::read(path.as_ref())?)?)
     }
 
     /// Opens a shard from bytes, which are copied.
@@ -55,10 +55,10 @@ impl Shard {
     /// # Errors
     /// As [`Shard::open`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Shard, ShardError> {
-        Shard::new(Source::copy(bytes))
+        Shard::new(ShardBytes::copy(bytes))
     }
 
-    fn new(source: Source) -> Result<Shard, ShardError> {
+    fn new(source: ShardBytes) -> Result<Shard, ShardError> {
         let (header, entries) = decode_header(source.bytes())?;
         let (schema, index) = (Schema::default(), bytemuck::Zeroable::zeroed());
         let mut shard =
@@ -97,7 +97,8 @@ impl Shard {
 
     /// The sections of the file, in their order.
     pub fn sections(&self) -> Vec<SectionInfo> {
-        let info = |entry: &Entry| SectionInfo { name: self.name_of(entry), offset: entry.offset, bytes: entry.len };
+        let info =
+            |entry: &SectionEntry| SectionInfo { name: self.name_of(entry), offset: entry.offset, bytes: entry.len };
         self.entries.iter().map(info).collect()
     }
 
@@ -129,7 +130,7 @@ impl Shard {
     }
 
     /// The index section.
-    pub(crate) fn index(&self) -> &Index {
+    pub(crate) fn index(&self) -> &ListIndex {
         &self.index
     }
 
@@ -140,9 +141,9 @@ impl Shard {
     /// [`ShardError::Invalid`] where the shard lacks the list or is damaged.
     #[doc(hidden)]
     pub fn list(&self, list: u32) -> Result<Range<u32>, ShardError> {
-        let starts = self.view(Kind::ListStarts);
+        let starts = self.view(SectionKind::ListStarts);
         index::list(starts, list, self.header.photo_count)
-            .ok_or_else(|| invalid(Kind::ListStarts, format!("list {list} has photos that the shard lacks")))
+            .ok_or_else(|| invalid(SectionKind::ListStarts, format!("list {list} has photos that the shard lacks")))
     }
 
     /// Returns the inverted list of a photo.
@@ -152,32 +153,32 @@ impl Shard {
     pub(crate) fn list_of(&self, photo: PhotoRow) -> Result<u32, ShardError> {
         if photo.0 >= self.header.photo_count {
             let detail = format!("photo {} of {}", photo.0, self.header.photo_count);
-            return Err(invalid(Kind::Codes, detail));
+            return Err(invalid(SectionKind::Codes, detail));
         }
         let starts = self.list_starts().partition_point(|&start| start <= photo.0);
         let list =
             starts.checked_sub(1).and_then(|list| u32::try_from(list).ok()).filter(|&list| list < self.index.lists);
-        list.ok_or_else(|| invalid(Kind::ListStarts, format!("photo {} is outside of all lists", photo.0)))
+        list.ok_or_else(|| invalid(SectionKind::ListStarts, format!("photo {} is outside of all lists", photo.0)))
     }
 
     /// The first photo of each list, and the end of the last. Unchecked, unlike [`Shard::list`].
     pub(crate) fn list_starts(&self) -> &[u32] {
-        self.view(Kind::ListStarts)
+        self.view(SectionKind::ListStarts)
     }
 
     /// The bias of each list, which is added to the product of query and centroid to rank it.
     pub(crate) fn list_biases(&self) -> &[f32] {
-        self.view(Kind::ListBiases)
+        self.view(SectionKind::ListBiases)
     }
 
     /// The centroids of the lists: [`Shard::stride`] bytes each.
     pub(crate) fn centroids(&self) -> &[i8] {
-        self.view(Kind::Centroids)
+        self.view(SectionKind::Centroids)
     }
 
     /// The graph over the centroids.
-    pub(crate) fn graph(&self) -> Graph<'_> {
-        let graph = Graph::read(self.view(Kind::CentroidGraph), self.index.lists);
+    pub(crate) fn graph(&self) -> CentroidGraph<'_> {
+        let graph = CentroidGraph::read(self.view(SectionKind::CentroidGraph), self.index.lists);
         debug_assert!(graph.is_ok(), "the counts are checked on opening");
         graph.unwrap_or_default()
     }
@@ -197,7 +198,7 @@ impl Shard {
 
     /// The binary codes of 32 photos in each block of [`Shard::block_len`] bytes, in the order of rows.
     pub(crate) fn scan_blocks(&self) -> &[u8] {
-        self.view(Kind::ScanBlocks)
+        self.view(SectionKind::ScanBlocks)
     }
 
     /// Length of a scan block in bytes.
@@ -205,9 +206,10 @@ impl Shard {
         layout::block_len(self.header.dim as usize)
     }
 
-    /// The byte codes: [`Shard::stride`] bytes for each photo, in the order of rows. Their signs are in the scan blocks.
+    /// The byte codes: [`Shard::stride`] bytes for each photo, in the order of rows. Their signs are in the scan
+    /// blocks.
     pub(crate) fn codes(&self) -> &[u8] {
-        self.view(Kind::Codes)
+        self.view(SectionKind::Codes)
     }
 
     /// Length of a byte code or centroid: the dimension and padding.
@@ -215,9 +217,9 @@ impl Shard {
         layout::stride(self.header.dim as usize)
     }
 
-    /// The scale of each photo's byte code, in units of [`Index::scale_unit`].
+    /// The scale of each photo's byte code, in units of [`ListIndex::scale_unit`].
     pub(crate) fn code_scales(&self) -> &[u16] {
-        self.view(Kind::CodeScales)
+        self.view(SectionKind::CodeScales)
     }
 
     /// Returns the thumbnail of a photo as JPEG bytes; `None` for a photo without one, or where the file is damaged.
@@ -226,12 +228,12 @@ impl Shard {
         let end = *ends.get(photo.0 as usize)?;
         let start = photo.0.checked_sub(1).map_or(Some(0), |before| ends.get(before as usize).copied())?;
         let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
-        self.view::<u8>(Kind::Thumbnails).get(range).filter(|bytes| !bytes.is_empty())
+        self.view::<u8>(SectionKind::Thumbnails).get(range).filter(|bytes| !bytes.is_empty())
     }
 
     /// Returns whether the shard has thumbnails.
     pub fn has_thumbnails(&self) -> bool {
-        self.places[Kind::ThumbnailEnds as usize].is_some()
+        self.places[SectionKind::ThumbnailEnds as usize].is_some()
     }
 
     /// Returns the listing of a photo.
@@ -242,7 +244,7 @@ impl Shard {
         let row = self.photo_listings().get(photo.0 as usize).copied();
         row.filter(|&row| row < self.header.listing_count).map(ListingRow).ok_or_else(|| {
             let detail = format!("photo {} belongs to listing {row:?} of {}", photo.0, self.header.listing_count);
-            invalid(Kind::PhotoListings, detail)
+            invalid(SectionKind::PhotoListings, detail)
         })
     }
 
@@ -258,7 +260,7 @@ impl Shard {
     pub fn photos_of(&self, listing: ListingRow) -> Result<Vec<PhotoRow>, ShardError> {
         if listing.0 >= self.header.listing_count {
             let detail = format!("listing {} of {}", listing.0, self.header.listing_count);
-            return Err(invalid(Kind::PhotoListings, detail));
+            return Err(invalid(SectionKind::PhotoListings, detail));
         }
         let rows = (0..).zip(self.photo_listings()).filter(|(_, row)| **row == listing.0);
         let mut photos: Vec<PhotoRow> = rows.map(|(photo, _)| PhotoRow(photo)).collect();
@@ -275,7 +277,7 @@ impl Shard {
         let (mut low, mut high) = (0, self.header.listing_count);
         while low < high {
             let middle = low + (high - low) / 2;
-            let record = reader.record(middle).map_err(|e| invalid(Kind::MetadataBlocks, e))?;
+            let record = reader.record(middle).map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
             match record.id.as_str().cmp(id) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
@@ -291,20 +293,20 @@ impl Shard {
     /// [`ShardError::Invalid`] where the shard lacks a row or is damaged.
     pub fn records(&self, rows: &[ListingRow]) -> Result<Vec<Record>, ShardError> {
         let mut reader = self.block_reader()?;
-        rows.iter().map(|row| reader.record(row.0).map_err(|e| invalid(Kind::MetadataBlocks, e))).collect()
+        rows.iter().map(|row| reader.record(row.0).map_err(|e| invalid(SectionKind::MetadataBlocks, e))).collect()
     }
 
     /// The listing row of each photo. Unchecked, unlike [`Shard::listing_of`].
     pub fn photo_listings(&self) -> &[u32] {
-        self.view(Kind::PhotoListings)
+        self.view(SectionKind::PhotoListings)
     }
 
     pub(super) fn thumbnail_ends(&self) -> &[u64] {
-        self.view(Kind::ThumbnailEnds)
+        self.view(SectionKind::ThumbnailEnds)
     }
 
     pub(super) fn photo_ordinals(&self) -> &[u16] {
-        self.view(Kind::PhotoOrdinals)
+        self.view(SectionKind::PhotoOrdinals)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -313,14 +315,14 @@ impl Shard {
 
     pub(super) fn column_at(&self, at: usize) -> Result<Column<'_>, ShardError> {
         let ordinal = at as u32;
-        let values = self.section(Kind::ColumnValues, ordinal)?;
-        let cast = |e: bytemuck::PodCastError| invalid(Kind::ColumnValues, e.to_string());
+        let values = self.section(SectionKind::ColumnValues, ordinal)?;
+        let cast = |e: bytemuck::PodCastError| invalid(SectionKind::ColumnValues, e.to_string());
         Ok(match self.schema.columns[at].kind {
             ColumnKind::Number => Column::Number { values: bytemuck::try_cast_slice(values).map_err(cast)? },
             ColumnKind::Word => {
-                let words = Words::read(self.section(Kind::ColumnWords, ordinal)?);
-                let words = words.map_err(|e| invalid(Kind::ColumnWords, e))?;
-                let values = WordCodes::read(values, words.len()).map_err(|e| invalid(Kind::ColumnValues, e))?;
+                let words = Words::read(self.section(SectionKind::ColumnWords, ordinal)?);
+                let words = words.map_err(|e| invalid(SectionKind::ColumnWords, e))?;
+                let values = WordCodes::read(values, words.len()).map_err(|e| invalid(SectionKind::ColumnValues, e))?;
                 Column::Word { values, words }
             }
         })
@@ -328,16 +330,16 @@ impl Shard {
 
     pub(super) fn block_reader(&self) -> Result<BlockReader<'_>, ShardError> {
         let dictionary = self.dictionary.get_or_init(|| self.read_dictionary()).as_ref().map_err(Clone::clone)?;
-        let index = self.view::<IndexEntry>(Kind::MetadataIndex);
-        let blocks = self.section(Kind::MetadataBlocks, 0)?;
+        let index = self.view::<BlockEntry>(SectionKind::MetadataIndex);
+        let blocks = self.section(SectionKind::MetadataBlocks, 0)?;
         BlockReader::new(index, blocks, self.schema.fields.len(), dictionary.as_ref())
-            .map_err(|e| invalid(Kind::MetadataBlocks, e))
+            .map_err(|e| invalid(SectionKind::MetadataBlocks, e))
     }
 
-    pub(super) fn name_of(&self, entry: &Entry) -> String {
+    pub(super) fn name_of(&self, entry: &SectionEntry) -> String {
         let column = self.schema.columns.get(entry.ordinal as usize);
-        match (Kind::from_number(entry.kind), column) {
-            (Some(kind @ (Kind::ColumnValues | Kind::ColumnWords)), Some(column)) => {
+        match (SectionKind::from_number(entry.kind), column) {
+            (Some(kind @ (SectionKind::ColumnValues | SectionKind::ColumnWords)), Some(column)) => {
                 format!("{} of {}", kind.name(), column.name)
             }
             _ => entry.name(),
@@ -345,32 +347,36 @@ impl Shard {
     }
 
     fn read_schema(&self) -> Result<Schema, ShardError> {
-        let bytes = self.section(Kind::Schema, 0)?;
+        let bytes = self.section(SectionKind::Schema, 0)?;
         if bytes.len() as u64 > MAX_SCHEMA {
-            return Err(invalid(Kind::Schema, format!("{} bytes, expected at most {MAX_SCHEMA}", bytes.len())));
+            return Err(invalid(SectionKind::Schema, format!("{} bytes, expected at most {MAX_SCHEMA}", bytes.len())));
         }
         // The schema is small, and everything else depends on it: a flipped bit in a column's name must be detected.
-        let entry = self.entries.iter().find(|entry| entry.kind == Kind::Schema as u32);
+        let entry = self.entries.iter().find(|entry| entry.kind == SectionKind::Schema as u32);
         if entry.is_some_and(|entry| entry.checksum != *blake3::hash(bytes).as_bytes()) {
-            return Err(ShardError::Checksum { part: Kind::Schema.name().to_owned() });
+            return Err(ShardError::Checksum { part: SectionKind::Schema.name().to_owned() });
         }
-        let schema: Schema = serde_json::from_slice(bytes).map_err(|e| invalid(Kind::Schema, e.to_string()))?;
+        let schema: Schema = serde_json::from_slice(bytes).map_err(|e| invalid(SectionKind::Schema, e.to_string()))?;
         if schema.columns.len() > MAX_COLUMNS {
             let count = schema.columns.len();
-            return Err(invalid(Kind::Schema, format!("{count} filter columns, expected at most {MAX_COLUMNS}")));
+            return Err(invalid(
+                SectionKind::Schema,
+                format!("{count} filter columns, expected at most {MAX_COLUMNS}"),
+            ));
         }
         if CatalogId::of(&schema.catalog) != self.header.catalog_id {
             let detail = format!("the id in the header is not that of '{}'", schema.catalog.escape_debug());
-            return Err(invalid(Kind::Schema, detail));
+            return Err(invalid(SectionKind::Schema, detail));
         }
         Ok(schema)
     }
 
-    fn read_index(&self) -> Result<Index, ShardError> {
-        let bytes = self.section(Kind::Index, 0)?;
-        let index: Index = bytemuck::try_pod_read_unaligned(bytes)
-            .map_err(|_| invalid(Kind::Index, format!("{} bytes, expected {}", bytes.len(), size_of::<Index>())))?;
-        index.check(self.header.photo_count, self.header.dim).map_err(|e| invalid(Kind::Index, e))?;
+    fn read_index(&self) -> Result<ListIndex, ShardError> {
+        let bytes = self.section(SectionKind::Index, 0)?;
+        let index: ListIndex = bytemuck::try_pod_read_unaligned(bytes).map_err(|_| {
+            invalid(SectionKind::Index, format!("{} bytes, expected {}", bytes.len(), size_of::<ListIndex>()))
+        })?;
+        index.check(self.header.photo_count, self.header.dim).map_err(|e| invalid(SectionKind::Index, e))?;
         Ok(index)
     }
 
@@ -378,7 +384,7 @@ impl Shard {
     fn check_lengths(&self) -> Result<(), ShardError> {
         let photos = u64::from(self.header.photo_count);
         let lists = u64::from(self.index.lists);
-        let expect = |kind: Kind, ordinal: u32, expected: u64| {
+        let expect = |kind: SectionKind, ordinal: u32, expected: u64| {
             let found = self.section(kind, ordinal)?.len() as u64;
             if found == expected {
                 return Ok(());
@@ -386,22 +392,22 @@ impl Shard {
             Err(invalid(kind, format!("{found} bytes, expected {expected} for {photos} photos in {lists} lists")))
         };
         let stride = self.stride() as u64;
-        expect(Kind::ListStarts, 0, (lists + 1) * 4)?;
-        expect(Kind::ListBiases, 0, lists * 4)?;
-        expect(Kind::Centroids, 0, lists * stride)?;
-        expect(Kind::ScanBlocks, 0, photos.div_ceil(BLOCK as u64) * self.block_len() as u64)?;
-        expect(Kind::CodeScales, 0, photos * 2)?;
-        expect(Kind::Codes, 0, photos * stride)?;
-        expect(Kind::PhotoListings, 0, photos * 4)?;
-        expect(Kind::PhotoOrdinals, 0, photos * 2)?;
-        let graph = self.section(Kind::CentroidGraph, 0)?;
-        let graph = bytemuck::try_cast_slice(graph).map_err(|e| invalid(Kind::CentroidGraph, e.to_string()))?;
-        Graph::read(graph, self.index.lists).map_err(|e| invalid(Kind::CentroidGraph, e))?;
-        if self.has_thumbnails() || self.places[Kind::Thumbnails as usize].is_some() {
-            expect(Kind::ThumbnailEnds, 0, photos * 8)?;
-            let (end, bytes) = (self.thumbnail_ends().last(), self.section(Kind::Thumbnails, 0)?.len() as u64);
+        expect(SectionKind::ListStarts, 0, (lists + 1) * 4)?;
+        expect(SectionKind::ListBiases, 0, lists * 4)?;
+        expect(SectionKind::Centroids, 0, lists * stride)?;
+        expect(SectionKind::ScanBlocks, 0, photos.div_ceil(BLOCK as u64) * self.block_len() as u64)?;
+        expect(SectionKind::CodeScales, 0, photos * 2)?;
+        expect(SectionKind::Codes, 0, photos * stride)?;
+        expect(SectionKind::PhotoListings, 0, photos * 4)?;
+        expect(SectionKind::PhotoOrdinals, 0, photos * 2)?;
+        let graph = self.section(SectionKind::CentroidGraph, 0)?;
+        let graph = bytemuck::try_cast_slice(graph).map_err(|e| invalid(SectionKind::CentroidGraph, e.to_string()))?;
+        CentroidGraph::read(graph, self.index.lists).map_err(|e| invalid(SectionKind::CentroidGraph, e))?;
+        if self.has_thumbnails() || self.places[SectionKind::Thumbnails as usize].is_some() {
+            expect(SectionKind::ThumbnailEnds, 0, photos * 8)?;
+            let (end, bytes) = (self.thumbnail_ends().last(), self.section(SectionKind::Thumbnails, 0)?.len() as u64);
             if end.copied().unwrap_or(0) != bytes {
-                return Err(invalid(Kind::ThumbnailEnds, format!("the last one is {end:?}, expected {bytes}")));
+                return Err(invalid(SectionKind::ThumbnailEnds, format!("the last one is {end:?}, expected {bytes}")));
             }
         }
         for (at, column) in self.schema.columns.iter().enumerate() {
@@ -409,28 +415,31 @@ impl Shard {
             let width = match column.kind {
                 ColumnKind::Number => 8,
                 ColumnKind::Word => {
-                    let words = Words::read(self.section(Kind::ColumnWords, ordinal)?);
-                    WordCodes::width(words.map_err(|e| invalid(Kind::ColumnWords, e))?.len()) as u64
+                    let words = Words::read(self.section(SectionKind::ColumnWords, ordinal)?);
+                    WordCodes::width(words.map_err(|e| invalid(SectionKind::ColumnWords, e))?.len()) as u64
                 }
             };
-            expect(Kind::ColumnValues, ordinal, photos * width)?;
+            expect(SectionKind::ColumnValues, ordinal, photos * width)?;
             self.column_at(at)?;
         }
-        self.section(Kind::MetadataDictionary, 0)?;
-        let blocks = self.section(Kind::MetadataBlocks, 0)?.len() as u64;
-        let index = self.section(Kind::MetadataIndex, 0)?;
-        if index.is_empty() || index.len() % size_of::<IndexEntry>() != 0 {
-            let (found, unit) = (index.len(), size_of::<IndexEntry>());
-            return Err(invalid(Kind::MetadataIndex, format!("{found} bytes, expected a multiple of {unit} above 0")));
+        self.section(SectionKind::MetadataDictionary, 0)?;
+        let blocks = self.section(SectionKind::MetadataBlocks, 0)?.len() as u64;
+        let index = self.section(SectionKind::MetadataIndex, 0)?;
+        if index.is_empty() || index.len() % size_of::<BlockEntry>() != 0 {
+            let (found, unit) = (index.len(), size_of::<BlockEntry>());
+            return Err(invalid(
+                SectionKind::MetadataIndex,
+                format!("{found} bytes, expected a multiple of {unit} above 0"),
+            ));
         }
-        let closing = IndexEntry { offset: blocks, first: self.header.listing_count, raw_len: 0 };
-        if self.view::<IndexEntry>(Kind::MetadataIndex).last() != Some(&closing) {
-            return Err(invalid(Kind::MetadataIndex, format!("the last entry is not {closing:?}")));
+        let closing = BlockEntry { offset: blocks, first: self.header.listing_count, raw_len: 0 };
+        if self.view::<BlockEntry>(SectionKind::MetadataIndex).last() != Some(&closing) {
+            return Err(invalid(SectionKind::MetadataIndex, format!("the last entry is not {closing:?}")));
         }
         Ok(())
     }
 
-    fn section(&self, kind: Kind, ordinal: u32) -> Result<&[u8], ShardError> {
+    fn section(&self, kind: SectionKind, ordinal: u32) -> Result<&[u8], ShardError> {
         let entry = self.entries.iter().find(|entry| entry.kind == kind as u32 && entry.ordinal == ordinal);
         let entry = entry.ok_or_else(|| invalid(kind, "the section is missing".to_owned()))?;
         // Decoding the header has checked the table against the length of the file.
@@ -439,7 +448,7 @@ impl Shard {
     }
 
     /// Returns a section as numbers; empty where it is missing, which only thumbnails may be after `check_lengths`.
-    fn view<T: bytemuck::Pod>(&self, kind: Kind) -> &[T] {
+    fn view<T: bytemuck::Pod>(&self, kind: SectionKind) -> &[T] {
         let bytes = self.places[kind as usize].and_then(|(from, to)| self.bytes().get(from..to));
         let numbers = bytes.map(bytemuck::try_cast_slice);
         debug_assert!(numbers.is_none_or(|numbers| numbers.is_ok()), "sections are aligned, and lengths are checked");
@@ -450,10 +459,16 @@ impl Shard {
     fn advise(&self) {
         for entry in &self.entries {
             let range = entry.offset as usize..(entry.offset + entry.len) as usize;
-            match Kind::from_number(entry.kind) {
-                Some(Kind::Codes | Kind::MetadataBlocks | Kind::Thumbnails) => self.source.will_pick(range),
+            match SectionKind::from_number(entry.kind) {
+                Some(SectionKind::Codes | SectionKind::MetadataBlocks | SectionKind::Thumbnails) => {
+                    self.source.will_pick(range)
+                }
                 Some(
-                    Kind::ListStarts | Kind::ListBiases | Kind::Centroids | Kind::CentroidGraph | Kind::ScanBlocks,
+                    SectionKind::ListStarts
+                    | SectionKind::ListBiases
+                    | SectionKind::Centroids
+                    | SectionKind::CentroidGraph
+                    | SectionKind::ScanBlocks,
                 ) => {
                     self.source.will_need(range);
                 }
@@ -463,12 +478,12 @@ impl Shard {
     }
 
     fn read_dictionary(&self) -> Result<Option<DecoderDictionary<'static>>, ShardError> {
-        let bytes = self.section(Kind::MetadataDictionary, 0)?;
+        let bytes = self.section(SectionKind::MetadataDictionary, 0)?;
         if bytes.is_empty() {
             return Ok(None);
         }
         // Preparing a damaged dictionary panics; loading it into a context returns an error.
-        Decompressor::with_dictionary(bytes).map_err(|e| invalid(Kind::MetadataDictionary, e.to_string()))?;
+        Decompressor::with_dictionary(bytes).map_err(|e| invalid(SectionKind::MetadataDictionary, e.to_string()))?;
         Ok(Some(DecoderDictionary::copy(bytes)))
     }
 }
@@ -482,6 +497,6 @@ impl std::fmt::Debug for Shard {
     }
 }
 
-pub(super) fn invalid(kind: Kind, detail: String) -> ShardError {
+pub(super) fn invalid(kind: SectionKind, detail: String) -> ShardError {
     ShardError::Invalid { part: kind.name().to_owned(), detail }
 }

@@ -11,7 +11,7 @@ use memmap2::Mmap;
 use crate::error::{Error, Result};
 
 /// The bytes of a shard, aligned to at least 64 bytes.
-pub(super) enum Source {
+pub(super) enum ShardBytes {
     Mapped(Mmap),
     /// Length in bytes, and the bytes in units that guarantee the alignment.
     Owned(usize, Vec<Unit>),
@@ -21,23 +21,23 @@ pub(super) enum Source {
 #[repr(C, align(64))]
 pub(super) struct Unit([u8; 64]);
 
-impl Source {
+impl ShardBytes {
     /// Maps a file read-only.
-    pub(super) fn map(path: &Path) -> Result<Source> {
+    pub(super) fn map(path: &Path) -> Result<ShardBytes> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
         // Some systems cannot map an empty file; opening it then fails as for any other file that is not a shard.
         if file.metadata().map_err(|e| Error::io(path, e))?.len() == 0 {
-            return Ok(Source::copy(&[]));
+            return Ok(ShardBytes::copy(&[]));
         }
-        // SAFETY: the map is read-only, and this process never writes the file. Another process that changes or truncates
-        // it would break the guarantees of `&[u8]`. Catalogues are therefore installed by writing a new file and renaming
-        // it over the old name, which leaves the mapped one intact (SHARD_FORMAT.md, "Changing a shard").
+        // SAFETY: the map is read-only, and this process never writes the file. Another process that changes or
+        // truncates it would break the guarantees of `&[u8]`. Catalogues are therefore installed by writing a new file
+        // and renaming it over the old name, which leaves the mapped one intact (SHARD_FORMAT.md, "Changing a shard").
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
-        Ok(Source::Mapped(map))
+        Ok(ShardBytes::Mapped(map))
     }
 
     /// Reads a file into memory. A file that changes meanwhile gives a mixture, which the checks on opening judge.
-    pub(super) fn read(path: &Path) -> Result<Source> {
+    pub(super) fn read(path: &Path) -> Result<ShardBytes> {
         let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
         let len = file.metadata().map_err(|e| Error::io(path, e))?.len();
         let too_long = |e: std::num::TryFromIntError| Error::io(path, std::io::Error::other(e));
@@ -45,13 +45,13 @@ impl Source {
         let mut units = vec![Unit([0; 64]); len.div_ceil(64)];
         let bytes: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut units)[..len];
         file.read_exact(bytes).map_err(|e| Error::io(path, e))?;
-        Ok(Source::Owned(len, units))
+        Ok(ShardBytes::Owned(len, units))
     }
 
     /// Hints that a range will be read soon.
     pub(super) fn will_need(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Source::Mapped(map) = self {
+        if let ShardBytes::Mapped(map) = self {
             let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
         }
     }
@@ -59,22 +59,22 @@ impl Source {
     /// Hints that a range will be read at random, so that reading ahead is useless.
     pub(super) fn will_pick(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Source::Mapped(map) = self {
+        if let ShardBytes::Mapped(map) = self {
             let _ = map.advise_range(memmap2::Advice::Random, range.start, range.len());
         }
     }
 
     /// Copies bytes from elsewhere, e.g. an app's compressed asset.
-    pub(super) fn copy(bytes: &[u8]) -> Source {
+    pub(super) fn copy(bytes: &[u8]) -> ShardBytes {
         let mut units = vec![Unit([0; 64]); bytes.len().div_ceil(64)];
         bytemuck::cast_slice_mut(&mut units)[..bytes.len()].copy_from_slice(bytes);
-        Source::Owned(bytes.len(), units)
+        ShardBytes::Owned(bytes.len(), units)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Source::Mapped(map) => map,
-            Source::Owned(len, units) => &bytemuck::cast_slice(units)[..*len],
+            ShardBytes::Mapped(map) => map,
+            ShardBytes::Owned(len, units) => &bytemuck::cast_slice(units)[..*len],
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::columns::Column;
-use super::format::{HEADER_LEN, Kind};
+use super::format::{HEADER_LEN, SectionKind};
 use super::reader::{Shard, invalid};
 use crate::error::ShardError;
 use crate::vector::layout::{BLOCK, signs_len};
@@ -66,17 +66,17 @@ impl Shard {
         let index = self.index();
         let (starts, photos) = (self.list_starts(), self.header().photo_count);
         if starts.first() != Some(&0) || !starts.is_sorted() || starts.last() != Some(&photos) {
-            return Err(invalid(Kind::ListStarts, format!("not ascending from 0 to {photos}")));
+            return Err(invalid(SectionKind::ListStarts, format!("not ascending from 0 to {photos}")));
         }
         if let Some(list) = self.list_biases().iter().position(|bias| !bias.is_finite()) {
-            return Err(invalid(Kind::ListBiases, format!("list {list} has {}", self.list_biases()[list])));
+            return Err(invalid(SectionKind::ListBiases, format!("list {list} has {}", self.list_biases()[list])));
         }
         if self.centroids().contains(&i8::MIN) {
-            return Err(invalid(Kind::Centroids, "-128, expected -127 to 127".to_owned()));
+            return Err(invalid(SectionKind::Centroids, "-128, expected -127 to 127".to_owned()));
         }
-        self.graph().check().map_err(|e| invalid(Kind::CentroidGraph, e))?;
+        self.graph().check().map_err(|e| invalid(SectionKind::CentroidGraph, e))?;
         match index.budgets.iter().find(|budget| budget.probes > index.lists || budget.rerank > photos) {
-            Some(budget) => Err(invalid(Kind::Index, format!("a budget of {budget:?} lists and photos"))),
+            Some(budget) => Err(invalid(SectionKind::Index, format!("a budget of {budget:?} lists and photos"))),
             None => Ok(()),
         }
     }
@@ -86,7 +86,7 @@ impl Shard {
         let (dim, photos) = (self.header().dim as usize, self.header().photo_count as usize);
         for (row, code) in self.codes().chunks_exact(self.stride()).enumerate() {
             if code.iter().skip(dim).any(|&c| c != 0) {
-                return Err(invalid(Kind::Codes, format!("photo {row} has more than {dim} coordinates")));
+                return Err(invalid(SectionKind::Codes, format!("photo {row} has more than {dim} coordinates")));
             }
         }
         let coordinates = signs_len(dim) / 4;
@@ -97,7 +97,7 @@ impl Shard {
             });
             if let Some(coordinate) = padding.into_iter().next() {
                 let detail = format!("block {block} has a sign in its padding, at coordinate {coordinate}");
-                return Err(invalid(Kind::ScanBlocks, detail));
+                return Err(invalid(SectionKind::ScanBlocks, detail));
             }
         }
         for row in 0..self.header().photo_count {
@@ -105,7 +105,7 @@ impl Shard {
         }
         let ends = self.thumbnail_ends();
         if !ends.is_sorted() {
-            return Err(invalid(Kind::ThumbnailEnds, "not ascending".to_owned()));
+            return Err(invalid(SectionKind::ThumbnailEnds, "not ascending".to_owned()));
         }
         Ok(())
     }
@@ -118,15 +118,15 @@ impl Shard {
                     None => continue,
                     Some(row) => {
                         let detail = format!("{name}: photo {row} has {}", values[row]);
-                        return Err(invalid(Kind::ColumnValues, detail));
+                        return Err(invalid(SectionKind::ColumnValues, detail));
                     }
                 },
             };
-            words.check().map_err(|e| invalid(Kind::ColumnWords, format!("{name}: {e}")))?;
+            words.check().map_err(|e| invalid(SectionKind::ColumnWords, format!("{name}: {e}")))?;
             let photos = self.header().photo_count as usize;
             if let Some(row) = (0..photos).find(|&row| values.get(row) as usize > words.len()) {
                 let detail = format!("{name}: photo {row} has word {} of {}", values.get(row), words.len());
-                return Err(invalid(Kind::ColumnValues, detail));
+                return Err(invalid(SectionKind::ColumnValues, detail));
             }
         }
         Ok(())
@@ -149,10 +149,10 @@ impl Shard {
             last_id = Some(record.id);
             Ok(())
         });
-        let listings = listings.map_err(|e| invalid(Kind::MetadataBlocks, e))?;
+        let listings = listings.map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
         if listings != self.header().listing_count {
             let expected = self.header().listing_count;
-            return Err(invalid(Kind::MetadataBlocks, format!("{listings} records for {expected} listings")));
+            return Err(invalid(SectionKind::MetadataBlocks, format!("{listings} records for {expected} listings")));
         }
         // The photos of a listing have different ordinals: one flag for each photo, listing after listing.
         let mut starts = Vec::with_capacity(photo_counts.len());
@@ -166,7 +166,7 @@ impl Shard {
             let (count, ordinal) = (photo_counts[listing as usize], usize::from(ordinal));
             if ordinal >= count || std::mem::replace(&mut taken[starts[listing as usize] + ordinal], true) {
                 let detail = format!("photo {row} is number {ordinal} of {count}, or another one is too");
-                return Err(invalid(Kind::PhotoOrdinals, detail));
+                return Err(invalid(SectionKind::PhotoOrdinals, detail));
             }
         }
         Ok(())

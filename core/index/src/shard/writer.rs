@@ -8,17 +8,17 @@ use rayon::prelude::*;
 
 use super::columns::{ColumnKind, WordCodes, Words};
 use super::format::{
-    ALIGN, ColumnSpec, Entry, FORMAT_WRITTEN, HEADER_LEN, Header, Kind, MAX_COLUMNS, MAX_SCHEMA, OLDEST_READER, Schema,
-    encode_header,
+    ALIGN, ColumnSpec, FORMAT_WRITTEN, HEADER_LEN, Header, MAX_COLUMNS, MAX_SCHEMA, OLDEST_READER, Schema,
+    SectionEntry, SectionKind, encode_header,
 };
-use super::index::{Budget, Graph, Index, RECALLS};
-use super::metadata::{BLOCK_LIMIT, BLOCK_TARGET, IndexEntry, RECORD_LIMIT, encode};
+use super::index::{Budget, CentroidGraph, ListIndex, RECALLS};
+use super::metadata::{BLOCK_LIMIT, BLOCK_TARGET, BlockEntry, RECORD_LIMIT, encode};
 use super::reader::Shard;
 use crate::error::{Error, Result, ShardError};
 use crate::ids::{CatalogId, ModelId};
 
-/// Compression level of metadata: the highest before zstd's "ultra" levels. It is written once and read on phones, and the
-/// level does not slow down reading.
+/// Compression level of metadata: the highest before zstd's "ultra" levels. It is written once and read on phones, and
+/// the level does not slow down reading.
 const ZSTD_LEVEL: i32 = 19;
 /// Largest trained dictionary.
 const DICTIONARY_LIMIT: usize = 64 << 10;
@@ -53,7 +53,7 @@ pub(crate) struct Contents {
     /// Dimension of the embeddings.
     pub(crate) dim: u32,
     /// The index section, without budgets.
-    pub(crate) index: Index,
+    pub(crate) index: ListIndex,
     /// The first photo of each list, and the number of photos.
     pub(crate) list_starts: Vec<u32>,
     /// One for each list.
@@ -159,47 +159,47 @@ fn write_sections(
     let build = |detail: String| Error::Shard(ShardError::Build(detail));
     let io = |e| Error::io(path, e);
     let mut out = Sections::create(path).map_err(io)?;
-    out.add(Kind::Schema, 0, schema).map_err(io)?;
+    out.add(SectionKind::Schema, 0, schema).map_err(io)?;
     // First the sections that every search reads, then those read for re-ranked photos, then the rest.
-    out.add(Kind::Index, 0, bytemuck::bytes_of(&contents.index)).map_err(io)?;
-    out.add(Kind::ListStarts, 0, bytemuck::cast_slice(&contents.list_starts)).map_err(io)?;
-    out.add(Kind::ListBiases, 0, bytemuck::cast_slice(&contents.list_biases)).map_err(io)?;
-    out.add(Kind::Centroids, 0, bytemuck::cast_slice(&contents.centroids)).map_err(io)?;
-    out.add(Kind::CentroidGraph, 0, bytemuck::cast_slice(&Graph::write(&contents.graph))).map_err(io)?;
-    out.add(Kind::ScanBlocks, 0, &contents.scan_blocks).map_err(io)?;
-    out.add(Kind::Codes, 0, &contents.codes).map_err(io)?;
-    out.add(Kind::CodeScales, 0, bytemuck::cast_slice(&contents.code_scales)).map_err(io)?;
-    out.add(Kind::PhotoListings, 0, bytemuck::cast_slice(&contents.photo_listings)).map_err(io)?;
-    out.add(Kind::PhotoOrdinals, 0, bytemuck::cast_slice(&contents.photo_ordinals)).map_err(io)?;
+    out.add(SectionKind::Index, 0, bytemuck::bytes_of(&contents.index)).map_err(io)?;
+    out.add(SectionKind::ListStarts, 0, bytemuck::cast_slice(&contents.list_starts)).map_err(io)?;
+    out.add(SectionKind::ListBiases, 0, bytemuck::cast_slice(&contents.list_biases)).map_err(io)?;
+    out.add(SectionKind::Centroids, 0, bytemuck::cast_slice(&contents.centroids)).map_err(io)?;
+    out.add(SectionKind::CentroidGraph, 0, bytemuck::cast_slice(&CentroidGraph::write(&contents.graph))).map_err(io)?;
+    out.add(SectionKind::ScanBlocks, 0, &contents.scan_blocks).map_err(io)?;
+    out.add(SectionKind::Codes, 0, &contents.codes).map_err(io)?;
+    out.add(SectionKind::CodeScales, 0, bytemuck::cast_slice(&contents.code_scales)).map_err(io)?;
+    out.add(SectionKind::PhotoListings, 0, bytemuck::cast_slice(&contents.photo_listings)).map_err(io)?;
+    out.add(SectionKind::PhotoOrdinals, 0, bytemuck::cast_slice(&contents.photo_ordinals)).map_err(io)?;
     for (ordinal, (name, column)) in contents.columns.iter().enumerate() {
         let ordinal = ordinal as u32;
         match column {
             ColumnData::Number(values) => {
-                out.add(Kind::ColumnValues, ordinal, bytemuck::cast_slice(values)).map_err(io)?;
+                out.add(SectionKind::ColumnValues, ordinal, bytemuck::cast_slice(values)).map_err(io)?;
             }
             ColumnData::Word(words, values) => {
-                out.add(Kind::ColumnValues, ordinal, &WordCodes::write(values, words.len())).map_err(io)?;
+                out.add(SectionKind::ColumnValues, ordinal, &WordCodes::write(values, words.len())).map_err(io)?;
                 let words = Words::write(words).ok_or_else(|| build(format!("column '{name}': more than 4 GiB")))?;
-                out.add(Kind::ColumnWords, ordinal, &words).map_err(io)?;
+                out.add(SectionKind::ColumnWords, ordinal, &words).map_err(io)?;
             }
         }
     }
-    out.add(Kind::MetadataDictionary, 0, &metadata.dictionary).map_err(io)?;
-    out.add(Kind::MetadataIndex, 0, bytemuck::cast_slice(&metadata.index)).map_err(io)?;
-    out.add(Kind::MetadataBlocks, 0, &metadata.blocks).map_err(io)?;
+    out.add(SectionKind::MetadataDictionary, 0, &metadata.dictionary).map_err(io)?;
+    out.add(SectionKind::MetadataIndex, 0, bytemuck::cast_slice(&metadata.index)).map_err(io)?;
+    out.add(SectionKind::MetadataBlocks, 0, &metadata.blocks).map_err(io)?;
     if !contents.thumbnails.is_empty() {
         let ends = contents.thumbnails.iter().scan(0, |end, bytes| {
             *end += bytes.len() as u64;
             Some(*end)
         });
-        out.add(Kind::ThumbnailEnds, 0, bytemuck::cast_slice(&ends.collect::<Vec<u64>>())).map_err(io)?;
-        out.add_parts(Kind::Thumbnails, 0, contents.thumbnails.iter().map(AsRef::as_ref)).map_err(io)?;
+        out.add(SectionKind::ThumbnailEnds, 0, bytemuck::cast_slice(&ends.collect::<Vec<u64>>())).map_err(io)?;
+        out.add_parts(SectionKind::Thumbnails, 0, contents.thumbnails.iter().map(AsRef::as_ref)).map_err(io)?;
     }
     let index = contents.index;
     // Frees the codes, which would be in memory twice while the new file is searched.
     drop((metadata, contents));
     let budgets = measure(&Shard::open(out.complete(header).map(|()| path).map_err(io)?)?)?;
-    out.replace(Kind::Index, bytemuck::bytes_of(&Index { budgets, ..index })).map_err(io)?;
+    out.replace(SectionKind::Index, bytemuck::bytes_of(&ListIndex { budgets, ..index })).map_err(io)?;
     out.complete(header).map_err(io)?;
     out.file.get_ref().sync_all().map_err(io)
 }
@@ -222,7 +222,7 @@ fn schema(identity: &Identity, contents: &Contents) -> Schema {
 struct Sections {
     file: BufWriter<File>,
     end: u64,
-    entries: Vec<Entry>,
+    entries: Vec<SectionEntry>,
 }
 
 impl Sections {
@@ -239,13 +239,13 @@ impl Sections {
         Ok(())
     }
 
-    fn add(&mut self, kind: Kind, ordinal: u32, bytes: &[u8]) -> std::io::Result<()> {
+    fn add(&mut self, kind: SectionKind, ordinal: u32, bytes: &[u8]) -> std::io::Result<()> {
         self.add_parts(kind, ordinal, [bytes].into_iter())
     }
 
     fn add_parts<'a>(
         &mut self,
-        kind: Kind,
+        kind: SectionKind,
         ordinal: u32,
         parts: impl Iterator<Item = &'a [u8]>,
     ) -> std::io::Result<()> {
@@ -259,12 +259,12 @@ impl Sections {
             self.end += part.len() as u64;
         }
         let (len, checksum) = (self.end - offset, *hasher.finalize().as_bytes());
-        self.entries.push(Entry { kind: kind as u32, ordinal, offset, len, checksum });
+        self.entries.push(SectionEntry { kind: kind as u32, ordinal, offset, len, checksum });
         Ok(())
     }
 
     /// Replaces the bytes of a section by others of the same length.
-    fn replace(&mut self, kind: Kind, bytes: &[u8]) -> std::io::Result<()> {
+    fn replace(&mut self, kind: SectionKind, bytes: &[u8]) -> std::io::Result<()> {
         for entry in self.entries.iter_mut().filter(|entry| entry.kind == kind as u32) {
             self.file.seek(SeekFrom::Start(entry.offset))?;
             self.file.write_all(bytes)?;
@@ -287,7 +287,7 @@ impl Sections {
 /// The three metadata sections.
 struct Metadata {
     dictionary: Vec<u8>,
-    index: Vec<IndexEntry>,
+    index: Vec<BlockEntry>,
     blocks: Vec<u8>,
 }
 
@@ -330,16 +330,16 @@ impl Metadata {
 
         let (mut index, mut end) = (Vec::new(), 0);
         for ((rows, raw_len), block) in ranges.iter().zip(&compressed) {
-            index.push(IndexEntry { offset: end, first: rows.start as u32, raw_len: *raw_len });
+            index.push(BlockEntry { offset: end, first: rows.start as u32, raw_len: *raw_len });
             end += block.len() as u64;
         }
-        index.push(IndexEntry { offset: end, first: records.len() as u32, raw_len: 0 });
+        index.push(BlockEntry { offset: end, first: records.len() as u32, raw_len: 0 });
         Ok(Metadata { dictionary, index, blocks: compressed.concat() })
     }
 }
 
-/// Trains a dictionary on records of these lengths: at most a sixteenth of their bytes, and empty where that is less than
-/// 1 KiB, too little to pay for itself.
+/// Trains a dictionary on records of these lengths: at most a sixteenth of their bytes, and empty where that is less
+/// than 1 KiB, too little to pay for itself.
 fn train(lengths: &[usize], record: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     let total: usize = lengths.iter().sum();
     let limit = (total / 16).min(DICTIONARY_LIMIT);

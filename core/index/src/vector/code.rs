@@ -1,7 +1,8 @@
-//! Scalar-quantised codes, one byte per coordinate in addition to the sign, and the queries that they are multiplied with.
+//! Scalar-quantised codes, one byte per coordinate in addition to the sign, and the queries that they are multiplied
+//! with.
 //!
-//! A quantised coordinate is an odd number of half steps, from -511 to 511. Its sign is the bit of the binary code, and the
-//! byte is half of its absolute value, rounded down: nine bits of precision in eight.
+//! A quantised coordinate is an odd number of half steps, from -511 to 511. Its sign is the bit of the binary code, and
+//! the byte is half of its absolute value, rounded down: nine bits of precision in eight.
 
 /// Largest number of half steps.
 const MOST: usize = 511;
@@ -10,8 +11,8 @@ const MOST: usize = 511;
 const ROUND: f32 = 12_582_912.0;
 
 /// Quantises the absolute values of a vector's coordinates into `bytes`, as `|x| / step` rounded down; `bytes` past its
-/// end are set to 0. Returns the scale for decoding: `x` is about `(2 * byte + 1) * scale`, with the sign of `x`. The scale
-/// of the zero vector is 0.
+/// end are set to 0. Returns the scale for decoding: `x` is about `(2 * byte + 1) * scale`, with the sign of `x`. The
+/// scale of the zero vector is 0.
 #[cfg(any(test, feature = "build"))]
 pub(crate) fn encode(vector: &[f32], bytes: &mut [u8]) -> f32 {
     let largest = vector.iter().fold(0f32, |max, v| max.max(v.abs()));
@@ -31,12 +32,12 @@ pub(crate) fn encode(vector: &[f32], bytes: &mut [u8]) -> f32 {
 /// A query quantised to 16-bit integers. Its rounding error is negligible against that of the codes, and products with
 /// codes are exact in 32 bits, so that every CPU computes the same.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Query {
+pub(crate) struct EncodedQuery {
     values: Vec<i16>,
     unit: f32,
 }
 
-impl Query {
+impl EncodedQuery {
     /// Quantises a vector and pads it with zeros to `stride` coordinates.
     pub(crate) fn set(&mut self, vector: &[f32], stride: usize) {
         // Largest integer, so that a product with the largest code fits 32 bits.
@@ -66,13 +67,13 @@ mod tests {
     use super::*;
     use crate::vector::float::dot;
     use crate::vector::layout::{signs_len, stride};
-    use crate::vector::{Kernels, sign};
+    use crate::vector::{CodeKernels, sign};
     use magpie_cpu::Isa;
     use proptest::prelude::*;
 
-    fn product(bytes: &[u8], signs: &[u32], query: &Query) -> i32 {
+    fn product(bytes: &[u8], signs: &[u32], query: &EncodedQuery) -> i32 {
         let mut product = [0];
-        let scalar = Kernels::new(Isa::Scalar).expect("always there");
+        let scalar = CodeKernels::new(Isa::Scalar).expect("always there");
         scalar.dot_signed(bytes, signs, query.values(), &[0], &mut product);
         product[0]
     }
@@ -90,7 +91,7 @@ mod tests {
             sign::put(&mut block, 5, &a);
             let mut signs = vec![0; bytes.len() / 32];
             sign::take(&block, 5, &mut signs);
-            let mut query = Query::default();
+            let mut query = EncodedQuery::default();
             query.set(&b, bytes.len());
             let coded = product(&bytes, &signs, &query) as f32 * scale * query.unit();
             prop_assert!((exact - coded).abs() < 0.003 * (a.len() as f32).sqrt(), "{exact} {coded}");
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn the_query_is_rounded_to_the_nearest_integers() {
         let vector: Vec<f32> = (0..1000).map(|i| (i as f32 * 0.37).sin()).collect();
-        let mut query = Query::default();
+        let mut query = EncodedQuery::default();
         query.set(&vector, 1024);
         let most = (i32::MAX as usize / (MOST * 1024)).min(i16::MAX as usize) as f32;
         let largest = vector.iter().fold(0f32, |max, v| max.max(v.abs()));
@@ -112,7 +113,7 @@ mod tests {
     fn zero_vectors_and_the_longest_ones_stay_in_range() {
         let mut bytes = vec![1; 32];
         assert_eq!((encode(&[0.0; 4], &mut bytes), &bytes[..]), (0.0, &[0; 32][..]));
-        let mut query = Query::default();
+        let mut query = EncodedQuery::default();
         query.set(&[0.0; 4], 32);
         assert_eq!((query.values(), query.unit()), (&[0; 32][..], 0.0));
         // The largest possible product.

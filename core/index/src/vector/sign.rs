@@ -8,17 +8,17 @@
 //! q.x = q.c + c.r + (q - c).r     and     (q - c).r is about f * (s.q - s.c),  f = r.r / s.r
 //! ```
 //!
-//! With `g = c.r - f * s.c` from the builder, `q.c + g + f * s.q` is an unbiased estimate. It takes two correction factors
-//! for each vector, the [`Line`], and one sum of table entries: four sign bits select one of 16 entries of a table that is
-//! computed once for the query. The codes of 32 vectors are interleaved, so that one shuffle looks up as many entries as a
-//! register has bytes.
+//! With `g = c.r - f * s.c` from the builder, `q.c + g + f * s.q` is an unbiased estimate. It takes two correction
+//! factors for each vector, the [`Correction`], and one sum of table entries: four sign bits select one of 16 entries
+//! of a table that is computed once for the query. The codes of 32 vectors are interleaved, so that one shuffle looks
+//! up as many entries as a register has bytes.
 
 use super::layout::{BLOCK, signs_len};
 
 /// The correction factors of one vector: its estimate is `slope * s.q + offset + q.c`.
 #[cfg(any(test, feature = "build"))]
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Line {
+pub(crate) struct Correction {
     /// `f`, at least 0.
     pub(crate) slope: f32,
     /// `g`.
@@ -26,9 +26,9 @@ pub(crate) struct Line {
 }
 
 #[cfg(any(test, feature = "build"))]
-impl Line {
+impl Correction {
     /// Computes the factors of a residual in a list with this centroid.
-    pub(crate) fn of(residual: &[f32], centroid: &[f32]) -> Line {
+    pub(crate) fn of(residual: &[f32], centroid: &[f32]) -> Correction {
         let (mut square, mut signs, mut along, mut sign_centroid) = (0f32, 0f32, 0f32, 0f32);
         for (r, c) in residual.iter().zip(centroid) {
             square += r * r;
@@ -37,7 +37,7 @@ impl Line {
             sign_centroid += if *r > 0.0 { *c } else { -c };
         }
         let slope = if signs > 0.0 { square / signs } else { 0.0 };
-        Line { slope, offset: along - slope * sign_centroid }
+        Correction { slope, offset: along - slope * sign_centroid }
     }
 }
 
@@ -58,8 +58,8 @@ pub(crate) fn is_set(block: &[u8], at: usize, coordinate: usize) -> bool {
     block[16 * (coordinate / 4) + at % 16] >> (at / 16 * 4 + coordinate % 4) & 1 == 1
 }
 
-/// Extracts the sign bits of vector `at` of a block into words of 32 coordinates, the first in the lowest bit; words past
-/// the end of the block are set to 0.
+/// Extracts the sign bits of vector `at` of a block into words of 32 coordinates, the first in the lowest bit; words
+/// past the end of the block are set to 0.
 pub(crate) fn take(block: &[u8], at: usize, into: &mut [u32]) {
     let (column, shift) = (at % 16, at / 16 % 2 * 4);
     // One shift isolates all half bytes, which are then merged in pairs.
@@ -80,13 +80,13 @@ pub(crate) fn take(block: &[u8], at: usize, into: &mut [u32]) {
 
 /// The look-up table of a query: the signed sums of each four coordinates, quantised to bytes.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Table {
+pub(crate) struct SumTable {
     bytes: Vec<u8>,
     unit: f32,
     base: f32,
 }
 
-impl Table {
+impl SumTable {
     /// Computes the table of a query.
     pub(crate) fn set(&mut self, query: &[f32]) {
         let len = signs_len(query.len());
@@ -101,7 +101,8 @@ impl Table {
         for values in query.chunks(4) {
             let low = spread(values);
             self.base -= low;
-            // A sum is the lowest plus twice the coordinates with a set bit: each coordinate doubles the number of sums.
+            // A sum is the lowest plus twice the coordinates with a set bit: each coordinate doubles the number of
+            // sums.
             let mut sums = [0f32; 16];
             sums[0] = low - values.iter().sum::<f32>();
             for (i, value) in values.iter().enumerate() {
@@ -123,7 +124,7 @@ impl Table {
         self.unit
     }
 
-    /// The base of sums of entries, see [`Table::unit`].
+    /// The base of sums of entries, see [`SumTable::unit`].
     pub(crate) fn base(&self) -> f32 {
         self.base
     }
@@ -133,7 +134,7 @@ impl Table {
 /// `slope * (sum * gain + shift) + (offset * offset_unit + base)`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scan<'a> {
-    /// The query's table, [`Table::bytes`].
+    /// The query's table, [`SumTable::bytes`].
     pub(crate) table: &'a [u8],
     /// Unit of slopes times unit of the table.
     pub(crate) gain: f32,
@@ -164,7 +165,7 @@ mod tests {
             let (residual, query): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
             let mut block = vec![0; signs_len(query.len())];
             put(&mut block, at, &residual);
-            let mut table = Table::default();
+            let mut table = SumTable::default();
             table.set(&query);
             let mut words = vec![0; query.len().div_ceil(32)];
             take(&block, at, &mut words);
@@ -182,9 +183,9 @@ mod tests {
             // With q = c + r, (q - c).r is r.r, for which the slope is exact.
             let (residual, centroid): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
             let query: Vec<f32> = residual.iter().zip(&centroid).map(|(r, c)| r + c).collect();
-            let line = Line::of(&residual, &centroid);
+            let correction = Correction::of(&residual, &centroid);
             let signed: f32 = residual.iter().zip(&query).map(|(r, q)| if *r > 0.0 { *q } else { -q }).sum();
-            let estimate = dot(&query, &centroid) + line.offset + line.slope * signed;
+            let estimate = dot(&query, &centroid) + correction.offset + correction.slope * signed;
             prop_assert!((estimate - dot(&query, &query)).abs() < 1e-3);
         }
     }

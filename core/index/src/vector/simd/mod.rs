@@ -16,19 +16,19 @@ use magpie_cpu::Isa;
 
 /// The kernels for an instruction set that this CPU has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kernels {
+pub struct CodeKernels {
     isa: Isa,
 }
 
-impl Kernels {
+impl CodeKernels {
     /// Returns the kernels for an instruction set; `None` where this CPU lacks it.
-    pub fn new(isa: Isa) -> Option<Kernels> {
-        isa.is_available().then_some(Kernels { isa })
+    pub fn new(isa: Isa) -> Option<CodeKernels> {
+        isa.is_available().then_some(CodeKernels { isa })
     }
 
     /// Returns the kernels for the best instruction set of this CPU.
-    pub fn best() -> Kernels {
-        Kernels { isa: Isa::best() }
+    pub fn best() -> CodeKernels {
+        CodeKernels { isa: Isa::best() }
     }
 
     /// The instruction set.
@@ -39,8 +39,8 @@ impl Kernels {
     /// Computes the products of a query and consecutive codes, one for each element of `products`.
     ///
     /// # Panics
-    /// Where `codes` does not hold exactly that many codes of the query's length, or the query's length is not a multiple
-    /// of [`STRIDE_UNIT`].
+    /// Where `codes` does not hold exactly that many codes of the query's length, or the query's length is not a
+    /// multiple of [`STRIDE_UNIT`].
     pub(crate) fn dot_rows(self, codes: &[i8], query: &[i16], products: &mut [i32]) {
         assert!(!query.is_empty() && query.len().is_multiple_of(STRIDE_UNIT));
         assert_eq!(codes.len(), products.len() * query.len());
@@ -65,8 +65,8 @@ impl Kernels {
     /// each picked row: the coordinate is `2 * byte + 1`, negated where the bit is clear.
     ///
     /// # Panics
-    /// Where a row is past the end of `codes`, the number of signs does not match, or the query's length is not a multiple
-    /// of [`STRIDE_UNIT`].
+    /// Where a row is past the end of `codes`, the number of signs does not match, or the query's length is not a
+    /// multiple of [`STRIDE_UNIT`].
     pub(crate) fn dot_signed(self, codes: &[u8], signs: &[u32], query: &[i16], picked: &[u32], products: &mut [i32]) {
         assert!(!query.is_empty() && query.len().is_multiple_of(STRIDE_UNIT));
         assert_eq!(picked.len(), products.len());
@@ -90,7 +90,7 @@ impl Kernels {
     /// # Safety
     /// `row` returns rows of `codes`; the query's length is a multiple of [`STRIDE_UNIT`].
     unsafe fn dot(self, codes: &[i8], query: &[i16], products: &mut [i32], row: impl Fn(usize) -> usize + Copy) {
-        // SAFETY: the caller's promise, and `Kernels::new` has checked that the CPU has the instruction set.
+        // SAFETY: the caller's promise, and `CodeKernels::new` has checked that the CPU has the instruction set.
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
@@ -105,8 +105,8 @@ impl Kernels {
     }
 
     /// Estimates the vectors of whole blocks: the signs of 32 vectors, then their packed slopes and offsets. A bit of
-    /// `above` is set where that of `wanted` is and the estimate exceeds the threshold. Blocks without a wanted vector are
-    /// skipped, and their estimates are left unchanged.
+    /// `above` is set where that of `wanted` is and the estimate exceeds the threshold. Blocks without a wanted vector
+    /// are skipped, and their estimates are left unchanged.
     ///
     /// # Panics
     /// Where the lengths do not match.
@@ -118,8 +118,8 @@ impl Kernels {
         assert_eq!(above.len(), wanted.len());
         let all = blocks.chunks_exact(block).zip(wanted);
         let all = all.zip(estimates.as_chunks_mut().0).zip(above);
-        // SAFETY: all blocks have the length that table and factors require, and `self` exists only where the CPU has the
-        // instruction set.
+        // SAFETY: all blocks have the length that table and factors require, and `self` exists only where the CPU has
+        // the instruction set.
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
@@ -139,12 +139,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn variants() -> impl Iterator<Item = Kernels> {
-        Isa::available().filter_map(Kernels::new)
+    fn variants() -> impl Iterator<Item = CodeKernels> {
+        Isa::available().filter_map(CodeKernels::new)
     }
 
-    fn oracle() -> Kernels {
-        Kernels::new(Isa::Scalar).expect("always there")
+    fn oracle() -> CodeKernels {
+        CodeKernels::new(Isa::Scalar).expect("always there")
     }
 
     proptest! {
@@ -154,7 +154,7 @@ mod tests {
             picks in prop::collection::vec(any::<prop::sample::Index>(), 0..30),
         ) {
             let stride = units * STRIDE_UNIT;
-            // The limit of `Query`: products of the largest numbers must not overflow.
+            // The limit of `EncodedQuery`: products of the largest numbers must not overflow.
             let limit = i16::try_from((i32::MAX as usize / (511 * stride)).min(32767)).expect("limited");
             let query: Vec<i16> = query.iter().take(stride).map(|v| (*v).clamp(-limit, limit)).collect();
             let code = |at: usize| ((at as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 24) as i8;
@@ -189,7 +189,7 @@ mod tests {
             let table: Vec<u8> = (0..units * 64).map(|at| byte(at).min(most)).collect();
             let blocks: Vec<u8> = (0..wanted.len() * (units * 64 + 128)).map(|at| byte(at + 7)).collect();
             let scan = Scan { table: &table, gain, shift, offset_unit: 1e-4, base: 0.3, threshold };
-            let run = |kernels: Kernels| {
+            let run = |kernels: CodeKernels| {
                 let (mut estimates, mut above) = (vec![-1.0; wanted.len() * BLOCK], vec![7; wanted.len()]);
                 kernels.scan(&blocks, &wanted, &scan, &mut estimates, &mut above);
                 (estimates.iter().map(|e| e.to_bits()).collect::<Vec<_>>(), above)
@@ -212,6 +212,6 @@ mod tests {
             assert!(refused(&|| kernels.dot_rows(&[0; 31], &[0; 31], &mut [0])));
         }
         let foreign = if cfg!(target_arch = "x86_64") { Isa::Neon } else { Isa::Avx2 };
-        assert_eq!(Kernels::new(foreign), None);
+        assert_eq!(CodeKernels::new(foreign), None);
     }
 }

@@ -95,8 +95,8 @@ unsafe fn four_256(rows: [*const i8; 4], query: &[i16]) -> [i32; 4] {
 }
 
 /// # Safety
-/// The CPU has AVX-512 F, BW, DQ, VL and VNNI; picked rows are in the codes; the query's length is a multiple of 32, and
-/// there is a word of signs for every 32 coordinates of each picked row.
+/// The CPU has AVX-512 F, BW, DQ, VL and VNNI; picked rows are in the codes; the query's length is a multiple of 32,
+/// and there is a word of signs for every 32 coordinates of each picked row.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn signed_512(codes: &[u8], signs: &[u32], query: &[i16], picked: &[u32], products: &mut [i32]) {
     let words = query.len() / 32;
@@ -200,8 +200,8 @@ pub(super) unsafe fn scan_512<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Sc
             continue;
         }
         let len = scan.table.len();
-        // 16-bit sums: of whole words, and of their odd bytes; subtracting the odd ones, shifted, leaves the even ones. Low
-        // nibbles are vectors 0..16, high ones 16..32.
+        // 16-bit sums: of whole words, and of their odd bytes; subtracting the odd ones, shifted, leaves the even ones.
+        // Low nibbles are vectors 0..16, high ones 16..32.
         let mut sums = [_mm512_setzero_si512(); 4];
         for at in (0..len).step_by(64) {
             // SAFETY: 64 more bytes of table and signs: their length is a multiple of 64.

@@ -29,14 +29,14 @@ pub(super) fn key(score: f32, number: u32) -> u64 {
 
 /// Keeps the best `keep` photos, in a buffer that is cut back by selection when it is full.
 #[derive(Debug, Default)]
-pub(super) struct Pool {
+pub(super) struct TopPhotos {
     keep: usize,
     items: Vec<Scored>,
     threshold: f32,
 }
 
-impl Pool {
-    /// Empties the pool.
+impl TopPhotos {
+    /// Empties the top.
     pub(super) fn reset(&mut self, keep: usize) {
         self.keep = keep;
         self.items.clear();
@@ -86,13 +86,13 @@ mod tests {
     proptest! {
         #[test]
         fn the_best_are_kept_and_scores_come_back(scores in prop::collection::vec(-2f32..2.0, 0..600), keep in 0usize..50) {
-            let mut pool = Pool::default();
-            pool.reset(keep);
+            let mut top = TopPhotos::default();
+            top.reset(keep);
             for (row, &score) in (0..).zip(&scores) {
-                pool.push(score, row, 0.0);
+                top.push(score, row, 0.0);
             }
-            pool.push(f32::NAN, 9999, 0.0);
-            let mut found: Vec<(f32, u32)> = pool.best().iter().map(|item| (item.score(), item.row())).collect();
+            top.push(f32::NAN, 9999, 0.0);
+            let mut found: Vec<(f32, u32)> = top.best().iter().map(|item| (item.score(), item.row())).collect();
             let mut expected: Vec<(f32, u32)> = scores.into_iter().zip(0..).collect();
             let best_first = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
             found.sort_by(best_first);
