@@ -47,8 +47,7 @@ fn on_the_phone(shard: &Shard, body: &str) -> Vec<Found> {
 }
 
 fn params(k: usize, change: impl FnOnce(&mut SearchParams)) -> SearchParams {
-    let mut params = SearchParams::default();
-    (params.k, params.recall) = (k, 1.0);
+    let mut params = SearchParams::new(k).with_recall(1.0);
     change(&mut params);
     params
 }

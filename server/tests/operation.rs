@@ -108,8 +108,7 @@ fn a_server_that_stops_answers_what_it_was_asked() {
 #[test]
 fn too_many_searches_are_turned_away_at_once() {
     let server = Running::start(|s| (s.threads, s.max_wait) = (1, Duration::from_micros(500)));
-    let mut params = SearchParams::default();
-    (params.k, params.recall) = (200, 1.0);
+    let params = SearchParams::new(200).with_recall(1.0);
     let (answered, shed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for seed in 0..32 {

@@ -86,8 +86,7 @@ fn what_nearly_repeats_a_listing_of_another_shard_is_left_out_on_request() {
             (30, None, per(4), None),
             (50, None, None, Some(0.1)),
         ] {
-            let mut params = SearchParams::default();
-            (params.k, params.recall, params.near_duplicates) = (k, 1.0, Some(0.97));
+            let mut params = SearchParams::new(k).with_recall(1.0).without_near_duplicates(0.97);
             (params.per, params.min_score) = (per, min_score);
             let body = request(seed, filter, &params);
             let there: Vec<Found> = search(&agent, &server, &body).listings.into_iter().map(Found::from).collect();

@@ -102,9 +102,7 @@ pub fn build(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Vec<u8>
 /// # Errors
 /// What the builder refuses.
 pub fn build_lists(dim: usize, fields: Vec<Field>, photos: &[Photo], lists: u32) -> Result<Vec<u8>, IndexError> {
-    let mut options = BuildOptions::default();
-    options.lists = Some(lists);
-    bytes(builder(dim, fields, photos)?.with_options(options))
+    bytes(builder(dim, fields, photos)?.with_options(BuildOptions::default().with_lists(lists)))
 }
 
 /// The bytes of the file that a builder writes.
@@ -151,9 +149,7 @@ pub fn listed_shop_bytes() -> Vec<u8> {
 fn shop_in_lists(lists: u32) -> Vec<u8> {
     let mut fields = filters(&["title", "colour", "price"]);
     fields[0].filter = false;
-    let mut options = BuildOptions::default();
-    options.lists = Some(lists);
-    let mut builder = ShardBuilder::new(identity(), 8, fields).with_options(options);
+    let mut builder = ShardBuilder::new(identity(), 8, fields).with_options(BuildOptions::default().with_lists(lists));
     for (at, photo) in shop().iter().enumerate() {
         let thumbnail = format!("picture {at}");
         let vector = embedding(&photo.vector);

@@ -45,9 +45,7 @@ fn shard(photos: usize, lists: u32) -> Shard {
 }
 
 fn params(k: usize, recall: f32) -> SearchParams {
-    let mut params = SearchParams::default();
-    (params.k, params.recall) = (k, recall);
-    params
+    SearchParams::new(k).with_recall(recall)
 }
 
 /// Listings whose rows are in the order of ids, which are numbers.
@@ -113,8 +111,7 @@ fn k_listings_come_back_whenever_k_pass_the_filter() {
         let filter = Filter::parse(filter).unwrap();
         for k in [1, 10, 60, 500] {
             // Probing next to nothing is no excuse.
-            let mut params = params(k, 0.9);
-            (params.probes, params.rerank) = (Some(1), Some(1));
+            let params = params(k, 0.9).with_effort(1, 1);
             let found = searcher.search(&embedding(&vector(5, 999)), Some(&filter), &params).unwrap();
             assert_eq!(found.len(), k.min(passing), "{filter} with k {k}");
             let unique = listings(&found);

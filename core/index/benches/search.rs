@@ -70,15 +70,13 @@ fn main() {
         };
         for probes in lists("--probes", &[8, 16, 32, 64, 128]) {
             for rerank in lists("--rerank", &[50, 100, 200]) {
-                let mut params = SearchParams::default();
-                (params.probes, params.rerank) = (Some(probes), Some(rerank));
+                let params = SearchParams::default().with_effort(probes, rerank);
                 let (recall, p50, p99) = measure(&shard, &queries, &truth, &numbers, None, &params, rounds);
                 println!("{probes:>8} {rerank:>7} {recall:>8.4} {:>7.1} us {:>7.1} us", us(p50), us(p99));
             }
         }
         for target in [0.9, 0.95, 0.97, 0.98, 0.99, 0.995] {
-            let mut params = SearchParams::default();
-            params.recall = target;
+            let params = SearchParams::default().with_recall(target);
             let (recall, p50, p99) = measure(&shard, &queries, &truth, &numbers, None, &params, rounds);
             println!("target {target:<5} -> {recall:>8.4} {:>7.1} us {:>7.1} us", us(p50), us(p99));
         }
@@ -87,9 +85,7 @@ fn main() {
 }
 
 fn exact() -> SearchParams {
-    let mut params = SearchParams::default();
-    params.recall = 1.0;
-    params
+    SearchParams::default().with_recall(1.0)
 }
 
 /// Measures filters that pass random photos, photos near to one, and all others.
@@ -112,8 +108,7 @@ fn filters(shard: &Shard, base: &Rows, queries: &[Embedding], numbers: &Numbers,
         let truth: Vec<Vec<u32>> = queries.iter().map(|query| nearest(base, query, passes)).collect();
         let rounds = if smoke { 1 } else { 3 };
         for target in [0.97, 0.98, 0.99] {
-            let mut params = SearchParams::default();
-            params.recall = target;
+            let params = SearchParams::default().with_recall(target);
             let (recall, p50, p99) = measure(shard, queries, &truth, numbers, Some(&filter), &params, rounds);
             println!("filter {name:<5} target {target:<5} -> {recall:.4} {:>7.1} us {:>7.1} us", us(p50), us(p99));
         }
@@ -177,8 +172,7 @@ fn measure(
 fn build(path: &Path, base: &Rows, lists: Option<usize>) {
     let identity = Identity { model_id: MODEL, catalog: "bench".into(), sequence: 1, writer: "bench".into() };
     let fields = ["bucket", "side"].map(|name| Field { name: name.into(), filter: true }).to_vec();
-    let mut options = BuildOptions::default();
-    options.lists = lists.map(|lists| lists as u32);
+    let options = lists.map_or_else(BuildOptions::default, |lists| BuildOptions::default().with_lists(lists as u32));
     let mut builder = ShardBuilder::new(identity, base.dim, fields).with_options(options);
     let pivot = base.iter().next().unwrap();
     let started = Instant::now();

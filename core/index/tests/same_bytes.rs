@@ -46,9 +46,7 @@ fn hash_of_section(bytes: &[u8], name: &str) -> String {
 /// so it is pinned: an update that changes this hash changes every large shard.
 #[test]
 fn a_shard_with_a_centroid_graph_has_the_same_bytes() {
-    let mut options = BuildOptions::default();
-    options.lists = Some(2048);
-    let bytes = build(2500, options);
+    let bytes = build(2500, BuildOptions::default().with_lists(2048));
     let sections = ["centroid graph", "index", "codes"].map(|name| hash_of_section(&bytes, name));
     let expected = [
         "ebec385f540f4430fc9138d581f27f9b4e085795e2c95b3362e3cc1dfe3a2ef1",
@@ -63,8 +61,7 @@ fn a_shard_with_a_centroid_graph_has_the_same_bytes() {
 #[test]
 fn a_shard_with_local_scaling_has_the_same_bytes() {
     let shoppers: Vec<Embedding> = (10_000..10_100).map(embedding).collect();
-    let mut options = BuildOptions::default();
-    (options.lists, options.local_scaling) = (Some(8), Some(LocalScaling::new(&shoppers, 0.3).unwrap()));
+    let options = BuildOptions::default().with_lists(8).with_local_scaling(LocalScaling::new(&shoppers, 0.3).unwrap());
     let hash = blake3::hash(&build(500, options)).to_string();
     assert_eq!(hash, "0a1cc086c4dca822a452475db562645a871c7019440423e8997e71c8067b3ddd");
 }

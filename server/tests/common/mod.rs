@@ -202,8 +202,7 @@ pub(crate) fn on_the_phone(shard: &Shard, body: &str) -> Vec<Found> {
 /// Searches with and without filters, limits and other wishes.
 pub(crate) fn wishes() -> Vec<(Option<&'static str>, SearchParams)> {
     let params = |k: usize, change: fn(&mut SearchParams)| {
-        let mut params = SearchParams::default();
-        params.k = k;
+        let mut params = SearchParams::new(k);
         change(&mut params);
         params
     };

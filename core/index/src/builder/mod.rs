@@ -51,6 +51,22 @@ pub struct BuildOptions {
     pub local_scaling: Option<LocalScaling>,
 }
 
+impl BuildOptions {
+    /// Sets the number of inverted lists, instead of choosing it by the number of photos.
+    #[must_use]
+    pub fn with_lists(mut self, lists: u32) -> BuildOptions {
+        self.lists = Some(lists);
+        self
+    }
+
+    /// Lowers the scores of photos that are near to every query.
+    #[must_use]
+    pub fn with_local_scaling(mut self, scaling: LocalScaling) -> BuildOptions {
+        self.local_scaling = Some(scaling);
+        self
+    }
+}
+
 /// A step of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
