@@ -56,6 +56,15 @@ impl Found {
 
 /// Reads the listings of candidates, in the order of the candidates.
 ///
+/// ```no_run
+/// use magpie_index::{listing, search::search};
+/// # fn run(shard: &magpie_index::shard::Shard, query: &magpie_index::Embedding) -> magpie_index::Result<()> {
+/// for found in listing::fetch(shard, &search(shard, query, None, 10)?)? {
+///     println!("{:.3} {} {}", found.score, found.listing.id, found.listing.get("title").unwrap_or("untitled"));
+/// }
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shard`](crate::Error::Shard) where the shard is damaged, or lacks a candidate's listing.
 pub fn fetch(shard: &Shard, candidates: &[Candidate]) -> Result<Vec<Found>> {

@@ -118,6 +118,21 @@ struct PendingListing {
 /// Listings are ordered by id, and the photos of a listing in the order in which they were added: the file does not
 /// depend on the order of the listings. The builder keeps the vector of each photo in `f32`, its texts and its
 /// thumbnail: about 1 kB for 128 coordinates and short texts.
+///
+/// ```
+/// use magpie_index::builder::{Field, Identity, ShardBuilder};
+/// use magpie_index::{Embedding, ModelId};
+/// let model_id = ModelId([1; 32]);
+/// let identity = Identity { model_id, catalog: "shop".into(), sequence: 1, writer: "example 1.0".into() };
+/// let mut builder = ShardBuilder::new(identity, 4, vec![Field { name: "price".into(), filter: true }]);
+/// let embedding = Embedding::new(&[0.1, 0.7, 0.2, 0.4], model_id).expect("finite and not zero");
+/// builder.add("mug-1", "front.jpg", &["12.50".into()], &embedding)?;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("shop.magpie");
+/// let report = builder.write(&path)?;
+/// assert_eq!((report.listings, report.photos, report.lists), (1, 1, 1));
+/// # Ok::<(), magpie_index::Error>(())
+/// ```
 pub struct ShardBuilder {
     identity: Identity,
     fields: Vec<Field>,

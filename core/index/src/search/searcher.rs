@@ -31,6 +31,20 @@ pub struct SearchScratch {
 }
 
 /// Searches one shard and reuses its buffers from search to search. Each thread has its own.
+///
+/// ```no_run
+/// use magpie_index::search::{Filter, SearchParams, Searcher};
+/// # fn run(shard: &magpie_index::shard::Shard, queries: &[magpie_index::Embedding]) -> magpie_index::Result<()> {
+/// let mut searcher = Searcher::new(shard);
+/// let filter = Filter::parse("category = Mugs and price < 50")?;
+/// let params = SearchParams::new(20).with_min_score(0.4).with_at_most_per("shop", 3);
+/// for query in queries {
+///     for found in searcher.search(query, Some(&filter), &params)? {
+///         println!("{:.3} listing {} photo {}", found.score, found.listing.0, found.photo.0);
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Searcher<'a> {
     shard: &'a Shard,

@@ -20,6 +20,17 @@ use crate::vector::layout::{self, BLOCK};
 ///
 /// Opening reads the header, the section table and the schema, and checks that every section has the length that the
 /// counts require. It does not read the rest: after a download, [`Shard::verify`] does.
+///
+/// ```no_run
+/// use magpie_index::shard::Shard;
+/// let shard = Shard::open("catalogue.magpie")?;
+/// let header = shard.header();
+/// println!("{}: {} listings with {} photos", shard.catalog(), header.listing_count, header.photo_count);
+/// for (name, kind) in shard.columns() {
+///     println!("searches can filter by {name}, a {kind:?}");
+/// }
+/// # Ok::<(), magpie_index::Error>(())
+/// ```
 pub struct Shard {
     source: ShardBytes,
     header: Header,
