@@ -39,6 +39,7 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("index", "listing", &["error", "ids", "search", "shard"]),
     ("index", "search", &["embedding", "error", "ids", "shard", "vector"]),
     ("index", "shard", &["embedding", "error", "ids", "vector"]),
+    ("index", "testing", &[]),
     ("index", "vector", &[]),
 ];
 

@@ -154,6 +154,7 @@ mod tests {
     use super::*;
     use crate::listing::Listing;
     use crate::search::Per;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     fn near(id: u8, score: f32, angle: f32, colour: u8) -> Neighbour {
@@ -201,6 +202,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         /// The number of listings requested at first does not change the results.
         #[test]
         fn widening_a_joined_search_gives_the_results_of_one_shard(

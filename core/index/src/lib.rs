@@ -18,3 +18,6 @@ pub mod vector;
 pub use embedding::{Embedding, MAX_DIM};
 pub use error::{Error, FilterError, Result, ShardError};
 pub use ids::{CatalogId, ListingRow, ModelId, PhotoRow};
+
+#[cfg(test)]
+mod testing;

@@ -115,6 +115,7 @@ impl LocalScaling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     const MODEL: ModelId = ModelId([3; 32]);
@@ -158,6 +159,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn the_factor_is_that_of_the_ten_nearest(
             photos in prop::collection::vec(prop::array::uniform4(-1f32..1.0), 10..60),

@@ -195,9 +195,12 @@ fn threshold(scores: &[f32], count: usize, columns: &mut Vec<f32>) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn enough_scores_reach_the_threshold(
             scores in prop::collection::vec(-2f32..2.0, 0..900), count in prop_oneof![0usize..200, Just(usize::MAX)],

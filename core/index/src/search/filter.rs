@@ -320,6 +320,7 @@ impl<'a> Parser<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     #[test]
@@ -370,6 +371,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn a_displayed_filter_parses_to_the_same_filter(filter in filters()) {
             prop_assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));

@@ -81,9 +81,12 @@ impl TopPhotos {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn the_best_are_kept_and_scores_come_back(scores in prop::collection::vec(-2f32..2.0, 0..600), keep in 0usize..50) {
             let mut top = TopPhotos::default();

@@ -344,9 +344,12 @@ pub(super) fn take_varint(from: &mut &[u8]) -> Option<u32> {
 #[cfg(all(test, feature = "build"))]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn varints_round_trip(value: u32, tail in prop::collection::vec(any::<u8>(), 0..4)) {
             let mut bytes = Vec::new();

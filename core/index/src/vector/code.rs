@@ -65,6 +65,7 @@ impl EncodedQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use crate::vector::float::dot;
     use crate::vector::layout::{signs_len, stride};
     use crate::vector::{CodeKernels, sign};
@@ -79,6 +80,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn a_product_of_query_and_code_approximates_the_exact_one(
             pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..300),

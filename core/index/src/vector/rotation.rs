@@ -94,10 +94,13 @@ fn split_mix(state: &mut u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use crate::vector::float::dot;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn preserves_products_and_can_be_undone(
             pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..200), seed: u64,

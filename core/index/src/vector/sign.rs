@@ -154,10 +154,13 @@ pub(super) type Job<'a> = (((&'a [u8], &'a u32), &'a mut [f32; BLOCK]), &'a mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use crate::vector::float::dot;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn table_entries_give_the_signed_sum(
             pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..200), at in 0..BLOCK,

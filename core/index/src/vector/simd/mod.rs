@@ -137,6 +137,7 @@ impl CodeKernels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     fn variants() -> impl Iterator<Item = CodeKernels> {
@@ -148,6 +149,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn products_are_the_same_on_every_instruction_set(
             units in 1usize..6, rows in 0usize..9, seed: u32, query in prop::collection::vec(any::<i16>(), 160),
