@@ -1,13 +1,14 @@
 //! A catalogue in one file, memory-mapped read-only. The bytes are specified in `core/docs/SHARD_FORMAT.md`.
 //!
 //! `format` has the header and section table, `index` the layouts of the inverted lists, `columns` those of filter
-//! columns, `metadata` those of listings. `writer` writes the file, [`Shard`] reads it, and [`Shard::verify`] checks
-//! all that opening does not read.
+//! columns, `metadata` those of listings. `writer` writes the file, `open` opens it, [`Shard`] reads it,
+//! and [`Shard::verify`] checks all that opening does not read.
 
 mod columns;
 mod format;
 mod index;
 mod metadata;
+mod open;
 mod reader;
 mod source;
 mod verify;
