@@ -61,9 +61,9 @@ pub(crate) fn build(
         writer: concat!("magpie ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
-    let mut options = BuildOptions::default();
-    options.local_scaling.clone_from(&plan.scaling);
-    builder = builder.with_options(options);
+    if let Some(scaling) = &plan.scaling {
+        builder = builder.with_options(BuildOptions::default().with_local_scaling(scaling.clone()));
+    }
 
     let limits = DecodeLimits::default();
     let embed = |row: &CatalogRow| {

@@ -72,8 +72,7 @@ fn main() {
 fn bodies(shard: &Shard, args: &Args) -> Vec<Vec<u8>> {
     let header = shard.header();
     let filter = args.filter.as_deref().map(|text| Filter::parse(text).unwrap());
-    let mut params = SearchParams::default();
-    params.k = args.k;
+    let params = SearchParams::new(args.k);
     let mut state = 7u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use magpie_core::joined::{Part, join};
+use magpie_core::joined::{ShardAnswer, join};
 use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::{Parsed, merge};
 
@@ -74,7 +74,7 @@ impl Embedded {
         query: &Arc<Parsed>,
         deadline: Instant,
     ) -> Result<Vec<Found>, BackendError> {
-        let mut look = Part::first_look(&query.params);
+        let mut look = ShardAnswer::first_look(&query.params);
         loop {
             let start = |at| {
                 let (catalog, query) = (Arc::clone(catalog), Arc::clone(query));
@@ -91,7 +91,7 @@ impl Embedded {
             if !more {
                 return Ok(found);
             }
-            look = Part::wider(look);
+            look = ShardAnswer::wider(look);
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use magpie_core::builder::{Identity, ShardBuilder};
     use magpie_core::remote::SearchRequest;
-    use magpie_core::search::{Scratch, SearchParams};
+    use magpie_core::search::{SearchScratch, SearchParams};
     use magpie_core::{Embedding, ModelId};
     use std::sync::mpsc;
 
@@ -199,7 +199,7 @@ mod tests {
         // The only thread is busy until it is released, and each job is expected to take two minutes.
         let (release, released) = mpsc::channel::<()>();
         let (running, ran) = tokio::sync::oneshot::channel();
-        let work = move |_: &mut Scratch| {
+        let work = move |_: &mut SearchScratch| {
             let _ = running.send(());
             let _ = released.recv();
             Ok(())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use magpie_core::search::Scratch;
+use magpie_core::search::SearchScratch;
 use tokio::sync::oneshot;
 
 use crate::backend::BackendError;
@@ -17,7 +17,7 @@ const LONGEST_QUEUE: usize = 4096;
 /// The mean job time is an exponential moving average; each new job has the weight `1 / SMOOTHING`.
 const SMOOTHING: u64 = 32;
 
-type Task = Box<dyn FnOnce(Result<&mut Scratch, BackendError>) + Send>;
+type Task = Box<dyn FnOnce(Result<&mut SearchScratch, BackendError>) + Send>;
 
 struct PoolJob {
     queued: Instant,
@@ -60,7 +60,7 @@ impl PoolState {
     }
 
     fn run(&self) {
-        let mut scratch = Scratch::default();
+        let mut scratch = SearchScratch::default();
         loop {
             let mut queue = self.queue();
             let job = loop {
@@ -87,7 +87,7 @@ impl PoolState {
             let worked = admitted.is_ok();
             // After a panic the caller sees its channel closed. The scratch memory may be half written: start afresh.
             if catch_unwind(AssertUnwindSafe(|| (job.work)(admitted))).is_err() {
-                scratch = Scratch::default();
+                scratch = SearchScratch::default();
             }
             if worked {
                 self.learn(begun.elapsed());
@@ -147,7 +147,7 @@ impl WorkerPool {
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&mut Scratch) -> Result<T, BackendError> + Send + 'static,
+        work: impl FnOnce(&mut SearchScratch) -> Result<T, BackendError> + Send + 'static,
     ) -> Result<T, BackendError> {
         self.start(deadline, work)?.done().await
     }
@@ -160,7 +160,7 @@ impl WorkerPool {
     pub(crate) fn start<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&mut Scratch) -> Result<T, BackendError> + Send + 'static,
+        work: impl FnOnce(&mut SearchScratch) -> Result<T, BackendError> + Send + 'static,
     ) -> Result<JobHandle<T>, BackendError> {
         let (send, receive) = oneshot::channel();
         let queued = Instant::now();
@@ -227,7 +227,7 @@ mod tests {
     async fn occupy(pool: &WorkerPool) -> (mpsc::Sender<()>, JobHandle<()>) {
         let (running, ran) = oneshot::channel();
         let (release, released) = mpsc::channel();
-        let work = move |_: &mut Scratch| {
+        let work = move |_: &mut SearchScratch| {
             let _ = running.send(());
             let _ = released.recv();
             Ok(())
@@ -263,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn the_mean_time_of_jobs_is_measured() {
         let pool = WorkerPool::new(1, Duration::from_secs(60)).expect("a thread");
-        let slow = |_: &mut Scratch| {
+        let slow = |_: &mut SearchScratch| {
             std::thread::sleep(Duration::from_millis(30));
             Ok(1)
         };
@@ -291,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_fails_only_its_own_job() {
         let pool = WorkerPool::new(1, Duration::from_secs(1)).expect("a thread");
-        let panics = |_: &mut Scratch| -> Result<(), BackendError> { panic!("on purpose") };
+        let panics = |_: &mut SearchScratch| -> Result<(), BackendError> { panic!("on purpose") };
         assert!(matches!(pool.run(later(), panics).await, Err(BackendError::Broken(_))));
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
     }

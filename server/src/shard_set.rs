@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use magpie_core::joined::Part;
+use magpie_core::joined::ShardAnswer;
 use magpie_core::listing::{self, Found, Listing};
 use magpie_core::remote::Parsed;
-use magpie_core::search::{Scratch, Searcher};
+use magpie_core::search::{SearchScratch, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{IndexError, ListingRow};
 
@@ -63,7 +63,7 @@ impl ShardSet {
     }
 
     /// Searches one shard.
-    pub(crate) fn search(&self, at: usize, query: &Parsed, scratch: &mut Scratch) -> Result<Vec<Found>, BackendError> {
+    pub(crate) fn search(&self, at: usize, query: &Parsed, scratch: &mut SearchScratch) -> Result<Vec<Found>, BackendError> {
         let Some(shard) = self.shards.get(at) else { return Ok(Vec::new()) };
         let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
         let candidates = searcher.search(&query.embedding, query.filter.as_ref(), &query.params);
@@ -77,11 +77,11 @@ impl ShardSet {
         at: usize,
         query: &Parsed,
         look: usize,
-        scratch: &mut Scratch,
-    ) -> Result<Part, BackendError> {
-        let Some(shard) = self.shards.get(at) else { return Ok(Part::default()) };
+        scratch: &mut SearchScratch,
+    ) -> Result<ShardAnswer, BackendError> {
+        let Some(shard) = self.shards.get(at) else { return Ok(ShardAnswer::default()) };
         let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
-        let part = Part::look(&mut searcher, &query.embedding, query.filter.as_ref(), &query.params, look);
+        let part = ShardAnswer::look(&mut searcher, &query.embedding, query.filter.as_ref(), &query.params, look);
         *scratch = searcher.into_scratch();
         part.map_err(fault)
     }

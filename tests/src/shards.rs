@@ -102,9 +102,7 @@ pub fn build(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Vec<u8>
 /// # Errors
 /// What the builder refuses.
 pub fn build_lists(dim: usize, fields: Vec<Field>, photos: &[Photo], lists: u32) -> Result<Vec<u8>, IndexError> {
-    let mut options = BuildOptions::default();
-    options.lists = Some(lists);
-    bytes(builder(dim, fields, photos)?.with_options(options))
+    bytes(builder(dim, fields, photos)?.with_options(BuildOptions::default().with_lists(lists)))
 }
 
 /// The bytes of the file that a builder writes.
@@ -151,9 +149,7 @@ pub fn listed_shop_bytes() -> Vec<u8> {
 fn shop_in_lists(lists: u32) -> Vec<u8> {
     let mut fields = filters(&["title", "colour", "price"]);
     fields[0].filter = false;
-    let mut options = BuildOptions::default();
-    options.lists = Some(lists);
-    let mut builder = ShardBuilder::new(identity(), 8, fields).with_options(options);
+    let mut builder = ShardBuilder::new(identity(), 8, fields).with_options(BuildOptions::default().with_lists(lists));
     for (at, photo) in shop().iter().enumerate() {
         let thumbnail = format!("picture {at}");
         let vector = embedding(&photo.vector);
@@ -272,7 +268,7 @@ pub fn use_in_every_way(bytes: &[u8]) -> bool {
     let rows = [0, 1, 59, 60, u32::MAX].map(ListingRow);
     rows.iter().for_each(|&row| drop((shard.records(&[row]), shard.photos_of(row))));
     for row in [0, 1, 89, 90, u32::MAX] {
-        let _ = (shard.thumbnail(PhotoRow(row)), shard.list(row), shard.graph().layer(row as usize % 40).of(row));
+        let _ = (shard.thumbnail(PhotoRow(row)), shard.list(row), shard.graph_links(row as usize % 40, row));
     }
     let _ = (shard.find_listing("mug-003"), shard.find_listing(""));
     let _ = (shard.sections(), format!("{shard:?}"), shard.columns().count());

@@ -72,7 +72,7 @@ fn inspect_shard(args: &Args, path: &Path) -> Result<()> {
         output::bytes(header.file_len),
         per_photo(header.file_len, header.photo_count)
     );
-    println!("index       {} lists{}", shard.index().lists, if shard.has_thumbnails() { ", thumbnails" } else { "" });
+    println!("index       {} lists{}", shard.list_count(), if shard.has_thumbnails() { ", thumbnails" } else { "" });
     println!("fields      {}", shard.fields().join(", "));
     let filters: Vec<String> = columns.iter().map(|(name, holds)| format!("{name} ({holds})")).collect();
     println!("filters     {}\n", filters.join(", "));

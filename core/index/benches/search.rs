@@ -1,7 +1,7 @@
-//! Searching a shard: time and recall side by side. `cargo bench -p magpie-core --bench search --no-default-features
-//! --features build -- --vectors base.npy --queries queries.npy` measures on vectors of your own; without them it makes
-//! some up. `--shard FILE` keeps the shard, and uses it if it is there. `--smoke` runs everything once, as a test.
-#![allow(clippy::unwrap_used, missing_docs)] // a bench may stop at the first thing that is wrong
+//! Measures the time and recall of searches. `cargo bench -p magpie-index --bench search --features build -- --vectors
+//! base.npy --queries queries.npy` measures on your own vectors; without them it generates some. `--shard FILE` keeps
+//! the shard, and uses the file if it exists. `--smoke` runs everything once, as a test.
+#![allow(clippy::unwrap_used, missing_docs)] // A bench may panic at the first error.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use magpie_cpu::Isa;
 use magpie_index::builder::{BuildOptions, Field, Identity, ShardBuilder};
 use magpie_index::search::{Filter, SearchParams, Searcher};
 use magpie_index::shard::Shard;
-use magpie_index::vector::Kernels;
+use magpie_index::vector::CodeKernels;
 use magpie_index::{Embedding, ModelId};
 
 const MODEL: ModelId = ModelId([1; 32]);
@@ -35,7 +35,7 @@ fn main() {
     let smoke = args.iter().any(|arg| arg == "--smoke");
     let (base, queries) = match (value("--vectors"), value("--queries")) {
         (Some(base), Some(queries)) => (read_npy(Path::new(base)), read_npy(Path::new(queries))),
-        _ => (made_up(if smoke { 6_000 } else { 100_000 }, 1), made_up(if smoke { 10 } else { 500 }, 2)),
+        _ => (generated(if smoke { 6_000 } else { 100_000 }, 1), generated(if smoke { 10 } else { 500 }, 2)),
     };
     let queries: Vec<Embedding> = queries.iter().map(|row| Embedding::new(row, MODEL).unwrap()).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -49,15 +49,15 @@ fn main() {
     let metadata: u64 = shard.sections().iter().filter(|s| is_metadata(&s.name)).map(|s| s.bytes).sum();
     println!(
         "{photos} photos, {} lists, {:.1} bytes a photo, opened in {:.3} ms",
-        shard.index().lists,
+        shard.list_count(),
         (shard.header().file_len - metadata) as f64 / f64::from(photos),
         ms(median(times))
     );
-    println!("{:?}", shard.index());
+    println!("{:?}", shard.budgets());
 
     let truth: Vec<Vec<u32>> = queries.iter().map(|query| nearest(&base, query, |_| true)).collect();
     let numbers = Numbers::of(&shard);
-    println!("recall@{K} by all int8 codes: {:.4}", measure(&shard, &queries, &truth, &numbers, None, &exact(), 1).0);
+    println!("recall@{K} by all byte codes: {:.4}", measure(&shard, &queries, &truth, &numbers, None, &exact(), 1).0);
     if let Some(kib) = resident() {
         println!("resident: {kib} KiB");
     }
@@ -70,15 +70,13 @@ fn main() {
         };
         for probes in lists("--probes", &[8, 16, 32, 64, 128]) {
             for rerank in lists("--rerank", &[50, 100, 200]) {
-                let mut params = SearchParams::default();
-                (params.probes, params.rerank) = (Some(probes), Some(rerank));
+                let params = SearchParams::default().with_effort(probes, rerank);
                 let (recall, p50, p99) = measure(&shard, &queries, &truth, &numbers, None, &params, rounds);
                 println!("{probes:>8} {rerank:>7} {recall:>8.4} {:>7.1} us {:>7.1} us", us(p50), us(p99));
             }
         }
         for target in [0.9, 0.95, 0.97, 0.98, 0.99, 0.995] {
-            let mut params = SearchParams::default();
-            params.recall = target;
+            let params = SearchParams::default().with_recall(target);
             let (recall, p50, p99) = measure(&shard, &queries, &truth, &numbers, None, &params, rounds);
             println!("target {target:<5} -> {recall:>8.4} {:>7.1} us {:>7.1} us", us(p50), us(p99));
         }
@@ -87,12 +85,10 @@ fn main() {
 }
 
 fn exact() -> SearchParams {
-    let mut params = SearchParams::default();
-    params.recall = 1.0;
-    params
+    SearchParams::default().with_recall(1.0)
 }
 
-/// Random filters, the query's own surroundings, and everything but those.
+/// Measures filters that pass random photos, photos near to one, and all others.
 fn filters(shard: &Shard, base: &Rows, queries: &[Embedding], numbers: &Numbers, smoke: bool) {
     let queries = &queries[..queries.len().min(100)];
     let pivot = base.iter().next().unwrap();
@@ -112,8 +108,7 @@ fn filters(shard: &Shard, base: &Rows, queries: &[Embedding], numbers: &Numbers,
         let truth: Vec<Vec<u32>> = queries.iter().map(|query| nearest(base, query, passes)).collect();
         let rounds = if smoke { 1 } else { 3 };
         for target in [0.97, 0.98, 0.99] {
-            let mut params = SearchParams::default();
-            params.recall = target;
+            let params = SearchParams::default().with_recall(target);
             let (recall, p50, p99) = measure(shard, queries, &truth, numbers, Some(&filter), &params, rounds);
             println!("filter {name:<5} target {target:<5} -> {recall:.4} {:>7.1} us {:>7.1} us", us(p50), us(p99));
         }
@@ -124,7 +119,7 @@ fn bucket(row: usize) -> usize {
     (row as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(20) as usize % 100
 }
 
-/// Whether a photo lies on the side of the first one: about one in twenty.
+/// Returns whether a photo is near to the first one: about one in twenty is.
 fn near(pivot: &[f32], base: &Rows, row: usize) -> bool {
     dot(pivot, &base.values[row * base.dim..][..base.dim]) > 0.35
 }
@@ -138,12 +133,13 @@ struct Numbers(Vec<u32>);
 
 impl Numbers {
     fn of(shard: &Shard) -> Numbers {
-        // Listings are numbered with leading zeros: their rows are the numbers.
+        // Listing ids are numbers with leading zeros, so their rows are these numbers.
         Numbers(shard.photo_listings().to_vec())
     }
 }
 
-/// Recall, and the median and 99th percentile of the time of a query (each query's best of the rounds).
+/// Returns the recall, and the median and 99th percentile of the queries' times (for each query the best of the
+/// rounds).
 fn measure(
     shard: &Shard,
     queries: &[Embedding],
@@ -154,7 +150,7 @@ fn measure(
     rounds: usize,
 ) -> (f64, Duration, Duration) {
     let isa = std::env::var("MAGPIE_ISA").ok().map_or(Isa::best(), |name| name.parse().unwrap());
-    let mut searcher = Searcher::new(shard).with_kernels(Kernels::new(isa).unwrap());
+    let mut searcher = Searcher::new(shard).with_kernels(CodeKernels::new(isa).unwrap());
     let mut best = vec![Duration::MAX; queries.len()];
     let (mut hits, mut possible) = (0, 0);
     for round in 0..rounds {
@@ -176,8 +172,7 @@ fn measure(
 fn build(path: &Path, base: &Rows, lists: Option<usize>) {
     let identity = Identity { model_id: MODEL, catalog: "bench".into(), sequence: 1, writer: "bench".into() };
     let fields = ["bucket", "side"].map(|name| Field { name: name.into(), filter: true }).to_vec();
-    let mut options = BuildOptions::default();
-    options.lists = lists.map(|lists| lists as u32);
+    let options = lists.map_or_else(BuildOptions::default, |lists| BuildOptions::default().with_lists(lists as u32));
     let mut builder = ShardBuilder::new(identity, base.dim, fields).with_options(options);
     let pivot = base.iter().next().unwrap();
     let started = Instant::now();
@@ -192,7 +187,7 @@ fn build(path: &Path, base: &Rows, lists: Option<usize>) {
     println!("built in {:.1} s", started.elapsed().as_secs_f64());
 }
 
-/// The nearest photos by exact products in `f32`.
+/// Returns the nearest photos by exact products in `f32`.
 fn nearest(base: &Rows, query: &Embedding, passes: impl Fn(usize) -> bool) -> Vec<u32> {
     let mut best: Vec<(f32, u32)> = Vec::new();
     for (row, vector) in base.iter().enumerate().filter(|(row, _)| passes(*row)) {
@@ -214,8 +209,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// Photos of things that look alike come in heaps around a few directions.
-fn made_up(count: usize, seed: u64) -> Rows {
+/// Generates vectors in clusters around 200 directions, as photos of similar things are.
+fn generated(count: usize, seed: u64) -> Rows {
     let mut state = seed;
     let mut noise = || {
         let mut sum = 0.0;
@@ -227,7 +222,7 @@ fn made_up(count: usize, seed: u64) -> Rows {
     };
     let mut kinds = 77u64;
     let dim = 128;
-    let centres: Vec<f32> = (0..200 * dim)
+    let centroids: Vec<f32> = (0..200 * dim)
         .map(|_| {
             kinds = kinds.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (kinds >> 40) as f32 / (1u64 << 24) as f32 - 0.5
@@ -235,16 +230,16 @@ fn made_up(count: usize, seed: u64) -> Rows {
         .collect();
     let mut values = Vec::with_capacity(count * dim);
     for row in 0..count {
-        let centre = &centres[row % 200 * dim..][..dim];
+        let centroid = &centroids[row % 200 * dim..][..dim];
         let start = values.len();
-        values.extend(centre.iter().map(|c| c + 0.35 * noise()));
+        values.extend(centroid.iter().map(|c| c + 0.35 * noise()));
         let length = dot(&values[start..], &values[start..]).sqrt();
         values[start..].iter_mut().for_each(|v| *v /= length);
     }
     Rows { dim, values }
 }
 
-/// A NumPy file of two-dimensional `f32`.
+/// Reads a NumPy file of two-dimensional `f32`.
 fn read_npy(path: &Path) -> Rows {
     let bytes = std::fs::read(path).unwrap();
     let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
@@ -275,13 +270,13 @@ fn us(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-/// CPU time of this thread: machines are shared.
+/// Returns the CPU time of this thread, because machines are shared.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Memory of this process that is in RAM now.
+/// Returns the resident memory of this process in KiB.
 fn resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

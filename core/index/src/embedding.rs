@@ -1,11 +1,12 @@
-//! The embedding of a photo.
+//! Embeddings: photos as unit vectors.
 
 use crate::ids::ModelId;
+use crate::vector::float::dot;
 
-/// Most coordinates that an embedding may have.
+/// Largest dimension of an embedding.
 pub const MAX_DIM: u32 = 4096;
 
-/// A photo as a point on the unit sphere, with the model that made it.
+/// The embedding of a photo: a unit vector, and the model that computed it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedding {
     values: Box<[f32]>,
@@ -13,7 +14,7 @@ pub struct Embedding {
 }
 
 impl Embedding {
-    /// Scales `values` to unit length. `None` where that is impossible: empty, not finite, or all zero.
+    /// Scales `values` to unit length. Returns `None` where that is impossible: empty, not finite, or all zero.
     pub fn new(values: &[f32], model: ModelId) -> Option<Self> {
         let norm = values.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
         if !norm.is_finite() || norm < 1e-12 {
@@ -22,7 +23,7 @@ impl Embedding {
         Some(Embedding { values: values.iter().map(|&v| (f64::from(v) / norm) as f32).collect(), model })
     }
 
-    /// The coordinates; their squares sum to 1.
+    /// The coordinates; the sum of their squares is 1.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
@@ -32,15 +33,14 @@ impl Embedding {
         self.values.len()
     }
 
-    /// The model that made it.
+    /// The model that computed it.
     pub fn model(&self) -> ModelId {
         self.model
     }
 
-    /// Cosine of the angle between two embeddings, -1 to 1. `None` if they come from different models.
+    /// Returns the cosine of the angle between two embeddings, -1 to 1; `None` if they come from different models.
     pub fn cosine(&self, other: &Embedding) -> Option<f32> {
-        (self.model == other.model && self.dim() == other.dim())
-            .then(|| self.values.iter().zip(&other.values).map(|(a, b)| a * b).sum())
+        (self.model == other.model && self.dim() == other.dim()).then(|| dot(&self.values, &other.values))
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
     const MODEL: ModelId = ModelId([7; 32]);
 
     #[test]
-    fn is_of_unit_length_or_refused() {
+    fn values_are_scaled_to_unit_length_or_rejected() {
         let e = Embedding::new(&[3.0, 4.0], MODEL).expect("finite");
         assert_eq!(e.values(), [0.6, 0.8]);
         for bad in [&[][..], &[0.0, 0.0], &[f32::NAN, 1.0], &[f32::INFINITY, 1.0]] {
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn embeddings_of_two_models_are_not_compared() {
+    fn embeddings_of_different_models_are_not_compared() {
         let a = Embedding::new(&[1.0, 0.0], MODEL).expect("finite");
         let b = Embedding::new(&[1.0, 0.0], ModelId([8; 32])).expect("finite");
         assert_eq!(a.cosine(&a), Some(1.0));

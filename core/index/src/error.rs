@@ -1,20 +1,20 @@
-//! One error for the crate; its variants say what the caller can do about it.
+//! The error of the crate. Its variants tell the caller what to do.
 
 use std::path::{Path, PathBuf};
 
 use crate::ids::ModelId;
 
-/// What the functions of this crate return.
+/// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Anything that can go wrong with an index, grouped by what the caller can do. Whoever wraps it maps each variant, so a
-/// new one is a breaking change.
+/// Everything that can go wrong with an index, grouped by what the caller can do. Crates that wrap it map every
+/// variant, so a new one is a breaking change.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The shard cannot be used: download it again, or update the app.
     #[error("shard: {0}")]
     Shard(#[from] ShardError),
-    /// The filter is not understood: correct it.
+    /// The filter does not parse or does not fit the shard: correct it.
     #[error("filter: {0}")]
     Filter(#[from] FilterError),
     /// The embedding and the shard come from different networks: use the pack that built the shard.
@@ -30,7 +30,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
 }
@@ -42,63 +42,63 @@ impl Error {
     }
 }
 
-/// Why a shard was refused.
+/// The reason why a shard was rejected.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShardError {
-    /// The file does not start like a shard.
+    /// The file does not start with the magic bytes of a shard.
     #[error("not a Magpie shard (the first bytes do not match)")]
     NotAShard,
-    /// Written by a newer version that older readers must not read.
+    /// Written by a newer version, for readers newer than this one.
     #[error("format {found} needs a reader of format {needs} or later, this one reads {known}: update the app")]
     TooNew {
-        /// Format of the file.
+        /// Format version of the file.
         found: u32,
-        /// Oldest reader that the file allows.
+        /// Format version of the oldest reader that may read the file.
         needs: u32,
-        /// Format that this version reads.
+        /// Format version that this reader knows.
         known: u32,
     },
-    /// Written in a format that this version no longer reads.
+    /// Written in a format that this reader no longer supports.
     #[error("format {found} is too old, this version reads {oldest} and later: build the shard again")]
     TooOld {
-        /// Format of the file.
+        /// Format version of the file.
         found: u32,
-        /// Oldest format that is still read.
+        /// Oldest format version that is still read.
         oldest: u32,
     },
-    /// Shorter than a header, or shorter or longer than its header says.
+    /// The file is shorter than a header, or does not have the length that its header says.
     #[error("the file has {found} bytes, expected {expected}: it is cut short or not complete")]
     WrongLength {
-        /// Length in the header, or of a header.
+        /// Length that the header says, or of a header.
         expected: u64,
         /// Length of the file.
         found: u64,
     },
-    /// The bytes of a part do not match their checksum.
+    /// The bytes of the header or a section do not match their checksum.
     #[error("the checksum of {part} does not match: the file is damaged")]
     Checksum {
-        /// Header or section.
+        /// `header`, or the name of the section.
         part: String,
     },
-    /// A value that no writer of this format produces.
+    /// A value that no writer of this format produces, or a row that the shard lacks.
     #[error("{part}: {detail}")]
     Invalid {
-        /// Header or section.
+        /// `header`, or the name of the section.
         part: String,
         /// What is wrong, with the expected and found values.
         detail: String,
     },
-    /// The builder was given something that the format cannot hold.
+    /// The builder's input does not fit the format.
     #[error("cannot build: {0}")]
     Build(String),
 }
 
-/// Why a filter was refused.
+/// The reason why a filter was rejected.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FilterError {
-    /// The text is not a filter.
+    /// The text does not parse.
     #[error("at character {at}: {detail}")]
     Syntax {
         /// Position in characters, from 1.
@@ -109,23 +109,23 @@ pub enum FilterError {
     /// The shard has no such column.
     #[error("no column '{column}'; this shard can filter by {known}")]
     UnknownColumn {
-        /// The column asked for.
+        /// The column that the filter names.
         column: String,
-        /// The columns that exist.
+        /// The columns that the shard has.
         known: String,
     },
-    /// The comparison does not fit the column's type.
+    /// The operator or value does not fit the column's type.
     #[error("column '{column}' {detail}")]
     WrongType {
         /// The column.
         column: String,
-        /// What it holds and what was asked.
+        /// What the column holds, and what does not fit.
         detail: String,
     },
 }
 
 impl FilterError {
-    /// The error for a column that is none of the shard's.
+    /// The error for a column that the shard lacks; `known` are the names of those that it has.
     pub fn unknown_column<'a>(column: &str, known: impl Iterator<Item = &'a str>) -> FilterError {
         let known: Vec<&str> = known.collect();
         let known = if known.is_empty() { "no column".to_owned() } else { known.join(", ") };

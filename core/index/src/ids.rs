@@ -1,13 +1,13 @@
-//! Newtypes for identifiers and row numbers.
+//! Identifiers and row numbers as types of their own.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Identifies a network together with its preprocessing recipe: BLAKE3 over both.
+/// Identifies a network with its preprocessing recipe: the BLAKE3 hash of both.
 ///
-/// Embeddings of different models cannot be compared, so shards and requests carry this id.
+/// Embeddings of different models are not comparable, so shards and requests carry this id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ModelId(pub [u8; 32]);
 
@@ -52,12 +52,12 @@ impl<'de> Deserialize<'de> for ModelId {
     }
 }
 
-/// Identifies a catalogue: the first 16 bytes of BLAKE3 over its name, so that shards of one catalogue agree.
+/// Identifies a catalogue: the first 16 bytes of the BLAKE3 hash of its name, the same in all its shards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CatalogId(pub [u8; 16]);
 
 impl CatalogId {
-    /// The id of the catalogue called `name`.
+    /// Returns the id of the catalogue called `name`.
     pub fn of(name: &str) -> Self {
         let mut id = [0; 16];
         id.copy_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..16]);
@@ -77,11 +77,11 @@ impl fmt::Debug for CatalogId {
     }
 }
 
-/// Row of a photo in one shard, `0..photo_count`. Means nothing in another shard.
+/// Row of a photo in one shard, `0..photo_count`. Meaningless in other shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PhotoRow(pub u32);
 
-/// Row of a listing in one shard, `0..listing_count`; rows are in the order of listing ids.
+/// Row of a listing in one shard, `0..listing_count`. Rows are in the order of listing ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListingRow(pub u32);
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn model_id_text_round_trips_and_refuses_other_text() {
+    fn model_ids_round_trip_through_text_and_other_text_is_rejected() {
         let id = ModelId(*blake3::hash(b"x").as_bytes());
         assert_eq!(id.to_string().parse::<ModelId>(), Ok(id));
         for bad in ["", "00", &"g".repeat(64), &"é".repeat(32)] {

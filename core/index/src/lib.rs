@@ -1,10 +1,5 @@
-//! An approximate nearest neighbour index with its listings in one file, memory-mapped and searched where it lies.
-//!
-//! A [`Shard`](shard::Shard) holds the photos of a catalogue as quantised vectors, in inverted lists, with the listings
-//! that they belong to and columns to filter by. [`search`] finds the listings nearest to an [`Embedding`];
-//! [`listing::fetch`] reads their texts. With the feature `build`, [`builder`](crate::builder) writes shards.
-//!
-//! The file format is specified in `core/docs/SHARD_FORMAT.md`.
+#![cfg_attr(feature = "build", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "build"), doc = "Searches shards; see README.md. Its example needs the feature `build`.")]
 
 #[cfg(target_endian = "big")]
 compile_error!("shards are little-endian and mapped without conversion: big-endian targets are not supported");
@@ -23,3 +18,6 @@ pub mod vector;
 pub use embedding::{Embedding, MAX_DIM};
 pub use error::{Error, FilterError, Result, ShardError};
 pub use ids::{CatalogId, ListingRow, ModelId, PhotoRow};
+
+#[cfg(test)]
+mod testing;

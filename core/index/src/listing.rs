@@ -1,4 +1,6 @@
-//! From candidates to listings: only the winners' metadata is decompressed.
+//! Reads the listings of search results; only their metadata is decompressed.
+
+use std::cmp::Ordering;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -7,22 +9,22 @@ use crate::error::Result;
 use crate::search::Candidate;
 use crate::shard::Shard;
 
-/// A listing with its details.
+/// A listing and its metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listing {
     /// The catalogue's id of the listing.
     pub id: String,
-    /// Name of the photo that was found.
+    /// Name of the photo that was found; empty where the shard is damaged.
     pub photo: String,
-    /// Names of all its photos.
+    /// Names of all photos of the listing.
     pub photos: Vec<String>,
-    /// Its fields in the catalogue's order, e.g. `title`, `price`; empty where the catalogue had no value.
+    /// Names and values of its fields in the catalogue's order, e.g. `title`, `price`; a missing value is empty.
     #[serde(serialize_with = "as_map")]
     pub fields: Vec<(String, String)>,
 }
 
 impl Listing {
-    /// The value of a field; `None` where the catalogue has no such field or no value.
+    /// Returns the value of a field; `None` where the catalogue lacks the field or the listing a value.
     pub fn get(&self, field: &str) -> Option<&str> {
         let found = self.fields.iter().find(|(name, _)| name == field);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
@@ -35,7 +37,7 @@ fn as_map<S: Serializer>(fields: &[(String, String)], to: S) -> Result<S::Ok, S:
     map.end()
 }
 
-/// A listing that was found.
+/// A search result: a listing and its score.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Found {
     /// Cosine between the query and the photo that was found, -1 to 1.
@@ -45,10 +47,26 @@ pub struct Found {
     pub listing: Listing,
 }
 
-/// Reads the listings of candidates, in their order.
+impl Found {
+    /// Orders best first: by score, then listing id.
+    pub(crate) fn rank(&self, other: &Found) -> Ordering {
+        other.score.total_cmp(&self.score).then_with(|| self.listing.id.cmp(&other.listing.id))
+    }
+}
+
+/// Reads the listings of candidates, in the order of the candidates.
+///
+/// ```no_run
+/// use magpie_index::{listing, search::search};
+/// # fn run(shard: &magpie_index::shard::Shard, query: &magpie_index::Embedding) -> magpie_index::Result<()> {
+/// for found in listing::fetch(shard, &search(shard, query, None, 10)?)? {
+///     println!("{:.3} {} {}", found.score, found.listing.id, found.listing.get("title").unwrap_or("untitled"));
+/// }
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
-/// [`Error::Shard`](crate::Error::Shard) where the shard is damaged.
+/// [`Error::Shard`](crate::Error::Shard) where the shard is damaged, or lacks a candidate's listing.
 pub fn fetch(shard: &Shard, candidates: &[Candidate]) -> Result<Vec<Found>> {
     let rows: Vec<_> = candidates.iter().map(|candidate| candidate.listing).collect();
     let records = shard.records(&rows)?;

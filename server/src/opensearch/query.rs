@@ -34,7 +34,7 @@ impl<'a> KnnQuery<'a> {
     pub(super) fn nearest(meta: &'a IndexMeta, query: &Parsed, size: usize) -> Result<KnnQuery<'a>, String> {
         let seed = meta.rotation_seed().unwrap_or(0);
         let mut rotated = query.embedding.values().to_vec();
-        Rotation::new(rotated.len(), seed).turn(&mut rotated);
+        Rotation::new(rotated.len(), seed).rotate(&mut rotated);
         // Candidates in each segment of a shard.
         let view = view(size, query.params.recall);
         let mut knn = json!({ "vector": bytes(&rotated), "k": view });

@@ -50,7 +50,7 @@ impl<'a> Records<'a> {
             let mut photos: Vec<(u32, u16, u32)> =
                 rows.map(|(photo, &listing)| (listing, shard.ordinal_of(photo), photo.0)).collect();
             photos.sort_unstable();
-            let (own, dim) = (shard.index().rotation_seed, shard.header().dim as usize);
+            let (own, dim) = (shard.rotation_seed(), shard.header().dim as usize);
             let rotations = (own != seed).then(|| (Rotation::new(dim, own), Rotation::new(dim, seed)));
             let mut cursor = ShardCursor { shard, photos, at: 0, row: 0, ahead: VecDeque::new(), rotations };
             cursor.fill().map(|()| cursor)
@@ -104,7 +104,8 @@ impl ShardCursor<'_> {
             let (rows, names) = (photos.len(), record.photos.len());
             return Err(format!("the listing '{}' has {rows} photos, but {names} photo names", record.id));
         };
-        let nested: Vec<Value> = photos.iter().map(|&photo| json!({ "vector": self.vector(photo) })).collect();
+        let nested: Vec<Value> =
+            photos.iter().map(|&photo| Ok(json!({ "vector": self.vector(photo)? }))).collect::<Result<_, String>>()?;
         let mut body = Map::new();
         body.insert("id".to_owned(), record.id.as_str().into());
         body.insert(KIND.0.to_owned(), KIND.1.into());
@@ -130,12 +131,12 @@ impl ShardCursor<'_> {
         Ok(ListingDocument { id: record.id, body, photos: photos.len() as u64 })
     }
 
-    fn vector(&self, photo: PhotoRow) -> Vec<i8> {
-        let mut vector = stored_vector(self.shard, photo);
+    fn vector(&self, photo: PhotoRow) -> Result<Vec<i8>, String> {
+        let mut vector = stored_vector(self.shard, photo).map_err(|e| e.to_string())?;
         if let Some((own, target)) = &self.rotations {
             own.undo(&mut vector);
-            target.turn(&mut vector);
+            target.rotate(&mut vector);
         }
-        bytes(&vector)
+        Ok(bytes(&vector))
     }
 }

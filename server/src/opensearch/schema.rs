@@ -61,7 +61,7 @@ impl IndexMeta {
             model_id: header.model_id,
             dim: header.dim,
             sequence: shards.iter().map(|shard| shard.header().sequence).max().unwrap_or(0),
-            rotation: format!("{:016x}", first.index().rotation_seed),
+            rotation: format!("{:016x}", first.rotation_seed()),
             listings,
             photos,
             fields: first.fields().to_vec(),

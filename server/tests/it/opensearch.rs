@@ -35,8 +35,7 @@ fn put(nodes: &Nodes, alias: &str, paths: &[PathBuf]) -> Result<Loaded, String> 
 }
 
 fn params(k: usize, change: impl FnOnce(&mut SearchParams)) -> SearchParams {
-    let mut params = SearchParams::default();
-    (params.k, params.recall) = (k, 1.0);
+    let mut params = SearchParams::new(k).with_recall(1.0);
     change(&mut params);
     params
 }

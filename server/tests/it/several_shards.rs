@@ -84,8 +84,7 @@ fn near_duplicates_across_shards_are_removed_on_request() {
             (30, None, per(4), None),
             (50, None, None, Some(0.1)),
         ] {
-            let mut params = SearchParams::default();
-            (params.k, params.recall, params.near_duplicates) = (k, 1.0, Some(0.97));
+            let mut params = SearchParams::new(k).with_recall(1.0).without_near_duplicates(0.97);
             (params.per, params.min_score) = (per, min_score);
             let body = request(seed, filter, &params);
             let served: Vec<Found> = search(&agent, &server, &body).listings.into_iter().map(Found::from).collect();

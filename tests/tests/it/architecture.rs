@@ -31,13 +31,14 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("engine", "shard", &[]),
     ("engine", "vector", &[]),
     ("index", "builder", &["embedding", "error", "ids", "search", "shard", "vector"]),
-    ("index", "embedding", &["ids"]),
+    ("index", "embedding", &["ids", "vector"]),
     ("index", "error", &["ids"]),
     ("index", "ids", &[]),
     ("index", "joined", &["embedding", "error", "listing", "search", "vector"]),
     ("index", "listing", &["error", "ids", "search", "shard"]),
     ("index", "search", &["embedding", "error", "ids", "shard", "vector"]),
-    ("index", "shard", &["embedding", "error", "ids"]),
+    ("index", "shard", &["embedding", "error", "ids", "vector"]),
+    ("index", "testing", &[]),
     ("index", "vector", &[]),
 ];
 

@@ -244,8 +244,7 @@ proptest! {
         let photos: Vec<Photo> = vectors.iter().enumerate().map(photo).collect();
         let shard = Shard::from_bytes(&build_lists(6, filters(&["shop"]), &photos, 4).unwrap()).unwrap();
         let mut searcher = Searcher::new(&shard);
-        let mut plain = SearchParams::default();
-        plain.recall = 1.0;
+        let plain = SearchParams::default().with_recall(1.0);
         let filter = bought.then(|| Filter::parse("shop in (a, b)").unwrap());
         let expected = {
             let best = searcher.search(&embedding(&query), filter.as_ref(), &plain).unwrap();

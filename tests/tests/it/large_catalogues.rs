@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use magpie_core::search::{Candidate, Filter, SearchParams, Searcher};
 use magpie_core::shard::Shard;
-use magpie_core::vector::Kernels;
+use magpie_core::vector::CodeKernels;
 use magpie_core::{PhotoRow, cpu::Isa};
 use magpie_tests::shards::{self, Photo, build_lists, embedding, filters};
 use magpie_tests::{cases, repository};
@@ -44,9 +44,7 @@ fn shard(photos: usize, lists: u32) -> Shard {
 }
 
 fn params(k: usize, recall: f32) -> SearchParams {
-    let mut params = SearchParams::default();
-    (params.k, params.recall) = (k, recall);
-    params
+    SearchParams::new(k).with_recall(recall)
 }
 
 /// Listings whose rows are in the order of ids, which are numbers.
@@ -74,7 +72,7 @@ fn recall(shard: &Shard, filter: Option<&str>, target: f32) -> f64 {
 fn many_lists_find_nearly_all_that_looking_at_every_photo_finds() {
     let shard = shard(9000, 96);
     shard.verify().unwrap();
-    assert_eq!(shard.index().lists, 96);
+    assert_eq!(shard.list_count(), 96);
     for target in [0.9, 0.98] {
         let found = recall(&shard, None, target);
         assert!(found > f64::from(target) - 0.05, "{found} for {target}");
@@ -90,7 +88,7 @@ fn many_lists_find_nearly_all_that_looking_at_every_photo_finds() {
 fn a_graph_over_thousands_of_lists_leads_to_the_same_listings() {
     let shard = shard(6000, 2100);
     shard.verify().unwrap();
-    assert!(shard.graph().layers() > 1 && shard.graph().nodes(shard.graph().layers() - 1) == 2100);
+    assert!(matches!(shard.graph_nodes()[..], [_, .., 2100]));
     let mut explicit = params(10, 0.9);
     (explicit.probes, explicit.rerank) = (Some(250), Some(400));
     let mut searcher = Searcher::new(&shard);
@@ -112,8 +110,7 @@ fn k_listings_come_back_whenever_k_pass_the_filter() {
         let filter = Filter::parse(filter).unwrap();
         for k in [1, 10, 60, 500] {
             // Probing next to nothing is no excuse.
-            let mut params = params(k, 0.9);
-            (params.probes, params.rerank) = (Some(1), Some(1));
+            let params = params(k, 0.9).with_effort(1, 1);
             let found = searcher.search(&embedding(&vector(5, 999)), Some(&filter), &params).unwrap();
             assert_eq!(found.len(), k.min(passing), "{filter} with k {k}");
             let unique = listings(&found);
@@ -134,7 +131,7 @@ fn every_instruction_set_and_every_turn_gives_the_same_answer() {
     };
     let expected = answers(&mut Searcher::new(&shard));
     for isa in Isa::available() {
-        let mut searcher = Searcher::new(&shard).with_kernels(Kernels::new(isa).unwrap());
+        let mut searcher = Searcher::new(&shard).with_kernels(CodeKernels::new(isa).unwrap());
         assert!(answers(&mut searcher) == expected, "{isa}");
         assert!(answers(&mut searcher) == expected, "{isa}, the second time");
     }

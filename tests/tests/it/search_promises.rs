@@ -304,8 +304,7 @@ fn with_local_scaling_scores_are_the_cosines_times_the_factors() {
     let shoppers: Vec<_> = (500..540).map(|i| embedding(&vector(i))).collect();
     let scaling = LocalScaling::new(&shoppers, 0.8).unwrap();
     for lists in [1, 6] {
-        let mut options = BuildOptions::default();
-        (options.lists, options.local_scaling) = (Some(lists), Some(scaling.clone()));
+        let options = BuildOptions::default().with_lists(lists).with_local_scaling(scaling.clone());
         let built = bytes(builder(8, vec![], &photos).unwrap().with_options(options)).unwrap();
         let shard = Shard::from_bytes(&built).unwrap();
         for query in (900..910).map(vector) {
@@ -332,8 +331,7 @@ fn with_local_scaling_scores_are_the_cosines_times_the_factors() {
 #[test]
 fn local_scaling_with_another_models_photos_is_refused() {
     let foreign: Vec<_> = (1..20).map(|i| Embedding::new(&[i as f32, 1.0], ModelId([9; 32])).unwrap()).collect();
-    let mut options = BuildOptions::default();
-    options.local_scaling = Some(LocalScaling::new(&foreign, 0.5).unwrap());
+    let options = BuildOptions::default().with_local_scaling(LocalScaling::new(&foreign, 0.5).unwrap());
     let photos = [Photo::new("a", "x", &[], &[1.0, 0.0])];
     let refused = bytes(builder(2, vec![], &photos).unwrap().with_options(options));
     assert!(matches!(refused, Err(IndexError::ModelMismatch { .. })));

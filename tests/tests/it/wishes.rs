@@ -9,9 +9,7 @@ use magpie_tests::shards::{Photo, build, embedding, filters};
 use proptest::prelude::*;
 
 fn wishes(k: usize) -> SearchParams {
-    let mut params = SearchParams::default();
-    params.k = k;
-    params
+    SearchParams::new(k)
 }
 
 fn ids(shard: &Shard, found: &[Candidate]) -> Vec<String> {

@@ -17,7 +17,7 @@ use crate::error::{Error, FilterError, Result};
 use crate::image::{self, DecodeLimits, Frame, Region};
 use crate::listing::{self, Found};
 use crate::model::{Model, Output};
-use crate::search::{Filter, Ranking, Scratch, SearchParams, Searcher};
+use crate::search::{Filter, Ranking, SearchParams, SearchScratch, Searcher};
 use crate::shard::{Column, Shard};
 pub use asking::{AskOptions, Asking, Begun};
 pub use cancel::Cancel;
@@ -29,7 +29,7 @@ pub struct Engine {
     model: Model,
     shard: Shard,
     /// Memory of searches that are done, for the next ones: as many as ran at once.
-    scratch: Mutex<Vec<Scratch>>,
+    scratch: Mutex<Vec<SearchScratch>>,
 }
 
 /// What to search for beside the photo.

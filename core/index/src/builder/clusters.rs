@@ -1,24 +1,26 @@
-//! The centres of the inverted lists: k-means over a sample (Lloyd 1982), with int8 centres.
+//! Computes the centroids of the inverted lists: k-means over a sample (Lloyd 1982), with int8 centroids.
 //!
-//! Centres are what the shard stores, int8 codes with one unit, and vectors are compared with them through exact
-//! integer products: the result depends neither on the number of threads nor on the CPU.
+//! Vectors are compared with centroids as the shard stores them, int8 codes with one unit, by exact integer products:
+//! the result depends neither on the number of threads nor on the CPU.
 
 use rayon::prelude::*;
 
-use super::encode::Photo;
-use super::vectors::Vectors;
-use crate::vector::code::Query;
-use crate::vector::{Kernels, stride};
+use super::vectors::{ListedPhoto, Vectors};
+use crate::vector::CodeKernels;
+use crate::vector::code::EncodedQuery;
+use crate::vector::layout::stride;
 
-/// Catalogues up to this many photos have one list: scanning them all is quick.
+/// Catalogues up to this many photos have one list: scoring them all is quick.
 const ONE_LIST: usize = 4096;
-/// Photos of the sample for each list.
+/// Photos in the sample for each list: bounds the time of clustering.
 const SAMPLE: usize = 40;
+/// Iterations of k-means.
 const ROUNDS: usize = 10;
-/// Most lists.
+/// Most lists: bounds the time of clustering, which grows with the square of their number.
 const MAX_LISTS: usize = 1 << 16;
 
-/// How many lists a catalogue gets.
+/// Returns the number of lists of a catalogue: four times the square root of the number of photos (ADR 0005), rounded
+/// down to a multiple of 64.
 pub(super) fn count(photos: usize) -> usize {
     if photos <= ONE_LIST {
         return 1;
@@ -26,37 +28,37 @@ pub(super) fn count(photos: usize) -> usize {
     ((photos as f64).sqrt() * 4.0) as usize / 64 * 64
 }
 
-/// Centres of lists in the turned space.
+/// The centroids of the lists, in the rotated space.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Centres {
-    /// A code of [`stride`] bytes each.
+pub(super) struct Centroids {
+    /// A code of [`stride`] bytes for each centroid.
     pub(super) codes: Vec<i8>,
-    /// What a step of the codes is worth.
+    /// Unit of the codes.
     pub(super) unit: f32,
-    /// For each what is added to a product to find the nearest: minus half the squared length.
+    /// For each centroid, minus half its squared length: added to products, it ranks centroids by distance.
     pub(super) biases: Vec<f32>,
 }
 
-impl Centres {
-    /// Codes centres that lie one behind the other.
-    fn new(centres: &[f32], dim: usize) -> Centres {
+impl Centroids {
+    /// Quantises consecutive centroids.
+    fn new(centroids: &[f32], dim: usize) -> Centroids {
         let stride = stride(dim);
-        let largest = centres.iter().fold(0f32, |max, v| max.max(v.abs()));
+        let largest = centroids.iter().fold(0f32, |max, v| max.max(v.abs()));
         let unit = if largest > 0.0 { largest / 127.0 } else { 0.0 };
-        let mut codes = vec![0i8; centres.len() / dim * stride];
-        for (code, centre) in codes.chunks_exact_mut(stride).zip(centres.chunks_exact(dim)) {
-            for (code, value) in code.iter_mut().zip(centre).filter(|_| unit > 0.0) {
+        let mut codes = vec![0i8; centroids.len() / dim * stride];
+        for (code, centroid) in codes.chunks_exact_mut(stride).zip(centroids.chunks_exact(dim)) {
+            for (code, value) in code.iter_mut().zip(centroid).filter(|_| unit > 0.0) {
                 *code = (value / unit).round_ties_even().clamp(-127.0, 127.0) as i8;
             }
         }
-        Centres { biases: codes.chunks_exact(stride).map(|code| bias(code, unit)).collect(), codes, unit }
+        Centroids { biases: codes.chunks_exact(stride).map(|code| bias(code, unit)).collect(), codes, unit }
     }
 
     pub(super) fn len(&self) -> usize {
         self.biases.len()
     }
 
-    /// The coordinates of a centre, as a search will see them.
+    /// Decodes a centroid into `into`.
     pub(super) fn get(&self, at: usize, into: &mut [f32]) {
         let stride = stride(into.len());
         for (value, &code) in into.iter_mut().zip(&self.codes[at * stride..]) {
@@ -64,8 +66,8 @@ impl Centres {
         }
     }
 
-    /// The nearest centre of a vector.
-    fn nearest(&self, vector: &[f32], kernels: Kernels, scratch: &mut (Query, Vec<i32>)) -> u32 {
+    /// Returns the number of the centroid nearest to a vector.
+    fn nearest(&self, vector: &[f32], kernels: CodeKernels, scratch: &mut (EncodedQuery, Vec<i32>)) -> u32 {
         let (query, products) = scratch;
         query.set(vector, stride(vector.len()));
         products.resize(self.len(), 0);
@@ -76,12 +78,12 @@ impl Centres {
         best.fold((0, f32::MIN), |best, (at, score)| if score > best.1 { (at as u32, score) } else { best }).0
     }
 
-    /// The nearest centres of photos, on all threads.
+    /// Returns the number of the nearest centroid of each photo; runs on all threads.
     pub(super) fn assign(
         &self,
         vectors: &Vectors,
-        photos: &[Photo],
-        kernels: Kernels,
+        photos: &[ListedPhoto],
+        kernels: CodeKernels,
         progress: &(dyn Fn(f32) + Sync),
     ) -> Vec<u32> {
         if self.len() <= 1 {
@@ -105,42 +107,42 @@ fn bias(code: &[i8], unit: f32) -> f32 {
     -0.5 * square as f32 * unit * unit
 }
 
-/// Finds the centres of `lists` lists. A single list has the origin as its centre.
+/// Computes the centroids of `lists` lists. The centroid of a single list is the origin.
 pub(super) fn find(
     vectors: &Vectors,
-    photos: &[Photo],
+    photos: &[ListedPhoto],
     lists: usize,
-    kernels: Kernels,
+    kernels: CodeKernels,
     progress: &(dyn Fn(f32) + Sync),
-) -> Centres {
+) -> Centroids {
     let dim = vectors.dim();
     let lists = lists.min(MAX_LISTS);
     if lists <= 1 {
-        return Centres::new(&vec![0.0; dim], dim);
+        return Centroids::new(&vec![0.0; dim], dim);
     }
     let sample = spread(photos.len(), (lists * SAMPLE).min(photos.len()));
-    let sample: Vec<Photo> = sample.map(|at| photos[at]).collect();
+    let sample: Vec<ListedPhoto> = sample.map(|at| photos[at]).collect();
     let first = spread(sample.len(), lists);
-    let mut centres: Vec<f32> = first.flat_map(|at| vectors.get(sample[at].vector).to_vec()).collect();
+    let mut centroids: Vec<f32> = first.flat_map(|at| vectors.get(sample[at].vector).to_vec()).collect();
     for round in 0..ROUNDS {
         progress(round as f32 / ROUNDS as f32);
-        let assigned = Centres::new(&centres, dim).assign(vectors, &sample, kernels, &|_| {});
+        let assigned = Centroids::new(&centroids, dim).assign(vectors, &sample, kernels, &|_| {});
         let mut counts = vec![0u32; lists];
-        centres.fill(0.0);
+        centroids.fill(0.0);
         for (photo, &list) in sample.iter().zip(&assigned) {
             counts[list as usize] += 1;
-            let centre = &mut centres[list as usize * dim..][..dim];
-            centre.iter_mut().zip(vectors.get(photo.vector)).for_each(|(sum, v)| *sum += v);
+            let centroid = &mut centroids[list as usize * dim..][..dim];
+            centroid.iter_mut().zip(vectors.get(photo.vector)).for_each(|(sum, v)| *sum += v);
         }
-        for (centre, &count) in centres.chunks_exact_mut(dim).zip(&counts).filter(|(_, count)| **count > 0) {
-            centre.iter_mut().for_each(|sum| *sum /= count as f32);
+        for (centroid, &count) in centroids.chunks_exact_mut(dim).zip(&counts).filter(|(_, count)| **count > 0) {
+            centroid.iter_mut().for_each(|sum| *sum /= count as f32);
         }
-        refill(&mut centres, &mut counts, dim);
+        refill(&mut centroids, &mut counts, dim);
     }
-    Centres::new(&centres, dim)
+    Centroids::new(&centroids, dim)
 }
 
-/// Places spread over `0..len`, each once, in an order that looks random: steps of the golden ratio.
+/// Returns `count` different numbers spread evenly over `0..len`, in steps of the golden ratio.
 fn spread(len: usize, count: usize) -> impl Iterator<Item = usize> {
     let mut step = ((len as f64 * 0.618_033_988_749_895) as usize).max(1);
     while gcd(step, len) != 1 {
@@ -153,8 +155,8 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Gives lists that lost all their photos a half of the largest list: its centre, moved a little either way.
-fn refill(centres: &mut [f32], counts: &mut [u32], dim: usize) {
+/// Splits the largest list for each list that lost all its photos: both get its centroid, moved a little either way.
+fn refill(centroids: &mut [f32], counts: &mut [u32], dim: usize) {
     for empty in 0..counts.len() {
         if counts[empty] > 0 {
             continue;
@@ -162,10 +164,10 @@ fn refill(centres: &mut [f32], counts: &mut [u32], dim: usize) {
         let largest = counts.iter().enumerate().max_by_key(|(at, count)| (**count, usize::MAX - at));
         let Some(largest) = largest.map(|(at, _)| at) else { return };
         for d in 0..dim {
-            let value = centres[largest * dim + d];
+            let value = centroids[largest * dim + d];
             let step = if d % 2 == 0 { 0.02 } else { -0.02 } * value;
-            centres[empty * dim + d] = value + step;
-            centres[largest * dim + d] = value - step;
+            centroids[empty * dim + d] = value + step;
+            centroids[largest * dim + d] = value - step;
         }
         counts[empty] = counts[largest] / 2;
         counts[largest] -= counts[empty];
@@ -177,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_spread_and_none_comes_twice() {
+    fn spread_numbers_are_different() {
         for len in [1usize, 2, 7, 64, 1000] {
             let mut places: Vec<usize> = spread(len, len).collect();
             places.sort_unstable();
@@ -192,17 +194,17 @@ mod tests {
     }
 
     #[test]
-    fn separate_heaps_of_vectors_get_a_centre_each() {
+    fn separate_clusters_of_vectors_get_a_centroid_each() {
         let mut vectors = Vectors::new(8);
-        let photo = |i: usize| Photo { vector: i, listing: i as u32, ordinal: 0 };
+        let photo = |i: usize| ListedPhoto { vector: i, listing: i as u32, ordinal: 0 };
         for i in 0..400 {
             let mut vector = [0.01 * (i % 7) as f32; 8];
             vector[i % 4] = 1.0;
             vectors.push(&vector);
         }
-        let photos: Vec<Photo> = (0..400).map(photo).collect();
-        let centres = find(&vectors, &photos, 4, Kernels::best(), &|_| {});
-        let assigned = centres.assign(&vectors, &photos, Kernels::best(), &|_| {});
+        let photos: Vec<ListedPhoto> = (0..400).map(photo).collect();
+        let centroids = find(&vectors, &photos, 4, CodeKernels::best(), &|_| {});
+        let assigned = centroids.assign(&vectors, &photos, CodeKernels::best(), &|_| {});
         assert!((4..400).all(|i| assigned[i] == assigned[i % 4]), "{assigned:?}");
         let mut used = assigned[..4].to_vec();
         used.sort_unstable();

@@ -1,11 +1,12 @@
-//! From the texts of listings to filter columns.
+//! Derives filter columns from the texts of listings.
 
 use std::collections::BTreeMap;
 
 use crate::shard::text_at;
 use crate::shard::writer::{ColumnData, RecordData};
 
-/// The column of the field at a position, one value for each photo: numbers where every value is one, else words.
+/// Returns the column of the field at a position, with a value for each photo: numbers where all values are numbers,
+/// otherwise words.
 pub(super) fn column(records: &[RecordData], at: usize, photo_listings: &[u32]) -> ColumnData {
     let values: Vec<&str> = records.iter().map(|record| text_at(&record.values, at)).collect();
     of(&values, photo_listings)

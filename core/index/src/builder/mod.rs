@@ -1,15 +1,16 @@
-//! From photos with their embeddings to the contents of a shard.
+//! Builds a shard from photos and their embeddings.
 //!
-//! `clusters` finds the centres of the inverted lists, `graph` links them, `encode` puts photos into lists and codes
-//! them, `columns` makes filter columns, `budgets` measures how many lists a search has to probe. Everything that is
-//! random has a fixed seed, and work is cut into pieces that do not depend on the number of threads: the same input
-//! gives the same bytes.
+//! `clusters` computes the centroids of the inverted lists, `graph` links them, `encode` assigns photos to lists and
+//! quantises them, `columns` derives filter columns, and `budgets` measures how many lists a search has to probe.
+//! Random numbers have fixed seeds, and the partition of the work does not depend on the number of threads: the same
+//! input gives the same bytes.
 
 mod budgets;
 mod clusters;
 mod columns;
 mod encode;
 mod graph;
+mod links;
 mod scaling;
 mod vectors;
 
@@ -20,45 +21,61 @@ use crate::embedding::{Embedding, MAX_DIM};
 use crate::error::{Error, Result, ShardError};
 use crate::shard::writer::{self, Contents, RecordData};
 use crate::shard::{MAX_LISTING_PHOTOS, texts};
-use crate::vector::{Kernels, Rotation};
+use crate::vector::{CodeKernels, Rotation};
 
 pub use crate::shard::writer::Identity;
-use encode::{Coded, Photo};
+use encode::Coded;
 pub use scaling::LocalScaling;
-use vectors::Vectors;
+use vectors::{ListedPhoto, Vectors};
 
-/// Seed of the rotation in new shards: any number would do.
+/// Seed of the rotation in new shards: `magpie` in ASCII; any number works.
 const ROTATION_SEED: u64 = 0x6d61_6770_6965;
 
-/// What one column of the catalogue is used for beside being metadata.
+/// A column of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// Name of the column.
     pub name: String,
-    /// Whether searches can filter by it.
+    /// Whether searches can filter by it; otherwise it is metadata only.
     pub filter: bool,
 }
 
-/// How to build.
+/// The options of a build.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct BuildOptions {
-    /// Inverted lists; chosen by the number of photos where `None`.
+    /// Number of inverted lists; `None` chooses it by the number of photos.
     pub lists: Option<u32>,
-    /// Makes photos that are near to every query count for less; all count alike where `None`. Base and delta shards of
-    /// a catalogue need the same.
+    /// Lowers the scores of photos that are near to every query; `None` keeps all scores. Base and delta shards of a
+    /// catalogue need the same.
     pub local_scaling: Option<LocalScaling>,
 }
 
-/// What the builder is doing.
+impl BuildOptions {
+    /// Sets the number of inverted lists, instead of choosing it by the number of photos.
+    #[must_use]
+    pub fn with_lists(mut self, lists: u32) -> BuildOptions {
+        self.lists = Some(lists);
+        self
+    }
+
+    /// Lowers the scores of photos that are near to every query.
+    #[must_use]
+    pub fn with_local_scaling(mut self, scaling: LocalScaling) -> BuildOptions {
+        self.local_scaling = Some(scaling);
+        self
+    }
+}
+
+/// A step of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Finding the centres of the lists.
+    /// Computing the centroids of the lists.
     Clustering,
-    /// Putting photos into lists.
+    /// Assigning photos to lists.
     Assigning,
-    /// Coding photos.
+    /// Quantising photos.
     Coding,
     /// Compressing texts and writing the file.
     Writing,
@@ -66,75 +83,91 @@ pub enum Step {
     Measuring,
 }
 
-/// Takes a step and how far it is, 0 to 1.
+/// A callback with the current step and its progress, 0 to 1.
 pub type Progress<'a> = &'a (dyn Fn(Step, f32) + Sync);
 
-/// What the builder noticed; none of it stops the build.
+/// The size of a new shard, and warnings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BuildReport {
-    /// Photos in the shard.
+    /// Number of photos.
     pub photos: usize,
-    /// Listings in the shard.
+    /// Number of listings.
     pub listings: usize,
-    /// Inverted lists in the shard.
+    /// Number of inverted lists.
     pub lists: usize,
-    /// Listings whose photos came with different values; those of the first photo were kept.
+    /// Listings whose photos were added with different values; those of the first photo were kept.
     pub conflicting: Vec<String>,
 }
 
-/// A photo that was added: its name, where its vector is, and its thumbnail.
-struct Added {
+/// A photo that was added: its name, the number of its vector, and its thumbnail.
+struct PendingPhoto {
     name: String,
     vector: usize,
     thumbnail: Box<[u8]>,
 }
 
-struct Listing {
+struct PendingListing {
     values: Box<[u8]>,
-    photos: Vec<Added>,
+    photos: Vec<PendingPhoto>,
     conflicting: bool,
 }
 
-/// Collects photos in any order and writes a shard.
+/// Collects photos and writes them to a shard.
 ///
-/// Listings are ordered by id, and a listing's photos as they were added, so that the same photos give the same file
-/// whatever the order of the listings. Photos come one at a time; what is kept of each is its vector in `f32`, its
-/// texts and its thumbnail, about 1 kB for 128 coordinates and short texts.
+/// Listings are ordered by id, and the photos of a listing in the order in which they were added: the file does not
+/// depend on the order of the listings. The builder keeps the vector of each photo in `f32`, its texts and its
+/// thumbnail: about 1 kB for 128 coordinates and short texts.
+///
+/// ```
+/// use magpie_index::builder::{Field, Identity, ShardBuilder};
+/// use magpie_index::{Embedding, ModelId};
+/// let model_id = ModelId([1; 32]);
+/// let identity = Identity { model_id, catalog: "shop".into(), sequence: 1, writer: "example 1.0".into() };
+/// let mut builder = ShardBuilder::new(identity, 4, vec![Field { name: "price".into(), filter: true }]);
+/// let embedding = Embedding::new(&[0.1, 0.7, 0.2, 0.4], model_id).expect("finite and not zero");
+/// builder.add("mug-1", "front.jpg", &["12.50".into()], &embedding)?;
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("shop.magpie");
+/// let report = builder.write(&path)?;
+/// assert_eq!((report.listings, report.photos, report.lists), (1, 1, 1));
+/// # Ok::<(), magpie_index::Error>(())
+/// ```
 pub struct ShardBuilder {
     identity: Identity,
     fields: Vec<Field>,
     options: BuildOptions,
     rotation: Rotation,
     vectors: Vectors,
-    listings: BTreeMap<String, Listing>,
+    listings: BTreeMap<String, PendingListing>,
 }
 
 impl ShardBuilder {
-    /// A builder for embeddings of `dim` coordinates; each listing has one value a field.
+    /// Creates a builder for embeddings of `dim` coordinates and listings with a value for each field.
     pub fn new(identity: Identity, dim: usize, fields: Vec<Field>) -> Self {
-        // A dimension that no shard can have is refused when writing; no memory is taken for it here.
+        // Writing rejects a dimension above the limit; no memory is allocated for it here.
         let rotation = Rotation::new(if dim <= MAX_DIM as usize { dim } else { 0 }, ROTATION_SEED);
         let (options, listings) = (BuildOptions::default(), BTreeMap::new());
         ShardBuilder { identity, fields, options, rotation, vectors: Vectors::new(dim), listings }
     }
 
-    /// Says how to build.
+    /// Sets the options of the build.
     #[must_use]
     pub fn with_options(mut self, options: BuildOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Adds a photo of a listing; `values` are in the order of the fields, empty where there is none.
+    /// Adds a photo of a listing. `values` are in the order of the fields; a missing value is empty.
     ///
     /// # Errors
-    /// [`Error::ModelMismatch`] where the embedding is of another model, [`ShardError::Build`] where sizes differ.
+    /// [`Error::ModelMismatch`] where the embedding is of another model, [`ShardError::Build`] where the number of
+    /// coordinates or values is wrong or the listing has too many photos.
     pub fn add(&mut self, listing: &str, photo: &str, values: &[String], embedding: &Embedding) -> Result<()> {
         self.add_with_thumbnail(listing, photo, values, embedding, &[])
     }
 
-    /// As [`ShardBuilder::add`], with a thumbnail in JPEG; empty bytes are none.
+    /// As [`ShardBuilder::add`], with a JPEG thumbnail; empty bytes mean no thumbnail.
     ///
     /// # Errors
     /// As [`ShardBuilder::add`].
@@ -160,7 +193,7 @@ impl ShardBuilder {
         }
         let values = texts(values.iter().map(String::as_str));
         let values = values.ok_or_else(|| ShardError::Build(format!("listing '{listing}': its texts are too long")))?;
-        let new = || Listing { values: values.clone().into(), photos: Vec::new(), conflicting: false };
+        let new = || PendingListing { values: values.clone().into(), photos: Vec::new(), conflicting: false };
         let entry = self.listings.entry(listing.to_owned()).or_insert_with(new);
         if entry.photos.len() as u32 == MAX_LISTING_PHOTOS {
             let count = MAX_LISTING_PHOTOS + 1;
@@ -170,22 +203,22 @@ impl ShardBuilder {
         entry.conflicting |= *entry.values != *values;
         let vector = self.vectors.push(embedding.values());
         if self.rotation.dim() == self.vectors.dim() {
-            self.rotation.turn(self.vectors.get_mut(vector));
+            self.rotation.rotate(self.vectors.get_mut(vector));
         }
-        entry.photos.push(Added { name: photo.to_owned(), vector, thumbnail: thumbnail.into() });
+        entry.photos.push(PendingPhoto { name: photo.to_owned(), vector, thumbnail: thumbnail.into() });
         Ok(())
     }
 
     /// Writes the shard.
     ///
     /// # Errors
-    /// [`Error::Io`], [`ShardError::Build`] where there is nothing to write or too much for the format, or
+    /// [`Error::Io`], [`ShardError::Build`] where there are no photos or more than the format holds, or
     /// [`Error::ModelMismatch`] where the photos of local scaling are of another model.
     pub fn write(self, path: &Path) -> Result<BuildReport> {
         self.write_with(path, &|_, _| {})
     }
 
-    /// As [`ShardBuilder::write`]; says on the way how far it is.
+    /// As [`ShardBuilder::write`], and reports progress.
     ///
     /// # Errors
     /// As [`ShardBuilder::write`].
@@ -206,7 +239,7 @@ impl ShardBuilder {
             }
             let mut names = Vec::with_capacity(listing.photos.len());
             for (ordinal, photo) in listing.photos.into_iter().enumerate() {
-                photos.push(Photo { vector: photo.vector, listing: row as u32, ordinal: ordinal as u16 });
+                photos.push(ListedPhoto { vector: photo.vector, listing: row as u32, ordinal: ordinal as u16 });
                 names.push(photo.name);
                 thumbnails.push(photo.thumbnail);
             }
@@ -214,22 +247,22 @@ impl ShardBuilder {
         }
 
         if let Some(scaling) = &self.options.local_scaling {
-            // One model gives one dimension.
+            // Photos of one model have one dimension.
             if scaling.model() != self.identity.model_id || scaling.dim() != self.vectors.dim() {
                 return Err(Error::ModelMismatch { model: scaling.model(), shard: self.identity.model_id });
             }
-            scaling.turned(&self.rotation).apply(&mut self.vectors);
+            scaling.rotated(&self.rotation).apply(&mut self.vectors);
         }
-        let kernels = Kernels::best();
+        let kernels = CodeKernels::best();
         let lists = self.options.lists.map_or_else(|| clusters::count(photos.len()), |lists| lists as usize);
         let lists = lists.clamp(1, photos.len());
         let vectors = &self.vectors;
-        let centres = clusters::find(vectors, &photos, lists, kernels, &|share| progress(Step::Clustering, share));
-        let (centres, graph) = graph::link(centres)?;
-        let assigned = centres.assign(vectors, &photos, kernels, &|share| progress(Step::Assigning, share));
+        let centroids = clusters::find(vectors, &photos, lists, kernels, &|share| progress(Step::Clustering, share));
+        let (centroids, graph) = graph::link(centroids)?;
+        let assigned = centroids.assign(vectors, &photos, kernels, &|share| progress(Step::Assigning, share));
         progress(Step::Coding, 0.0);
         let Coded { index, list_starts, scan_blocks, codes, code_scales, order } =
-            encode::code(vectors, &photos, &centres, &assigned);
+            encode::code(vectors, &photos, &centroids, &assigned);
         drop(self.vectors);
 
         let in_order = |row: &u32| &photos[*row as usize];
@@ -243,10 +276,10 @@ impl ShardBuilder {
         let thumbnails = pictured.map(|&row| std::mem::take(&mut thumbnails[row as usize])).collect();
         let contents = Contents {
             dim,
-            index: crate::shard::Index { dim, rotation_seed: ROTATION_SEED, ..index },
+            index: crate::shard::ListIndex { dim, rotation_seed: ROTATION_SEED, ..index },
             list_starts,
-            list_biases: centres.biases,
-            centroids: centres.codes,
+            list_biases: centroids.biases,
+            centroids: centroids.codes,
             graph,
             scan_blocks,
             codes,

@@ -1,9 +1,17 @@
-//! The vectors of all photos, in pieces: growing never copies them all.
+//! The photos and their vectors, in chunks, so that growing never copies them.
 
-/// Vectors in a piece.
+/// Vectors in a chunk.
 const PIECE: usize = 4096;
 
-/// Vectors of one dimension.
+/// A photo: the number of its vector, its listing, and its position among the listing's photos.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListedPhoto {
+    pub(super) vector: usize,
+    pub(super) listing: u32,
+    pub(super) ordinal: u16,
+}
+
+/// A growing list of vectors of one dimension.
 pub(super) struct Vectors {
     dim: usize,
     len: usize,
@@ -23,8 +31,9 @@ impl Vectors {
         self.len
     }
 
-    /// Appends a vector of the dimension and returns its number.
+    /// Appends a vector and returns its number.
     pub(super) fn push(&mut self, vector: &[f32]) -> usize {
+        debug_assert_eq!(vector.len(), self.dim);
         if self.len.is_multiple_of(PIECE) {
             self.pieces.push(Vec::new());
         }

@@ -1,32 +1,34 @@
-//! The lists whose centres are nearest to a query: all centres for few lists, the graph for many.
+//! The coarse step: ranks the inverted lists by the distance of their centroids to the query. Few lists are all
+//! compared; many are found by walking the centroid graph.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::pool::key;
+use super::top_photos::key;
 use crate::shard::Shard;
-use crate::vector::Kernels;
-use crate::vector::code::Query;
+use crate::vector::CodeKernels;
+use crate::vector::code::EncodedQuery;
 
-/// Walking the graph pays up to this share of the lists.
+/// The graph is walked for at most one in so many of the lists. A walk fetches centroids in random order, so for more
+/// of them one pass over all, in the order of memory, is quicker.
 const GRAPH_SHARE: usize = 8;
-/// Lists whose scores are compared in one go.
+/// Lists whose scores are compared at once: 16 floats fill a 512-bit register.
 const PIECE: usize = 16;
 
-/// A list to look into.
+/// A list to scan.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Probe {
     pub(super) list: u32,
-    /// Product of the query and the list's centre.
+    /// Product of the query and the list's centroid.
     pub(super) product: f32,
 }
 
-/// Lists in the order of their distance, as far as was asked.
+/// The nearest lists, sorted as far as they were requested.
 #[derive(Debug, Default)]
 pub(super) struct Coarse {
-    /// Small for a near list; the lower half is the list.
+    /// One key for each ranked list: smaller for a nearer list, with the list's number in the lower half.
     keys: Vec<u64>,
-    /// So many of them are in order.
+    /// Length of the sorted prefix of `keys`.
     sorted: usize,
     products: Vec<i32>,
     scores: Vec<f32>,
@@ -38,15 +40,15 @@ pub(super) struct Coarse {
 }
 
 impl Coarse {
-    /// Ranks the lists: at least the `count` nearest, all of them where `count` is large.
-    pub(super) fn rank(&mut self, shard: &Shard, query: &Query, kernels: Kernels, count: usize) {
+    /// Ranks at least the `count` nearest lists, and all of them where `count` is large.
+    pub(super) fn rank(&mut self, shard: &Shard, query: &EncodedQuery, kernels: CodeKernels, count: usize) {
         let lists = shard.index().lists as usize;
         let graph = shard.graph();
         self.sorted = 0;
         self.keys.clear();
         if graph.layers() > 0 && count <= lists / GRAPH_SHARE {
             self.walk(shard, query, kernels, count);
-            // A damaged graph may lead nowhere.
+            // A damaged graph may reach too few lists.
             if self.keys.len() >= count {
                 return;
             }
@@ -56,40 +58,41 @@ impl Coarse {
         let unit = query.unit() * shard.index().centroid_unit;
         let pairs = self.products.iter().zip(shard.list_biases());
         self.scores.clear();
-        // A damaged bias may be NaN: its list is the last, but it is one of all.
+        // A damaged bias may be NaN. Its list then ranks last, but it is ranked.
         self.scores.extend(pairs.map(|(&product, bias)| (product as f32 * unit + bias).max(f32::NEG_INFINITY)));
-        let least = least(&self.scores, count, &mut self.columns);
+        let threshold = threshold(&self.scores, count, &mut self.columns);
         for (scores, first) in self.scores.chunks(PIECE).zip((0..).step_by(PIECE)) {
-            if scores.iter().fold(false, |any, &score| any | (score >= least)) {
-                let near = scores.iter().zip(first..).filter(|(score, _)| **score >= least);
+            if scores.iter().fold(false, |any, &score| any | (score >= threshold)) {
+                let near = scores.iter().zip(first..).filter(|(score, _)| **score >= threshold);
                 self.keys.extend(near.map(|(&score, list)| key(score, list)));
             }
         }
     }
 
-    /// Compares the query with the centres of all lists, for [`Coarse::product`].
-    pub(super) fn compare_all(&mut self, shard: &Shard, query: &Query, kernels: Kernels) {
+    /// Computes the products of the query and all centroids, for [`Coarse::product`].
+    pub(super) fn compare_all(&mut self, shard: &Shard, query: &EncodedQuery, kernels: CodeKernels) {
         self.products.resize(shard.index().lists as usize, 0);
         kernels.dot_rows(shard.centroids(), query.values(), &mut self.products);
     }
 
-    /// The product of the query and a list's centre, after [`Coarse::compare_all`].
-    pub(super) fn product(&self, shard: &Shard, query: &Query, list: u32) -> f32 {
+    /// Returns the product of the query and a list's centroid, after [`Coarse::compare_all`].
+    pub(super) fn product(&self, shard: &Shard, query: &EncodedQuery, list: u32) -> f32 {
+        debug_assert!((list as usize) < self.products.len());
         let product = self.products.get(list as usize).copied().unwrap_or(0);
         product as f32 * (query.unit() * shard.index().centroid_unit)
     }
 
-    /// Lists that were ranked.
+    /// The number of ranked lists.
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// The lists at the places `from..to` of the order, as far as they were ranked.
+    /// Returns the lists at positions `from..to` of the ranking, as far as it goes.
     pub(super) fn probes(
         &mut self,
         shard: &Shard,
-        query: &Query,
-        kernels: Kernels,
+        query: &EncodedQuery,
+        kernels: CodeKernels,
         from: usize,
         to: usize,
     ) -> Vec<Probe> {
@@ -103,6 +106,7 @@ impl Coarse {
             rest[..count].sort_unstable();
             self.sorted = to;
         }
+        debug_assert!(from <= to);
         let keys = self.keys.get(from..to).unwrap_or_default();
         self.picked.clear();
         self.picked.extend(keys.iter().map(|&key| key as u32));
@@ -114,8 +118,9 @@ impl Coarse {
         self.picked.iter().zip(&*products).map(probe).collect()
     }
 
-    /// Best-first search on each layer, from the top: one node leads down, on the last layer `count` are kept.
-    fn walk(&mut self, shard: &Shard, query: &Query, kernels: Kernels, count: usize) {
+    /// Best-first search of each layer of the graph, from the top. Each upper layer passes its nearest node down; the
+    /// last one keeps `count`, and a quarter and 8 more, because a search that keeps a few more misses fewer.
+    fn walk(&mut self, shard: &Shard, query: &EncodedQuery, kernels: CodeKernels, count: usize) {
         let (graph, lists) = (shard.graph(), shard.index().lists);
         let unit = query.unit() * shard.index().centroid_unit;
         let (centroids, biases) = (shard.centroids(), shard.list_biases());
@@ -136,6 +141,7 @@ impl Coarse {
                 let products = &mut self.products[..self.picked.len()];
                 kernels.dot_picked(centroids, query.values(), &self.picked, products);
                 for (&node, &product) in self.picked.iter().zip(&*products) {
+                    debug_assert!((node as usize) < biases.len());
                     let bias = biases.get(node as usize).copied().unwrap_or(f32::MIN);
                     let key = key(product as f32 * unit + bias, node);
                     if self.nearest.len() < keep || self.nearest.peek().is_some_and(|&worst| key < worst) {
@@ -152,7 +158,7 @@ impl Coarse {
                 }
                 self.picked.clear();
                 for &link in links.of(next as u32) {
-                    // A damaged link leads nowhere.
+                    // A damaged link is not followed.
                     let Some(seen) = self.seen.get_mut(link as usize / 64).filter(|_| link < lists) else { continue };
                     if *seen & (1 << (link % 64)) == 0 {
                         *seen |= 1 << (link % 64);
@@ -160,16 +166,17 @@ impl Coarse {
                     }
                 }
             }
+            debug_assert!(!self.nearest.is_empty());
             start = self.nearest.iter().min().map_or(0, |&key| key as u32);
         }
         self.keys.extend(self.nearest.iter());
     }
 }
 
-/// A score that at least `count` of the scores reach, and not many more: putting all in order would take as long as
-/// computing them. Written in rows, the scores have a highest one in each column, and the `count`-th of these is
-/// reached by as many.
-fn least(scores: &[f32], count: usize, columns: &mut Vec<f32>) -> f32 {
+/// Returns a threshold that at least `count` of the scores reach, and not many more. Sorting them all would take as
+/// long as computing them. Instead the scores are written in rows four times as wide as `count`; at least `count`
+/// scores reach the `count`-th of the columns' maxima.
+fn threshold(scores: &[f32], count: usize, columns: &mut Vec<f32>) -> f32 {
     let width = count.min(scores.len()).next_multiple_of(PIECE) * 4;
     if width == 0 || width > scores.len() / 2 {
         return f32::NEG_INFINITY;
@@ -188,14 +195,18 @@ fn least(scores: &[f32], count: usize, columns: &mut Vec<f32>) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
-        fn enough_scores_reach_the_least_one(scores in prop::collection::vec(-2f32..2.0, 0..900), count in prop_oneof![0usize..200, Just(usize::MAX)],
+        fn enough_scores_reach_the_threshold(
+            scores in prop::collection::vec(-2f32..2.0, 0..900), count in prop_oneof![0usize..200, Just(usize::MAX)],
         ) {
-            let least = least(&scores, count, &mut Vec::new());
-            let reach = scores.iter().filter(|&&score| score >= least).count();
+            let threshold = threshold(&scores, count, &mut Vec::new());
+            let reach = scores.iter().filter(|&&score| score >= threshold).count();
             prop_assert!(reach >= count.min(scores.len()));
         }
     }

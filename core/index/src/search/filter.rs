@@ -1,13 +1,13 @@
-//! The filter language: `category=Mugs and (price<50 or colour in (red, "sea green"))`.
+//! The filter language and its parser: `category=Mugs and (price<50 or colour in (red, "sea green"))`.
 
 use std::fmt;
 
 use crate::error::FilterError;
 
-/// Longest filter text that is parsed, in characters.
+/// Longest filter that is parsed, in characters.
 pub const MAX_FILTER_LEN: usize = 10_000;
 
-/// Deepest nesting of parentheses and `not`.
+/// Deepest nesting of parentheses and `not`: keeps the recursion of the parser and of the filter within any stack.
 const MAX_DEPTH: usize = 64;
 
 /// How a column's value is compared.
@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 64;
 pub enum Comparison {
     /// `=`
     Equal,
-    /// `!=`; also true where there is no value.
+    /// `!=`; also true for a listing without a value.
     NotEqual,
     /// `<`
     Less,
@@ -28,19 +28,26 @@ pub enum Comparison {
 }
 
 impl Comparison {
-    const ALL: [(&'static str, Comparison); 6] = [
-        // Longer symbols first, so that `<=` is not read as `<`.
-        ("!=", Comparison::NotEqual),
-        ("<=", Comparison::LessOrEqual),
-        (">=", Comparison::GreaterOrEqual),
-        ("=", Comparison::Equal),
-        ("<", Comparison::Less),
-        (">", Comparison::Greater),
+    /// Longer operators come first, so that `<=` is not read as `<`.
+    const ALL: [Comparison; 6] = [
+        Comparison::NotEqual,
+        Comparison::LessOrEqual,
+        Comparison::GreaterOrEqual,
+        Comparison::Equal,
+        Comparison::Less,
+        Comparison::Greater,
     ];
 
-    /// The symbol in the filter language.
+    /// Returns the operator as the filter language writes it.
     pub fn symbol(self) -> &'static str {
-        Comparison::ALL.iter().find(|(_, comparison)| *comparison == self).map_or("=", |(symbol, _)| symbol)
+        match self {
+            Comparison::Equal => "=",
+            Comparison::NotEqual => "!=",
+            Comparison::Less => "<",
+            Comparison::LessOrEqual => "<=",
+            Comparison::Greater => ">",
+            Comparison::GreaterOrEqual => ">=",
+        }
     }
 }
 
@@ -55,22 +62,22 @@ impl Comparison {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Filter {
-    /// All of them hold.
+    /// All conditions hold.
     And(Vec<Filter>),
-    /// At least one holds.
+    /// At least one condition holds.
     Or(Vec<Filter>),
-    /// It does not hold.
+    /// The condition does not hold.
     Not(Box<Filter>),
     /// A comparison with a value.
     Compare {
         /// Name of the column.
         column: String,
-        /// How.
+        /// The operator.
         comparison: Comparison,
-        /// With what; read as a number where the column holds numbers.
+        /// The value; parsed as a number where the column holds numbers.
         value: String,
     },
-    /// The value is one of these.
+    /// The column's value is one of these.
     In {
         /// Name of the column.
         column: String,
@@ -82,11 +89,11 @@ pub enum Filter {
 impl Filter {
     /// Parses a filter.
     ///
-    /// `and` binds closer than `or`; names and values with other characters than letters, digits, `_`, `-`, `.` and `+`
-    /// stand in single or double quotes, where a doubled quote stands for itself.
+    /// `and` binds closer than `or`. Names and values with characters other than letters, digits, `_`, `-`, `.` and `+`
+    /// must be in single or double quotes; a doubled quote stands for one.
     ///
     /// # Errors
-    /// [`FilterError::Syntax`] with the position.
+    /// [`FilterError::Syntax`] with the position of the first character that does not fit.
     pub fn parse(text: &str) -> Result<Filter, FilterError> {
         let tokens = tokens(text)?;
         let mut parser = Parser { tokens: &tokens, at: 0, depth: 0 };
@@ -143,7 +150,7 @@ enum Token {
     End,
 }
 
-/// Tokens with their positions, closed by [`Token::End`].
+/// Splits a filter into tokens with their positions; the last one is [`Token::End`].
 fn tokens(text: &str) -> Result<Vec<(usize, Token)>, FilterError> {
     let chars: Vec<char> = text.chars().collect();
     let error = |at: usize, detail: String| Err(FilterError::Syntax { at: at + 1, detail });
@@ -182,12 +189,12 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, FilterError> {
                 at += word.chars().count() - 1;
                 Token::Word(word)
             }
-            c => match Comparison::ALL.iter().find(|(text, _)| symbol(text)) {
-                Some((text, comparison)) => {
-                    at += text.len() - 1;
-                    Token::Compare(*comparison)
+            c => match Comparison::ALL.into_iter().find(|comparison| symbol(comparison.symbol())) {
+                Some(comparison) => {
+                    at += comparison.symbol().len() - 1;
+                    Token::Compare(comparison)
                 }
-                None => return error(start, format!("'{}' must stand in quotes", c.escape_debug())),
+                None => return error(start, format!("'{}' must be in quotes", c.escape_debug())),
             },
         };
         at += 1;
@@ -197,7 +204,7 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, FilterError> {
     Ok(tokens)
 }
 
-/// Recursive descent: or -> and -> not -> comparison.
+/// A recursive-descent parser: or -> and -> not -> comparison.
 struct Parser<'a> {
     tokens: &'a [(usize, Token)],
     at: usize,
@@ -206,7 +213,7 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn peek(&self) -> &'a (usize, Token) {
-        // The last token is the end, and nothing steps over it.
+        // The last token is `End`, and the parser never advances past it.
         &self.tokens[self.at.min(self.tokens.len() - 1)]
     }
 
@@ -294,7 +301,7 @@ impl<'a> Parser<'a> {
         Ok(Filter::Compare { column, comparison, value: self.text("a value")? })
     }
 
-    /// A name or value. A keyword must be quoted to be one.
+    /// Parses a name or value. A keyword must be quoted to be either.
     fn text(&mut self, what: &str) -> Result<String, FilterError> {
         match &self.peek().1 {
             Token::Quoted(text) => {
@@ -313,6 +320,7 @@ impl<'a> Parser<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     #[test]
@@ -325,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where_and_what() {
+    fn errors_have_a_position_and_a_reason() {
         let error = |text: &str| Filter::parse(text).expect_err(text).to_string();
         assert_eq!(error(""), "at character 1: expected a column's name, found the end");
         assert_eq!(error("price 50"), "at character 7: expected one of = != < <= > >= in, found '50'");
@@ -334,7 +342,7 @@ mod tests {
             "at character 10: expected 'and', 'or' or the end, found 'category'"
         );
         assert_eq!(error("title='Tall"), "at character 7: the quote is not closed");
-        assert_eq!(error("price<50€"), "at character 9: '€' must stand in quotes");
+        assert_eq!(error("price<50€"), "at character 9: '€' must be in quotes");
         assert_eq!(error("a in ()"), "at character 7: expected a value, found ')'");
         assert_eq!(error("(a=1"), "at character 5: expected ')', found the end");
         assert!(error(&"(".repeat(9_000)).contains("nested deeper"));
@@ -344,7 +352,7 @@ mod tests {
 
     fn filters() -> impl Strategy<Value = Filter> {
         let text = "[a-z]{1,4}|and|[ '\"=é]{0,3}";
-        let comparison = prop::sample::select(Comparison::ALL.map(|(_, comparison)| comparison).to_vec());
+        let comparison = prop::sample::select(Comparison::ALL.to_vec());
         let leaf = prop_oneof![
             (text, comparison, text).prop_map(|(column, comparison, value)| Filter::Compare {
                 column,
@@ -363,13 +371,15 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
-        fn what_is_shown_parses_to_the_same(filter in filters()) {
+        fn a_displayed_filter_parses_to_the_same_filter(filter in filters()) {
             prop_assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));
         }
 
         #[test]
-        fn any_text_is_parsed_or_refused(text in any::<String>()) {
+        fn any_text_is_parsed_or_rejected(text in any::<String>()) {
             let _ = Filter::parse(&text);
         }
     }

@@ -1,22 +1,24 @@
-//! Nearest listings in a shard.
+//! Finds the listings of a shard that are nearest to a query.
 //!
-//! `plan` decides how far to look; `coarse` finds the lists near the query; `scan` estimates products from sign codes,
-//! or scores all photos that pass a filter, and scores the best again by their int8 codes; `results` lets the best
-//! photo of a listing stand for it and applies what the caller asked for. The order is score, then listing id, then
-//! photo, so the same query gives the same answer everywhere.
+//! `plan` chooses how many lists to probe and how many photos to re-rank; `coarse` ranks the inverted lists; `scan`
+//! estimates products from binary codes (or scores all photos that pass a filter) and re-ranks the best by their byte
+//! codes; `results` collapses photos to listings and applies the options of the search. Results are ordered by score,
+//! then listing id, then photo, so the same query gives the same answer everywhere.
 
 mod coarse;
 mod filter;
 mod params;
 mod plan;
-mod pool;
 mod predicate;
 mod results;
 mod scan;
 mod searcher;
+mod stored;
+mod top_photos;
 
 pub use filter::{Comparison, Filter, MAX_FILTER_LEN};
 pub use params::{MAX_K, Per, SearchParams};
 pub(crate) use results::Originals;
 pub use results::{Candidate, Ranking};
-pub use searcher::{Scratch, Searcher, search, stored_vector};
+pub use searcher::{SearchScratch, Searcher, search};
+pub use stored::stored_vector;

@@ -1,18 +1,18 @@
-//! What a search is asked for.
+//! The options of a search.
 
 /// Most listings that one search returns.
 pub const MAX_K: usize = 10_000;
 
-/// At most so many listings for each value of a column.
+/// Limits the number of results in each group of listings that share a value of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Per {
-    /// A filter column of the shard.
+    /// The filter column to group by.
     pub column: String,
-    /// Listings for each of its values; listings without a value are not counted.
+    /// Most listings of a group; listings without a value are not limited.
     pub most: usize,
 }
 
-/// How many listings, which of them, and how hard to look.
+/// How many listings a search returns, which conditions they meet, and how thorough it is.
 ///
 /// ```
 /// use magpie_index::search::SearchParams;
@@ -22,21 +22,21 @@ pub struct Per {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SearchParams {
-    /// Listings wanted, at most [`MAX_K`].
+    /// Number of listings to return, at most [`MAX_K`].
     pub k: usize,
-    /// The share of the nearest photos that the search should find, 0 to 1. The builder measured what that takes; 1
-    /// scores every photo.
+    /// Share of the nearest photos that the search should find, 0 to 1. The builder has measured the probes and
+    /// re-ranked photos that this takes; 1 scores every photo.
     pub recall: f32,
-    /// Lists to probe, whatever `recall` says.
+    /// Inverted lists to probe, overriding `recall`.
     pub probes: Option<usize>,
-    /// Photos to score again by their int8 codes, whatever `recall` says.
+    /// Photos to re-rank by their byte codes, overriding `recall`.
     pub rerank: Option<usize>,
-    /// Listings below this score are left out; `k` then need not be reached.
+    /// Omits listings below this score; fewer than `k` may remain.
     pub min_score: Option<f32>,
-    /// A listing is left out where its photo is this close, as a cosine, to the photo of a better one. 0.97 is about
-    /// the same photo again.
+    /// Omits a listing whose photo has at least this cosine to the photo of a better listing. 0.97 is about the same
+    /// photo again.
     pub near_duplicates: Option<f32>,
-    /// At most so many listings for each value of a column.
+    /// Limits the number of listings that share a value of a column.
     pub per: Option<Per>,
 }
 
@@ -55,40 +55,40 @@ impl Default for SearchParams {
 }
 
 impl SearchParams {
-    /// The defaults, with this many listings wanted.
+    /// Returns the default options for `k` listings.
     pub fn new(k: usize) -> SearchParams {
         SearchParams { k, ..SearchParams::default() }
     }
 
-    /// Sets the share of the nearest photos that the search should find, 0 to 1.
+    /// Sets [`SearchParams::recall`]: the share of the nearest photos to find, 0 to 1.
     #[must_use]
     pub fn with_recall(mut self, recall: f32) -> SearchParams {
         self.recall = recall;
         self
     }
 
-    /// Sets the number of lists to probe, and of photos to score again, instead of what `recall` takes.
+    /// Sets the number of lists to probe and of photos to re-rank, overriding [`SearchParams::recall`].
     #[must_use]
     pub fn with_effort(mut self, probes: usize, rerank: usize) -> SearchParams {
         (self.probes, self.rerank) = (Some(probes), Some(rerank));
         self
     }
 
-    /// Leaves out listings below this score.
+    /// Omits listings below this score.
     #[must_use]
     pub fn with_min_score(mut self, score: f32) -> SearchParams {
         self.min_score = Some(score);
         self
     }
 
-    /// Leaves out a listing whose photo is this close, as a cosine, to the photo of a better one.
+    /// Omits a listing whose photo has at least this cosine to the photo of a better listing.
     #[must_use]
     pub fn without_near_duplicates(mut self, cosine: f32) -> SearchParams {
         self.near_duplicates = Some(cosine);
         self
     }
 
-    /// Takes at most `most` listings for each value of a column.
+    /// Returns at most `most` listings for each value of a column.
     #[must_use]
     pub fn with_at_most_per(mut self, column: &str, most: usize) -> SearchParams {
         self.per = Some(Per { column: column.to_owned(), most });

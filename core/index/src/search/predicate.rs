@@ -4,14 +4,14 @@ use super::filter::{Comparison, Filter};
 use crate::error::FilterError;
 use crate::shard::{Column, Shard, WordCodes};
 
-/// A filter whose columns and values were looked up: asks the rows of a scan block at a time.
+/// A filter whose columns and values are resolved; evaluates the rows of one scan block at a time.
 pub(super) enum Predicate<'a> {
     And(Vec<Predicate<'a>>),
     Or(Vec<Predicate<'a>>),
     Not(Box<Predicate<'a>>),
-    /// The row's word is one of these (sorted); a word that the shard does not have is none of them.
+    /// The row's word is one of these word codes, which are sorted. Words that the shard lacks have no code.
     Word(WordCodes<'a>, Vec<u32>),
-    /// The row's number compares so.
+    /// The row's number compares like this with a constant.
     Number(&'a [f64], Comparison, f64),
 }
 
@@ -32,7 +32,8 @@ impl<'a> Predicate<'a> {
         }
     }
 
-    /// Which of the rows from `first` on pass, at most 32: a bit each, the lowest for the first.
+    /// Returns a bit for each of `count` rows from `first` on (at most 32), set where the row passes. The lowest bit is
+    /// the first row.
     pub(super) fn mask(&self, first: usize, count: usize) -> u32 {
         match self {
             Predicate::And(parts) => parts.iter().fold(bits(count), |mask, part| match mask {
@@ -61,24 +62,25 @@ impl<'a> Predicate<'a> {
     }
 }
 
-/// So many ones.
+/// Returns a mask with the lowest `count` bits set.
 fn bits(count: usize) -> u32 {
     u32::MAX.checked_shr(32 - count.min(32) as u32).unwrap_or(0)
 }
 
 fn rows<T>(values: &[T], first: usize, count: usize) -> &[T] {
+    debug_assert!(first + count <= values.len());
     values.get(first..first + count).unwrap_or_default()
 }
 
 fn marks<T: Copy>(values: &[T], holds: impl Fn(T) -> bool) -> u32 {
-    // Compilers make vector instructions of the first loop, and the product brings eight flags into one byte.
+    // The first loop compiles to vector instructions; the product gathers eight flags into one byte.
     let mut flags = [0u8; 32];
     flags.iter_mut().zip(values).for_each(|(flag, &value)| *flag = u8::from(holds(value)));
     let byte = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
     flags.as_chunks().0.iter().rev().fold(0, |mask, eight| mask << 8 | byte(eight) as u32)
 }
 
-/// The rows whose word is one of `wanted`, which is sorted.
+/// Marks the rows whose word code is in `wanted`, which is sorted.
 fn words<T: Copy + Into<u32> + TryFrom<u32> + PartialEq>(values: &[T], wanted: &[u32]) -> u32 {
     match wanted {
         [] => 0,
@@ -87,7 +89,7 @@ fn words<T: Copy + Into<u32> + TryFrom<u32> + PartialEq>(values: &[T], wanted: &
     }
 }
 
-/// Joins equalities on one column: a list of words becomes one look-up instead of one test a word.
+/// Merges equality conditions on one column of words into a single look-up.
 fn one_of(parts: Vec<Predicate<'_>>) -> Predicate<'_> {
     let mut wanted = Vec::new();
     let mut column = None;
@@ -111,7 +113,8 @@ fn compare<'a>(
         None => Err(FilterError::unknown_column(name, shard.columns().map(|(name, _)| name))),
         Some(Column::Number { values }) => {
             let number = value.parse().ok().filter(|number: &f64| number.is_finite());
-            let number = number.ok_or_else(|| wrong(format!("holds numbers, '{}' is none", value.escape_debug())))?;
+            let number =
+                number.ok_or_else(|| wrong(format!("holds numbers, '{}' is not a number", value.escape_debug())))?;
             Ok(Predicate::Number(values, comparison, number))
         }
         Some(Column::Word { values, words }) => {

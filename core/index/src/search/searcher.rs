@@ -1,44 +1,60 @@
-//! A search from the query to its listings.
+//! A search, from the query to its listings.
 
 use super::filter::Filter;
 use super::params::{MAX_K, SearchParams};
-use super::plan::Plan;
+use super::plan::QueryPlan;
 use super::predicate::Predicate;
 use super::results::{Candidate, Ranking, Rules};
-use super::scan::{Scanner, Target};
+use super::scan::{ScanTarget, Scanner};
+use super::stored::stored_vector;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result, ShardError};
 use crate::ids::{ListingRow, PhotoRow};
 use crate::shard::Shard;
-use crate::vector::code::Query;
-use crate::vector::sign::{self, BLOCK};
-use crate::vector::{Kernels, Rotation, stride};
+use crate::vector::code::EncodedQuery;
+use crate::vector::float::dot;
+use crate::vector::layout::stride;
+use crate::vector::{CodeKernels, Rotation};
 
-/// Photos of a listing that [`Searcher::more_like`] searches with.
+/// Photos of a listing that [`Searcher::more_like`] searches with: each one takes a whole search.
 const LIKE_PHOTOS: usize = 4;
 
-/// Memory that searches use again and again. Its size depends on what is asked for, and on the square root of the
-/// catalogue's size; not on the catalogue.
+/// Buffers that one search leaves to the next. Their size depends on the options of the searches and grows with the
+/// square root of the number of photos.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct SearchScratch {
     rotation: Option<(u64, Rotation)>,
-    turned: Vec<f32>,
-    query: Query,
+    rotated: Vec<f32>,
+    query: EncodedQuery,
     scanner: Scanner,
     photos: Vec<Candidate>,
 }
 
-/// Searches one shard, again and again without taking new memory. One thread has one of these.
+/// Searches one shard and reuses its buffers from search to search. Each thread has its own.
+///
+/// ```no_run
+/// use magpie_index::search::{Filter, SearchParams, Searcher};
+/// # fn run(shard: &magpie_index::shard::Shard, queries: &[magpie_index::Embedding]) -> magpie_index::Result<()> {
+/// let mut searcher = Searcher::new(shard);
+/// let filter = Filter::parse("category = Mugs and price < 50")?;
+/// let params = SearchParams::new(20).with_min_score(0.4).with_at_most_per("shop", 3);
+/// for query in queries {
+///     for found in searcher.search(query, Some(&filter), &params)? {
+///         println!("{:.3} listing {} photo {}", found.score, found.listing.0, found.photo.0);
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Searcher<'a> {
     shard: &'a Shard,
-    kernels: Kernels,
-    scratch: Scratch,
+    kernels: CodeKernels,
+    scratch: SearchScratch,
 }
 
-/// The `k` listings most like the query, best first; fewer only where fewer listings pass the filter.
+/// Returns the `k` listings most similar to the query, best first; fewer only where fewer listings pass the filter.
 ///
-/// `k` above [`MAX_K`] is taken as [`MAX_K`]. [`Searcher::search`] takes more wishes and is quicker when repeated.
+/// `k` is capped at [`MAX_K`]. [`Searcher::search`] has more options and is quicker when repeated.
 ///
 /// # Errors
 /// As [`Searcher::search`].
@@ -47,39 +63,39 @@ pub fn search(shard: &Shard, query: &Embedding, filter: Option<&Filter>, k: usiz
 }
 
 impl<'a> Searcher<'a> {
-    /// Searches this shard with the widest instructions that the CPU has.
+    /// Creates a searcher with the best instruction set of this CPU.
     pub fn new(shard: &'a Shard) -> Self {
-        Searcher::with_scratch(shard, Scratch::default())
+        Searcher::with_scratch(shard, SearchScratch::default())
     }
 
-    /// As [`Searcher::new`], with memory from an earlier searcher, of any shard.
-    pub fn with_scratch(shard: &'a Shard, scratch: Scratch) -> Self {
-        Searcher { shard, kernels: Kernels::best(), scratch }
+    /// As [`Searcher::new`], with the buffers of an earlier searcher of any shard.
+    pub fn with_scratch(shard: &'a Shard, scratch: SearchScratch) -> Self {
+        Searcher { shard, kernels: CodeKernels::best(), scratch }
     }
 
-    /// Uses other kernels; results are the same.
+    /// Uses the kernels of another instruction set; results are the same.
     #[must_use]
-    pub fn with_kernels(mut self, kernels: Kernels) -> Self {
+    pub fn with_kernels(mut self, kernels: CodeKernels) -> Self {
         self.kernels = kernels;
         self
     }
 
-    /// What is searched.
+    /// The shard that is searched.
     pub fn shard(&self) -> &'a Shard {
         self.shard
     }
 
-    /// Gives the memory back.
-    pub fn into_scratch(self) -> Scratch {
+    /// Returns the buffers, for [`Searcher::with_scratch`].
+    pub fn into_scratch(self) -> SearchScratch {
         self.scratch
     }
 
-    /// The listings most like the query, best first. Where `k` listings pass the filter and the other wishes, `k` are
-    /// returned.
+    /// Returns the listings most similar to the query, best first. There are `k` of them wherever `k` listings pass the
+    /// filter and the other conditions.
     ///
     /// # Errors
-    /// [`Error::ModelMismatch`] where the embedding is of another model than the shard's, [`Error::Filter`] where the
-    /// shard has no such column, [`Error::Shard`] where the shard is damaged.
+    /// [`Error::ModelMismatch`] where the embedding and the shard come from different models, [`Error::Filter`] where
+    /// the filter does not fit the shard's columns, [`Error::Shard`] where the shard is damaged.
     pub fn search(
         &mut self,
         query: &Embedding,
@@ -89,11 +105,11 @@ impl<'a> Searcher<'a> {
         Ok(self.rank(query, filter, params, 0)?.candidates)
     }
 
-    /// As [`Searcher::search`], with the scores of the best `leading` listings that pass the filter, best first: what a
-    /// [confidence](crate::confidence) goes by. They do not depend on how many listings are asked for, as long as it is no
-    /// more than `leading` (a search for more looks farther, and may see what the other missed), nor on
-    /// [`SearchParams::min_score`] and [`SearchParams::per`]. With [`SearchParams::near_duplicates`], a listing that
-    /// repeats a better one is none of them. There are fewer only where fewer listings pass.
+    /// As [`Searcher::search`], and also returns the scores of the best `leading` listings that pass the filter, best
+    /// first: the input of a confidence. They do not depend on [`SearchParams::min_score`] and [`SearchParams::per`],
+    /// nor on `k` as long as it is at most `leading` (a search for more scans more, and may find what the other
+    /// missed). With [`SearchParams::near_duplicates`] they omit near-duplicates of better listings. There are fewer
+    /// than `leading` only where fewer listings pass.
     ///
     /// # Errors
     /// As [`Searcher::search`].
@@ -117,19 +133,19 @@ impl<'a> Searcher<'a> {
             Some((kept, rotation)) if kept == seed && rotation.dim() == query.dim() => rotation,
             _ => Rotation::new(query.dim(), seed),
         };
-        self.scratch.turned.clear();
-        self.scratch.turned.extend(query.values());
-        rotation.turn(&mut self.scratch.turned);
+        self.scratch.rotated.clear();
+        self.scratch.rotated.extend(query.values());
+        rotation.rotate(&mut self.scratch.rotated);
         self.scratch.rotation = Some((seed, rotation));
-        self.search_turned(filter, params, None, leading)
+        self.search_rotated(filter, params, None, leading)
     }
 
-    /// The listings most like another listing of the shard, which is not among them. Searches with the first photos of
-    /// the listing; the best score of any of them counts.
+    /// Returns the listings most similar to a listing of the shard, without that listing. Searches with its first four
+    /// photos; the score of a result is its best with any of them.
     ///
     /// # Errors
-    /// [`Error::Shard`] where there is no such listing or the shard is damaged, [`Error::Filter`] where the shard has
-    /// no such column.
+    /// [`Error::Shard`] where the shard has no such listing or is damaged, [`Error::Filter`] where the filter does not
+    /// fit the shard's columns.
     pub fn more_like(
         &mut self,
         listing: ListingRow,
@@ -140,31 +156,31 @@ impl<'a> Searcher<'a> {
         let photos: Vec<PhotoRow> = shard.photos_of(listing)?.into_iter().take(LIKE_PHOTOS).collect();
         let mut all: Vec<Candidate> = Vec::new();
         for photo in photos {
-            let mut vector = stored_vector(shard, photo);
-            let length = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+            let mut vector = stored_vector(shard, photo)?;
+            let length = dot(&vector, &vector).sqrt();
             if length > 0.0 {
                 vector.iter_mut().for_each(|v| *v /= length);
             }
-            self.scratch.turned = vector;
-            all.extend(self.search_turned(filter, params, Some(listing), 0)?.candidates);
+            self.scratch.rotated = vector;
+            all.extend(self.search_rotated(filter, params, Some(listing), 0)?.candidates);
         }
         all.sort_by(Candidate::rank);
         let rules = Rules::bind(shard, params, params.k.min(MAX_K), Some(listing))?;
-        Ok(rules.apply(&all).0)
+        Ok(rules.apply(&all)?.0)
     }
 
-    /// Rows of the photos nearest to a turned query: what a search makes listings of.
+    /// Returns the rows of the photos nearest to a rotated query, before they are collapsed to listings.
     #[cfg(feature = "build")]
-    pub(crate) fn nearest_photos(&mut self, turned: &[f32], params: &SearchParams) -> Result<Vec<u32>, ShardError> {
+    pub(crate) fn nearest_photos(&mut self, rotated: &[f32], params: &SearchParams) -> Result<Vec<u32>, ShardError> {
         let shard = self.shard;
-        let Scratch { query, scanner, .. } = &mut self.scratch;
-        query.set(turned, stride(turned.len()));
-        let plan = Plan { take: params.k, ..Plan::new(shard, None, params, params.k) };
-        scanner.run(&Target { shard, kernels: self.kernels, turned, query, predicate: None }, &plan)?;
+        let SearchScratch { query, scanner, .. } = &mut self.scratch;
+        query.set(rotated, stride(rotated.len()));
+        let plan = QueryPlan { take: params.k, ..QueryPlan::new(shard, None, params, params.k) };
+        scanner.run(&ScanTarget { shard, kernels: self.kernels, rotated, query, predicate: None }, &plan)?;
         Ok(scanner.best.best().iter().map(|item| item.row()).collect())
     }
 
-    fn search_turned(
+    fn search_rotated(
         &mut self,
         filter: Option<&Filter>,
         params: &SearchParams,
@@ -179,10 +195,10 @@ impl<'a> Searcher<'a> {
         if k.max(leaders.k) == 0 {
             return Ok(Ranking::default());
         }
-        let Scratch { turned, query, scanner, photos, .. } = &mut self.scratch;
-        query.set(turned, stride(turned.len()));
-        let target = Target { shard, kernels: self.kernels, turned, query, predicate: predicate.as_ref() };
-        let mut plan = Plan::new(shard, predicate.as_ref(), params, k.max(leaders.k));
+        let SearchScratch { rotated, query, scanner, photos, .. } = &mut self.scratch;
+        query.set(rotated, stride(rotated.len()));
+        let target = ScanTarget { shard, kernels: self.kernels, rotated, query, predicate: predicate.as_ref() };
+        let mut plan = QueryPlan::new(shard, predicate.as_ref(), params, k.max(leaders.k));
         let mut led: Option<Vec<f32>> = None;
         loop {
             let complete = scanner.run(&target, &plan)?;
@@ -192,14 +208,16 @@ impl<'a> Searcher<'a> {
                 photos.push(Candidate { score: item.score(), listing: shard.listing_of(photo)?, photo });
             }
             photos.sort_unstable_by(Candidate::rank);
-            // Which of the best photos share a listing is known only now. The best `take` are in the final order, so
-            // their listings are the best ones; too few of them means: look further.
-            let (candidates, more) = rules.apply(photos);
-            // The last is for damaged shards, which may have fewer photos in their lists than they say.
+            // Which of the best photos share a listing is known only now. The best `take` are in their final order, so
+            // their listings are the best ones; where those are too few, the search is repeated with a wider plan.
+            let (candidates, more) = rules.apply(photos)?;
+            // The second condition ends the loop on damaged shards, whose lists may hold fewer photos than the header
+            // says.
             let everything = complete || plan.is_everything(shard);
-            // Those of the first look that has enough of them: what else is asked for may take another look.
+            // The leading scores come from the first pass with enough of them, because the other options may take more
+            // passes and the scores must not depend on those.
             if led.is_none() {
-                let (best, more) = leaders.apply(photos);
+                let (best, more) = leaders.apply(photos)?;
                 led = (everything || !more).then(|| best.iter().map(|candidate| candidate.score).collect());
             }
             match led.take() {
@@ -209,27 +227,4 @@ impl<'a> Searcher<'a> {
             plan = plan.wider();
         }
     }
-}
-
-/// The vector of a photo as the shard keeps it: turned by the rotation of
-/// [`Index::rotation_seed`](crate::shard::Index::rotation_seed), and about of unit length, or shorter where the shard was
-/// built with local scaling.
-pub fn stored_vector(shard: &Shard, photo: PhotoRow) -> Vec<f32> {
-    let (dim, stride, index) = (shard.header().dim as usize, shard.stride(), shard.index());
-    let row = photo.0 as usize;
-    let list = shard.list_starts().partition_point(|&start| start <= photo.0).saturating_sub(1);
-    let centre = shard.centroids().get(list * stride..).unwrap_or_default();
-    let code = shard.codes().get(row * stride..).unwrap_or_default();
-    let block = shard.scan_blocks().get(row / BLOCK * shard.block_len()..).unwrap_or_default();
-    let mut signs = vec![0; stride / 32];
-    sign::take(block.get(..sign::signs_len(dim)).unwrap_or_default(), row % BLOCK, &mut signs);
-    let scale = f32::from(shard.code_scales().get(row).copied().unwrap_or(0)) * index.scale_unit;
-    let coordinate = |(at, (&centre, &byte)): (usize, (&i8, &u8))| {
-        let size = f32::from(2 * u16::from(byte) + 1) * scale;
-        let positive = signs[at / 32] >> (at % 32) & 1 == 1;
-        f32::from(centre) * index.centroid_unit + if positive { size } else { -size }
-    };
-    let mut vector: Vec<f32> = centre.iter().zip(code).take(dim).enumerate().map(coordinate).collect();
-    vector.resize(dim, 0.0);
-    vector
 }

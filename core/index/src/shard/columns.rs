@@ -1,36 +1,36 @@
-//! Filter columns: one value a photo, so that a scan needs no second look-up.
+//! Filter columns: one value for each photo, so that a scan needs no look-up by listing.
 
 use serde::{Deserialize, Serialize};
 
-/// What a filter column holds.
+/// The type of a filter column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ColumnKind {
-    /// One of a sorted set of words; compared for equality.
+    /// One of a sorted set of words; compared for equality only.
     Word,
-    /// A number; compared by size as well.
+    /// A number; also compared by size.
     Number,
 }
 
-/// A filter column. Values are in the order of photo rows.
+/// A filter column, with values in the order of photo rows.
 #[derive(Debug, Clone, Copy)]
 pub enum Column<'a> {
-    /// `values[row]` is 0 for a photo without a value, else 1 + the position in `words`.
+    /// `values[row]` is 0 for a photo without a value, otherwise 1 + the position in `words`.
     Word {
-        /// One code a photo.
+        /// One code for each photo.
         values: WordCodes<'a>,
         /// The words, sorted by their bytes.
         words: Words<'a>,
     },
     /// `values[row]` is NaN for a photo without a value.
     Number {
-        /// One number a photo.
+        /// One number for each photo.
         values: &'a [f64],
     },
 }
 
-/// The word of each photo, as narrow as the number of words allows.
+/// The word code of each photo, in the narrowest integers that the number of words allows.
 #[derive(Debug, Clone, Copy)]
 pub enum WordCodes<'a> {
     /// At most 255 words.
@@ -42,7 +42,7 @@ pub enum WordCodes<'a> {
 }
 
 impl<'a> WordCodes<'a> {
-    /// Bytes of a code in a column of so many words.
+    /// Returns the bytes of a code in a column with this many words.
     pub(super) fn width(words: usize) -> usize {
         match words {
             0..=0xff => 1,
@@ -65,7 +65,7 @@ impl<'a> WordCodes<'a> {
         codes.iter().flat_map(|code| code.to_le_bytes().into_iter().take(width)).collect()
     }
 
-    /// The code of a photo; 0 beyond the end.
+    /// Returns the code of a photo; 0 for a row beyond the end.
     pub fn get(&self, row: usize) -> u32 {
         match self {
             WordCodes::One(codes) => codes.get(row).map_or(0, |&code| code.into()),
@@ -83,7 +83,7 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// Checks the counts; the offsets are checked where they are used.
+    /// Reads a section and checks its count; the offsets are checked when they are used.
     pub(super) fn read(section: &'a [u8]) -> Result<Self, String> {
         let short = || format!("{} bytes are too few for its words", section.len());
         let count = section.get(..4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).ok_or_else(short)? as usize;
@@ -111,18 +111,18 @@ impl<'a> Words<'a> {
         self.offsets.len() - 1
     }
 
-    /// Whether there are none.
+    /// Whether the column has no words.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The word at a position; `None` beyond the end or where the file is damaged.
+    /// Returns the word at a position; `None` beyond the end or where the file is damaged.
     pub fn get(&self, at: usize) -> Option<&'a str> {
         let (from, to) = (*self.offsets.get(at)? as usize, *self.offsets.get(at.checked_add(1)?)? as usize);
         std::str::from_utf8(self.bytes.get(from..to)?).ok()
     }
 
-    /// The code of a word in the column's values: 1 + its position.
+    /// Returns the code of a word in the column's values, 1 + its position; `None` where the column lacks it.
     pub fn code(&self, word: &str) -> Option<u32> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
@@ -136,7 +136,7 @@ impl<'a> Words<'a> {
         None
     }
 
-    /// Checks order and encoding of all words and that nothing is left over.
+    /// Checks the order and encoding of all words, and that they fill the section.
     pub(super) fn check(&self) -> Result<(), String> {
         let mut last = None;
         for at in 0..self.len() {
@@ -146,6 +146,7 @@ impl<'a> Words<'a> {
             }
             last = Some(word);
         }
+        debug_assert!(!self.offsets.is_empty());
         let end = self.offsets.last().copied().unwrap_or(0) as usize;
         if self.offsets.first() != Some(&0) || end != self.bytes.len() {
             return Err(format!("the words end at {end} of {} bytes", self.bytes.len()));
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_words_are_refused_or_not_found() {
+    fn damaged_words_are_rejected_or_not_found() {
         let section = Words::write(&["a".to_owned(), "b".to_owned()]).expect("small");
         for cut in 0..section.len() {
             let Ok(read) = Words::read(&section[..cut]) else { continue };

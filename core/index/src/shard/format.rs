@@ -1,4 +1,4 @@
-//! What writer and reader share: constants, the header and the section table.
+//! The header and the section table, encoded and decoded.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::ids::{CatalogId, ModelId};
 
 /// The format version that is written.
 pub const FORMAT_WRITTEN: u32 = 2;
-/// The oldest reader, by the format version that it knows, that may read what is written.
+/// Format version of the oldest reader that may read the files of this writer.
 #[cfg(feature = "build")]
 pub(super) const OLDEST_READER: u32 = 2;
 /// The oldest format version that is still read.
@@ -20,22 +20,22 @@ pub(super) const HEADER_LEN: usize = 4096;
 const TABLE_AT: usize = 128;
 const ENTRY_LEN: usize = 64;
 const CHECKSUM_AT: usize = HEADER_LEN - 32;
-/// Most sections that fit between the header's fields and its checksum.
+/// Number of table entries that fit between the header's fields and its checksum.
 pub(super) const MAX_SECTIONS: usize = (CHECKSUM_AT - TABLE_AT) / ENTRY_LEN;
-/// Alignment of every section.
+/// Alignment of every section: a cache line.
 pub(super) const ALIGN: u64 = 64;
-/// Alignment of sections that are large: the page size of current Android phones.
+/// Alignment of sections with an access pattern of their own: the page size of current Android phones.
 pub(super) const PAGE_ALIGN: u64 = 16 << 10;
-/// Most filter columns; leaves room in the table for the sections of later versions.
+/// Most filter columns of a shard; leaves room in the section table for later versions.
 pub const MAX_COLUMNS: usize = 16;
-/// Kinds of sections.
+/// Number of section kinds.
 const KINDS: usize = 18;
-/// Largest schema, in bytes.
+/// Largest schema, in bytes: a reader parses no more JSON than this.
 pub(super) const MAX_SCHEMA: u64 = 1 << 20;
 
 /// What a section holds. The numbers are part of the format; 3 was the factors of format 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SectionKind {
     Schema = 1,
     Codes = 2,
     PhotoListings = 4,
@@ -56,48 +56,52 @@ pub(super) enum Kind {
     Thumbnails = 19,
 }
 
-impl Kind {
-    const NAMES: [(Kind, &'static str); KINDS] = [
-        (Kind::Schema, "schema"),
-        (Kind::Codes, "codes"),
-        (Kind::PhotoListings, "photo listings"),
-        (Kind::PhotoOrdinals, "photo ordinals"),
-        (Kind::ColumnValues, "column values"),
-        (Kind::ColumnWords, "column words"),
-        (Kind::MetadataDictionary, "metadata dictionary"),
-        (Kind::MetadataIndex, "metadata index"),
-        (Kind::MetadataBlocks, "metadata blocks"),
-        (Kind::Index, "index"),
-        (Kind::ListStarts, "list starts"),
-        (Kind::ListBiases, "list biases"),
-        (Kind::Centroids, "centroids"),
-        (Kind::CentroidGraph, "centroid graph"),
-        (Kind::ScanBlocks, "scan blocks"),
-        (Kind::CodeScales, "code scales"),
-        (Kind::ThumbnailEnds, "thumbnail ends"),
-        (Kind::Thumbnails, "thumbnails"),
+impl SectionKind {
+    const NAMES: [(SectionKind, &'static str); KINDS] = [
+        (SectionKind::Schema, "schema"),
+        (SectionKind::Codes, "codes"),
+        (SectionKind::PhotoListings, "photo listings"),
+        (SectionKind::PhotoOrdinals, "photo ordinals"),
+        (SectionKind::ColumnValues, "column values"),
+        (SectionKind::ColumnWords, "column words"),
+        (SectionKind::MetadataDictionary, "metadata dictionary"),
+        (SectionKind::MetadataIndex, "metadata index"),
+        (SectionKind::MetadataBlocks, "metadata blocks"),
+        (SectionKind::Index, "index"),
+        (SectionKind::ListStarts, "list starts"),
+        (SectionKind::ListBiases, "list biases"),
+        (SectionKind::Centroids, "centroids"),
+        (SectionKind::CentroidGraph, "centroid graph"),
+        (SectionKind::ScanBlocks, "scan blocks"),
+        (SectionKind::CodeScales, "code scales"),
+        (SectionKind::ThumbnailEnds, "thumbnail ends"),
+        (SectionKind::Thumbnails, "thumbnails"),
     ];
 
-    pub(super) fn from_number(number: u32) -> Option<Kind> {
-        Kind::NAMES.into_iter().map(|(kind, _)| kind).find(|&kind| kind as u32 == number)
+    pub(super) fn from_number(number: u32) -> Option<SectionKind> {
+        SectionKind::NAMES.into_iter().map(|(kind, _)| kind).find(|&kind| kind as u32 == number)
     }
 
     pub(super) fn name(self) -> &'static str {
-        Kind::NAMES.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+        let name = SectionKind::NAMES.into_iter().find(|(kind, _)| *kind == self).map(|(_, name)| name);
+        debug_assert!(name.is_some(), "{self:?} has no name");
+        name.unwrap_or_default()
     }
 
-    /// Where the section may start: what starts a part with a use of its own starts a page.
+    /// Returns the alignment of the section. Where the access pattern changes, a new page starts.
     pub(super) fn align(self) -> u64 {
         match self {
-            Kind::Index | Kind::Codes | Kind::MetadataBlocks | Kind::Thumbnails => PAGE_ALIGN,
+            SectionKind::Index | SectionKind::Codes | SectionKind::MetadataBlocks | SectionKind::Thumbnails => {
+                PAGE_ALIGN
+            }
             _ => ALIGN,
         }
     }
 }
 
-/// Where a section lies and what it must hash to.
+/// An entry of the section table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct SectionEntry {
     pub(super) kind: u32,
     /// Number of the filter column, 0 for other sections.
     pub(super) ordinal: u32,
@@ -106,42 +110,44 @@ pub(super) struct Entry {
     pub(super) checksum: [u8; 32],
 }
 
-impl Entry {
-    /// The section's name for people.
+impl SectionEntry {
+    /// Returns the section's name in messages.
     pub(super) fn name(&self) -> String {
-        match Kind::from_number(self.kind) {
-            Some(kind @ (Kind::ColumnValues | Kind::ColumnWords)) => format!("{} {}", kind.name(), self.ordinal),
+        match SectionKind::from_number(self.kind) {
+            Some(kind @ (SectionKind::ColumnValues | SectionKind::ColumnWords)) => {
+                format!("{} {}", kind.name(), self.ordinal)
+            }
             Some(kind) => kind.name().to_owned(),
             None => format!("section of unknown kind {}", self.kind),
         }
     }
 }
 
-/// A section, for people.
+/// A section of a shard: its name, place and length.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SectionInfo {
-    /// What it holds.
+    /// What the section holds.
     pub name: String,
-    /// Where it starts in the file.
+    /// Offset in the file, in bytes.
     pub offset: u64,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
-/// What the header says of the shard.
+/// The header of a shard.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Header {
     /// Format version of the file.
     pub format: u32,
-    /// Oldest reader's format version that may read the file.
+    /// Format version of the oldest reader that may read the file.
     pub oldest_reader: u32,
-    /// Coordinates of an embedding.
+    /// Dimension of the embeddings.
     pub dim: u32,
-    /// Photos in the shard.
+    /// Number of photos.
     pub photo_count: u32,
-    /// Listings in the shard.
+    /// Number of listings.
     pub listing_count: u32,
-    /// The model that made the embeddings.
+    /// The model that computed the embeddings.
     pub model_id: ModelId,
     /// The catalogue.
     #[serde(serialize_with = "as_text")]
@@ -156,16 +162,16 @@ fn as_text<S: serde::Serializer>(id: &CatalogId, to: S) -> Result<S::Ok, S::Erro
     to.collect_str(id)
 }
 
-/// The schema section: JSON, because it is small, read once, and worth reading by people.
+/// The schema section: JSON, because it is small, read once, and useful to people.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Schema {
-    /// The catalogue's name, of which the header has the hash.
+    /// The catalogue's name; the header has its hash.
     pub(super) catalog: String,
     /// The program that wrote the file.
     pub(super) writer: String,
-    /// Names of a listing's fields, in the order of its record.
+    /// Names of a listing's fields, in the order of the values in its record.
     pub(super) fields: Vec<String>,
-    /// Filter columns; the position is the ordinal of their sections.
+    /// Filter columns; the position of a column is the ordinal of its sections.
     pub(super) columns: Vec<ColumnSpec>,
 }
 
@@ -175,12 +181,12 @@ pub(super) struct ColumnSpec {
     pub(super) kind: super::columns::ColumnKind,
 }
 
-// All other sections once and two a column: a writer cannot run out of room.
+// The table always has room for all sections that a writer can produce: two for each column, one of each other kind.
 const _: () = assert!(KINDS - 2 + 2 * MAX_COLUMNS <= MAX_SECTIONS);
 
-/// Writes header and table into their page.
+/// Encodes the header and the section table into their page.
 #[cfg(feature = "build")]
-pub(super) fn encode_header(header: &Header, entries: &[Entry]) -> Vec<u8> {
+pub(super) fn encode_header(header: &Header, entries: &[SectionEntry]) -> Vec<u8> {
     let mut page = vec![0; HEADER_LEN];
     let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, &MAGIC);
@@ -208,9 +214,10 @@ pub(super) fn encode_header(header: &Header, entries: &[Entry]) -> Vec<u8> {
     page
 }
 
-/// Reads header and table. The order of the checks is part of the format: what a file is, whether this reader may read
-/// it, whether it is complete, whether the page is intact, and only then what it says.
-pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<Entry>), ShardError> {
+/// Decodes the header and the section table. The order of the checks is part of the format: whether the file is a
+/// shard, whether this reader may read it, whether the page is intact, whether the file is complete, and only then its
+/// contents.
+pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<SectionEntry>), ShardError> {
     if file.get(..MAGIC.len()) != Some(&MAGIC[..]) {
         return Err(ShardError::NotAShard);
     }
@@ -237,7 +244,7 @@ pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<Entry>), ShardEr
 
     let invalid = |detail: String| ShardError::Invalid { part: "header".to_owned(), detail };
     if oldest_reader > format {
-        return Err(invalid(format!("format {format} asks for readers of format {oldest_reader}")));
+        return Err(invalid(format!("format {format} needs readers of format {oldest_reader}")));
     }
     let header_len = u32_at(16);
     if header_len as usize != HEADER_LEN {
@@ -265,7 +272,7 @@ pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<Entry>), ShardEr
         sequence: u64_at(96),
         file_len,
     };
-    // So that nothing sized by the listings can outgrow the file: the photos' sections are checked against it.
+    // Bounds everything sized by the number of listings, because the photos' sections are checked against the file.
     if header.listing_count > header.photo_count {
         let (listings, photos) = (header.listing_count, header.photo_count);
         return Err(invalid(format!("{listings} listings with {photos} photos, expected at least one each")));
@@ -274,24 +281,24 @@ pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<Entry>), ShardEr
     let mut entries = Vec::with_capacity(sections);
     for i in 0..sections {
         let at = TABLE_AT + i * ENTRY_LEN;
-        let entry = Entry {
+        let entry = SectionEntry {
             kind: u32_at(at),
             ordinal: u32_at(at + 4),
             offset: u64_at(at + 8),
             len: u64_at(at + 16),
             checksum: array(&page[at + 32..]),
         };
-        let align = Kind::from_number(entry.kind).map_or(ALIGN, Kind::align);
+        let align = SectionKind::from_number(entry.kind).map_or(ALIGN, SectionKind::align);
         let next = entry.offset.checked_add(entry.len).filter(|&next| next <= file_len);
         let Some(next) = next.filter(|_| entry.offset >= end && entry.offset.is_multiple_of(align)) else {
             let (name, offset, len) = (entry.name(), entry.offset, entry.len);
             return Err(invalid(format!(
-                "{name} lies at {offset} with {len} bytes, expected a multiple of {align} from {end} on, \
+                "{name} starts at {offset} with {len} bytes, expected a multiple of {align} from {end} on, \
                  and an end within {file_len}"
             )));
         };
-        if entries.iter().any(|other: &Entry| (other.kind, other.ordinal) == (entry.kind, entry.ordinal)) {
-            return Err(invalid(format!("{} is there twice", entry.name())));
+        if entries.iter().any(|other: &SectionEntry| (other.kind, other.ordinal) == (entry.kind, entry.ordinal)) {
+            return Err(invalid(format!("{} is in the table twice", entry.name())));
         }
         end = next;
         entries.push(entry);
@@ -299,14 +306,14 @@ pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<Entry>), ShardEr
     Ok((header, entries))
 }
 
-/// The first `N` bytes. The callers above stay inside the page.
+/// Returns the first `N` bytes. The callers stay inside the page.
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[..N]);
     array
 }
 
-/// Appends a length or number as LEB128: seven bits a byte, low ones first.
+/// Appends a number as LEB128: seven bits in each byte, low ones first.
 #[cfg(feature = "build")]
 pub(super) fn put_varint(to: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
@@ -316,7 +323,7 @@ pub(super) fn put_varint(to: &mut Vec<u8>, mut value: u32) {
     to.push(value as u8);
 }
 
-/// Takes a LEB128 number of at most 32 bits off the front.
+/// Takes a LEB128 number of at most 32 bits off the front; `None` where it is cut off or too large.
 pub(super) fn take_varint(from: &mut &[u8]) -> Option<u32> {
     let mut value = 0u32;
     for shift in (0..32).step_by(7) {
@@ -337,9 +344,12 @@ pub(super) fn take_varint(from: &mut &[u8]) -> Option<u32> {
 #[cfg(all(test, feature = "build"))]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn varints_round_trip(value: u32, tail in prop::collection::vec(any::<u8>(), 0..4)) {
             let mut bytes = Vec::new();
@@ -351,7 +361,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_varint_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..8)) {
+        fn any_bytes_are_a_varint_or_rejected(bytes in prop::collection::vec(any::<u8>(), 0..8)) {
             take_varint(&mut &bytes[..]);
         }
     }

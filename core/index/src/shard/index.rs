@@ -1,71 +1,49 @@
-//! The inverted lists and what leads to them: the layouts of the sections that a search starts with.
+//! The layouts of the sections that a search starts with: the index, the inverted lists and the centroid graph.
 
 use std::ops::Range;
 
-/// Coordinates of an int8 code are padded to a multiple of this.
-const STRIDE_UNIT: usize = 32;
-/// Coordinates of a sign code are padded to a multiple of this.
-const SIGN_UNIT: usize = 16;
-/// Photos in a scan block.
-pub(super) const BLOCK: usize = 32;
-/// Most layers of the centroid graph: each is a third of the one below or less.
+/// Most layers of the centroid graph. Each has at most a third of the nodes of the one below, so none has more.
 const MAX_LAYERS: usize = 32;
 
-/// Bytes of an int8 code.
-pub(super) fn stride(dim: u32) -> usize {
-    (dim as usize).next_multiple_of(STRIDE_UNIT)
-}
-
-/// Bytes of the signs in a scan block.
-pub(super) fn signs_len(dim: u32) -> usize {
-    (dim as usize).next_multiple_of(SIGN_UNIT) / 4 * 16
-}
-
-/// Bytes of a scan block: signs, then a slope and an offset of 16 bits for each photo.
-pub(super) fn block_len(dim: u32) -> usize {
-    signs_len(dim) + BLOCK * 4
-}
-
-/// What the numbers in the other sections stand for.
+/// The index section: the units of the numbers in the other sections, and the measured budgets.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub struct Index {
-    /// Inverted lists; at least 1 where there are photos.
-    pub lists: u32,
-    /// Coordinates of an embedding, once more: the codes are made for it.
-    pub dim: u32,
-    /// Seed of the rotation that all vectors were turned by.
-    pub rotation_seed: u64,
-    /// What a step of a centroid's coordinates is worth.
-    pub centroid_unit: f32,
-    /// What a step of a code's scale is worth.
-    pub scale_unit: f32,
-    /// What a step of a slope is worth.
-    pub slope_unit: f32,
-    /// What a step of an offset is worth.
-    pub offset_unit: f32,
-    /// The offset of a packed 0.
-    pub offset_origin: f32,
+pub(crate) struct ListIndex {
+    /// Number of inverted lists; at least 1 where there are photos.
+    pub(crate) lists: u32,
+    /// Dimension of the embeddings, which must be that of the header.
+    pub(crate) dim: u32,
+    /// Seed of the rotation of all vectors.
+    pub(crate) rotation_seed: u64,
+    /// Unit of a centroid's coordinates.
+    pub(crate) centroid_unit: f32,
+    /// Unit of a byte code's packed scale.
+    pub(crate) scale_unit: f32,
+    /// Unit of a packed slope.
+    pub(crate) slope_unit: f32,
+    /// Unit of a packed offset.
+    pub(crate) offset_unit: f32,
+    /// The offset that a packed 0 stands for.
+    pub(crate) offset_origin: f32,
     pub(crate) reserved: [u32; 7],
-    /// What the builder measured: lists to probe and photos to score again for each of [`RECALLS`]. 0 where the
-    /// target was not reached, or not measured.
-    pub budgets: [Budget; RECALLS.len()],
+    /// The measured budget for each of [`RECALLS`]; zeros where the recall was not reached or not measured.
+    pub(crate) budgets: [Budget; RECALLS.len()],
 }
 
-/// Lists to probe and photos to score again.
+/// The work of a search: lists to probe and photos to re-rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub struct Budget {
+pub(crate) struct Budget {
     /// Lists to probe.
-    pub probes: u32,
-    /// Photos to score by their int8 codes.
-    pub rerank: u32,
+    pub(crate) probes: u32,
+    /// Photos to re-rank by their byte codes.
+    pub(crate) rerank: u32,
 }
 
-/// The recalls, of the 10 nearest photos, that [`Index::budgets`] belong to.
-pub const RECALLS: [f32; 8] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
+/// The recalls of the 10 nearest photos that [`ListIndex::budgets`] were measured for.
+pub(crate) const RECALLS: [f32; 8] = [0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999];
 
-impl Index {
+impl ListIndex {
     pub(super) fn check(&self, photos: u32, dim: u32) -> Result<(), String> {
         if self.dim != dim {
             return Err(format!("codes of {} coordinates, expected {dim}", self.dim));
@@ -82,24 +60,24 @@ impl Index {
     }
 }
 
-/// The graph that leads to the nearest centroids: HNSW (Malkov and Yashunin 2018). Layers come from the top; the nodes
-/// of a layer are the first ones of all centroids, and the last layer has them all.
+/// The graph for finding the nearest centroids: HNSW (Malkov and Yashunin 2018). Layers are counted from the top. The
+/// nodes of a layer are the first of all centroids, and the last layer has all of them.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Graph<'a> {
-    /// Nodes of each layer.
+pub(crate) struct CentroidGraph<'a> {
+    /// Number of nodes of each layer.
     counts: &'a [u32],
-    /// For each layer one more than its nodes: where their links start.
+    /// For each layer, where the links of each node start, and where those of the last one end.
     starts: &'a [u32],
     links: &'a [u32],
 }
 
-impl<'a> Graph<'a> {
-    /// Checks the counts; starts and links are checked where they are used.
+impl<'a> CentroidGraph<'a> {
+    /// Reads a section and checks its counts; starts and links are checked when they are used.
     pub(super) fn read(words: &'a [u32], lists: u32) -> Result<Self, String> {
         let short = || format!("{} words are too few for its layers", words.len());
         let (&layers, rest) = words.split_first().ok_or_else(short)?;
         if layers == 0 && rest.is_empty() {
-            return Ok(Graph::default());
+            return Ok(CentroidGraph::default());
         }
         let layers = usize::try_from(layers).ok().filter(|layers| (1..=MAX_LAYERS).contains(layers));
         let layers = layers.ok_or_else(|| format!("{} layers, expected at most {MAX_LAYERS}", words[0]))?;
@@ -112,10 +90,10 @@ impl<'a> Graph<'a> {
         if starts.last().map(|&end| end as usize) != Some(links.len()) {
             return Err(format!("links end at {:?}, there are {}", starts.last(), links.len()));
         }
-        Ok(Graph { counts, starts, links })
+        Ok(CentroidGraph { counts, starts, links })
     }
 
-    /// The words of a section: for each layer from the top, the links of each node.
+    /// Returns the words of the section. `layers` has, for each layer from the top, the links of each node.
     #[cfg(feature = "build")]
     pub(crate) fn write(layers: &[Vec<Vec<u32>>]) -> Vec<u32> {
         let mut words = vec![layers.len() as u32];
@@ -132,21 +110,21 @@ impl<'a> Graph<'a> {
         words
     }
 
-    /// The number of layers; 0 where lists are so few that there is no graph.
-    pub fn layers(&self) -> usize {
+    /// The number of layers; 0 for a shard without a graph, because it has few lists.
+    pub(crate) fn layers(&self) -> usize {
         self.counts.len()
     }
 
-    /// The nodes of a layer, counted from the top.
-    pub fn nodes(&self, layer: usize) -> u32 {
+    /// The number of nodes of a layer.
+    pub(crate) fn nodes(&self, layer: usize) -> u32 {
         self.counts.get(layer).copied().unwrap_or(0)
     }
 
-    /// The links of a layer, for looking up one node after the other.
-    pub fn layer(&self, layer: usize) -> Links<'a> {
+    /// The links of a layer.
+    pub(crate) fn layer(&self, layer: usize) -> LayerLinks<'a> {
         let skip: usize = self.counts.iter().take(layer).map(|&count| count as usize + 1).sum();
         let len = self.counts.get(layer).map_or(0, |&count| count as usize + 1);
-        Links { starts: self.starts.get(skip..skip + len).unwrap_or_default(), links: self.links }
+        LayerLinks { starts: self.starts.get(skip..skip + len).unwrap_or_default(), links: self.links }
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -156,6 +134,7 @@ impl<'a> Graph<'a> {
             if links.starts.first() != Some(&end) || !links.starts.is_sorted() {
                 return Err(format!("the links of layer {layer} do not follow those before"));
             }
+            debug_assert!(!links.starts.is_empty());
             end = links.starts.last().copied().unwrap_or(0);
             for node in 0..self.nodes(layer) {
                 if let Some(wrong) = links.of(node).iter().find(|&&link| link >= self.nodes(layer) || link == node) {
@@ -169,14 +148,14 @@ impl<'a> Graph<'a> {
 
 /// The links of one layer of the graph.
 #[derive(Debug, Clone, Copy)]
-pub struct Links<'a> {
+pub(crate) struct LayerLinks<'a> {
     starts: &'a [u32],
     links: &'a [u32],
 }
 
-impl<'a> Links<'a> {
-    /// The nodes that a node links to; none where the file is damaged. They may lie beyond the layer's end if it is.
-    pub fn of(&self, node: u32) -> &'a [u32] {
+impl<'a> LayerLinks<'a> {
+    /// Returns the nodes that a node links to. In a damaged file there may be none, or nodes beyond the layer's end.
+    pub(crate) fn of(&self, node: u32) -> &'a [u32] {
         let range = match self.starts.get(node as usize..) {
             Some([start, end, ..]) => *start as usize..*end as usize,
             _ => return &[],
@@ -185,12 +164,7 @@ impl<'a> Links<'a> {
     }
 }
 
-/// Whether the sign of a coordinate is set for a photo of a block.
-pub(super) fn sign(block: &[u8], photo: usize, coordinate: usize) -> bool {
-    block[16 * (coordinate / 4) + photo % 16] >> (photo / 16 * 4 + coordinate % 4) & 1 == 1
-}
-
-/// The photos of a list; `None` where the starts are damaged.
+/// Returns the photos of a list; `None` where the starts are damaged.
 pub(super) fn list(starts: &[u32], list: u32, photos: u32) -> Option<Range<u32>> {
     let range = match starts.get(list as usize..)? {
         [start, end, ..] => *start..*end,
@@ -204,34 +178,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_graph_is_read_as_it_was_written_and_damage_is_noticed() {
+    fn a_graph_is_read_as_written_and_damage_is_detected() {
         let layers = vec![vec![vec![1], vec![0]], vec![vec![1, 2], vec![0], vec![]]];
-        let words = Graph::write(&layers);
-        let graph = Graph::read(&words, 3).expect("just written");
+        let words = CentroidGraph::write(&layers);
+        let graph = CentroidGraph::read(&words, 3).expect("just written");
         assert_eq!((graph.layers(), graph.nodes(0), graph.nodes(1)), (2, 2, 3));
         assert_eq!(
             (graph.layer(1).of(0), graph.layer(0).of(1), graph.layer(1).of(3)),
             (&[1, 2][..], &[0][..], &[][..])
         );
         assert_eq!(graph.check(), Ok(()));
-        assert!(Graph::read(&words, 4).is_err());
+        assert!(CentroidGraph::read(&words, 4).is_err());
         for cut in 0..words.len() {
-            assert!(Graph::read(&words[..cut], 3).is_err(), "{cut}");
+            assert!(CentroidGraph::read(&words[..cut], 3).is_err(), "{cut}");
         }
         for at in 0..words.len() {
             for wrong in [0, 3, 1 << 31, u32::MAX] {
                 let mut damaged = words.clone();
                 damaged[at] = wrong;
-                let Ok(graph) = Graph::read(&damaged, 3) else { continue };
+                let Ok(graph) = CentroidGraph::read(&damaged, 3) else { continue };
                 let all = || (0..5).flat_map(|layer| (0..5).map(move |node| graph.layer(layer).of(node).len()));
                 assert!(damaged == words || graph.check().is_err() || all().sum::<usize>() > 0);
             }
         }
-        assert!(Graph::read(&[0], 7).is_ok_and(|graph| graph.layers() == 0));
+        assert!(CentroidGraph::read(&[0], 7).is_ok_and(|graph| graph.layers() == 0));
     }
 
     #[test]
-    fn lists_with_damaged_starts_are_not_there() {
+    fn lists_with_damaged_starts_are_rejected() {
         assert_eq!(list(&[0, 3, 9], 1, 9), Some(3..9));
         assert_eq!(list(&[0, 3, 9], 2, 9), None);
         assert_eq!((list(&[5, 3], 0, 9), list(&[0, 10], 0, 9), list(&[], 0, 9)), (None, None, None));

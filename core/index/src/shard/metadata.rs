@@ -1,33 +1,33 @@
-//! Listing metadata: records in zstd blocks that share a trained dictionary.
+//! Metadata of listings: records in zstd blocks that share a trained dictionary.
 //!
-//! A search decompresses only the winners' blocks. A record is a varint length and the text of: the listing id, the
-//! number of photos and their names, then one value for each of the schema's fields.
+//! A search decompresses only the blocks of its results. A record is a varint length, the listing id, the number of
+//! photos and their names, then one value for each field of the schema.
 
 use zstd::dict::DecoderDictionary;
 
 use super::format::take_varint;
 
-/// Target size of a block before compression; one record may make it larger.
+/// Size at which a block is closed, before compression. A search decompresses about one block for each result.
 #[cfg(feature = "build")]
 pub(super) const BLOCK_TARGET: usize = 4 << 10;
-/// Largest block that a reader decompresses.
+/// Largest block that a reader decompresses: bounds the memory that a damaged file can take.
 pub(super) const BLOCK_LIMIT: u32 = 4 << 20;
-/// Largest record: a block is closed before it would pass its own limit.
+/// Largest record, with its length; below [`BLOCK_LIMIT`], so that a block can hold any.
 pub(super) const RECORD_LIMIT: usize = 1 << 20;
 
 /// Most photos of a listing: their ordinals have 16 bits.
 pub(crate) const MAX_LISTING_PHOTOS: u32 = 1 << 16;
 
-/// One block in the index. Block `i` holds the listings from `first` up to the next entry's; a last entry without a
-/// block closes the index.
+/// An entry of the metadata index. A block holds the listings from `first` up to that of the next entry; the last entry
+/// has no block and marks the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub(super) struct IndexEntry {
-    /// Where the compressed block starts in the blocks section.
+pub(super) struct BlockEntry {
+    /// Start of the compressed block in its section.
     pub(super) offset: u64,
     /// Row of its first listing.
     pub(super) first: u32,
-    /// Its length when decompressed.
+    /// Length of the decompressed block.
     pub(super) raw_len: u32,
 }
 
@@ -38,13 +38,13 @@ pub struct Record {
     pub id: String,
     /// Names of its photos, in the catalogue's order.
     pub photos: Vec<String>,
-    /// Values in the order of [`Shard::fields`](super::Shard::fields); empty where the catalogue had none.
+    /// Values in the order of [`Shard::fields`](super::Shard::fields); a missing value is empty.
     pub values: Vec<String>,
 }
 
 impl Record {
     fn decode(mut bytes: &[u8], fields: usize) -> Option<Record> {
-        // Short texts take far more memory than bytes: without the two limits a small file could ask for much.
+        // A short text takes far more memory than bytes: the two limits bound what a small file can allocate.
         if bytes.len() > RECORD_LIMIT {
             return None;
         }
@@ -56,7 +56,7 @@ impl Record {
     }
 }
 
-/// The record of a listing whose values are [`texts`] already; `None` where a length does not fit.
+/// Encodes the record of a listing whose values are encoded by [`texts`] already; `None` where a length does not fit.
 #[cfg(feature = "build")]
 pub(super) fn encode(id: &str, photos: &[String], values: &[u8]) -> Option<Vec<u8>> {
     use super::format::put_varint;
@@ -70,7 +70,7 @@ pub(super) fn encode(id: &str, photos: &[String], values: &[u8]) -> Option<Vec<u
     Some(record)
 }
 
-/// Texts with their lengths, one behind the other; `None` where a length does not fit.
+/// Encodes texts with their lengths, one after the other; `None` where a length does not fit.
 #[cfg(feature = "build")]
 pub(crate) fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -81,11 +81,13 @@ pub(crate) fn texts<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Vec<u8>>
     Some(bytes)
 }
 
-/// The text at a place among [`texts`].
+/// Returns the text at a position of encoded [`texts`].
 #[cfg(feature = "build")]
 pub(crate) fn text_at(mut texts: &[u8], at: usize) -> &str {
     let found = (0..=at).map_while(|_| take(&mut texts)).nth(at);
-    found.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+    let text = found.and_then(|text| std::str::from_utf8(text).ok());
+    debug_assert!(text.is_some(), "the builder has encoded a text for each field");
+    text.unwrap_or_default()
 }
 
 fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -99,9 +101,9 @@ fn take_text(from: &mut &[u8]) -> Option<String> {
     String::from_utf8(take(from)?.to_vec()).ok()
 }
 
-/// Reads blocks; keeps the prepared dictionary and the block read last, since neighbours are often asked together.
+/// Reads records. Keeps the last block, because neighbouring listings are often read together.
 pub(super) struct BlockReader<'a> {
-    index: &'a [IndexEntry],
+    index: &'a [BlockEntry],
     blocks: &'a [u8],
     fields: usize,
     decompressor: zstd::bulk::Decompressor<'a>,
@@ -110,7 +112,7 @@ pub(super) struct BlockReader<'a> {
 
 impl<'a> BlockReader<'a> {
     pub(super) fn new(
-        index: &'a [IndexEntry],
+        index: &'a [BlockEntry],
         blocks: &'a [u8],
         fields: usize,
         dictionary: Option<&'a DecoderDictionary<'static>>,
@@ -122,7 +124,7 @@ impl<'a> BlockReader<'a> {
         Ok(BlockReader { index, blocks, fields, decompressor: decompressor.map_err(|e| e.to_string())?, current: None })
     }
 
-    /// The record of a listing.
+    /// Returns the record of a listing.
     pub(super) fn record(&mut self, row: u32) -> Result<Record, String> {
         let block = self.index.partition_point(|entry| entry.first <= row).checked_sub(1);
         let block = block.filter(|&b| b + 1 < self.index.len()).ok_or_else(|| format!("no block for listing {row}"))?;
@@ -135,14 +137,13 @@ impl<'a> BlockReader<'a> {
         take(&mut rest).and_then(|bytes| Record::decode(bytes, fields)).ok_or_else(damaged)
     }
 
-    /// The decompressed bytes of a block.
+    /// Returns the decompressed bytes of a block.
     pub(super) fn block(&mut self, block: usize) -> Result<&[u8], String> {
-        if self.current.as_ref().is_none_or(|(current, _)| *current != block) {
-            self.current = None;
-            let bytes = self.decompress(block)?;
-            self.current = Some((block, bytes));
-        }
-        Ok(self.current.as_ref().map(|(_, bytes)| &bytes[..]).unwrap_or_default())
+        let bytes = match self.current.take() {
+            Some((current, bytes)) if current == block => bytes,
+            _ => self.decompress(block)?,
+        };
+        Ok(&self.current.insert((block, bytes)).1)
     }
 
     fn decompress(&mut self, block: usize) -> Result<Vec<u8>, String> {
@@ -164,7 +165,7 @@ impl<'a> BlockReader<'a> {
         Ok(bytes)
     }
 
-    /// Calls `each` with every listing's row and record, in order.
+    /// Calls `each` with the row and record of every listing, in order; returns their number.
     pub(super) fn each(&mut self, mut each: impl FnMut(u32, Record) -> Result<(), String>) -> Result<u32, String> {
         let mut row = 0;
         for block in 0..self.index.len().saturating_sub(1) {

@@ -1,12 +1,14 @@
-//! A catalogue in one file, mapped read-only. The bytes are specified in `core/docs/SHARD_FORMAT.md`.
+//! A catalogue in one file, memory-mapped read-only. The bytes are specified in `core/docs/SHARD_FORMAT.md`.
 //!
-//! `format` holds what writer and reader share, `index` the inverted lists, `columns` and `metadata` theirs; `writer` writes, [`Shard`] reads, [`Shard::verify`] checks everything
-//! that opening leaves unchecked.
+//! `format` has the header and section table, `index` the layouts of the inverted lists, `columns` those of filter
+//! columns, `metadata` those of listings. `writer` writes the file, `open` opens it, [`Shard`] reads it,
+//! and [`Shard::verify`] checks all that opening does not read.
 
 mod columns;
 mod format;
 mod index;
 mod metadata;
+mod open;
 mod reader;
 mod source;
 mod verify;
@@ -15,7 +17,9 @@ pub(crate) mod writer;
 
 pub use columns::{Column, ColumnKind, WordCodes, Words};
 pub use format::{FORMAT_OLDEST_READ, FORMAT_WRITTEN, Header, MAX_COLUMNS, SectionInfo};
-pub use index::{Budget, Graph, Index, Links, RECALLS};
+pub(crate) use index::RECALLS;
+#[cfg(feature = "build")]
+pub(crate) use index::{Budget, ListIndex};
 pub use metadata::Record;
 #[cfg(feature = "build")]
 pub(crate) use metadata::{MAX_LISTING_PHOTOS, text_at, texts};

@@ -1,80 +1,48 @@
-//! Opening a shard and the views of its sections.
+//! An open shard: access to its sections.
 
 use std::ops::Range;
-use std::path::Path;
 use std::sync::OnceLock;
 
 use zstd::bulk::Decompressor;
 use zstd::dict::DecoderDictionary;
 
 use super::columns::{Column, ColumnKind, WordCodes, Words};
-use super::format::{Entry, Header, Kind, MAX_COLUMNS, MAX_SCHEMA, Schema, SectionInfo, decode_header};
-use super::index::{self, BLOCK, Graph, Index};
-use super::metadata::{BlockReader, IndexEntry, Record};
-use super::source::Source;
+use super::format::{Header, Schema, SectionEntry, SectionInfo, SectionKind};
+use super::index::{self, CentroidGraph, ListIndex};
+use super::metadata::{BlockEntry, BlockReader, Record};
+use super::source::ShardBytes;
 use crate::error::{Result, ShardError};
-use crate::ids::{CatalogId, ListingRow, PhotoRow};
+use crate::ids::{ListingRow, PhotoRow};
+use crate::vector::layout;
 
-/// A catalogue shard, opened for reading. Shared by any number of threads.
+/// A catalogue shard, opened for reading. Any number of threads can share one.
 ///
 /// Opening reads the header, the section table and the schema, and checks that every section has the length that the
-/// counts ask for. It does not read the rest: [`Shard::verify`] does, after a download.
+/// counts require. It does not read the rest: after a download, [`Shard::verify`] does.
+///
+/// ```no_run
+/// use magpie_index::shard::Shard;
+/// let shard = Shard::open("catalogue.magpie")?;
+/// let header = shard.header();
+/// println!("{}: {} listings with {} photos", shard.catalog(), header.listing_count, header.photo_count);
+/// for (name, kind) in shard.columns() {
+///     println!("searches can filter by {name}, a {kind:?}");
+/// }
+/// # Ok::<(), magpie_index::Error>(())
+/// ```
 pub struct Shard {
-    source: Source,
-    header: Header,
-    pub(super) entries: Vec<Entry>,
-    schema: Schema,
-    index: Index,
-    /// Where the sections lie that are there once, by their kinds.
-    places: [Option<(usize, usize)>; 32],
-    dictionary: OnceLock<Result<Option<DecoderDictionary<'static>>, ShardError>>,
+    pub(super) source: ShardBytes,
+    pub(super) header: Header,
+    pub(super) entries: Vec<SectionEntry>,
+    pub(super) schema: Schema,
+    pub(super) index: ListIndex,
+    /// Start and end of each section with ordinal 0, by kind.
+    pub(super) places: [Option<(usize, usize)>; 32],
+    pub(super) dictionary: OnceLock<Result<Option<DecoderDictionary<'static>>, ShardError>>,
 }
 
 impl Shard {
-    /// Maps the file at `path`.
-    ///
-    /// # Errors
-    /// [`Error::Io`](crate::Error::Io) where it cannot be opened, [`Error::Shard`](crate::Error::Shard) where it is no
-    /// shard, too new, too old, incomplete or damaged.
-    pub fn open(path: impl AsRef<Path>) -> Result<Shard> {
-        Ok(Shard::new(Source::map(path.as_ref())?)?)
-    }
-
-    /// Reads the file into memory instead of mapping it: for files that others may shorten or overwrite while they are
-    /// used, which would end a process that maps them.
-    ///
-    /// # Errors
-    /// As [`Shard::open`].
-    pub fn load(path: impl AsRef<Path>) -> Result<Shard> {
-        Ok(Shard::new(Source::read(path.as_ref())?)?)
-    }
-
-    /// A shard in memory; the bytes are copied.
-    ///
-    /// # Errors
-    /// As [`Shard::open`].
-    pub fn from_bytes(bytes: &[u8]) -> Result<Shard, ShardError> {
-        Shard::new(Source::copy(bytes))
-    }
-
-    fn new(source: Source) -> Result<Shard, ShardError> {
-        let (header, entries) = decode_header(source.bytes())?;
-        let (schema, index) = (Schema::default(), bytemuck::Zeroable::zeroed());
-        let mut shard =
-            Shard { source, header, entries, schema, index, places: [None; 32], dictionary: OnceLock::new() };
-        for entry in shard.entries.iter().filter(|entry| entry.ordinal == 0) {
-            if let Some(place) = shard.places.get_mut(entry.kind as usize) {
-                *place = Some((entry.offset as usize, (entry.offset + entry.len) as usize));
-            }
-        }
-        shard.schema = shard.read_schema()?;
-        shard.index = shard.read_index()?;
-        shard.check_lengths()?;
-        shard.advise();
-        Ok(shard)
-    }
-
-    /// What the header says.
+    /// The header.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -94,9 +62,10 @@ impl Shard {
         &self.schema.fields
     }
 
-    /// The sections with their places and lengths.
+    /// The sections of the file, in their order.
     pub fn sections(&self) -> Vec<SectionInfo> {
-        let info = |entry: &Entry| SectionInfo { name: self.name_of(entry), offset: entry.offset, bytes: entry.len };
+        let info =
+            |entry: &SectionEntry| SectionInfo { name: self.name_of(entry), offset: entry.offset, bytes: entry.len };
         self.entries.iter().map(info).collect()
     }
 
@@ -105,113 +74,160 @@ impl Shard {
         self.schema.columns.iter().map(|column| (column.name.as_str(), column.kind))
     }
 
-    /// The filter column called `name`.
+    /// Returns the filter column called `name`; `None` where the shard lacks it.
     pub fn column(&self, name: &str) -> Option<Column<'_>> {
         let at = self.schema.columns.iter().position(|column| column.name == name)?;
         self.column_at(at).ok()
     }
 
-    /// What the numbers in the lists stand for.
-    pub fn index(&self) -> &Index {
+    /// The number of inverted lists.
+    pub fn list_count(&self) -> u32 {
+        self.index.lists
+    }
+
+    /// The seed of the [`Rotation`](crate::vector::Rotation) of all vectors.
+    pub fn rotation_seed(&self) -> u64 {
+        self.index.rotation_seed
+    }
+
+    /// The budgets that the builder measured. Public for benches, which print them.
+    #[doc(hidden)]
+    pub fn budgets(&self) -> impl std::fmt::Debug {
+        self.index.budgets
+    }
+
+    /// The index section.
+    pub(crate) fn index(&self) -> &ListIndex {
         &self.index
     }
 
-    /// The photos of an inverted list; each list starts where the one before ends.
+    /// Returns the photos of an inverted list; each list starts where the one before it ends. Public for
+    /// tests with damaged shards.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where there is no such list or the file is damaged.
+    /// [`ShardError::Invalid`] where the shard lacks the list or is damaged.
+    #[doc(hidden)]
     pub fn list(&self, list: u32) -> Result<Range<u32>, ShardError> {
-        let starts = self.view(Kind::ListStarts);
+        let starts = self.view(SectionKind::ListStarts);
         index::list(starts, list, self.header.photo_count)
-            .ok_or_else(|| invalid(Kind::ListStarts, format!("list {list} does not lie among the photos")))
+            .ok_or_else(|| invalid(SectionKind::ListStarts, format!("list {list} has photos that the shard lacks")))
     }
 
-    /// Where each list starts, and a last entry where all end. Not checked: see [`Shard::list`].
-    pub fn list_starts(&self) -> &[u32] {
-        self.view(Kind::ListStarts)
+    /// Returns the inverted list of a photo.
+    ///
+    /// # Errors
+    /// [`ShardError::Invalid`] where the shard lacks the photo or is damaged.
+    pub(crate) fn list_of(&self, photo: PhotoRow) -> Result<u32, ShardError> {
+        if photo.0 >= self.header.photo_count {
+            let detail = format!("photo {} of {}", photo.0, self.header.photo_count);
+            return Err(invalid(SectionKind::Codes, detail));
+        }
+        let starts = self.list_starts().partition_point(|&start| start <= photo.0);
+        let list =
+            starts.checked_sub(1).and_then(|list| u32::try_from(list).ok()).filter(|&list| list < self.index.lists);
+        list.ok_or_else(|| invalid(SectionKind::ListStarts, format!("photo {} is outside of all lists", photo.0)))
     }
 
-    /// For each list what is added to the product of query and centroid to rank it.
-    pub fn list_biases(&self) -> &[f32] {
-        self.view(Kind::ListBiases)
+    /// The first photo of each list, and the end of the last. Unchecked, unlike [`Shard::list`].
+    pub(crate) fn list_starts(&self) -> &[u32] {
+        self.view(SectionKind::ListStarts)
     }
 
-    /// The centres of the lists: [`Shard::stride`] bytes each.
-    pub fn centroids(&self) -> &[i8] {
-        self.view(Kind::Centroids)
+    /// The bias of each list, which is added to the product of query and centroid to rank it.
+    pub(crate) fn list_biases(&self) -> &[f32] {
+        self.view(SectionKind::ListBiases)
+    }
+
+    /// The centroids of the lists: [`Shard::stride`] bytes each.
+    pub(crate) fn centroids(&self) -> &[i8] {
+        self.view(SectionKind::Centroids)
     }
 
     /// The graph over the centroids.
-    pub fn graph(&self) -> Graph<'_> {
-        // Its counts were checked on opening.
-        Graph::read(self.view(Kind::CentroidGraph), self.index.lists).unwrap_or_default()
+    pub(crate) fn graph(&self) -> CentroidGraph<'_> {
+        let graph = CentroidGraph::read(self.view(SectionKind::CentroidGraph), self.index.lists);
+        debug_assert!(graph.is_ok(), "the counts are checked on opening");
+        graph.unwrap_or_default()
     }
 
-    /// Sign codes of 32 photos each, of [`Shard::block_len`] bytes, in the order of rows.
-    pub fn scan_blocks(&self) -> &[u8] {
-        self.view(Kind::ScanBlocks)
+    /// The number of nodes of each layer of the centroid graph, from the top. Public for tests.
+    #[doc(hidden)]
+    pub fn graph_nodes(&self) -> Vec<u32> {
+        let graph = self.graph();
+        (0..graph.layers()).map(|layer| graph.nodes(layer)).collect()
     }
 
-    /// Bytes of a scan block.
-    pub fn block_len(&self) -> usize {
-        index::block_len(self.header.dim)
+    /// The links of a node of the centroid graph. Public for tests with damaged shards.
+    #[doc(hidden)]
+    pub fn graph_links(&self, layer: usize, node: u32) -> &[u32] {
+        self.graph().layer(layer).of(node)
     }
 
-    /// Sizes of the residuals' coordinates: [`Shard::stride`] bytes a photo, in the order of rows. Their signs are in
-    /// the scan blocks.
-    pub fn codes(&self) -> &[u8] {
-        self.view(Kind::Codes)
+    /// The binary codes of 32 photos in each block of [`Shard::block_len`] bytes, in the order of rows.
+    pub(crate) fn scan_blocks(&self) -> &[u8] {
+        self.view(SectionKind::ScanBlocks)
     }
 
-    /// Bytes of an int8 code: the dimension and padding.
-    pub fn stride(&self) -> usize {
-        index::stride(self.header.dim)
+    /// Length of a scan block in bytes.
+    pub(crate) fn block_len(&self) -> usize {
+        layout::block_len(self.header.dim as usize)
     }
 
-    /// The scale of each photo's code, in steps of [`Index::scale_unit`].
-    pub fn code_scales(&self) -> &[u16] {
-        self.view(Kind::CodeScales)
+    /// The byte codes: [`Shard::stride`] bytes for each photo, in the order of rows. Their signs are in the scan
+    /// blocks.
+    pub(crate) fn codes(&self) -> &[u8] {
+        self.view(SectionKind::Codes)
     }
 
-    /// The thumbnail of a photo: JPEG bytes. `None` where it has none, or the file is damaged.
+    /// Length of a byte code or centroid: the dimension and padding.
+    pub(crate) fn stride(&self) -> usize {
+        layout::stride(self.header.dim as usize)
+    }
+
+    /// The scale of each photo's byte code, in units of [`ListIndex::scale_unit`].
+    pub(crate) fn code_scales(&self) -> &[u16] {
+        self.view(SectionKind::CodeScales)
+    }
+
+    /// Returns the thumbnail of a photo as JPEG bytes; `None` for a photo without one, or where the file is damaged.
     pub fn thumbnail(&self, photo: PhotoRow) -> Option<&[u8]> {
         let ends = self.thumbnail_ends();
         let end = *ends.get(photo.0 as usize)?;
         let start = photo.0.checked_sub(1).map_or(Some(0), |before| ends.get(before as usize).copied())?;
         let range = usize::try_from(start).ok()?..usize::try_from(end).ok()?;
-        self.view::<u8>(Kind::Thumbnails).get(range).filter(|bytes| !bytes.is_empty())
+        self.view::<u8>(SectionKind::Thumbnails).get(range).filter(|bytes| !bytes.is_empty())
     }
 
-    /// Whether the shard has thumbnails.
+    /// Returns whether the shard has thumbnails.
     pub fn has_thumbnails(&self) -> bool {
-        self.places[Kind::ThumbnailEnds as usize].is_some()
+        self.places[SectionKind::ThumbnailEnds as usize].is_some()
     }
 
-    /// The listing of a photo.
+    /// Returns the listing of a photo.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where the file is damaged.
+    /// [`ShardError::Invalid`] where the shard lacks the photo or is damaged.
     pub fn listing_of(&self, photo: PhotoRow) -> Result<ListingRow, ShardError> {
         let row = self.photo_listings().get(photo.0 as usize).copied();
         row.filter(|&row| row < self.header.listing_count).map(ListingRow).ok_or_else(|| {
             let detail = format!("photo {} belongs to listing {row:?} of {}", photo.0, self.header.listing_count);
-            invalid(Kind::PhotoListings, detail)
+            invalid(SectionKind::PhotoListings, detail)
         })
     }
 
-    /// The place of a photo among its listing's photos, from 0.
+    /// Returns the position of a photo among the photos of its listing, from 0; 0 for a photo that the shard lacks.
     pub fn ordinal_of(&self, photo: PhotoRow) -> u16 {
         self.photo_ordinals().get(photo.0 as usize).copied().unwrap_or(0)
     }
 
-    /// The photos of a listing, in the order of its record. Looks through all photos: for a listing that someone chose.
+    /// Returns the photos of a listing, in the order of its record. Takes time linear in the number of all photos.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where there is no such listing.
+    /// [`ShardError::Invalid`] where the shard lacks the listing.
     pub fn photos_of(&self, listing: ListingRow) -> Result<Vec<PhotoRow>, ShardError> {
         if listing.0 >= self.header.listing_count {
             let detail = format!("listing {} of {}", listing.0, self.header.listing_count);
-            return Err(invalid(Kind::PhotoListings, detail));
+            return Err(invalid(SectionKind::PhotoListings, detail));
         }
         let rows = (0..).zip(self.photo_listings()).filter(|(_, row)| **row == listing.0);
         let mut photos: Vec<PhotoRow> = rows.map(|(photo, _)| PhotoRow(photo)).collect();
@@ -219,7 +235,7 @@ impl Shard {
         Ok(photos)
     }
 
-    /// The listing with an id; `None` where the shard has none.
+    /// Returns the listing with an id; `None` where the shard lacks it.
     ///
     /// # Errors
     /// [`ShardError::Invalid`] where the file is damaged.
@@ -228,7 +244,7 @@ impl Shard {
         let (mut low, mut high) = (0, self.header.listing_count);
         while low < high {
             let middle = low + (high - low) / 2;
-            let record = reader.record(middle).map_err(|e| invalid(Kind::MetadataBlocks, e))?;
+            let record = reader.record(middle).map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
             match record.id.as_str().cmp(id) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
@@ -238,26 +254,26 @@ impl Shard {
         Ok(None)
     }
 
-    /// Decompresses the metadata of listings, in the order asked.
+    /// Decompresses the metadata of listings, in the order of `rows`.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where a row is beyond the end or the file is damaged.
+    /// [`ShardError::Invalid`] where the shard lacks a row or is damaged.
     pub fn records(&self, rows: &[ListingRow]) -> Result<Vec<Record>, ShardError> {
         let mut reader = self.block_reader()?;
-        rows.iter().map(|row| reader.record(row.0).map_err(|e| invalid(Kind::MetadataBlocks, e))).collect()
+        rows.iter().map(|row| reader.record(row.0).map_err(|e| invalid(SectionKind::MetadataBlocks, e))).collect()
     }
 
-    /// The listing row of each photo. Not checked: see [`Shard::listing_of`].
+    /// The listing row of each photo. Unchecked, unlike [`Shard::listing_of`].
     pub fn photo_listings(&self) -> &[u32] {
-        self.view(Kind::PhotoListings)
+        self.view(SectionKind::PhotoListings)
     }
 
     pub(super) fn thumbnail_ends(&self) -> &[u64] {
-        self.view(Kind::ThumbnailEnds)
+        self.view(SectionKind::ThumbnailEnds)
     }
 
     pub(super) fn photo_ordinals(&self) -> &[u16] {
-        self.view(Kind::PhotoOrdinals)
+        self.view(SectionKind::PhotoOrdinals)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -266,14 +282,14 @@ impl Shard {
 
     pub(super) fn column_at(&self, at: usize) -> Result<Column<'_>, ShardError> {
         let ordinal = at as u32;
-        let values = self.section(Kind::ColumnValues, ordinal)?;
-        let cast = |e: bytemuck::PodCastError| invalid(Kind::ColumnValues, e.to_string());
+        let values = self.section(SectionKind::ColumnValues, ordinal)?;
+        let cast = |e: bytemuck::PodCastError| invalid(SectionKind::ColumnValues, e.to_string());
         Ok(match self.schema.columns[at].kind {
             ColumnKind::Number => Column::Number { values: bytemuck::try_cast_slice(values).map_err(cast)? },
             ColumnKind::Word => {
-                let words = Words::read(self.section(Kind::ColumnWords, ordinal)?);
-                let words = words.map_err(|e| invalid(Kind::ColumnWords, e))?;
-                let values = WordCodes::read(values, words.len()).map_err(|e| invalid(Kind::ColumnValues, e))?;
+                let words = Words::read(self.section(SectionKind::ColumnWords, ordinal)?);
+                let words = words.map_err(|e| invalid(SectionKind::ColumnWords, e))?;
+                let values = WordCodes::read(values, words.len()).map_err(|e| invalid(SectionKind::ColumnValues, e))?;
                 Column::Word { values, words }
             }
         })
@@ -281,146 +297,45 @@ impl Shard {
 
     pub(super) fn block_reader(&self) -> Result<BlockReader<'_>, ShardError> {
         let dictionary = self.dictionary.get_or_init(|| self.read_dictionary()).as_ref().map_err(Clone::clone)?;
-        let index = self.view::<IndexEntry>(Kind::MetadataIndex);
-        let blocks = self.section(Kind::MetadataBlocks, 0)?;
+        let index = self.view::<BlockEntry>(SectionKind::MetadataIndex);
+        let blocks = self.section(SectionKind::MetadataBlocks, 0)?;
         BlockReader::new(index, blocks, self.schema.fields.len(), dictionary.as_ref())
-            .map_err(|e| invalid(Kind::MetadataBlocks, e))
+            .map_err(|e| invalid(SectionKind::MetadataBlocks, e))
     }
 
-    pub(super) fn name_of(&self, entry: &Entry) -> String {
+    pub(super) fn name_of(&self, entry: &SectionEntry) -> String {
         let column = self.schema.columns.get(entry.ordinal as usize);
-        match (Kind::from_number(entry.kind), column) {
-            (Some(kind @ (Kind::ColumnValues | Kind::ColumnWords)), Some(column)) => {
+        match (SectionKind::from_number(entry.kind), column) {
+            (Some(kind @ (SectionKind::ColumnValues | SectionKind::ColumnWords)), Some(column)) => {
                 format!("{} of {}", kind.name(), column.name)
             }
             _ => entry.name(),
         }
     }
 
-    fn read_schema(&self) -> Result<Schema, ShardError> {
-        let bytes = self.section(Kind::Schema, 0)?;
-        if bytes.len() as u64 > MAX_SCHEMA {
-            return Err(invalid(Kind::Schema, format!("{} bytes, expected at most {MAX_SCHEMA}", bytes.len())));
-        }
-        // Small, and everything else depends on it: a flipped bit in a column's name must not pass.
-        let entry = self.entries.iter().find(|entry| entry.kind == Kind::Schema as u32);
-        if entry.is_some_and(|entry| entry.checksum != *blake3::hash(bytes).as_bytes()) {
-            return Err(ShardError::Checksum { part: Kind::Schema.name().to_owned() });
-        }
-        let schema: Schema = serde_json::from_slice(bytes).map_err(|e| invalid(Kind::Schema, e.to_string()))?;
-        if schema.columns.len() > MAX_COLUMNS {
-            let count = schema.columns.len();
-            return Err(invalid(Kind::Schema, format!("{count} filter columns, expected at most {MAX_COLUMNS}")));
-        }
-        if CatalogId::of(&schema.catalog) != self.header.catalog_id {
-            let detail = format!("the catalogue '{}' has another id", schema.catalog.escape_debug());
-            return Err(invalid(Kind::Schema, detail));
-        }
-        Ok(schema)
-    }
-
-    fn read_index(&self) -> Result<Index, ShardError> {
-        let bytes = self.section(Kind::Index, 0)?;
-        let index: Index = bytemuck::try_pod_read_unaligned(bytes)
-            .map_err(|_| invalid(Kind::Index, format!("{} bytes, expected {}", bytes.len(), size_of::<Index>())))?;
-        index.check(self.header.photo_count, self.header.dim).map_err(|e| invalid(Kind::Index, e))?;
-        Ok(index)
-    }
-
-    /// After this every view has the length that its users count on.
-    fn check_lengths(&self) -> Result<(), ShardError> {
-        let photos = u64::from(self.header.photo_count);
-        let lists = u64::from(self.index.lists);
-        let expect = |kind: Kind, ordinal: u32, expected: u64| {
-            let found = self.section(kind, ordinal)?.len() as u64;
-            if found == expected {
-                return Ok(());
-            }
-            Err(invalid(kind, format!("{found} bytes, expected {expected} for {photos} photos in {lists} lists")))
-        };
-        let stride = self.stride() as u64;
-        expect(Kind::ListStarts, 0, (lists + 1) * 4)?;
-        expect(Kind::ListBiases, 0, lists * 4)?;
-        expect(Kind::Centroids, 0, lists * stride)?;
-        expect(Kind::ScanBlocks, 0, photos.div_ceil(BLOCK as u64) * self.block_len() as u64)?;
-        expect(Kind::CodeScales, 0, photos * 2)?;
-        expect(Kind::Codes, 0, photos * stride)?;
-        expect(Kind::PhotoListings, 0, photos * 4)?;
-        expect(Kind::PhotoOrdinals, 0, photos * 2)?;
-        let graph = self.section(Kind::CentroidGraph, 0)?;
-        let graph = bytemuck::try_cast_slice(graph).map_err(|e| invalid(Kind::CentroidGraph, e.to_string()))?;
-        Graph::read(graph, self.index.lists).map_err(|e| invalid(Kind::CentroidGraph, e))?;
-        if self.has_thumbnails() || self.places[Kind::Thumbnails as usize].is_some() {
-            expect(Kind::ThumbnailEnds, 0, photos * 8)?;
-            let (end, bytes) = (self.thumbnail_ends().last(), self.section(Kind::Thumbnails, 0)?.len() as u64);
-            if end.copied().unwrap_or(0) != bytes {
-                return Err(invalid(Kind::ThumbnailEnds, format!("they end at {end:?} of {bytes} bytes")));
-            }
-        }
-        for (at, column) in self.schema.columns.iter().enumerate() {
-            let ordinal = at as u32;
-            let width = match column.kind {
-                ColumnKind::Number => 8,
-                ColumnKind::Word => {
-                    let words = Words::read(self.section(Kind::ColumnWords, ordinal)?);
-                    WordCodes::width(words.map_err(|e| invalid(Kind::ColumnWords, e))?.len()) as u64
-                }
-            };
-            expect(Kind::ColumnValues, ordinal, photos * width)?;
-            self.column_at(at)?;
-        }
-        self.section(Kind::MetadataDictionary, 0)?;
-        let blocks = self.section(Kind::MetadataBlocks, 0)?.len() as u64;
-        let index = self.section(Kind::MetadataIndex, 0)?;
-        if index.is_empty() || index.len() % size_of::<IndexEntry>() != 0 {
-            let (found, unit) = (index.len(), size_of::<IndexEntry>());
-            return Err(invalid(Kind::MetadataIndex, format!("{found} bytes, expected a multiple of {unit} above 0")));
-        }
-        let closing = IndexEntry { offset: blocks, first: self.header.listing_count, raw_len: 0 };
-        if self.view::<IndexEntry>(Kind::MetadataIndex).last() != Some(&closing) {
-            return Err(invalid(Kind::MetadataIndex, format!("the last entry is not {closing:?}")));
-        }
-        Ok(())
-    }
-
-    fn section(&self, kind: Kind, ordinal: u32) -> Result<&[u8], ShardError> {
+    pub(super) fn section(&self, kind: SectionKind, ordinal: u32) -> Result<&[u8], ShardError> {
         let entry = self.entries.iter().find(|entry| entry.kind == kind as u32 && entry.ordinal == ordinal);
         let entry = entry.ok_or_else(|| invalid(kind, "the section is missing".to_owned()))?;
-        // The table was checked against the file's length when it was read.
+        // Decoding the header has checked the table against the length of the file.
         let range = entry.offset as usize..(entry.offset + entry.len) as usize;
         self.bytes().get(range).ok_or_else(|| invalid(kind, "outside of the file".to_owned()))
     }
 
-    /// A section as numbers; empty where it is missing or cut off, which `check_lengths` has ruled out.
-    fn view<T: bytemuck::Pod>(&self, kind: Kind) -> &[T] {
+    /// Returns a section as numbers; empty where it is missing, which only thumbnails may be after `check_lengths`.
+    pub(super) fn view<T: bytemuck::Pod>(&self, kind: SectionKind) -> &[T] {
         let bytes = self.places[kind as usize].and_then(|(from, to)| self.bytes().get(from..to));
-        bytes.and_then(|bytes| bytemuck::try_cast_slice(bytes).ok()).unwrap_or_default()
-    }
-
-    /// Tells the system how the mapped sections will be used: what every search reads, and what it reads here and
-    /// there.
-    fn advise(&self) {
-        for entry in &self.entries {
-            let range = entry.offset as usize..(entry.offset + entry.len) as usize;
-            match Kind::from_number(entry.kind) {
-                Some(Kind::Codes | Kind::MetadataBlocks | Kind::Thumbnails) => self.source.will_pick(range),
-                Some(
-                    Kind::ListStarts | Kind::ListBiases | Kind::Centroids | Kind::CentroidGraph | Kind::ScanBlocks,
-                ) => {
-                    self.source.will_need(range);
-                }
-                _ => {}
-            }
-        }
+        let numbers = bytes.map(bytemuck::try_cast_slice);
+        debug_assert!(numbers.is_none_or(|numbers| numbers.is_ok()), "sections are aligned, and lengths are checked");
+        numbers.and_then(Result::ok).unwrap_or_default()
     }
 
     fn read_dictionary(&self) -> Result<Option<DecoderDictionary<'static>>, ShardError> {
-        let bytes = self.section(Kind::MetadataDictionary, 0)?;
+        let bytes = self.section(SectionKind::MetadataDictionary, 0)?;
         if bytes.is_empty() {
             return Ok(None);
         }
-        // Preparing a damaged dictionary panics; loading it into a context reports it.
-        Decompressor::with_dictionary(bytes).map_err(|e| invalid(Kind::MetadataDictionary, e.to_string()))?;
+        // Preparing a damaged dictionary panics; loading it into a context returns an error.
+        Decompressor::with_dictionary(bytes).map_err(|e| invalid(SectionKind::MetadataDictionary, e.to_string()))?;
         Ok(Some(DecoderDictionary::copy(bytes)))
     }
 }
@@ -434,6 +349,6 @@ impl std::fmt::Debug for Shard {
     }
 }
 
-pub(super) fn invalid(kind: Kind, detail: String) -> ShardError {
+pub(super) fn invalid(kind: SectionKind, detail: String) -> ShardError {
     ShardError::Invalid { part: kind.name().to_owned(), detail }
 }

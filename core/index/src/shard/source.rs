@@ -1,4 +1,4 @@
-//! Where a shard's bytes come from. The only file that maps memory.
+//! The bytes of a shard: memory-mapped or owned. The only file that maps memory.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -11,9 +11,9 @@ use memmap2::Mmap;
 use crate::error::{Error, Result};
 
 /// The bytes of a shard, aligned to at least 64 bytes.
-pub(super) enum Source {
+pub(super) enum ShardBytes {
     Mapped(Mmap),
-    /// Length in bytes, and the bytes in units that give the alignment.
+    /// Length in bytes, and the bytes in units that guarantee the alignment.
     Owned(usize, Vec<Unit>),
 }
 
@@ -21,23 +21,23 @@ pub(super) enum Source {
 #[repr(C, align(64))]
 pub(super) struct Unit([u8; 64]);
 
-impl Source {
+impl ShardBytes {
     /// Maps a file read-only.
-    pub(super) fn map(path: &Path) -> Result<Source> {
+    pub(super) fn map(path: &Path) -> Result<ShardBytes> {
         let file = File::open(path).map_err(|e| Error::io(path, e))?;
-        // An empty file cannot be mapped on every system; it is no shard in any case.
+        // Some systems cannot map an empty file; opening it then fails as for any other file that is not a shard.
         if file.metadata().map_err(|e| Error::io(path, e))?.len() == 0 {
-            return Ok(Source::copy(&[]));
+            return Ok(ShardBytes::copy(&[]));
         }
-        // SAFETY: the map is read-only, and this process never writes the file. Another process that changes or truncates
-        // the file would break the promise of `&[u8]`: catalogues are therefore installed by writing a new file and
-        // renaming it over the old name, which leaves the mapped one as it was (SHARD_FORMAT.md, "Changing a shard").
+        // SAFETY: the map is read-only, and this process never writes the file. Another process that changes or
+        // truncates it would break the guarantees of `&[u8]`. Catalogues are therefore installed by writing a new file
+        // and renaming it over the old name, which leaves the mapped one intact (SHARD_FORMAT.md, "Changing a shard").
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
-        Ok(Source::Mapped(map))
+        Ok(ShardBytes::Mapped(map))
     }
 
-    /// Reads a file into memory. A file that changes meanwhile gives some mixture, which the checks that follow judge.
-    pub(super) fn read(path: &Path) -> Result<Source> {
+    /// Reads a file into memory. A file that changes meanwhile gives a mixture, which the checks on opening judge.
+    pub(super) fn read(path: &Path) -> Result<ShardBytes> {
         let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
         let len = file.metadata().map_err(|e| Error::io(path, e))?.len();
         let too_long = |e: std::num::TryFromIntError| Error::io(path, std::io::Error::other(e));
@@ -45,36 +45,36 @@ impl Source {
         let mut units = vec![Unit([0; 64]); len.div_ceil(64)];
         let bytes: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut units)[..len];
         file.read_exact(bytes).map_err(|e| Error::io(path, e))?;
-        Ok(Source::Owned(len, units))
+        Ok(ShardBytes::Owned(len, units))
     }
 
-    /// Says that a range will be read soon: a hint.
+    /// Hints that a range will be read soon.
     pub(super) fn will_need(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Source::Mapped(map) = self {
+        if let ShardBytes::Mapped(map) = self {
             let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, range.len());
         }
     }
 
-    /// Says that a range will be read here and there, so that reading ahead is of no use: a hint.
+    /// Hints that a range will be read at random, so that reading ahead is useless.
     pub(super) fn will_pick(&self, range: Range<usize>) {
         #[cfg(unix)]
-        if let Source::Mapped(map) = self {
+        if let ShardBytes::Mapped(map) = self {
             let _ = map.advise_range(memmap2::Advice::Random, range.start, range.len());
         }
     }
 
-    /// Copies bytes that came from elsewhere, e.g. an app's compressed asset.
-    pub(super) fn copy(bytes: &[u8]) -> Source {
+    /// Copies bytes from elsewhere, e.g. an app's compressed asset.
+    pub(super) fn copy(bytes: &[u8]) -> ShardBytes {
         let mut units = vec![Unit([0; 64]); bytes.len().div_ceil(64)];
         bytemuck::cast_slice_mut(&mut units)[..bytes.len()].copy_from_slice(bytes);
-        Source::Owned(bytes.len(), units)
+        ShardBytes::Owned(bytes.len(), units)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Source::Mapped(map) => map,
-            Source::Owned(len, units) => &bytemuck::cast_slice(units)[..*len],
+            ShardBytes::Mapped(map) => map,
+            ShardBytes::Owned(len, units) => &bytemuck::cast_slice(units)[..*len],
         }
     }
 }

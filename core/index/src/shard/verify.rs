@@ -1,14 +1,15 @@
-//! The deep check: everything that opening leaves unread.
+//! The deep check of a shard: everything that opening does not read.
 
 use serde::Serialize;
 
 use super::columns::Column;
-use super::format::{HEADER_LEN, Kind};
-use super::index::{BLOCK, sign, signs_len};
+use super::format::{HEADER_LEN, SectionKind};
 use super::reader::{Shard, invalid};
 use crate::error::ShardError;
+use crate::vector::layout::{BLOCK, signs_len};
+use crate::vector::sign::is_set;
 
-/// What a deep check looked at.
+/// What [`Shard::verify`] has checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifyReport {
     /// Sections whose checksums match.
@@ -22,10 +23,10 @@ pub struct VerifyReport {
 }
 
 impl Shard {
-    /// Reads the whole file: checksums, padding, every row, word and record.
+    /// Reads the whole file and checks the checksums, the padding, and every row, word and record.
     ///
     /// # Errors
-    /// The first thing that is wrong, with the section's name.
+    /// The first fault, with the name of its section.
     pub fn verify(&self) -> Result<VerifyReport, ShardError> {
         self.verify_bytes()?;
         self.verify_index()?;
@@ -65,38 +66,38 @@ impl Shard {
         let index = self.index();
         let (starts, photos) = (self.list_starts(), self.header().photo_count);
         if starts.first() != Some(&0) || !starts.is_sorted() || starts.last() != Some(&photos) {
-            return Err(invalid(Kind::ListStarts, format!("they do not rise from 0 to {photos}")));
+            return Err(invalid(SectionKind::ListStarts, format!("not ascending from 0 to {photos}")));
         }
         if let Some(list) = self.list_biases().iter().position(|bias| !bias.is_finite()) {
-            return Err(invalid(Kind::ListBiases, format!("list {list} has {}", self.list_biases()[list])));
+            return Err(invalid(SectionKind::ListBiases, format!("list {list} has {}", self.list_biases()[list])));
         }
         if self.centroids().contains(&i8::MIN) {
-            return Err(invalid(Kind::Centroids, "-128, expected -127 to 127".to_owned()));
+            return Err(invalid(SectionKind::Centroids, "-128, expected -127 to 127".to_owned()));
         }
-        self.graph().check().map_err(|e| invalid(Kind::CentroidGraph, e))?;
+        self.graph().check().map_err(|e| invalid(SectionKind::CentroidGraph, e))?;
         match index.budgets.iter().find(|budget| budget.probes > index.lists || budget.rerank > photos) {
-            Some(budget) => Err(invalid(Kind::Index, format!("a budget of {budget:?} lists and photos"))),
+            Some(budget) => Err(invalid(SectionKind::Index, format!("a budget of {budget:?} lists and photos"))),
             None => Ok(()),
         }
     }
 
-    /// What stands for no coordinate and no photo is zero; listings and thumbnails are there.
+    /// Checks that padding of coordinates and photos is zero, and the listings and thumbnails of photos.
     fn verify_photos(&self) -> Result<(), ShardError> {
         let (dim, photos) = (self.header().dim as usize, self.header().photo_count as usize);
         for (row, code) in self.codes().chunks_exact(self.stride()).enumerate() {
             if code.iter().skip(dim).any(|&c| c != 0) {
-                return Err(invalid(Kind::Codes, format!("photo {row} has more than {dim} coordinates")));
+                return Err(invalid(SectionKind::Codes, format!("photo {row} has more than {dim} coordinates")));
             }
         }
-        let coordinates = signs_len(self.header().dim) / 4;
+        let coordinates = signs_len(dim) / 4;
         for (block, bytes) in self.scan_blocks().chunks_exact(self.block_len()).enumerate() {
             let padding = (0..BLOCK).filter_map(|at| match block * BLOCK + at < photos {
-                true => (dim..coordinates).find(|&c| sign(bytes, at, c)),
-                false => (0..coordinates).find(|&c| sign(bytes, at, c)),
+                true => (dim..coordinates).find(|&c| is_set(bytes, at, c)),
+                false => (0..coordinates).find(|&c| is_set(bytes, at, c)),
             });
             if let Some(coordinate) = padding.into_iter().next() {
-                let detail = format!("block {block} has signs for coordinate {coordinate} of what is not there");
-                return Err(invalid(Kind::ScanBlocks, detail));
+                let detail = format!("block {block} has a sign in its padding, at coordinate {coordinate}");
+                return Err(invalid(SectionKind::ScanBlocks, detail));
             }
         }
         for row in 0..self.header().photo_count {
@@ -104,7 +105,7 @@ impl Shard {
         }
         let ends = self.thumbnail_ends();
         if !ends.is_sorted() {
-            return Err(invalid(Kind::ThumbnailEnds, "they do not rise".to_owned()));
+            return Err(invalid(SectionKind::ThumbnailEnds, "not ascending".to_owned()));
         }
         Ok(())
     }
@@ -117,15 +118,15 @@ impl Shard {
                     None => continue,
                     Some(row) => {
                         let detail = format!("{name}: photo {row} has {}", values[row]);
-                        return Err(invalid(Kind::ColumnValues, detail));
+                        return Err(invalid(SectionKind::ColumnValues, detail));
                     }
                 },
             };
-            words.check().map_err(|e| invalid(Kind::ColumnWords, format!("{name}: {e}")))?;
+            words.check().map_err(|e| invalid(SectionKind::ColumnWords, format!("{name}: {e}")))?;
             let photos = self.header().photo_count as usize;
             if let Some(row) = (0..photos).find(|&row| values.get(row) as usize > words.len()) {
                 let detail = format!("{name}: photo {row} has word {} of {}", values.get(row), words.len());
-                return Err(invalid(Kind::ColumnValues, detail));
+                return Err(invalid(SectionKind::ColumnValues, detail));
             }
         }
         Ok(())
@@ -148,12 +149,12 @@ impl Shard {
             last_id = Some(record.id);
             Ok(())
         });
-        let listings = listings.map_err(|e| invalid(Kind::MetadataBlocks, e))?;
+        let listings = listings.map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
         if listings != self.header().listing_count {
             let expected = self.header().listing_count;
-            return Err(invalid(Kind::MetadataBlocks, format!("{listings} records for {expected} listings")));
+            return Err(invalid(SectionKind::MetadataBlocks, format!("{listings} records for {expected} listings")));
         }
-        // Each photo of a listing has its own place: listing after listing, one flag a photo.
+        // The photos of a listing have different ordinals: one flag for each photo, listing after listing.
         let mut starts = Vec::with_capacity(photo_counts.len());
         let mut start = 0;
         for &count in &photo_counts {
@@ -164,8 +165,8 @@ impl Shard {
         for (row, (&listing, &ordinal)) in self.photo_listings().iter().zip(self.photo_ordinals()).enumerate() {
             let (count, ordinal) = (photo_counts[listing as usize], usize::from(ordinal));
             if ordinal >= count || std::mem::replace(&mut taken[starts[listing as usize] + ordinal], true) {
-                let detail = format!("photo {row} is number {ordinal} of {count}, or another one is as well");
-                return Err(invalid(Kind::PhotoOrdinals, detail));
+                let detail = format!("photo {row} is number {ordinal} of {count}, or another one is too");
+                return Err(invalid(SectionKind::PhotoOrdinals, detail));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Writing a shard: sections in, one file out, the same bytes for the same input.
+//! Writes the sections of a shard to a file; the same contents give the same bytes.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -8,95 +8,96 @@ use rayon::prelude::*;
 
 use super::columns::{ColumnKind, WordCodes, Words};
 use super::format::{
-    ALIGN, ColumnSpec, Entry, FORMAT_WRITTEN, HEADER_LEN, Header, Kind, MAX_COLUMNS, MAX_SCHEMA, OLDEST_READER, Schema,
-    encode_header,
+    ALIGN, ColumnSpec, FORMAT_WRITTEN, HEADER_LEN, Header, MAX_COLUMNS, MAX_SCHEMA, OLDEST_READER, Schema,
+    SectionEntry, SectionKind, encode_header,
 };
-use super::index::{Budget, Graph, Index, RECALLS};
-use super::metadata::{BLOCK_LIMIT, BLOCK_TARGET, IndexEntry, RECORD_LIMIT, encode};
+use super::index::{Budget, CentroidGraph, ListIndex, RECALLS};
+use super::metadata::{BLOCK_LIMIT, BLOCK_TARGET, BlockEntry, RECORD_LIMIT, encode};
 use super::reader::Shard;
 use crate::error::{Error, Result, ShardError};
 use crate::ids::{CatalogId, ModelId};
 
-/// Compression level of metadata: written once, read on phones.
+/// Compression level of metadata: the highest before zstd's "ultra" levels. It is written once and read on phones, and
+/// the level does not slow down reading.
 const ZSTD_LEVEL: i32 = 19;
 /// Largest trained dictionary.
 const DICTIONARY_LIMIT: usize = 64 << 10;
-/// Records that the dictionary is trained on, at most; spread evenly over the catalogue.
+/// Most records that the dictionary is trained on, spread evenly over the catalogue: bounds the time of training.
 const DICTIONARY_SAMPLES: usize = 50_000;
 
-/// What a shard says of itself.
+/// What a shard says about its origin.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// The model that made the embeddings.
+    /// The model that computed the embeddings.
     pub model_id: ModelId,
     /// The catalogue's name.
     pub catalog: String,
-    /// Grows with every publication.
+    /// Grows with every publication of the catalogue.
     pub sequence: u64,
-    /// The program that writes.
+    /// Name and version of the program that writes the file.
     pub writer: String,
 }
 
-/// The values of a filter column, one a photo.
+/// The values of a filter column, one for each photo.
 #[derive(Debug, Clone)]
 pub(crate) enum ColumnData {
     /// Sorted, distinct words, and for each photo 0 or 1 + the position of its word.
     Word(Vec<String>, Vec<u32>),
-    /// Numbers; NaN for none.
+    /// Numbers; NaN for a missing value.
     Number(Vec<f64>),
 }
 
 /// The contents of a shard, in the order of rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Contents {
-    /// Coordinates of an embedding.
+    /// Dimension of the embeddings.
     pub(crate) dim: u32,
-    /// What the numbers of the lists stand for.
-    pub(crate) index: Index,
-    /// Where each list starts, and the number of photos.
+    /// The index section, without budgets.
+    pub(crate) index: ListIndex,
+    /// The first photo of each list, and the number of photos.
     pub(crate) list_starts: Vec<u32>,
-    /// One a list.
+    /// One for each list.
     pub(crate) list_biases: Vec<f32>,
-    /// A code a list.
+    /// A code for each list.
     pub(crate) centroids: Vec<i8>,
-    /// For each layer from the top, the links of each node; no layer where there is no graph.
+    /// For each layer from the top, the links of each node; empty without a graph.
     pub(crate) graph: Vec<Vec<Vec<u32>>>,
-    /// One for 32 photos.
+    /// A block for every 32 photos.
     pub(crate) scan_blocks: Vec<u8>,
-    /// A code a photo.
+    /// A byte code for each photo.
     pub(crate) codes: Vec<u8>,
-    /// One a photo.
+    /// One for each photo.
     pub(crate) code_scales: Vec<u16>,
     /// Listing row of each photo.
     pub(crate) photo_listings: Vec<u32>,
-    /// Place of each photo among its listing's.
+    /// Position of each photo among those of its listing.
     pub(crate) photo_ordinals: Vec<u16>,
-    /// JPEG bytes of each photo, empty for none; no entries where there are no thumbnails at all.
+    /// JPEG bytes of each photo, empty for a photo without a thumbnail; no entries in a shard without thumbnails.
     pub(crate) thumbnails: Vec<Box<[u8]>>,
     /// Names of a listing's fields.
     pub(crate) fields: Vec<String>,
     /// Filter columns with their names.
     pub(crate) columns: Vec<(String, ColumnData)>,
-    /// One a listing, in ascending order of ids.
+    /// One for each listing, in ascending order of ids.
     pub(crate) records: Vec<RecordData>,
 }
 
-/// The metadata of a listing, as it will be compressed.
+/// The metadata of a listing, before compression.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RecordData {
     /// The catalogue's id.
     pub(crate) id: String,
     /// Names of its photos.
     pub(crate) photos: Vec<String>,
-    /// Its values, one behind the other as [`texts`](super::metadata::texts) makes them.
+    /// Its values, encoded by [`texts`](super::metadata::texts).
     pub(crate) values: Box<[u8]>,
 }
 
-/// Bytes that are written in one call.
+/// Bytes that are written in one call, see [`Sections::add_parts`].
 const PIECE: usize = 1 << 16;
 
-/// Writes a shard to `path`: to a temporary name first, synced, then renamed, so that no one ever maps half a file.
-/// `measure` gets the shard once its sections are there, and gives the budgets that its index lacks.
+/// Writes a shard to `path`: to a temporary name first, synced, then renamed, so that no reader ever maps half a file.
+/// `measure` is called with the shard once its sections are written, and returns the budgets for its index.
 ///
 /// # Errors
 /// [`Error::Io`], or [`ShardError::Build`] where the contents do not fit the format.
@@ -135,11 +136,11 @@ pub(crate) fn write(
     let written = write_sections(&part, &mut header, &schema, metadata, contents, measure)
         .and_then(|()| std::fs::rename(&part, path).map_err(|e| Error::io(path, e)));
     if written.is_err() {
-        // Best effort: what matters to the caller is why it failed.
+        // Best effort: the caller needs the first error.
         let _ = std::fs::remove_file(&part);
         return written;
     }
-    // The new name itself must outlive a power cut; systems where a folder cannot be opened do that by themselves.
+    // The rename must survive a power cut. Systems where a folder cannot be opened ensure that by themselves.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if let Ok(folder) = File::open(folder) {
         let _ = folder.sync_all();
@@ -158,47 +159,47 @@ fn write_sections(
     let build = |detail: String| Error::Shard(ShardError::Build(detail));
     let io = |e| Error::io(path, e);
     let mut out = Sections::create(path).map_err(io)?;
-    out.add(Kind::Schema, 0, schema).map_err(io)?;
-    // What every search reads, then what it reads of those it picked, then the rest.
-    out.add(Kind::Index, 0, bytemuck::bytes_of(&contents.index)).map_err(io)?;
-    out.add(Kind::ListStarts, 0, bytemuck::cast_slice(&contents.list_starts)).map_err(io)?;
-    out.add(Kind::ListBiases, 0, bytemuck::cast_slice(&contents.list_biases)).map_err(io)?;
-    out.add(Kind::Centroids, 0, bytemuck::cast_slice(&contents.centroids)).map_err(io)?;
-    out.add(Kind::CentroidGraph, 0, bytemuck::cast_slice(&Graph::write(&contents.graph))).map_err(io)?;
-    out.add(Kind::ScanBlocks, 0, &contents.scan_blocks).map_err(io)?;
-    out.add(Kind::Codes, 0, &contents.codes).map_err(io)?;
-    out.add(Kind::CodeScales, 0, bytemuck::cast_slice(&contents.code_scales)).map_err(io)?;
-    out.add(Kind::PhotoListings, 0, bytemuck::cast_slice(&contents.photo_listings)).map_err(io)?;
-    out.add(Kind::PhotoOrdinals, 0, bytemuck::cast_slice(&contents.photo_ordinals)).map_err(io)?;
+    out.add(SectionKind::Schema, 0, schema).map_err(io)?;
+    // First the sections that every search reads, then those read for re-ranked photos, then the rest.
+    out.add(SectionKind::Index, 0, bytemuck::bytes_of(&contents.index)).map_err(io)?;
+    out.add(SectionKind::ListStarts, 0, bytemuck::cast_slice(&contents.list_starts)).map_err(io)?;
+    out.add(SectionKind::ListBiases, 0, bytemuck::cast_slice(&contents.list_biases)).map_err(io)?;
+    out.add(SectionKind::Centroids, 0, bytemuck::cast_slice(&contents.centroids)).map_err(io)?;
+    out.add(SectionKind::CentroidGraph, 0, bytemuck::cast_slice(&CentroidGraph::write(&contents.graph))).map_err(io)?;
+    out.add(SectionKind::ScanBlocks, 0, &contents.scan_blocks).map_err(io)?;
+    out.add(SectionKind::Codes, 0, &contents.codes).map_err(io)?;
+    out.add(SectionKind::CodeScales, 0, bytemuck::cast_slice(&contents.code_scales)).map_err(io)?;
+    out.add(SectionKind::PhotoListings, 0, bytemuck::cast_slice(&contents.photo_listings)).map_err(io)?;
+    out.add(SectionKind::PhotoOrdinals, 0, bytemuck::cast_slice(&contents.photo_ordinals)).map_err(io)?;
     for (ordinal, (name, column)) in contents.columns.iter().enumerate() {
         let ordinal = ordinal as u32;
         match column {
             ColumnData::Number(values) => {
-                out.add(Kind::ColumnValues, ordinal, bytemuck::cast_slice(values)).map_err(io)?;
+                out.add(SectionKind::ColumnValues, ordinal, bytemuck::cast_slice(values)).map_err(io)?;
             }
             ColumnData::Word(words, values) => {
-                out.add(Kind::ColumnValues, ordinal, &WordCodes::write(values, words.len())).map_err(io)?;
+                out.add(SectionKind::ColumnValues, ordinal, &WordCodes::write(values, words.len())).map_err(io)?;
                 let words = Words::write(words).ok_or_else(|| build(format!("column '{name}': more than 4 GiB")))?;
-                out.add(Kind::ColumnWords, ordinal, &words).map_err(io)?;
+                out.add(SectionKind::ColumnWords, ordinal, &words).map_err(io)?;
             }
         }
     }
-    out.add(Kind::MetadataDictionary, 0, &metadata.dictionary).map_err(io)?;
-    out.add(Kind::MetadataIndex, 0, bytemuck::cast_slice(&metadata.index)).map_err(io)?;
-    out.add(Kind::MetadataBlocks, 0, &metadata.blocks).map_err(io)?;
+    out.add(SectionKind::MetadataDictionary, 0, &metadata.dictionary).map_err(io)?;
+    out.add(SectionKind::MetadataIndex, 0, bytemuck::cast_slice(&metadata.index)).map_err(io)?;
+    out.add(SectionKind::MetadataBlocks, 0, &metadata.blocks).map_err(io)?;
     if !contents.thumbnails.is_empty() {
         let ends = contents.thumbnails.iter().scan(0, |end, bytes| {
             *end += bytes.len() as u64;
             Some(*end)
         });
-        out.add(Kind::ThumbnailEnds, 0, bytemuck::cast_slice(&ends.collect::<Vec<u64>>())).map_err(io)?;
-        out.add_parts(Kind::Thumbnails, 0, contents.thumbnails.iter().map(AsRef::as_ref)).map_err(io)?;
+        out.add(SectionKind::ThumbnailEnds, 0, bytemuck::cast_slice(&ends.collect::<Vec<u64>>())).map_err(io)?;
+        out.add_parts(SectionKind::Thumbnails, 0, contents.thumbnails.iter().map(AsRef::as_ref)).map_err(io)?;
     }
     let index = contents.index;
-    // The codes of a large catalogue need not be in memory twice while they are searched.
+    // Frees the codes, which would be in memory twice while the new file is searched.
     drop((metadata, contents));
     let budgets = measure(&Shard::open(out.complete(header).map(|()| path).map_err(io)?)?)?;
-    out.replace(Kind::Index, bytemuck::bytes_of(&Index { budgets, ..index })).map_err(io)?;
+    out.replace(SectionKind::Index, bytemuck::bytes_of(&ListIndex { budgets, ..index })).map_err(io)?;
     out.complete(header).map_err(io)?;
     out.file.get_ref().sync_all().map_err(io)
 }
@@ -217,11 +218,11 @@ fn schema(identity: &Identity, contents: &Contents) -> Schema {
     }
 }
 
-/// Appends sections to a file, behind room for the header.
+/// Appends sections to a file, after space for the header.
 struct Sections {
     file: BufWriter<File>,
     end: u64,
-    entries: Vec<Entry>,
+    entries: Vec<SectionEntry>,
 }
 
 impl Sections {
@@ -238,13 +239,13 @@ impl Sections {
         Ok(())
     }
 
-    fn add(&mut self, kind: Kind, ordinal: u32, bytes: &[u8]) -> std::io::Result<()> {
+    fn add(&mut self, kind: SectionKind, ordinal: u32, bytes: &[u8]) -> std::io::Result<()> {
         self.add_parts(kind, ordinal, [bytes].into_iter())
     }
 
     fn add_parts<'a>(
         &mut self,
-        kind: Kind,
+        kind: SectionKind,
         ordinal: u32,
         parts: impl Iterator<Item = &'a [u8]>,
     ) -> std::io::Result<()> {
@@ -252,17 +253,18 @@ impl Sections {
         let (offset, mut hasher) = (self.end, blake3::Hasher::new());
         for part in parts {
             hasher.update(part);
-            // In pieces: what one call wrote, Linux keeps together, and then maps as a whole where one photo is read.
+            // In pieces: Linux caches what one call wrote in large folios, and then maps a whole one where one photo is
+            // read.
             part.chunks(PIECE).try_for_each(|piece| self.file.write_all(piece))?;
             self.end += part.len() as u64;
         }
         let (len, checksum) = (self.end - offset, *hasher.finalize().as_bytes());
-        self.entries.push(Entry { kind: kind as u32, ordinal, offset, len, checksum });
+        self.entries.push(SectionEntry { kind: kind as u32, ordinal, offset, len, checksum });
         Ok(())
     }
 
-    /// Writes other bytes of the same length in place of a section's.
-    fn replace(&mut self, kind: Kind, bytes: &[u8]) -> std::io::Result<()> {
+    /// Replaces the bytes of a section by others of the same length.
+    fn replace(&mut self, kind: SectionKind, bytes: &[u8]) -> std::io::Result<()> {
         for entry in self.entries.iter_mut().filter(|entry| entry.kind == kind as u32) {
             self.file.seek(SeekFrom::Start(entry.offset))?;
             self.file.write_all(bytes)?;
@@ -271,7 +273,7 @@ impl Sections {
         Ok(())
     }
 
-    /// Pads the file, and writes the header over what is at its start.
+    /// Pads the file and writes the header to its start.
     fn complete(&mut self, header: &mut Header) -> std::io::Result<()> {
         self.file.seek(SeekFrom::Start(self.end))?;
         self.pad(ALIGN)?;
@@ -285,19 +287,23 @@ impl Sections {
 /// The three metadata sections.
 struct Metadata {
     dictionary: Vec<u8>,
-    index: Vec<IndexEntry>,
+    index: Vec<BlockEntry>,
     blocks: Vec<u8>,
 }
 
 impl Metadata {
-    /// Blocks are compressed on all threads; where they are cut depends on the records alone.
+    /// Compresses records on all threads; block boundaries depend on the records alone.
     fn new(records: &[RecordData]) -> Result<Self, String> {
         let encode = |record: &RecordData| {
             let bytes = encode(&record.id, &record.photos, &record.values).filter(|bytes| bytes.len() <= RECORD_LIMIT);
             bytes.ok_or_else(|| format!("listing '{}': its texts are too long", record.id))
         };
         let lengths = records.par_iter().map(|record| Ok(encode(record)?.len())).collect::<Result<Vec<_>, String>>()?;
-        let dictionary = train(&lengths, |row| encode(&records[row]).unwrap_or_default());
+        let dictionary = train(&lengths, |row| {
+            let bytes = encode(&records[row]);
+            debug_assert!(bytes.is_ok(), "its length was taken");
+            bytes.unwrap_or_default()
+        });
 
         let mut ranges = Vec::new();
         let (mut first, mut len) = (0, 0);
@@ -324,15 +330,16 @@ impl Metadata {
 
         let (mut index, mut end) = (Vec::new(), 0);
         for ((rows, raw_len), block) in ranges.iter().zip(&compressed) {
-            index.push(IndexEntry { offset: end, first: rows.start as u32, raw_len: *raw_len });
+            index.push(BlockEntry { offset: end, first: rows.start as u32, raw_len: *raw_len });
             end += block.len() as u64;
         }
-        index.push(IndexEntry { offset: end, first: records.len() as u32, raw_len: 0 });
+        index.push(BlockEntry { offset: end, first: records.len() as u32, raw_len: 0 });
         Ok(Metadata { dictionary, index, blocks: compressed.concat() })
     }
 }
 
-/// A dictionary trained on records of these lengths; empty where they are too few or too small to pay for one.
+/// Trains a dictionary on records of these lengths: at most a sixteenth of their bytes, and empty where that is less
+/// than 1 KiB, too little to pay for itself.
 fn train(lengths: &[usize], record: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
     let total: usize = lengths.iter().sum();
     let limit = (total / 16).min(DICTIONARY_LIMIT);

@@ -1,22 +1,16 @@
-//! Vectors as codes: how they are turned, coded and compared.
+//! Vectors as codes: how they are rotated, quantised and compared.
 //!
-//! A catalogue vector is turned by a fixed [`Rotation`], the centre of its list is taken off, and what is left, the
-//! residual, is kept twice: as one sign bit a coordinate, with which a scan estimates products quickly ([`sign`]), and
-//! as one signed byte a coordinate, with which the best of them are scored again ([`code`]). [`Kernels`] does the work
-//! on what the CPU offers.
+//! A catalogue vector is rotated by a fixed [`Rotation`], and the centroid of its list is subtracted. The residual is
+//! kept twice: as a binary code, one sign bit per coordinate, with which a scan estimates products quickly (`sign`);
+//! and as a scalar-quantised code, one byte per coordinate and the same sign, with which the best photos are re-ranked
+//! (`code`). [`CodeKernels`] computes the products with the instruction set of the CPU.
 
-pub mod code;
+pub(crate) mod code;
+pub(crate) mod float;
+pub(crate) mod layout;
 mod rotation;
-pub mod sign;
+pub(crate) mod sign;
 mod simd;
 
 pub use rotation::Rotation;
-pub use simd::{Kernels, Scan};
-
-/// Codes are as long as the dimension rounded up to a multiple of this, so that kernels need no tails.
-pub const STRIDE_UNIT: usize = 32;
-
-/// Bytes of an int8 code of `dim` coordinates; those behind the last coordinate are 0.
-pub fn stride(dim: usize) -> usize {
-    dim.next_multiple_of(STRIDE_UNIT)
-}
+pub use simd::CodeKernels;

@@ -1,23 +1,23 @@
 //! A fixed random rotation that needs no matrix.
 //!
-//! Sign codes need every coordinate to carry about as much as the others, which embeddings do not give: they are turned
-//! first. Sign flips and Walsh-Hadamard transforms in turn come close to a random rotation at `n log n` additions
-//! (Ailon and Chazelle 2009; RaBitQ's library does the same). The transform needs a power of two; for other dimensions
-//! the rounds take the first and the last such part in turn, so that all coordinates mix.
+//! Binary codes work best where all coordinates have a similar variance, which those of embeddings do not: vectors are
+//! rotated first. Alternating sign flips and Walsh-Hadamard transforms approximate a random rotation with `n log n`
+//! additions (Ailon and Chazelle 2009; RaBitQ's library does the same). The transform needs a power of two. For other
+//! dimensions, rounds alternate between the first and the last such part of the vector, so that all coordinates mix.
 
-/// Flips and transforms; two would do for dimensions that are powers of two.
+/// Rounds of flips and transforms. Dimensions that are powers of two would need only two.
 const ROUNDS: usize = 4;
 
-/// An orthogonal map of `dim` coordinates, given by a seed.
+/// A random rotation of `dim` coordinates that is determined by a seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotation {
     dim: usize,
-    /// Sign bits to flip, `dim` for each round.
+    /// Sign bits to flip: `dim` for each round.
     flips: Vec<u32>,
 }
 
 impl Rotation {
-    /// The rotation of a seed; the same on every machine.
+    /// Creates the rotation of a seed, which is the same on every machine.
     pub fn new(dim: usize, seed: u64) -> Rotation {
         let mut state = seed;
         let mut word = 0;
@@ -35,15 +35,15 @@ impl Rotation {
         self.dim
     }
 
-    /// Turns a vector in place; its length must be [`Rotation::dim`].
-    pub fn turn(&self, vector: &mut [f32]) {
+    /// Rotates a vector in place; its length must be [`Rotation::dim`].
+    pub fn rotate(&self, vector: &mut [f32]) {
         for (round, flips) in self.flips.chunks_exact(self.dim.max(1)).enumerate() {
             flip(vector, flips);
             transform(self.part(vector, round));
         }
     }
 
-    /// Undoes [`Rotation::turn`], up to rounding.
+    /// Undoes [`Rotation::rotate`], up to rounding.
     pub fn undo(&self, vector: &mut [f32]) {
         for (round, flips) in self.flips.chunks_exact(self.dim.max(1)).enumerate().rev() {
             transform(self.part(vector, round));
@@ -51,7 +51,7 @@ impl Rotation {
         }
     }
 
-    /// The largest power of two at the front or, every other round, at the back.
+    /// Returns the part that a round transforms: the largest power of two at the front or, in odd rounds, at the back.
     fn part<'a>(&self, vector: &'a mut [f32], round: usize) -> &'a mut [f32] {
         let len = vector.len();
         let size = if len == 0 { 0 } else { 1 << len.ilog2() };
@@ -94,31 +94,34 @@ fn split_mix(state: &mut u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
+    use crate::vector::float::dot;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
-        fn keeps_products_and_can_be_undone(
+        fn preserves_products_and_can_be_undone(
             pairs in prop::collection::vec((-1f32..1.0, -1f32..1.0), 1..200), seed: u64,
         ) {
             let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
-            let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
             let rotation = Rotation::new(a.len(), seed);
-            let (mut turned_a, mut turned_b) = (a.clone(), b.clone());
-            rotation.turn(&mut turned_a);
-            rotation.turn(&mut turned_b);
-            prop_assert!((product(&a, &b) - product(&turned_a, &turned_b)).abs() < 1e-3);
-            rotation.undo(&mut turned_a);
-            prop_assert!(a.iter().zip(&turned_a).all(|(x, y)| (x - y).abs() < 1e-4));
+            let (mut rotated_a, mut rotated_b) = (a.clone(), b.clone());
+            rotation.rotate(&mut rotated_a);
+            rotation.rotate(&mut rotated_b);
+            prop_assert!((dot(&a, &b) - dot(&rotated_a, &rotated_b)).abs() < 1e-3);
+            rotation.undo(&mut rotated_a);
+            prop_assert!(a.iter().zip(&rotated_a).all(|(x, y)| (x - y).abs() < 1e-4));
         }
     }
 
     #[test]
-    fn spreads_a_single_coordinate_over_all() {
+    fn distributes_a_single_coordinate_over_all() {
         for dim in [100, 128] {
             let mut vector = vec![0.0; dim];
             vector[3] = 1.0;
-            Rotation::new(dim, 1).turn(&mut vector);
+            Rotation::new(dim, 1).rotate(&mut vector);
             let largest = vector.iter().fold(0f32, |max, v| max.max(v.abs()));
             assert!(largest < 0.6, "{dim}: {largest}");
         }

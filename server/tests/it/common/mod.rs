@@ -242,8 +242,7 @@ pub(crate) fn on_the_phone(shard: &Shard, body: &str) -> Vec<Found> {
 /// Combinations of filter and search options.
 pub(crate) fn search_options() -> Vec<(Option<&'static str>, SearchParams)> {
     let params = |k: usize, change: fn(&mut SearchParams)| {
-        let mut params = SearchParams::default();
-        params.k = k;
+        let mut params = SearchParams::new(k);
         change(&mut params);
         params
     };

@@ -1,7 +1,7 @@
-//! The kernels that searching spends its time in, in a version for each instruction set.
+//! The kernels that a search spends its time in, with a version for each instruction set.
 //!
 //! All versions give the same bits: products and table sums are integers, and the few float operations are separate
-//! multiplications and additions in one written order. The plain version is the oracle of the others.
+//! multiplications and additions in a fixed order. The scalar version is the reference for testing the others.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "aarch64")]
@@ -10,42 +10,25 @@ mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::STRIDE_UNIT;
-use super::sign::BLOCK;
+use super::layout::{BLOCK, STRIDE_UNIT};
+use super::sign::Scan;
 use magpie_cpu::Isa;
 
-/// How the estimates of a list's vectors follow from table sums and the vectors' packed lines.
-#[derive(Debug, Clone, Copy)]
-pub struct Scan<'a> {
-    /// The query's table, [`Table::bytes`](super::sign::Table::bytes).
-    pub table: &'a [u8],
-    /// A packed slope times this, times the sum: its share of the estimate.
-    pub gain: f32,
-    /// A packed slope times this is added, for the table's base.
-    pub shift: f32,
-    /// What a step of a packed offset is worth.
-    pub offset_unit: f32,
-    /// What all estimates of the list share.
-    pub base: f32,
-    /// Estimates above this are wanted.
-    pub threshold: f32,
-}
-
-/// The kernels for one instruction set that this CPU has.
+/// The kernels for an instruction set that this CPU has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kernels {
+pub struct CodeKernels {
     isa: Isa,
 }
 
-impl Kernels {
-    /// Those for an instruction set; `None` where this CPU does not have it.
-    pub fn new(isa: Isa) -> Option<Kernels> {
-        isa.is_available().then_some(Kernels { isa })
+impl CodeKernels {
+    /// Returns the kernels for an instruction set; `None` where this CPU lacks it.
+    pub fn new(isa: Isa) -> Option<CodeKernels> {
+        isa.is_available().then_some(CodeKernels { isa })
     }
 
-    /// Those for the widest instruction set that this CPU has.
-    pub fn best() -> Kernels {
-        Kernels { isa: Isa::best() }
+    /// Returns the kernels for the best instruction set of this CPU.
+    pub fn best() -> CodeKernels {
+        CodeKernels { isa: Isa::best() }
     }
 
     /// The instruction set.
@@ -53,23 +36,23 @@ impl Kernels {
         self.isa
     }
 
-    /// Products of a query with codes that lie one behind the other, one for each place in `products`.
+    /// Computes the products of a query and consecutive codes, one for each element of `products`.
     ///
     /// # Panics
-    /// Where `codes` does not hold that many codes of the query's length, or that is no multiple of
-    /// [`STRIDE_UNIT`].
-    pub fn dot_rows(self, codes: &[i8], query: &[i16], products: &mut [i32]) {
+    /// Where `codes` does not hold exactly that many codes of the query's length, or the query's length is not a
+    /// multiple of [`STRIDE_UNIT`].
+    pub(crate) fn dot_rows(self, codes: &[i8], query: &[i16], products: &mut [i32]) {
         assert!(!query.is_empty() && query.len().is_multiple_of(STRIDE_UNIT));
         assert_eq!(codes.len(), products.len() * query.len());
         // SAFETY: the lengths were checked, and `self` exists only where the CPU has the instruction set.
         unsafe { self.dot(codes, query, products, |at| at) }
     }
 
-    /// Products of a query with the codes of the picked rows.
+    /// Computes the products of a query and the codes of the picked rows.
     ///
     /// # Panics
-    /// Where a row lies behind the end of `codes`, and as [`Kernels::dot_rows`].
-    pub fn dot_picked(self, codes: &[i8], query: &[i16], picked: &[u32], products: &mut [i32]) {
+    /// Where a row is past the end of `codes`, or the query's length is not a multiple of [`STRIDE_UNIT`].
+    pub(crate) fn dot_picked(self, codes: &[i8], query: &[i16], picked: &[u32], products: &mut [i32]) {
         assert!(!query.is_empty() && query.len().is_multiple_of(STRIDE_UNIT));
         assert_eq!(picked.len(), products.len());
         let rows = codes.len() / query.len();
@@ -78,13 +61,13 @@ impl Kernels {
         unsafe { self.dot(codes, query, products, |at| picked[at] as usize) }
     }
 
-    /// Products of a query with the picked rows of codes of a byte a coordinate. Each has its own signs, a bit a
-    /// coordinate: a coordinate is `2 * byte + 1`, negative where the bit is not set.
+    /// Computes the products of a query and the picked rows of unsigned codes. `signs` has a bit for each coordinate of
+    /// each picked row: the coordinate is `2 * byte + 1`, negated where the bit is clear.
     ///
     /// # Panics
-    /// Where a row lies behind the end of `codes`, the signs are not those of the picked rows, and as
-    /// [`Kernels::dot_rows`].
-    pub fn dot_signed(self, codes: &[u8], signs: &[u32], query: &[i16], picked: &[u32], products: &mut [i32]) {
+    /// Where a row is past the end of `codes`, the number of signs does not match, or the query's length is not a
+    /// multiple of [`STRIDE_UNIT`].
+    pub(crate) fn dot_signed(self, codes: &[u8], signs: &[u32], query: &[i16], picked: &[u32], products: &mut [i32]) {
         assert!(!query.is_empty() && query.len().is_multiple_of(STRIDE_UNIT));
         assert_eq!(picked.len(), products.len());
         assert_eq!(signs.len(), picked.len() * (query.len() / 32));
@@ -105,9 +88,9 @@ impl Kernels {
     }
 
     /// # Safety
-    /// `row` gives rows that lie in `codes`; the query's length is a multiple of [`STRIDE_UNIT`].
+    /// `row` returns rows of `codes`; the query's length is a multiple of [`STRIDE_UNIT`].
     unsafe fn dot(self, codes: &[i8], query: &[i16], products: &mut [i32], row: impl Fn(usize) -> usize + Copy) {
-        // SAFETY: the caller's promise, and `Kernels::new` saw that the CPU has the instruction set.
+        // SAFETY: the caller's promise, and `CodeKernels::new` has checked that the CPU has the instruction set.
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
@@ -121,13 +104,13 @@ impl Kernels {
         }
     }
 
-    /// Estimates for whole blocks: the signs of 32 vectors, then their packed slopes and offsets. A bit of `above` is
-    /// set where the bit of `wanted` is and the estimate is above the threshold; of blocks without a wanted vector
-    /// nothing is read and their estimates are left as they were.
+    /// Estimates the vectors of whole blocks: the signs of 32 vectors, then their packed slopes and offsets. A bit of
+    /// `above` is set where that of `wanted` is and the estimate exceeds the threshold. Blocks without a wanted vector
+    /// are skipped, and their estimates are left unchanged.
     ///
     /// # Panics
-    /// Where the lengths do not fit each other.
-    pub fn scan(self, blocks: &[u8], wanted: &[u32], scan: &Scan<'_>, estimates: &mut [f32], above: &mut [u32]) {
+    /// Where the lengths do not match.
+    pub(crate) fn scan(self, blocks: &[u8], wanted: &[u32], scan: &Scan<'_>, estimates: &mut [f32], above: &mut [u32]) {
         let block = scan.table.len() + BLOCK * 4;
         assert!(scan.table.len().is_multiple_of(64));
         assert_eq!(blocks.len(), wanted.len() * block);
@@ -135,7 +118,7 @@ impl Kernels {
         assert_eq!(above.len(), wanted.len());
         let all = blocks.chunks_exact(block).zip(wanted);
         let all = all.zip(estimates.as_chunks_mut().0).zip(above);
-        // SAFETY: all blocks have the length that table and lines ask for, and `self` exists only where the CPU has
+        // SAFETY: all blocks have the length that table and factors require, and `self` exists only where the CPU has
         // the instruction set.
         unsafe {
             match self.isa {
@@ -151,30 +134,30 @@ impl Kernels {
     }
 }
 
-/// A block, which of its vectors are wanted, and where their estimates and marks go.
-type Job<'a> = (((&'a [u8], &'a u32), &'a mut [f32; BLOCK]), &'a mut u32);
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::cases;
     use proptest::prelude::*;
 
-    fn variants() -> impl Iterator<Item = Kernels> {
-        Isa::available().filter_map(Kernels::new)
+    fn variants() -> impl Iterator<Item = CodeKernels> {
+        Isa::available().filter_map(CodeKernels::new)
     }
 
-    fn oracle() -> Kernels {
-        Kernels::new(Isa::Scalar).expect("always there")
+    fn oracle() -> CodeKernels {
+        CodeKernels::new(Isa::Scalar).expect("always there")
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
         #[test]
         fn products_are_the_same_on_every_instruction_set(
             units in 1usize..6, rows in 0usize..9, seed: u32, query in prop::collection::vec(any::<i16>(), 160),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 0..30),
         ) {
             let stride = units * STRIDE_UNIT;
-            // Products of the largest numbers must not overflow: Query keeps to this limit.
+            // The limit of `EncodedQuery`: products of the largest numbers must not overflow.
             let limit = i16::try_from((i32::MAX as usize / (511 * stride)).min(32767)).expect("limited");
             let query: Vec<i16> = query.iter().take(stride).map(|v| (*v).clamp(-limit, limit)).collect();
             let code = |at: usize| ((at as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 24) as i8;
@@ -209,7 +192,7 @@ mod tests {
             let table: Vec<u8> = (0..units * 64).map(|at| byte(at).min(most)).collect();
             let blocks: Vec<u8> = (0..wanted.len() * (units * 64 + 128)).map(|at| byte(at + 7)).collect();
             let scan = Scan { table: &table, gain, shift, offset_unit: 1e-4, base: 0.3, threshold };
-            let run = |kernels: Kernels| {
+            let run = |kernels: CodeKernels| {
                 let (mut estimates, mut above) = (vec![-1.0; wanted.len() * BLOCK], vec![7; wanted.len()]);
                 kernels.scan(&blocks, &wanted, &scan, &mut estimates, &mut above);
                 (estimates.iter().map(|e| e.to_bits()).collect::<Vec<_>>(), above)
@@ -222,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_lengths_that_do_not_fit_are_refused() {
+    fn rows_and_lengths_that_do_not_match_panic() {
         let refused = |run: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err();
         for kernels in variants() {
             assert!(refused(&|| kernels.dot_picked(&[0; 64], &[0; 32], &[2], &mut [0])));
@@ -232,6 +215,6 @@ mod tests {
             assert!(refused(&|| kernels.dot_rows(&[0; 31], &[0; 31], &mut [0])));
         }
         let foreign = if cfg!(target_arch = "x86_64") { Isa::Neon } else { Isa::Avx2 };
-        assert_eq!(Kernels::new(foreign), None);
+        assert_eq!(CodeKernels::new(foreign), None);
     }
 }

@@ -1,15 +1,16 @@
-//! 64-bit ARM: Advanced SIMD. The dot product extension multiplies bytes with bytes, and the query has 16 bits: these
-//! kernels have no use for it.
+//! 64-bit ARM: Advanced SIMD. The dot product extension multiplies bytes by bytes, and queries have 16 bits, so these
+//! kernels cannot use it.
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK, Job, Scan};
+use crate::vector::layout::BLOCK;
+use crate::vector::sign::{Job, Scan};
 
 /// # Safety
-/// Rows lie in the codes; the query's length is a multiple of 32.
+/// `row` returns rows of the codes; the query's length is a multiple of 32.
 pub(super) unsafe fn dot(codes: &[i8], query: &[i16], products: &mut [i32], row: impl Fn(usize) -> usize) {
     for (at, product) in products.iter_mut().enumerate() {
-        // SAFETY: the row lies in the codes, and its length is a multiple of 32; NEON is part of 64-bit ARM.
+        // SAFETY: the row is in the codes, and its length is a multiple of 32; NEON is part of 64-bit ARM.
         *product = unsafe {
             let code = codes.as_ptr().add(row(at) * query.len());
             let mut sums = [vdupq_n_s32(0); 4];
@@ -29,14 +30,14 @@ pub(super) unsafe fn dot(codes: &[i8], query: &[i16], products: &mut [i32], row:
 }
 
 /// # Safety
-/// Rows lie in the codes; the query's length is a multiple of 32, and there is a word of signs for 32 coordinates of
-/// each picked row.
+/// Picked rows are in the codes; the query's length is a multiple of 32, and there is a word of signs for every 32
+/// coordinates of each picked row.
 pub(super) unsafe fn signed(codes: &[u8], signs: &[u32], query: &[i16], picked: &[u32], products: &mut [i32]) {
     let words = query.len() / 32;
     let bits = [1u16, 2, 4, 8, 16, 32, 64, 128];
     for (at, product) in products.iter_mut().enumerate() {
-        // SAFETY: the row lies in the codes, its length is a multiple of 32, and it has its signs; NEON is part of
-        // 64-bit ARM.
+        // SAFETY: the row is in the codes, its length is a multiple of 32, and it has its signs; NEON is part of 64-bit
+        // ARM.
         *product = unsafe {
             let bits = vld1q_u16(bits.as_ptr());
             let code = codes.as_ptr().add(picked[at] as usize * query.len());
@@ -57,7 +58,7 @@ pub(super) unsafe fn signed(codes: &[u8], signs: &[u32], query: &[i16], picked: 
 }
 
 /// # Safety
-/// Blocks have the table's length and 128 bytes; that is a multiple of 64.
+/// The table's length is a multiple of 64; blocks have 128 bytes more.
 pub(super) unsafe fn scan<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Scan<'_>) {
     for (((block, &wanted), estimates), above) in jobs {
         *above = 0;

@@ -1,6 +1,7 @@
-//! Plain Rust: what every CPU runs, and what the other versions must agree with.
+//! Plain Rust: runs on every CPU, and is the reference for the other versions.
 
-use super::{BLOCK, Job, Scan};
+use crate::vector::layout::BLOCK;
+use crate::vector::sign::{Job, Scan};
 
 pub(super) fn dot(codes: &[i8], query: &[i16], products: &mut [i32], row: impl Fn(usize) -> usize) {
     for (at, product) in products.iter_mut().enumerate() {

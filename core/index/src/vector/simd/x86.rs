@@ -2,22 +2,23 @@
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Job, Scan};
+use crate::vector::layout::BLOCK;
+use crate::vector::sign::{Job, Scan};
 
-/// Rows that are fetched ahead of their use.
+/// Rows that are prefetched ahead of their use.
 const AHEAD: usize = 12;
 
-/// Asks for a cache line. Any address may be asked for.
+/// Prefetches a cache line. Any address is allowed.
 pub(super) fn prefetch(line: *const i8) {
-    // SAFETY: a hint, which the CPU ignores where the address is not mapped; SSE is part of x86-64.
+    // SAFETY: a hint that the CPU ignores where the address is not mapped; SSE is part of x86-64.
     unsafe { _mm_prefetch(line, _MM_HINT_T0) }
 }
 
-/// Calls `four` for four rows at a time; the last ones may be computed twice.
+/// Calls `four` for four rows at a time; the last row may be computed repeatedly.
 macro_rules! in_fours {
     ($codes:ident, $query:ident, $products:ident, $row:ident, $four:ident) => {{
         let (count, stride) = ($products.len(), $query.len());
-        // SAFETY: the caller's promise: rows lie in the codes.
+        // SAFETY: the caller's promise: `row` returns rows of the codes.
         let code = |at: usize| unsafe { $codes.as_ptr().add($row(at) * stride) };
         let fetch = |at: usize| {
             if at < count {
@@ -30,7 +31,7 @@ macro_rules! in_fours {
             (at + AHEAD..at + AHEAD + 4).for_each(fetch);
             let last = count - 1;
             let rows = [code(at), code((at + 1).min(last)), code((at + 2).min(last)), code((at + 3).min(last))];
-            // SAFETY: four rows of the query's length, which is a multiple of 32.
+            // SAFETY: four rows of the query's length, a multiple of 32.
             let found = unsafe { $four(rows, $query) };
             for (product, found) in $products[at..].iter_mut().zip(found) {
                 *product = found;
@@ -41,7 +42,7 @@ macro_rules! in_fours {
 }
 
 /// # Safety
-/// The CPU has AVX-512 F, BW and VNNI; rows lie in the codes; the query's length is a multiple of 32.
+/// The CPU has AVX-512 F, BW, DQ, VL and VNNI; `row` returns rows of the codes; the query's length is a multiple of 32.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn dot_512(codes: &[i8], query: &[i16], products: &mut [i32], row: impl Fn(usize) -> usize) {
     in_fours!(codes, query, products, row, four_512);
@@ -68,7 +69,7 @@ unsafe fn four_512(rows: [*const i8; 4], query: &[i16]) -> [i32; 4] {
 }
 
 /// # Safety
-/// The CPU has AVX2; rows lie in the codes; the query's length is a multiple of 32.
+/// The CPU has AVX2; `row` returns rows of the codes; the query's length is a multiple of 32.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn dot_256(codes: &[i8], query: &[i16], products: &mut [i32], row: impl Fn(usize) -> usize) {
     in_fours!(codes, query, products, row, four_256);
@@ -94,8 +95,8 @@ unsafe fn four_256(rows: [*const i8; 4], query: &[i16]) -> [i32; 4] {
 }
 
 /// # Safety
-/// The CPU has AVX-512 F, BW and VNNI; rows lie in the codes; the query's length is a multiple of 32, and there is a
-/// word of signs for 32 coordinates of each picked row.
+/// The CPU has AVX-512 F, BW, DQ, VL and VNNI; picked rows are in the codes; the query's length is a multiple of 32,
+/// and there is a word of signs for every 32 coordinates of each picked row.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn signed_512(codes: &[u8], signs: &[u32], query: &[i16], picked: &[u32], products: &mut [i32]) {
     let words = query.len() / 32;
@@ -154,7 +155,7 @@ pub(super) unsafe fn signed_256(codes: &[u8], signs: &[u32], query: &[i16], pick
             };
             let odd = _mm256_or_si256(_mm256_slli_epi16::<1>(_mm256_cvtepu8_epi16(bytes)), one);
             let set = _mm256_and_si256(_mm256_set1_epi16((signs >> (half % 2 * 16)) as i16), bits);
-            // All ones, which is -1, where the bit is not set; then 1 where it is.
+            // -1 (all ones) where the bit is clear, 1 where it is set.
             let sign = _mm256_or_si256(_mm256_cmpeq_epi16(set, _mm256_setzero_si256()), one);
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_sign_epi16(odd, sign), query));
         }
@@ -163,7 +164,7 @@ pub(super) unsafe fn signed_256(codes: &[u8], signs: &[u32], query: &[i16], pick
     }
 }
 
-/// Asks for the code of a row that comes later.
+/// Prefetches the code of a later row.
 fn ahead(codes: &[u8], stride: usize, picked: &[u32], at: usize) {
     if let Some(&row) = picked.get(at) {
         let code = codes.as_ptr().wrapping_add(row as usize * stride);
@@ -171,7 +172,7 @@ fn ahead(codes: &[u8], stride: usize, picked: &[u32], at: usize) {
     }
 }
 
-/// The sums of four registers' numbers.
+/// Returns the sum of each register's numbers.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn reduce([a, b, c, d]: [__m256i; 4]) -> [i32; 4] {
@@ -186,7 +187,7 @@ fn reduce([a, b, c, d]: [__m256i; 4]) -> [i32; 4] {
 }
 
 /// # Safety
-/// The CPU has AVX-512 F, BW, DQ and VL; blocks have the table's length and 128 bytes; that is a multiple of 64.
+/// The CPU has AVX-512 F, BW, DQ, VL and VNNI; the table's length is a multiple of 64; blocks have 128 bytes more.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) unsafe fn scan_512<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Scan<'_>) {
     let low = _mm512_set1_epi8(15);
@@ -199,7 +200,8 @@ pub(super) unsafe fn scan_512<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Sc
             continue;
         }
         let len = scan.table.len();
-        // Sums of all bytes and of the odd ones; the even ones follow. Low nibbles are vectors 0..16, high ones 16..32.
+        // 16-bit sums: of whole words, and of their odd bytes; subtracting the odd ones, shifted, leaves the even ones.
+        // Low nibbles are vectors 0..16, high ones 16..32.
         let mut sums = [_mm512_setzero_si512(); 4];
         for at in (0..len).step_by(64) {
             // SAFETY: 64 more bytes of table and signs: their length is a multiple of 64.
@@ -243,7 +245,7 @@ pub(super) unsafe fn scan_512<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Sc
 }
 
 /// # Safety
-/// The CPU has AVX2; blocks have the table's length and 128 bytes; that is a multiple of 64.
+/// The CPU has AVX2; the table's length is a multiple of 64; blocks have 128 bytes more.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn scan_256<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Scan<'_>) {
     let low = _mm256_set1_epi8(15);
