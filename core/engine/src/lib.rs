@@ -1,8 +1,8 @@
 //! Visual search that runs on the phone: a photo goes in, catalogue listings come out.
 //!
 //! A [`Model`](model::Model) turns a photo into an [`Embedding`] and [`Attributes`](attributes::Attributes); a
-//! [`Shard`](shard::Shard) is a compressed catalogue mapped from a file; an [`Engine`](engine::Engine) puts the two
-//! together. The photo never leaves the process, and nothing here does network I/O.
+//! [`Shard`](shard::Shard) is a compressed catalogue, memory-mapped from a file; an [`Engine`](engine::Engine) combines
+//! the two. The photo never leaves the process, and nothing here does network I/O.
 //!
 //! ```no_run
 //! # #[cfg(feature = "onnx")] {
@@ -21,10 +21,11 @@
 //! # }
 //! ```
 //!
-//! For a camera, `image::Frame` takes its planes as they come, and `live` decides which frames deserve a search.
+//! For a camera, `image::Frame` takes the planes in the camera's own layout, and `live` decides which frames deserve a
+//! search.
 //!
-//! The layout and what may depend on what is drawn in `core/ARCHITECTURE.md`; the file format is specified in
-//! `core/docs/SHARD_FORMAT.md`.
+//! `core/ARCHITECTURE.md` draws the layout and the allowed dependencies; `core/docs/SHARD_FORMAT.md` specifies the file
+//! format.
 
 pub mod attributes;
 pub mod confidence;

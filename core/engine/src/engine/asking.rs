@@ -1,4 +1,4 @@
-//! A search that may ask a server: the phone's own search first, and then what the policy makes of it.
+//! A search that may ask a server: the local search comes first, then the policy decides.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use crate::remote::{
 };
 use crate::search::Per;
 
-/// What asking a server depends on beside what is found.
+/// The options of asking a server.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct AskOptions {
-    /// What can be reached.
+    /// The phone's network connection.
     pub connectivity: Connectivity,
-    /// What the user allows.
+    /// The user's setting.
     pub setting: Setting,
-    /// What the server's answer may take with all retries, from [`Asking::begin`] on.
+    /// The time for the server's answer, including retries, counted from [`Asking::begin`].
     pub deadline: Duration,
     /// See [`Situation::coverage`].
     pub coverage: Option<f32>,
-    /// What is good enough.
+    /// When local results are good enough.
     pub thresholds: Thresholds,
 }
 
 impl AskOptions {
-    /// The defaults for a network.
+    /// The defaults for a network connection.
     pub fn on(connectivity: Connectivity) -> AskOptions {
         AskOptions {
             connectivity,
@@ -42,10 +42,10 @@ impl AskOptions {
     }
 }
 
-/// What the phone found, and what it takes to ask a server for the same.
+/// The local results of a search, and what it takes to run the same search on a server.
 #[derive(Debug, Clone)]
 pub struct Asking {
-    /// What the phone found. No listing, and no confidence, where the filter names columns that its shard does not have.
+    /// The local results: no listings and no confidence if the filter names columns that the local shard does not have.
     pub local: SearchResults,
     request: SearchRequest,
     wanted: usize,
@@ -54,32 +54,32 @@ pub struct Asking {
     options: AskOptions,
 }
 
-/// Whether the server is asked.
+/// The decision whether to ask a server.
 #[derive(Debug, Clone)]
 pub enum Begun {
-    /// It is not: this is the answer.
+    /// The server is not asked: this is the answer.
     Answer(Answer),
-    /// It is, with [`Asking::body`].
+    /// The server is asked, with [`Asking::body`].
     Exchange {
-        /// To be driven by the host.
+        /// The exchange, for the host to drive.
         exchange: Box<Exchange>,
-        /// Whether what the phone found is worth showing meanwhile.
+        /// Whether the local results are worth showing meanwhile.
         show_local: bool,
     },
 }
 
 impl Engine {
-    /// Searches with a photo, and gets ready to ask a server. Both sides search with the query as it travels, so that
-    /// scores and order are the same.
+    /// Searches with a photo, and prepares the request to a server. Both sides search with the quantised query, so that
+    /// their scores and rankings are comparable.
     ///
     /// # Errors
-    /// As [`Engine::search_photo`]; that the filter or the groups name a column that the shard does not have is an error
-    /// only where the options rule out that a server is asked.
+    /// As [`Engine::search_photo`]. A filter or limit on a column that the shard does not have is an error only if
+    /// `ask` rules out that a server is asked.
     pub fn ask_photo(&self, photo: &[u8], options: &SearchOptions, ask: &AskOptions) -> Result<Asking> {
         self.ask(Picture::Photo(photo), options, ask)
     }
 
-    /// The same with a camera frame; of the search's options the limits do not matter.
+    /// As [`Engine::ask_photo`], with a camera frame. The limits in `options` are ignored.
     ///
     /// # Errors
     /// As [`Engine::ask_photo`].
@@ -91,11 +91,11 @@ impl Engine {
         let mut stages = Stages::default();
         let Output { embedding, attributes } = run(&self.model, picture, options, &mut stages)?;
         let request = SearchRequest::new(&embedding, options.filter.as_ref(), &options.search);
-        // Never zero: the embedding is of unit length.
+        // Never zero: the embedding has unit length.
         let query = request.embedding.embedding(request.model_id).unwrap_or(embedding);
         let may_ask = ask.setting.forbids(ask.connectivity).is_none();
         let (matches, filter_unknown) = match self.find(&query, options, &mut stages) {
-            // The server may have a column that the shard does not have.
+            // The server may have the column that the shard lacks.
             Err(Error::Filter(FilterError::UnknownColumn { .. })) if may_ask => {
                 (Matches { listings: Vec::new(), confidence: None }, true)
             }
@@ -109,8 +109,8 @@ impl Engine {
 }
 
 impl Asking {
-    /// Decides, and begins an exchange where the server is asked. `now` is a time of the clock that `origin`'s exchanges
-    /// run on.
+    /// Decides whether to ask the server, and if so, begins an exchange. `now` is the time on the clock that all exchanges
+    /// of `origin` share.
     pub fn begin(&self, origin: &Origin, now: Duration) -> Begun {
         let listings = &self.local.listings;
         let score = || listings.first().map(|first| Judgement::Score(first.score));
@@ -137,13 +137,13 @@ impl Asking {
         Begun::Exchange { exchange, show_local: verdict.ask == Ask::ShowLocalFirst }
     }
 
-    /// The body to post, JSON: the same bytes for every attempt.
+    /// Returns the body of the request: JSON, the same bytes for every attempt.
     pub fn body(&self) -> String {
         self.request.body()
     }
 
-    /// The confidence in the answer's first listing: that of the phone's search, where the answer begins with the same
-    /// listing. What only the server found is not judged, and `None`.
+    /// Returns the confidence in the answer's first listing: that of the local search if it has the same first listing,
+    /// otherwise `None`. Listings that only the server found are not judged.
     pub fn confidence_in(&self, answer: &Answer) -> Option<Confidence> {
         let first = answer.listings.first().map(|sourced| &sourced.found.listing.id);
         let same = first == self.local.listings.first().map(|found| &found.listing.id);
@@ -168,7 +168,7 @@ mod tests {
         Found { score, listing: Listing { id: id.to_owned(), photos: vec![photo.clone()], photo, fields: Vec::new() } }
     }
 
-    /// A search for two listings of which two were found.
+    /// A search that requested two listings and found two.
     fn asking(change: impl FnOnce(&mut Asking)) -> Asking {
         let embedding = Embedding::new(&[0.5, -0.25, 0.125], MODEL).expect("finite");
         let mut options = SearchOptions::default();
@@ -194,7 +194,7 @@ mod tests {
         asking.local.confidence = Some(Confidence { probability: 0.3, enough: false });
     }
 
-    /// Why the server is asked, and whether the local listings are shown; or the answer where it is not.
+    /// Why the server is asked, and whether the local listings are shown; or the answer if it is not asked.
     fn begin(asking: &Asking) -> Result<(Reason, bool), Answer> {
         match asking.begin(&Origin::new(1), NOW) {
             Begun::Answer(answer) => Err(answer),
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_answer_is_the_answer() {
+    fn good_local_results_are_the_answer() {
         let asking = asking(|_| ());
         let answer = begin(&asking).expect_err("not asked");
         assert_eq!((answer.reason, &answer.ended, answer.sends), (Reason::GoodEnough, &None, 0));
@@ -212,9 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn doubt_asks_and_shows_and_nothing_asks_and_waits() {
+    fn doubtful_results_are_shown_meanwhile_and_missing_ones_are_waited_for() {
         assert_eq!(begin(&asking(doubtful)), Ok((Reason::Doubtful, true)));
-        // The score counts only where there is no confidence.
+        // The score counts only without a confidence.
         let scored = |score| {
             asking(|asking| {
                 asking.local.confidence = None;
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_forbids_asking_leaves_the_local_listings() {
+    fn the_local_listings_remain_where_asking_is_ruled_out() {
         let reason = |change: fn(&mut AskOptions)| {
             let answer = begin(&asking(|asking| {
                 doubtful(asking);
@@ -261,12 +261,14 @@ mod tests {
         let Begun::Exchange { mut exchange, .. } = asking(doubtful).begin(&origin, NOW) else { panic!("not asked") };
         let Action::Send { attempt, .. } = exchange.handle(Event::Clock, NOW, &mut origin) else { panic!("not sent") };
         assert_eq!(exchange.handle(Event::Reply { attempt, reply: busy }, NOW, &mut origin), Action::Done);
-        let Begun::Answer(answer) = asking(doubtful).begin(&origin, NOW) else { panic!("asked while it rests") };
+        let Begun::Answer(answer) = asking(doubtful).begin(&origin, NOW) else {
+            panic!("asked although the breaker is open")
+        };
         assert_eq!((answer.reason, answer.listings.len()), (Reason::ServerResting, 2));
     }
 
     #[test]
-    fn the_exchange_has_the_deadline_the_question_and_the_local_listings() {
+    fn the_exchange_has_the_deadline_the_request_and_the_local_listings() {
         let mut origin = Origin::new(1);
         let asking = asking(|asking| {
             doubtful(asking);
@@ -287,7 +289,7 @@ mod tests {
         let answer = exchange.into_answer();
         let ids: Vec<_> = answer.listings.iter().map(|s| (s.found.listing.id.as_str(), s.source)).collect();
         assert_eq!(ids, [("z", Source::Server), ("b", Source::Local)]);
-        assert_eq!(asking.confidence_in(&answer), None, "nothing here judges what the server found");
+        assert_eq!(asking.confidence_in(&answer), None, "the server's listings are not judged");
 
         let mut exchange = begin(&origin);
         exchange.handle(Event::Clock, NOW, &mut origin);

@@ -1,4 +1,4 @@
-//! The facade: a model and a shard, a photo in, listings out.
+//! The facade: an engine combines a model and a shard; a photo goes in, listings come out.
 
 mod asking;
 mod cancel;
@@ -23,32 +23,32 @@ pub use asking::{AskOptions, Asking, Begun};
 pub use cancel::Cancel;
 pub use stages::{StageTimes, Stages, percentile};
 
-/// A model and a shard that was built with it. Shared by any number of threads.
+/// A model and a shard that was built with it. It may be shared by any number of threads.
 #[derive(Debug)]
 pub struct Engine {
     model: Model,
     shard: Shard,
-    /// Memory of searches that are done, for the next ones: as many as ran at once.
+    /// Memory of finished searches, for reuse: at most one for each search that ran at the same time.
     scratch: Mutex<Vec<Scratch>>,
 }
 
-/// What to search for beside the photo.
+/// The options of a search.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct SearchOptions {
-    /// How many listings, and what else they must be.
+    /// How many listings to return, and other parameters of the search.
     pub search: SearchParams,
-    /// The part of the photo that shows the thing; all of it by default.
+    /// The part of the photo to search with; by default all of it.
     pub region: Option<Region>,
-    /// Which listings count; all by default.
+    /// A filter on listings; by default none.
     pub filter: Option<Filter>,
-    /// What the photo may cost.
+    /// Limits of the photo's size.
     pub limits: Limits,
-    /// Ends the search before its next stage.
+    /// The cancellation flag.
     pub cancel: Cancel,
 }
 
-/// What a search found.
+/// The results of a search.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SearchResults {
@@ -56,30 +56,30 @@ pub struct SearchResults {
     pub listings: Vec<Found>,
     /// See [`Matches::confidence`].
     pub confidence: Option<Confidence>,
-    /// What the network says of the photo.
+    /// The predicted attributes of the photo.
     pub attributes: Attributes,
-    /// How long each stage took.
+    /// The time of each stage.
     pub stages: Stages,
 }
 
-/// The listings that an embedding found.
+/// The results of a search with an embedding.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Matches {
     /// Best first; ties in the order of listing ids.
     pub listings: Vec<Found>,
-    /// How likely the first of them is what the photo shows; `None` where the model's pack has no calibration.
+    /// How likely the first listing is what the photo shows; `None` if the model's pack has no calibration.
     ///
-    /// It goes by the best listings that pass the filter, whatever number, least score or groups were asked for:
-    /// [`Searcher::rank`]. Where none is returned, it is 0.
+    /// It depends on the best listings that pass the filter, regardless of the requested number, least score or limit per
+    /// value: [`Searcher::rank`]. If no listing is returned, it is 0.
     pub confidence: Option<Confidence>,
 }
 
 impl Engine {
-    /// Puts a model and a shard together.
+    /// Creates an engine.
     ///
     /// # Errors
-    /// [`Error::ModelMismatch`] where the shard was built with another model.
+    /// [`Error::ModelMismatch`] if the shard was built with another model.
     pub fn new(model: Model, shard: Shard) -> Result<Engine> {
         if model.id() != shard.header().model_id {
             return Err(Error::ModelMismatch { model: model.id(), shard: shard.header().model_id });
@@ -97,17 +97,17 @@ impl Engine {
         &self.shard
     }
 
-    /// Finds the listings most like a photo (JPEG, PNG or WebP bytes).
+    /// Finds the listings most similar to a photo (JPEG, PNG or WebP bytes).
     ///
     /// # Errors
-    /// [`Error::Photo`] where the photo or region is of no use, [`Error::Filter`] where the filter does not fit the
-    /// shard, [`Error::Shard`] where the shard is damaged, [`Error::Model`] where the network fails,
-    /// [`Error::Cancelled`] where the options' flag was set.
+    /// [`Error::Photo`] if the photo or region is unusable, [`Error::Filter`] if the filter does not fit the shard,
+    /// [`Error::Shard`] if the shard is damaged, [`Error::Model`] if the network fails, [`Error::Cancelled`] if the
+    /// options' cancellation flag was set.
     pub fn search_photo(&self, photo: &[u8], options: &SearchOptions) -> Result<SearchResults> {
         self.search(Picture::Photo(photo), options)
     }
 
-    /// Finds the listings most like a camera frame; of the options the limits do not matter.
+    /// Finds the listings most similar to a camera frame. The options' limits are ignored.
     ///
     /// # Errors
     /// As [`Engine::search_photo`].
@@ -122,7 +122,7 @@ impl Engine {
         Ok(SearchResults { listings, confidence, attributes, stages })
     }
 
-    /// Embeds a photo as a search would; only the options' region, limits and flag matter.
+    /// Embeds a photo as a search does. Only the options' region, limits and cancellation flag apply.
     ///
     /// # Errors
     /// As [`Engine::search_photo`].
@@ -130,7 +130,7 @@ impl Engine {
         run(&self.model, Picture::Photo(photo), options, &mut Stages::default())
     }
 
-    /// Embeds a camera frame as a search would; only the options' region and flag matter.
+    /// Embeds a camera frame as a search does. Only the options' region and cancellation flag apply.
     ///
     /// # Errors
     /// As [`Engine::search_photo`].
@@ -138,19 +138,19 @@ impl Engine {
         run(&self.model, Picture::Frame(frame), options, &mut Stages::default())
     }
 
-    /// Finds the listings most like an embedding; the options' region and limits do not matter.
+    /// Finds the listings most similar to an embedding. The options' region and limits are ignored.
     ///
     /// # Errors
-    /// As [`Engine::search_photo`], and [`Error::ModelMismatch`] where the embedding is of another model.
+    /// As [`Engine::search_photo`], and [`Error::ModelMismatch`] if the embedding comes from another model.
     pub fn search_embedding(&self, embedding: &Embedding, options: &SearchOptions) -> Result<Matches> {
         self.find(embedding, options, &mut Stages::default())
     }
 
-    /// Finds the listings most like a listing of the shard, by its id; the listing itself is not among them.
-    /// The options' region and limits do not matter. There is no right one among them, and so no confidence.
+    /// Finds the listings most similar to a listing of the shard, which is not in the results. The options' region and
+    /// limits are ignored. There is no confidence, since none of the results is the right one.
     ///
     /// # Errors
-    /// [`Error::UnknownListing`] where the shard has no such listing; else as [`Engine::search_photo`].
+    /// [`Error::UnknownListing`] if the shard has no such listing; otherwise as [`Engine::search_photo`].
     pub fn more_like(&self, listing_id: &str, options: &SearchOptions) -> Result<Vec<Found>> {
         options.cancel.check()?;
         let listing = self.listing(listing_id)?;
@@ -159,12 +159,12 @@ impl Engine {
         Ok(listing::fetch(&self.shard, &candidates)?)
     }
 
-    /// Searches `runs` times, with the photos in turn, and says how long each stage took.
+    /// Searches `runs` times, with the photos in turn, and returns the percentiles of each stage.
     ///
     /// # Errors
     /// As [`Engine::search_photo`].
     pub fn benchmark(&self, photos: &[&[u8]], runs: u32, options: &SearchOptions) -> Result<Vec<StageTimes>> {
-        // The first few warm caches up.
+        // The first searches warm up the caches.
         const WARM_UP: usize = 3;
         let mut times = Vec::new();
         for (at, photo) in photos.iter().cycle().take(runs as usize + WARM_UP).enumerate() {
@@ -176,10 +176,10 @@ impl Engine {
         Ok(StageTimes::of_searches(&times))
     }
 
-    /// The words of a filter column, in order, at most `most`; none where it holds numbers.
+    /// Returns at most `most` words of a filter column, in order; none if the column holds numbers.
     ///
     /// # Errors
-    /// [`Error::Filter`] where there is no such column.
+    /// [`Error::Filter`] if there is no such column.
     pub fn words(&self, column: &str, most: usize) -> Result<Vec<String>> {
         let unknown = || FilterError::unknown_column(column, self.shard.columns().map(|(name, _)| name));
         match self.shard.column(column).ok_or_else(unknown)? {
@@ -190,10 +190,10 @@ impl Engine {
         }
     }
 
-    /// The thumbnail of a listing's photo, by their names: JPEG bytes. `None` where the shard has none of it.
+    /// Returns the thumbnail of a listing's photo, by id and photo name: JPEG bytes. `None` if the shard does not have it.
     ///
     /// # Errors
-    /// [`Error::UnknownListing`] where the shard has no such listing, [`Error::Shard`] where the shard is damaged.
+    /// [`Error::UnknownListing`] if the shard has no such listing, [`Error::Shard`] if the shard is damaged.
     pub fn thumbnail(&self, listing_id: &str, photo: &str) -> Result<Option<&[u8]>> {
         let listing = self.listing(listing_id)?;
         let names = self.shard.records(&[listing])?;
@@ -209,7 +209,7 @@ impl Engine {
     }
 
     fn with_searcher<T>(&self, work: impl FnOnce(&mut Searcher<'_>) -> T) -> T {
-        // A thread that panicked leaves memory that can be used all the same.
+        // Scratch memory remains usable after a panic of another thread.
         let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let scratch = pool().pop().unwrap_or_default();
         let mut searcher = Searcher::with_scratch(&self.shard, scratch);
@@ -235,15 +235,15 @@ impl Engine {
     }
 }
 
-/// Embeds a photo: stages 1 to 3, for builders and for everyone who has no shard.
+/// Embeds a photo without a shard: decoding, preparation and network.
 ///
 /// # Errors
-/// [`Error::Photo`] where the photo or region is of no use, [`Error::Model`] where the network fails.
+/// [`Error::Photo`] if the photo or region is unusable, [`Error::Model`] if the network fails.
 pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<Output> {
     embed_timed(model, photo, region, limits).map(|(output, _)| output)
 }
 
-/// As [`embed`], with the times of its three stages; those of the others are zero.
+/// As [`embed`], with the times of the three stages; those of the others are zero.
 ///
 /// # Errors
 /// As [`embed`].
@@ -253,7 +253,7 @@ pub fn embed_timed(model: &Model, photo: &[u8], region: Option<Region>, limits: 
     run(model, Picture::Photo(photo), &options, &mut stages).map(|output| (output, stages))
 }
 
-/// What is searched with.
+/// The picture to search with.
 enum Picture<'a> {
     Photo(&'a [u8]),
     Frame(&'a Frame<'a>),
@@ -275,7 +275,7 @@ fn run(model: &Model, picture: Picture<'_>, options: &SearchOptions, stages: &mu
     timed(&mut stages.network, || model.run(&input))
 }
 
-/// Adds the time that some work took to a stage.
+/// Runs `work` and adds its time to a stage.
 fn timed<T>(stage: &mut Duration, work: impl FnOnce() -> T) -> T {
     let started = Instant::now();
     let result = work();

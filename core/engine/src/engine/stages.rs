@@ -1,4 +1,4 @@
-//! How long the stages of searches took.
+//! The times of the stages of searches.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Result;
 
-/// Wall-clock time of each stage of a search.
+/// The wall-clock time of each stage of a search.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Stages {
-    /// Bytes to pixels; nothing for a camera frame.
+    /// Decoding the photo; zero for a camera frame.
     #[serde(rename = "decode_ms", serialize_with = "as_ms")]
     pub decode: Duration,
-    /// Region, resize, turn, normalise.
+    /// Cropping, resizing, rotating and normalising.
     #[serde(rename = "prepare_ms", serialize_with = "as_ms")]
     pub prepare: Duration,
-    /// The network.
+    /// Running the network.
     #[serde(rename = "network_ms", serialize_with = "as_ms")]
     pub network: Duration,
-    /// Nearest listings.
+    /// Finding the nearest listings.
     #[serde(rename = "search_ms", serialize_with = "as_ms")]
     pub search: Duration,
-    /// Metadata of the listings found.
+    /// Reading the metadata of the listings found.
     #[serde(rename = "listings_ms", serialize_with = "as_ms")]
     pub listings: Duration,
 }
 
 impl Stages {
-    /// The stages with their names, in order.
+    /// Returns the stages with their names, in order.
     pub fn named(&self) -> [(&'static str, Duration); 5] {
         [
             ("decode", self.decode),
@@ -38,36 +38,36 @@ impl Stages {
         ]
     }
 
-    /// All stages together.
+    /// The sum of all stages.
     pub fn total(&self) -> Duration {
         self.named().into_iter().map(|(_, time)| time).sum()
     }
 }
 
-/// Percentiles of one stage over many searches.
+/// Percentiles of the times of one stage over many searches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct StageTimes {
-    /// A name of [`Stages::named`], `together` for all of them, or what else was timed.
+    /// A name of [`Stages::named`], `together` for their sum, or the name of another measurement.
     pub stage: &'static str,
-    /// Half of the searches took no longer.
+    /// The median.
     #[serde(rename = "p50_ms", serialize_with = "as_ms")]
     pub p50: Duration,
-    /// Nine in ten took no longer.
+    /// The 90th percentile.
     #[serde(rename = "p90_ms", serialize_with = "as_ms")]
     pub p90: Duration,
-    /// 99 in a hundred took no longer.
+    /// The 99th percentile.
     #[serde(rename = "p99_ms", serialize_with = "as_ms")]
     pub p99: Duration,
 }
 
 impl StageTimes {
-    /// Percentiles of some times.
+    /// Returns the percentiles of `times`.
     pub fn of(stage: &'static str, mut times: Vec<Duration>) -> StageTimes {
         let mut at = |share| percentile(&mut times, share);
         StageTimes { stage, p50: at(0.5), p90: at(0.9), p99: at(0.99) }
     }
 
-    /// Percentiles of each stage, and of all stages together.
+    /// Returns the percentiles of each stage, and of the sum of all stages.
     pub fn of_searches(searches: &[Stages]) -> Vec<StageTimes> {
         let names = Stages::default().named().map(|(name, _)| name);
         let times = |at: usize| searches.iter().map(|stages| stages.named()[at].1).collect();
@@ -77,7 +77,7 @@ impl StageTimes {
     }
 }
 
-/// The value below which a share of the values lies; the nearest rank. Sorts them.
+/// Returns a percentile by the nearest-rank method; `share` is 0 to 1. Sorts the values. Zero if there are none.
 pub fn percentile(values: &mut [Duration], share: f64) -> Duration {
     values.sort_unstable();
     let rank = (share * values.len() as f64).ceil() as usize;

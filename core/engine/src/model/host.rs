@@ -1,4 +1,4 @@
-//! A region of quantised layers as an operator inside of a tract graph.
+//! A subgraph of quantised layers as a custom operator in a tract graph.
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,13 +10,13 @@ use super::fuse::Region;
 use magpie_cpu::Isa;
 use magpie_int8::{Network, Scratch, Shape, output_shapes};
 
-/// A region before its inputs' shapes are known.
+/// A subgraph whose input shapes are not known yet.
 #[derive(Debug, Clone)]
 pub(super) struct Hosted {
     pub(super) region: Arc<Region>,
     pub(super) isa: Isa,
     pub(super) threads: usize,
-    /// Where the planned network is left for reports.
+    /// Collects the planned networks for the load report.
     pub(super) planned: Arc<Mutex<Vec<Arc<Network>>>>,
 }
 
@@ -74,12 +74,12 @@ fn shapes<'a>(tensors: impl Iterator<Item = &'a [TDim]>) -> TractResult<Vec<Shap
         .collect()
 }
 
-/// A planned region.
+/// A planned subgraph.
 #[derive(Debug, Clone)]
 struct Operator {
     name: String,
     network: Arc<Network>,
-    /// Memories of runs that are over.
+    /// Scratch memory of finished runs, for reuse.
     idle: Arc<Mutex<Vec<Scratch>>>,
 }
 

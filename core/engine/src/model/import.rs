@@ -1,4 +1,4 @@
-//! An ONNX file, loaded through tract: what `fuse` knows is taken out of the graph, tract runs the rest.
+//! Loads an ONNX file: `fuse` extracts quantised subgraphs, and tract runs the rest.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +20,7 @@ pub(super) struct Imported {
 }
 
 impl Imported {
-    /// The outputs in the order of the manifest.
+    /// Runs the network on `[1, 3, height, width]` values; the outputs are in the order of the manifest.
     pub(super) fn run(&self, input: &[f32]) -> Result<Vec<Vec<f32>>, String> {
         let tensor = Tensor::from_shape(&self.input, input).map_err(text)?;
         let outputs = self.plan.run(tvec!(tensor.into())).map_err(text)?;
@@ -33,11 +33,11 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
     let mut proto = checked(manifest, network)?;
     let mut refused = None;
     if options.fuse {
-        // A failure of ours must not cost what tract can do without us.
+        // If fusing fails, tract alone may still run the network.
         match guarded(|| fused(manifest, proto, options)) {
             Ok(Some(loaded)) => return Ok(loaded),
             Ok(None) => {}
-            // tract would take four times as much.
+            // Not retried on tract, which would need four times as much memory.
             Err(reason) if reason.contains(TOO_LARGE) => return Err(reason),
             Err(reason) => refused = Some(reason),
         }
@@ -50,10 +50,10 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
     Ok(Loaded::hosted(imported, report))
 }
 
-/// The layers of an ONNX file, with the outputs in the order of the manifest.
+/// Returns the layers of an ONNX file, with the outputs in the order of the manifest.
 ///
 /// # Errors
-/// A text that says what of it the project's own kernels do not know.
+/// If the project's own kernels do not support all of the network; the error names unsupported nodes.
 pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<Graph, String> {
     guarded(|| {
         let Fused { mut regions, left, .. } = fuse::fuse(checked(manifest, network)?);
@@ -85,7 +85,7 @@ fn check_input(manifest: &Manifest, proto: &ModelProto) -> Result<(), String> {
     Ok(())
 }
 
-/// The region that is all of the network, where one is; its outputs are then in the order of the manifest.
+/// Returns the subgraph that is the whole network, if there is one, with its outputs in the order of the manifest.
 fn whole<'r>(
     manifest: &Manifest,
     regions: &'r mut [Region],
@@ -104,7 +104,7 @@ fn whole<'r>(
     Ok(Some(region))
 }
 
-/// The network on the project's own kernels; `None` where they know none of its layers.
+/// Loads the network onto the project's own kernels as far as possible; `None` if they support none of its layers.
 fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<Loaded>, String> {
     let Fused { mut regions, rest, left } = fuse::fuse(proto);
     if regions.is_empty() {
@@ -131,7 +131,7 @@ fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Resul
         }
         Ok(())
     })?;
-    // tract asks more than once while it optimises: the last plan of each region counts.
+    // The report describes the networks that were planned while tract wired its graph.
     let planned = planned.lock().unwrap_or_else(PoisonError::into_inner);
     let report = LoadReport {
         isa: options.isa,
@@ -144,7 +144,7 @@ fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Resul
     Ok(Some(Loaded::hosted(imported, report)))
 }
 
-/// A plan of tract's; `change` may put operators into the graph before it is analysed.
+/// Builds tract's plan; `change` may insert custom operators before the graph is analysed.
 fn hosted(
     manifest: &Manifest,
     proto: &ModelProto,
@@ -166,7 +166,7 @@ fn hosted(
     model.select_output_outlets(&outlets).map_err(text)?;
     let model = model.into_optimized().map_err(text)?;
     for (at, wanted) in wanted.iter().enumerate() {
-        // A size that only a run can tell is checked after the run.
+        // A size that is known only at run time is checked after the run.
         let shape = model.output_fact(at).map_err(text)?.shape.as_concrete();
         wanted.check(shape.map_or(wanted.values, |shape| shape.iter().product()))?;
     }

@@ -1,8 +1,8 @@
 //! The network: a model pack, checked, loaded and run.
 //!
-//! tract reads the ONNX file. What it holds of quantised layers is taken out and run by `int8`; the rest, if there is
-//! any, runs on tract, which hosts what was taken out as operators of its own. A network that `int8` runs alone can be
-//! compiled, and is then loaded without tract.
+//! Quantised layers of an ONNX file are extracted into subgraphs, which `magpie-int8` runs. If other nodes remain, tract
+//! runs them and hosts the subgraphs as custom operators. A network that consists of quantised layers only can be
+//! compiled and is then loaded without tract.
 
 mod compiled;
 #[cfg(feature = "onnx")]

@@ -1,4 +1,4 @@
-//! A pack's network, ready to run: on the project's own kernels where they know its layers, on tract where not.
+//! A loaded network: it runs on the project's own kernels as far as they support its layers, otherwise on tract.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,15 +10,15 @@ use super::pack::{Form, Pack};
 use magpie_cpu::Isa;
 use magpie_int8::{Graph, LayerReport, Network, Scratch, Shape};
 
-/// How a network is to be run.
+/// Options of loading a network.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoadOptions {
-    /// The instruction set; the best that the CPU has by default.
+    /// The instruction set of the project's own kernels; by default the best one of this CPU.
     pub isa: Isa,
-    /// Threads that work on one run; 1 by default. More help large networks only, and each run starts them anew.
+    /// Threads of one run; 1 by default. Every run starts its threads anew, so that more pay off for large networks only.
     pub threads: usize,
-    /// Whether quantised layers run on the project's own kernels, as by default, or on tract like all others.
+    /// Whether quantised layers run on the project's own kernels (the default) or on tract like all others.
     pub fuse: bool,
 }
 
@@ -28,52 +28,52 @@ impl Default for LoadOptions {
     }
 }
 
-/// How a network was loaded.
+/// Describes how a network was loaded.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct LoadReport {
     /// The instruction set of the project's own kernels.
     pub isa: Isa,
-    /// Threads that work on one run.
+    /// Threads of one run.
     pub threads: usize,
-    /// Layers that the project's own kernels run.
+    /// The layers that run on the project's own kernels.
     pub fused: Vec<LayerReport>,
-    /// Nodes that tract runs: operator and name.
+    /// The nodes that run on tract: operator and name.
     pub left: Vec<(String, String)>,
-    /// Why nothing was fused although quantised layers were found.
+    /// Why no layer was fused although quantised layers were found.
     pub refused: Option<String>,
-    /// Bytes that the fused layers' values take in one run.
+    /// Bytes of scratch memory that the fused layers need in one run.
     pub scratch_bytes: usize,
 }
 
-/// An output that the manifest names.
+/// An output that the manifest promises.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) name: &'a str,
     pub(super) values: usize,
-    /// What the values are, for messages.
+    /// The unit of the values, for error messages.
     unit: &'static str,
 }
 
-/// A network that is loaded. It does not change: any number of threads may share it.
+/// A loaded network. It is immutable and may be shared by any number of threads.
 pub(super) struct Loaded {
     runner: Runner,
     pub(super) report: LoadReport,
 }
 
 enum Runner {
-    /// All of it is one region.
+    /// All of the network is one subgraph.
     Fused(Box<Network>),
-    /// tract runs it.
+    /// tract runs the network, with subgraphs as custom operators.
     #[cfg(feature = "onnx")]
     Hosted(Imported),
 }
 
-/// Memory for one run at a time.
+/// The memory of one run.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     scratch: Option<Scratch>,
-    /// The outputs, where tract ran it.
+    /// The outputs of a run on tract.
     outputs: Vec<Vec<f32>>,
 }
 
@@ -100,7 +100,7 @@ impl Loaded {
         })
     }
 
-    /// A graph that is the whole network, with its outputs in the order of the manifest.
+    /// A network that consists of one subgraph, whose outputs are in the order of the manifest.
     pub(super) fn fused(manifest: &Manifest, graph: Graph, options: &LoadOptions) -> Result<Loaded, String> {
         let shape = Shape::of(&input_shape(manifest)).ok_or("its input is too large")?;
         let wanted = wanted(manifest);
@@ -128,7 +128,7 @@ impl Loaded {
         Loaded { runner: Runner::Hosted(imported), report }
     }
 
-    /// Runs it on planes of f32; the outputs are then in the memory.
+    /// Runs the network on `[1, 3, height, width]` values of f32 and leaves the outputs in `memory`.
     pub(super) fn run(&self, input: &[f32], memory: &mut Memory) -> Result<(), String> {
         guarded(|| match &self.runner {
             Runner::Fused(network) => {
@@ -144,7 +144,7 @@ impl Loaded {
         })
     }
 
-    /// Runs it and calls `after` when each layer of the report was done.
+    /// As [`Loaded::run`], and calls `after` with the number of each fused layer when it is done.
     pub(super) fn watch(&self, input: &[f32], memory: &mut Memory, after: impl FnMut(usize)) -> Result<(), String> {
         match &self.runner {
             Runner::Fused(network) => {
@@ -157,7 +157,7 @@ impl Loaded {
         }
     }
 
-    /// Output `at` of the last run.
+    /// Returns output `at` of the last run.
     pub(super) fn output<'m>(&self, at: usize, memory: &'m Memory) -> &'m [f32] {
         match (&self.runner, &memory.scratch) {
             (Runner::Fused(network), Some(scratch)) => network.output(at, scratch),
@@ -166,12 +166,12 @@ impl Loaded {
     }
 }
 
-/// `[1, 3, height, width]`.
+/// The shape of the input: `[1, 3, height, width]`.
 pub(super) fn input_shape(manifest: &Manifest) -> [usize; 4] {
     [1, 3, manifest.input.height as usize, manifest.input.width as usize]
 }
 
-/// The embedding, then the heads.
+/// The outputs that the manifest promises: the embedding, then the heads.
 pub(super) fn wanted(manifest: &Manifest) -> Vec<Wanted<'_>> {
     let embedding = &manifest.embedding;
     let embedding = Wanted { name: &embedding.output, values: embedding.dim as usize, unit: "" };
@@ -190,7 +190,7 @@ impl Wanted<'_> {
     }
 }
 
-/// tract is written for networks that one trusts: on others it may panic as well as fail. Both become a message.
+/// Turns a panic into an error: tract is written for trusted networks and may panic on others.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());

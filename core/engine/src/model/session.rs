@@ -1,4 +1,4 @@
-//! A model: what takes an input tensor and gives an embedding and attributes.
+//! A model: it turns an input tensor into an embedding and attributes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::attributes::Attributes;
 use crate::error::{ModelError, Result};
 use crate::recipe::InputTensor;
 
-/// A network ready to run. Cheap to clone, and may be run from several threads at once; all clones share the weights.
+/// A loaded network. Clones are cheap and share the weights; several threads may run it at once.
 #[derive(Clone)]
 pub struct Model {
     shared: Arc<Shared>,
@@ -22,16 +22,16 @@ pub struct Model {
 struct Shared {
     manifest: Manifest,
     network: Loaded,
-    /// Memories of runs that are over: there are never more than runs that went on at a time.
+    /// Memory of finished runs, for reuse: at most one for each run that was in progress at the same time.
     idle: Mutex<Vec<Memory>>,
 }
 
-/// What the network says of one photo.
+/// The network's output for one photo.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// The embedding, of unit length.
     pub embedding: Embedding,
-    /// One attribute for each head of the manifest.
+    /// One attribute for each head, in the order of the manifest.
     pub attributes: Attributes,
 }
 
@@ -48,8 +48,8 @@ impl Model {
     /// weights.
     ///
     /// # Errors
-    /// [`ModelError::Load`] where the file is not ONNX, uses unknown operators, or lacks what the manifest names, where
-    /// the CPU lacks the instruction set, or where it is ONNX and this build reads compiled networks only.
+    /// [`ModelError::Load`] if the file is malformed, uses unsupported operators, or lacks an input or output that the
+    /// manifest names; if the CPU lacks the instruction set; or if it is ONNX and this build lacks the feature `onnx`.
     pub fn load_with(pack: &Pack, options: &LoadOptions) -> Result<Model> {
         let manifest = pack.manifest().clone();
         let network = Loaded::load(pack, options).map_err(ModelError::Load)?;
@@ -61,12 +61,12 @@ impl Model {
         &self.shared.manifest
     }
 
-    /// The id that its embeddings carry.
+    /// The id of the model, which its embeddings carry.
     pub fn id(&self) -> ModelId {
         self.shared.manifest.model_id
     }
 
-    /// How the network was loaded: what runs on the project's own kernels, and what on tract.
+    /// Returns how the network was loaded: which layers run on the project's own kernels, and which on tract.
     pub fn report(&self) -> &LoadReport {
         &self.shared.network.report
     }
@@ -74,7 +74,7 @@ impl Model {
     /// Runs the network on one input of the recipe's size.
     ///
     /// # Errors
-    /// [`ModelError::Run`] where the input has another size or the network gives something unusable.
+    /// [`ModelError::Run`] if the input has the wrong size, or an output has the wrong size or is not finite.
     pub fn run(&self, input: &InputTensor) -> Result<Output> {
         let idle = || self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = idle().pop().unwrap_or_default();
@@ -84,7 +84,7 @@ impl Model {
         output
     }
 
-    /// Memory of one's own for many runs, one after the other.
+    /// Creates a session, which reuses its memory for many runs in sequence.
     pub fn session(&self) -> Session {
         Session { model: self.clone(), memory: Memory::default() }
     }
@@ -96,8 +96,8 @@ impl std::fmt::Debug for Model {
     }
 }
 
-/// A model with the memory for one run at a time. After the first run, [`Session::run_raw`] allocates nothing where all
-/// of the network runs on the project's own kernels in one thread.
+/// A model with memory for one run at a time. After the first run, [`Session::run_raw`] does not allocate, provided that
+/// all of the network runs on the project's own kernels in one thread.
 #[derive(Debug)]
 pub struct Session {
     model: Model,
@@ -124,23 +124,24 @@ impl Session {
         Ok(Output { embedding, attributes: Attributes(attributes) })
     }
 
-    /// Runs the network and leaves its outputs as they are, for [`Session::raw`].
+    /// Runs the network. [`Session::raw`] then returns its outputs, which are not checked or processed.
     ///
     /// # Errors
-    /// [`ModelError::Run`] where the input has another size or the network fails.
+    /// [`ModelError::Run`] if the input has the wrong size or the network fails.
     pub fn run_raw(&mut self, input: &InputTensor) -> Result<()> {
         check(self.model.manifest(), input)?;
         self.model.shared.network.run(&input.data, &mut self.memory).map_err(|e| ModelError::Run(e).into())
     }
 
-    /// An output of the last run: 0 is the embedding, not scaled to unit length, then the heads' logits. Empty where
-    /// there is none.
+    /// Returns an output of the last run: 0 is the embedding before normalisation, then come the logits of the heads.
+    /// Empty if there is no such output or no run yet.
     pub fn raw(&self, at: usize) -> &[f32] {
         let outputs = self.model.manifest().heads.len() + 1;
         if at < outputs { self.model.shared.network.output(at, &self.memory) } else { &[] }
     }
 
-    /// Runs the network and says how long each layer of [`LoadReport::fused`] took; layers on tract are not timed.
+    /// Runs the network and returns the number and the time of each layer of [`LoadReport::fused`]; layers on tract are
+    /// not timed.
     ///
     /// # Errors
     /// As [`Session::run_raw`].

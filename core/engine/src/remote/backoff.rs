@@ -1,13 +1,13 @@
-//! How long to wait before a retry.
+//! Exponential backoff with full jitter.
 
 use std::time::Duration;
 
-/// Bound of the first wait; the next one's is twice as long.
+/// Upper bound of the first wait; it doubles with every retry.
 const BASE: Duration = Duration::from_millis(50);
-/// Bound of any wait.
+/// Largest upper bound.
 const CAP: Duration = Duration::from_secs(2);
 
-/// Numbers that differ from device to device, so that retries do not come all at once. Not for secrets.
+/// A pseudo-random generator, seeded differently on each device so that retries spread out. Not for cryptography.
 #[derive(Debug, Clone)]
 pub(super) struct Random(u64);
 
@@ -25,14 +25,14 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// 0 to 1, without 1.
-    fn share(&mut self) -> f64 {
+    /// A number from 0 to 1, excluding 1.
+    fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// The wait before retry number `retry`, from 0: anything up to the bound ("full jitter").
+    /// Returns the wait before retry number `retry`, from 0: uniformly distributed below the bound ("full jitter").
     pub(super) fn wait(&mut self, retry: u32) -> Duration {
-        bound(retry).mul_f64(self.share())
+        bound(retry).mul_f64(self.fraction())
     }
 }
 

@@ -1,8 +1,8 @@
-//! Takes the quantised layers out of an ONNX graph, so that the project's own kernels run them.
+//! Partitions an ONNX graph: quantised layers, which the project's own kernels run, and the rest.
 //!
-//! Layers that can run one after the other without leaving the recognised part form a region. In the graph that is
-//! left, a region is one node with f32 inputs and outputs, which tract hosts; where nothing is left, the region is the
-//! network.
+//! A subgraph consists of recognised layers that can run in sequence without a node of the rest in between. In the graph
+//! of the rest, it is one node with f32 inputs and outputs, which tract hosts. If there is no rest, the subgraph is the
+//! whole network.
 
 mod functions;
 mod recognise;
@@ -15,31 +15,31 @@ use super::onnx::{Index, Weights};
 use magpie_int8::{Graph, Kind, Layer, Value};
 use recognise::{Recognised, recognise};
 
-/// The operator name of a region's node.
+/// The operator of a subgraph's node.
 pub(super) const REGION: &str = "MagpieRegion";
 
 /// Layers that run together.
 #[derive(Debug)]
 pub(super) struct Region {
-    /// Name of its node.
+    /// The name of its node.
     pub(super) name: String,
-    /// f32 tensors that it reads.
+    /// The f32 tensors that it reads.
     pub(super) inputs: Vec<String>,
-    /// f32 tensors that it gives, in the order of the graph's outputs.
+    /// The f32 tensors that it produces, in the order of the graph's outputs.
     pub(super) outputs: Vec<String>,
     pub(super) graph: Graph,
 }
 
-/// A graph in two parts.
+/// A partitioned graph.
 pub(super) struct Fused {
     pub(super) regions: Vec<Region>,
-    /// What is left, with a node for each region.
+    /// The rest of the graph, with one node for each subgraph.
     pub(super) rest: ModelProto,
-    /// Nodes that are left: operator and name.
+    /// The nodes of the rest, without those of subgraphs: operator and name.
     pub(super) left: Vec<(String, String)>,
 }
 
-/// Takes out what is recognised. `rest` is all of the graph where nothing is.
+/// Extracts the recognised layers. If there are none, `rest` is the whole graph.
 pub(super) fn fuse(mut proto: ModelProto) -> Fused {
     let Some(graph) = &mut proto.graph else { return Fused { regions: Vec::new(), rest: proto, left: Vec::new() } };
     let weights = Weights::take(graph);
@@ -73,13 +73,13 @@ pub(super) fn fuse(mut proto: ModelProto) -> Fused {
     Fused { regions, rest: proto, left }
 }
 
-/// What is needed of the graph, from its outputs back.
+/// The needed part of the graph, found by walking back from its outputs.
 struct Parts<'a> {
     index: &'a Index<'a>,
     found: &'a Recognised<'a>,
-    /// For each stage, the tensors that are wanted of it.
+    /// For each stage, its tensors that are read elsewhere.
     outputs: HashMap<usize, Vec<&'a str>>,
-    /// Nodes that stay.
+    /// Nodes that stay in the rest.
     kept: HashSet<usize>,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The f32 tensors that a stage reads.
+/// Returns the f32 tensors that a stage reads.
 fn reads<'a>(found: &Recognised<'a>, stage: usize) -> Vec<&'a str> {
     let mut names = Vec::new();
     let mut add = |name: &'a str| {
@@ -120,7 +120,7 @@ fn reads<'a>(found: &Recognised<'a>, stage: usize) -> Vec<&'a str> {
             add(found.outside[input]);
         }
         for &value in layer.from.iter().filter(|&&value| found.stages[value] != stage) {
-            // Layers read a value by a tensor that is its bytes dequantised; any of them will do.
+            // Any tensor that holds the dequantised value will do; the least name makes the choice deterministic.
             if let Some(name) = found.real.iter().filter(|(_, real)| **real == value).map(|(name, _)| *name).min() {
                 add(name);
             }
@@ -129,17 +129,17 @@ fn reads<'a>(found: &Recognised<'a>, stage: usize) -> Vec<&'a str> {
     names
 }
 
-/// How a region is to be made of layers.
+/// How a subgraph is made from the layers of a stage.
 struct Plan {
     inputs: Vec<String>,
     outputs: Vec<String>,
-    /// Values of earlier stages, and the inputs that they come in by.
+    /// Values of earlier stages, and the inputs that carry them.
     imports: HashMap<Value, usize>,
-    /// Layers of the stage.
+    /// The layers of the stage.
     members: Vec<Value>,
-    /// Numbers of the region's inputs, by the recogniser's.
+    /// Maps the recogniser's input numbers to the subgraph's.
     outside: HashMap<usize, usize>,
-    /// The values wanted, and whether they are bytes.
+    /// The output values, and whether they are quantised.
     wanted: Vec<(Value, bool)>,
 }
 
@@ -173,14 +173,14 @@ impl Plan {
         }
     }
 
-    /// Takes the layers.
+    /// Moves the layers into a subgraph.
     fn region(self, stage: usize, layers: &mut [Option<Layer>]) -> Region {
         let mut graph = Graph::default();
         let mut local: HashMap<Value, Value> = HashMap::new();
         let mut imports: Vec<(&Value, &usize)> = self.imports.iter().collect();
         imports.sort();
         for (&value, &input) in imports {
-            // Already taken by its own region, which comes first; its scale is with the layers that were given.
+            // The layer itself was moved into an earlier subgraph; a placeholder with its scale remains.
             if let Some(scale) = self.scale_of(value, layers) {
                 local.insert(value, graph.layers.len());
                 let (name, kind) = (self.inputs[input].clone(), Kind::Quantise(input));
@@ -196,7 +196,7 @@ impl Plan {
             layer.from = layer.from.iter().map(|value| local.get(value).copied().unwrap_or(usize::MAX)).collect();
             local.insert(member, graph.layers.len());
             graph.layers.push(layer);
-            // What later regions read of it.
+            // A placeholder with the scale, for later subgraphs that read the value.
             layers[member] =
                 Some(Layer { name: String::new(), kind: Kind::Dequantise, from: vec![], scale, range: [0, 255] });
         }
@@ -222,7 +222,7 @@ fn region_name(stage: usize) -> String {
     format!("{REGION}{stage}")
 }
 
-/// The graph without what was taken out.
+/// Builds the graph of the rest.
 fn rest(graph: &GraphProto, weights: &Weights, kept: &[usize], plans: &[(Plan, usize)]) -> GraphProto {
     let mut rest = GraphProto { name: graph.name.clone(), ..GraphProto::default() };
     let regions = plans.iter().map(|(plan, stage)| NodeProto {
