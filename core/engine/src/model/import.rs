@@ -7,29 +7,17 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::{Framework, expand};
 
 use super::fuse::{self, Fused, REGION, Region};
+use super::guard::guarded;
 use super::host::Hosted;
+use super::loaded::{LoadOptions, LoadReport, LoadedNetwork};
 use super::manifest::Manifest;
-use super::network::{LoadOptions, LoadReport, Loaded, guarded, input_shape, wanted};
 use super::onnx::{check_scales, check_windows, read};
+use super::signature::{expected_outputs, input_shape};
+use super::tract_plan::{TractPlan, text};
 use magpie_int8::{Graph, TOO_LARGE};
 
-/// A network that tract runs.
-pub(super) struct Imported {
-    plan: Arc<TypedRunnableModel>,
-    input: [usize; 4],
-}
-
-impl Imported {
-    /// Runs the network on `[1, 3, height, width]` values; the outputs are in the order of the manifest.
-    pub(super) fn run(&self, input: &[f32]) -> Result<Vec<Vec<f32>>, String> {
-        let tensor = Tensor::from_shape(&self.input, input).map_err(text)?;
-        let outputs = self.plan.run(tvec!(tensor.into())).map_err(text)?;
-        outputs.iter().map(|output| values(output).map_err(text)).collect()
-    }
-}
-
 /// Loads an ONNX file.
-pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -> Result<Loaded, String> {
+pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -> Result<LoadedNetwork, String> {
     let mut proto = checked(manifest, network)?;
     let mut refused = None;
     if options.fuse {
@@ -45,9 +33,9 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
     }
     let left = proto.graph.iter().flat_map(|graph| &graph.node);
     let left = left.map(|node| (node.op_type.clone(), node.name.clone())).collect();
-    let imported = hosted(manifest, &proto, |_| Ok(()))?;
+    let plan = hosted(manifest, &proto, |_| Ok(()))?;
     let report = LoadReport { isa: options.isa, threads: 1, fused: Vec::new(), left, refused, scratch_bytes: 0 };
-    Ok(Loaded::hosted(imported, report))
+    Ok(LoadedNetwork::hosted(plan, report))
 }
 
 /// Returns the layers of an ONNX file, with the outputs in the order of the manifest.
@@ -95,23 +83,23 @@ fn whole<'r>(
     if !left.is_empty() || region.inputs != [manifest.input.name.as_str()] {
         return Ok(None);
     }
-    let wanted = wanted(manifest);
-    let outputs = wanted.iter().map(|wanted| {
-        let at = region.outputs.iter().position(|output| output == wanted.name);
-        at.map(|at| region.graph.outputs[at]).ok_or_else(|| format!("it has no output '{}'", wanted.name))
+    let expected = expected_outputs(manifest);
+    let outputs = expected.iter().map(|expected| {
+        let at = region.outputs.iter().position(|output| output == expected.name);
+        at.map(|at| region.graph.outputs[at]).ok_or_else(|| format!("it has no output '{}'", expected.name))
     });
     region.graph.outputs = outputs.collect::<Result<_, _>>()?;
     Ok(Some(region))
 }
 
 /// Loads the network onto the project's own kernels as far as possible; `None` if they support none of its layers.
-fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<Loaded>, String> {
+fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<LoadedNetwork>, String> {
     let Fused { mut regions, rest, left } = fuse::fuse(proto);
     if regions.is_empty() {
         return Ok(None);
     }
     if let Some(region) = whole(manifest, &mut regions, &left)? {
-        return Loaded::fused(manifest, std::mem::take(&mut region.graph), options).map(Some);
+        return LoadedNetwork::fused(manifest, std::mem::take(&mut region.graph), options).map(Some);
     }
     let planned = Arc::new(Mutex::new(Vec::new()));
     let mut hosts: Vec<Hosted> = regions
@@ -123,7 +111,7 @@ fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Resul
             planned: planned.clone(),
         })
         .collect();
-    let imported = hosted(manifest, &rest, |model| {
+    let plan = hosted(manifest, &rest, |model| {
         for node in model.nodes.iter_mut().filter(|node| node.name.starts_with(REGION)) {
             if let Some(at) = hosts.iter().position(|host| host.region.name == node.name) {
                 node.op = expand(hosts.swap_remove(at));
@@ -141,7 +129,7 @@ fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Resul
         refused: None,
         scratch_bytes: planned.iter().map(|network| network.scratch_bytes()).sum(),
     };
-    Ok(Some(Loaded::hosted(imported, report)))
+    Ok(Some(LoadedNetwork::hosted(plan, report)))
 }
 
 /// Builds tract's plan; `change` may insert custom operators before the graph is analysed.
@@ -149,35 +137,26 @@ fn hosted(
     manifest: &Manifest,
     proto: &ModelProto,
     change: impl FnOnce(&mut InferenceModel) -> Result<(), String>,
-) -> Result<Imported, String> {
+) -> Result<TractPlan, String> {
     let mut model = onnx().model_for_proto_model(proto).map_err(text)?;
     change(&mut model)?;
     model.set_input_fact(0, f32::fact(input_shape(manifest)).into()).map_err(text)?;
     let found = model.output_outlets().map_err(text)?.to_vec();
-    let wanted = wanted(manifest);
-    let outlets = wanted
+    let expected = expected_outputs(manifest);
+    let outlets = expected
         .iter()
-        .map(|wanted| {
-            let name = wanted.name;
+        .map(|expected| {
+            let name = expected.name;
             let is_it = |o: &&OutletId| model.outlet_label(**o) == Some(name) || model.node(o.node).name == name;
             found.iter().find(is_it).copied().ok_or_else(|| format!("it has no output '{name}'"))
         })
         .collect::<Result<Vec<_>, _>>()?;
     model.select_output_outlets(&outlets).map_err(text)?;
     let model = model.into_optimized().map_err(text)?;
-    for (at, wanted) in wanted.iter().enumerate() {
+    for (at, expected) in expected.iter().enumerate() {
         // A size that is known only at run time is checked after the run.
         let shape = model.output_fact(at).map_err(text)?.shape.as_concrete();
-        wanted.check(shape.map_or(wanted.values, |shape| shape.iter().product()))?;
+        expected.check(shape.map_or(expected.values, |shape| shape.iter().product()))?;
     }
-    Ok(Imported { plan: model.into_runnable().map_err(text)?, input: input_shape(manifest) })
-}
-
-fn values(tensor: &Tensor) -> TractResult<Vec<f32>> {
-    let tensor = tensor.cast_to::<f32>()?;
-    Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
-}
-
-fn text(error: TractError) -> String {
-    format!("{error:#}")
+    Ok(TractPlan { plan: model.into_runnable().map_err(text)?, input: input_shape(manifest) })
 }

@@ -7,19 +7,24 @@
 mod compiled;
 #[cfg(feature = "onnx")]
 mod fuse;
+mod guard;
 mod heads;
 #[cfg(feature = "onnx")]
 mod host;
 #[cfg(feature = "onnx")]
 mod import;
+mod load;
+mod loaded;
 mod manifest;
-mod network;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod pack;
 mod session;
+mod signature;
+#[cfg(feature = "onnx")]
+mod tract_plan;
 
+pub use loaded::{LoadOptions, LoadReport};
 pub use manifest::{EmbeddingSpec, HeadSpec, InputSpec, MANIFEST_FORMAT, Manifest, NetworkSpec};
-pub use network::{LoadOptions, LoadReport};
 pub use pack::{Form, Pack};
 pub use session::{Model, Output, Session};

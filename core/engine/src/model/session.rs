@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::heads;
+use super::load::load;
+use super::loaded::{LoadOptions, LoadReport, LoadedNetwork, RunMemory};
 use super::manifest::Manifest;
-use super::network::{LoadOptions, LoadReport, Loaded, Memory};
 use super::pack::Pack;
 use crate::Embedding;
 use crate::ModelId;
@@ -21,9 +22,9 @@ pub struct Model {
 
 struct Shared {
     manifest: Manifest,
-    network: Loaded,
+    network: LoadedNetwork,
     /// Memory of finished runs, for reuse: at most one for each run that was in progress at the same time.
-    idle: Mutex<Vec<Memory>>,
+    idle: Mutex<Vec<RunMemory>>,
 }
 
 /// The network's output for one photo.
@@ -52,7 +53,7 @@ impl Model {
     /// manifest names; if the CPU lacks the instruction set; or if it is ONNX and this build lacks the feature `onnx`.
     pub fn load_with(pack: &Pack, options: &LoadOptions) -> Result<Model> {
         let manifest = pack.manifest().clone();
-        let network = Loaded::load(pack, options).map_err(ModelError::Load)?;
+        let network = load(pack, options).map_err(ModelError::Load)?;
         Ok(Model { shared: Arc::new(Shared { manifest, network, idle: Mutex::default() }) })
     }
 
@@ -86,7 +87,7 @@ impl Model {
 
     /// Creates a session, which reuses its memory for many runs in sequence.
     pub fn session(&self) -> Session {
-        Session { model: self.clone(), memory: Memory::default() }
+        Session { model: self.clone(), memory: RunMemory::default() }
     }
 }
 
@@ -101,7 +102,7 @@ impl std::fmt::Debug for Model {
 #[derive(Debug)]
 pub struct Session {
     model: Model,
-    memory: Memory,
+    memory: RunMemory,
 }
 
 impl Session {

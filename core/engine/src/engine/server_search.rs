@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Engine, Matches, Picture, SearchOptions, SearchResults, Stages, run};
+use super::embed::{Picture, run};
+use super::facade::Engine;
+use super::options::SearchOptions;
+use super::results::{Matches, SearchResults};
+use super::stages::Stages;
 use crate::confidence::Confidence;
 use crate::error::{Error, FilterError, Result};
 use crate::image::Frame;
@@ -89,7 +93,7 @@ impl Engine {
 
     fn ask(&self, picture: Picture<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<Asking> {
         let mut stages = Stages::default();
-        let Output { embedding, attributes } = run(&self.model, picture, options, &mut stages)?;
+        let Output { embedding, attributes } = run(self.model(), picture, options, &mut stages)?;
         let request = SearchRequest::new(&embedding, options.filter.as_ref(), &options.search);
         // Never zero: the embedding has unit length.
         let query = request.embedding.embedding(request.model_id).unwrap_or(embedding);
