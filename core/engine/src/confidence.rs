@@ -72,6 +72,20 @@ pub struct Confidence {
     pub enough: bool,
 }
 
+/// A number of a calibration that is out of its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("confidence.{field} is {value}, expected {least} to {most}")]
+pub struct OutOfRange {
+    /// The field, e.g. `weights.score`.
+    pub field: &'static str,
+    /// Its value.
+    pub value: f32,
+    /// The least valid value.
+    pub least: f32,
+    /// The largest valid value.
+    pub most: f32,
+}
+
 impl Confidence {
     /// The confidence of a search that found nothing.
     pub const NONE: Confidence = Confidence { probability: 0.0, enough: false };
@@ -81,8 +95,8 @@ impl Calibration {
     /// Checks that every number is in its range.
     ///
     /// # Errors
-    /// A text that names the field, its value and its range.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`OutOfRange`] with the first number that is not.
+    pub fn check(&self) -> Result<(), OutOfRange> {
         let Weights { score, margin, contrast } = self.weights;
         for (field, value, least, most) in [
             ("weights.score", score, 0.0, STEEPEST),
@@ -94,7 +108,7 @@ impl Calibration {
         ] {
             // Written as "not contained", so that NaN is rejected too.
             if !(least..=most).contains(&value) {
-                return Err(format!("confidence.{field} is {value}, expected {least} to {most}"));
+                return Err(OutOfRange { field, value, least, most });
             }
         }
         Ok(())
@@ -176,7 +190,7 @@ mod tests {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1001.0, -1001.0] {
                 let mut calibration = example();
                 change(&mut calibration, bad);
-                assert!(calibration.check().expect_err("out of range").starts_with(name), "{name} {bad}");
+                assert!(calibration.check().expect_err("out of range").to_string().starts_with(name), "{name} {bad}");
             }
         }
         assert!(Calibration { threshold: -0.1, ..example() }.check().is_err());

@@ -14,6 +14,7 @@
 //!
 //! A reader rejects a different magic or format, a model id that is not the manifest's, and a wrong checksum.
 
+use super::fault::NetworkFault;
 use super::manifest::Manifest;
 use crate::ModelId;
 use crate::error::ModelError;
@@ -28,8 +29,8 @@ const HEADER: usize = 80;
 
 /// Serialises a graph as a compiled network.
 #[cfg(feature = "onnx")]
-pub(super) fn write(graph: &Graph, model: ModelId) -> Result<Vec<u8>, String> {
-    let layers = stored::write(graph)?;
+pub(super) fn write(graph: &Graph, model: ModelId) -> Result<Vec<u8>, NetworkFault> {
+    let layers = stored::write(graph).map_err(NetworkFault::layers)?;
     let checksum = blake3::hash(&layers);
     Ok([MAGIC, &FORMAT.to_le_bytes()[..], &[0; 4], &model.0, checksum.as_bytes(), &layers].concat())
 }
@@ -68,6 +69,7 @@ pub(super) fn check(manifest: &Manifest, bytes: &[u8]) -> Result<(), ModelError>
 }
 
 /// Parses the layers of a file that [`check`] accepted.
-pub(super) fn graph(bytes: &[u8]) -> Result<Graph, String> {
-    stored::read(bytes.get(HEADER..).unwrap_or_default())
+pub(super) fn graph(bytes: &[u8]) -> Result<Graph, NetworkFault> {
+    debug_assert!(bytes.len() >= HEADER, "the header was checked");
+    stored::read(bytes.get(HEADER..).unwrap_or_default()).map_err(NetworkFault::layers)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::internal::*;
 
+use super::fault::NetworkFault;
 use super::fuse::Region;
 use magpie_cpu::Isa;
 use magpie_int8::{Network, Scratch, Shape, output_shapes};
@@ -43,7 +44,7 @@ impl Expansion for Hosted {
         let sizes: Vec<_> = inputs.iter().map(|input| &input.shape).collect();
         solver.given_all(sizes, move |solver, sizes| {
             let found = shapes(sizes.iter().map(|sizes| sizes.as_slice()))?;
-            let given = output_shapes(&self.region.graph, &found).map_err(|e| anyhow!("{e}"))?;
+            let given = output_shapes(&self.region.graph, &found).map_err(NetworkFault::layers)?;
             for (output, shape) in outputs.iter().zip(given) {
                 let sizes: ShapeFactoid = shape.tensor().iter().map(|&size| size.to_dim()).collect();
                 solver.equals(&output.shape, sizes)?;
@@ -57,7 +58,7 @@ impl Expansion for Hosted {
         let facts = facts.collect::<TractResult<Vec<_>>>()?;
         let shapes = shapes(facts.iter().map(|sizes| sizes.as_slice()))?;
         let network =
-            Network::plan(self.region.graph.clone(), &shapes, self.isa, self.threads).map_err(|e| anyhow!("{e}"))?;
+            Network::plan(self.region.graph.clone(), &shapes, self.isa, self.threads).map_err(NetworkFault::layers)?;
         let network = Arc::new(network);
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(network.clone());
         let idle = Arc::default();

@@ -6,18 +6,18 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::{Framework, expand};
 
+use super::fault::{ImportFault, NetworkFault, guarded};
 use super::fuse::{self, Fused, REGION, Region};
-use super::guard::guarded;
 use super::host::Hosted;
 use super::loaded::{LoadOptions, LoadReport, LoadedNetwork};
 use super::manifest::Manifest;
 use super::onnx::{check_scales, check_windows, read};
 use super::signature::{expected_outputs, input_shape};
-use super::tract_plan::{TractPlan, text};
-use magpie_int8::{Graph, TOO_LARGE};
+use super::tract_plan::{TractPlan, fault};
+use magpie_int8::Graph;
 
 /// Loads an ONNX file.
-pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -> Result<LoadedNetwork, String> {
+pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -> Result<LoadedNetwork, NetworkFault> {
     let mut proto = checked(manifest, network)?;
     let mut refused = None;
     if options.fuse {
@@ -26,14 +26,14 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
             Ok(Some(loaded)) => return Ok(loaded),
             Ok(None) => {}
             // Not retried on tract, which would need four times as much memory.
-            Err(reason) if reason.contains(TOO_LARGE) => return Err(reason),
-            Err(reason) => refused = Some(reason),
+            Err(too_large @ NetworkFault::TooLarge(_)) => return Err(too_large),
+            Err(reason) => refused = Some(reason.to_string()),
         }
         proto = read(network)?;
     }
     let left = proto.graph.iter().flat_map(|graph| &graph.node);
     let left = left.map(|node| (node.op_type.clone(), node.name.clone())).collect();
-    let plan = hosted(manifest, &proto, |_| Ok(()))?;
+    let plan = hosted(manifest, &proto, |_| ())?;
     let report = LoadReport { isa: options.isa, threads: 1, fused: Vec::new(), left, refused, scratch_bytes: 0 };
     Ok(LoadedNetwork::hosted(plan, report))
 }
@@ -42,33 +42,33 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
 ///
 /// # Errors
 /// If the project's own kernels do not support all of the network; the error names unsupported nodes.
-pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<Graph, String> {
+pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<Graph, NetworkFault> {
     guarded(|| {
         let Fused { mut regions, left, .. } = fuse::fuse(checked(manifest, network)?);
         if let Some(region) = whole(manifest, &mut regions, &left)? {
             return Ok(std::mem::take(&mut region.graph));
         }
-        let names: Vec<String> = left.iter().take(5).map(|(kind, name)| format!("{kind} '{name}'")).collect();
-        Err(format!("{} of its nodes need tract, e.g. {}", left.len(), names.join(", ")))
+        let examples = left.iter().take(5).map(|(kind, name)| format!("{kind} '{name}'")).collect();
+        Err(ImportFault::NeedsTract { count: left.len(), examples }.into())
     })
 }
 
-fn checked(manifest: &Manifest, network: &[u8]) -> Result<ModelProto, String> {
+fn checked(manifest: &Manifest, network: &[u8]) -> Result<ModelProto, ImportFault> {
     let proto = read(network)?;
     check_input(manifest, &proto)?;
     Ok(proto)
 }
 
-fn check_input(manifest: &Manifest, proto: &ModelProto) -> Result<(), String> {
-    let graph = proto.graph.as_ref().ok_or("it has no graph")?;
+fn check_input(manifest: &Manifest, proto: &ModelProto) -> Result<(), ImportFault> {
+    let graph = proto.graph.as_ref().ok_or(ImportFault::NoGraph)?;
     let is_constant = |name: &str| graph.initializer.iter().any(|tensor| tensor.name == name);
     let inputs = graph.input.iter().map(|input| input.name.as_str()).filter(|name| !is_constant(name));
     let inputs: Vec<&str> = inputs.collect();
     check_windows(graph)?;
     check_scales(graph)?;
     if inputs != [manifest.input.name.as_str()] {
-        let expected = &manifest.input.name;
-        return Err(format!("its inputs are {inputs:?}, the manifest has one called '{expected}'"));
+        let found = inputs.into_iter().map(str::to_owned).collect();
+        return Err(ImportFault::Inputs { found, expected: manifest.input.name.clone() });
     }
     Ok(())
 }
@@ -78,7 +78,7 @@ fn whole<'r>(
     manifest: &Manifest,
     regions: &'r mut [Region],
     left: &[(String, String)],
-) -> Result<Option<&'r mut Region>, String> {
+) -> Result<Option<&'r mut Region>, ImportFault> {
     let [region] = regions else { return Ok(None) };
     if !left.is_empty() || region.inputs != [manifest.input.name.as_str()] {
         return Ok(None);
@@ -86,14 +86,14 @@ fn whole<'r>(
     let expected = expected_outputs(manifest);
     let outputs = expected.iter().map(|expected| {
         let at = region.outputs.iter().position(|output| output == expected.name);
-        at.map(|at| region.graph.outputs[at]).ok_or_else(|| format!("it has no output '{}'", expected.name))
+        at.map(|at| region.graph.outputs[at]).ok_or_else(|| ImportFault::NoOutput(expected.name.to_owned()))
     });
     region.graph.outputs = outputs.collect::<Result<_, _>>()?;
     Ok(Some(region))
 }
 
 /// Loads the network onto the project's own kernels as far as possible; `None` if they support none of its layers.
-fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<LoadedNetwork>, String> {
+fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<LoadedNetwork>, NetworkFault> {
     let Fused { mut regions, rest, left } = fuse::fuse(proto);
     if regions.is_empty() {
         return Ok(None);
@@ -117,7 +117,6 @@ fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Resul
                 node.op = expand(hosts.swap_remove(at));
             }
         }
-        Ok(())
     })?;
     // The report describes the networks that were planned while tract wired its graph.
     let planned = planned.lock().unwrap_or_else(PoisonError::into_inner);
@@ -136,27 +135,27 @@ fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Resul
 fn hosted(
     manifest: &Manifest,
     proto: &ModelProto,
-    change: impl FnOnce(&mut InferenceModel) -> Result<(), String>,
-) -> Result<TractPlan, String> {
-    let mut model = onnx().model_for_proto_model(proto).map_err(text)?;
-    change(&mut model)?;
-    model.set_input_fact(0, f32::fact(input_shape(manifest)).into()).map_err(text)?;
-    let found = model.output_outlets().map_err(text)?.to_vec();
+    change: impl FnOnce(&mut InferenceModel),
+) -> Result<TractPlan, NetworkFault> {
+    let mut model = onnx().model_for_proto_model(proto).map_err(fault)?;
+    change(&mut model);
+    model.set_input_fact(0, f32::fact(input_shape(manifest)).into()).map_err(fault)?;
+    let found = model.output_outlets().map_err(fault)?.to_vec();
     let expected = expected_outputs(manifest);
     let outlets = expected
         .iter()
         .map(|expected| {
             let name = expected.name;
             let is_it = |o: &&OutletId| model.outlet_label(**o) == Some(name) || model.node(o.node).name == name;
-            found.iter().find(is_it).copied().ok_or_else(|| format!("it has no output '{name}'"))
+            found.iter().find(is_it).copied().ok_or_else(|| ImportFault::NoOutput(name.to_owned()))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    model.select_output_outlets(&outlets).map_err(text)?;
-    let model = model.into_optimized().map_err(text)?;
+    model.select_output_outlets(&outlets).map_err(fault)?;
+    let model = model.into_optimized().map_err(fault)?;
     for (at, expected) in expected.iter().enumerate() {
         // A size that is known only at run time is checked after the run.
-        let shape = model.output_fact(at).map_err(text)?.shape.as_concrete();
+        let shape = model.output_fact(at).map_err(fault)?.shape.as_concrete();
         expected.check(shape.map_or(expected.values, |shape| shape.iter().product()))?;
     }
-    Ok(TractPlan { plan: model.into_runnable().map_err(text)?, input: input_shape(manifest) })
+    Ok(TractPlan { plan: model.into_runnable().map_err(fault)?, input: input_shape(manifest) })
 }

@@ -1,6 +1,6 @@
 //! A loaded network: it runs on the project's own kernels as far as they support its layers, otherwise on tract.
 
-use super::guard::guarded;
+use super::fault::{NetworkFault, guarded};
 use super::manifest::Manifest;
 use super::signature::{expected_outputs, input_shape};
 #[cfg(feature = "onnx")]
@@ -68,13 +68,17 @@ pub(super) struct RunMemory {
 
 impl LoadedNetwork {
     /// A network that consists of one subgraph, whose outputs are in the order of the manifest.
-    pub(super) fn fused(manifest: &Manifest, graph: Graph, options: &LoadOptions) -> Result<LoadedNetwork, String> {
-        let shape = Shape::of(&input_shape(manifest)).ok_or("its input is too large")?;
+    pub(super) fn fused(
+        manifest: &Manifest,
+        graph: Graph,
+        options: &LoadOptions,
+    ) -> Result<LoadedNetwork, NetworkFault> {
+        let shape = Shape::of(&input_shape(manifest)).ok_or(NetworkFault::InputTooLarge)?;
         let expected = expected_outputs(manifest);
         if graph.outputs.len() != expected.len() {
-            return Err(format!("it has {} outputs, expected {}", graph.outputs.len(), expected.len()));
+            return Err(NetworkFault::OutputCount { found: graph.outputs.len(), expected: expected.len() });
         }
-        let network = Network::plan(graph, &[shape], options.isa, options.threads)?;
+        let network = Network::plan(graph, &[shape], options.isa, options.threads).map_err(NetworkFault::layers)?;
         for (expected, shape) in expected.iter().zip(network.outputs()) {
             expected.check(shape.tensor().iter().product())?;
         }
@@ -96,7 +100,7 @@ impl LoadedNetwork {
     }
 
     /// Runs the network on `[1, 3, height, width]` values of f32 and leaves the outputs in `memory`.
-    pub(super) fn run(&self, input: &[f32], memory: &mut RunMemory) -> Result<(), String> {
+    pub(super) fn run(&self, input: &[f32], memory: &mut RunMemory) -> Result<(), NetworkFault> {
         guarded(|| match &self.runner {
             Runner::Fused(network) => {
                 let scratch = memory.scratch.get_or_insert_with(|| network.scratch());
@@ -112,7 +116,12 @@ impl LoadedNetwork {
     }
 
     /// As [`LoadedNetwork::run`], and calls `after` with the number of each fused layer when it is done.
-    pub(super) fn watch(&self, input: &[f32], memory: &mut RunMemory, after: impl FnMut(usize)) -> Result<(), String> {
+    pub(super) fn watch(
+        &self,
+        input: &[f32],
+        memory: &mut RunMemory,
+        after: impl FnMut(usize),
+    ) -> Result<(), NetworkFault> {
         match &self.runner {
             Runner::Fused(network) => {
                 let scratch = memory.scratch.get_or_insert_with(|| network.scratch());

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::ModelId;
-use crate::confidence::{Calibration, Kind};
+use crate::confidence::{Calibration, Kind, OutOfRange};
 use crate::error::ModelError;
 use crate::recipe::Recipe;
 use magpie_index::MAX_DIM;
@@ -91,6 +91,27 @@ pub struct HeadSpec {
     pub threshold: Option<f32>,
 }
 
+/// Which field of a manifest is wrong.
+#[derive(Debug, thiserror::Error)]
+enum ManifestFault {
+    #[error("format is 0, expected 1 to {MANIFEST_FORMAT}")]
+    Format,
+    #[error("network.file is '{}', expected a plain file name", _0.escape_debug())]
+    NetworkFile(String),
+    #[error("{0}")]
+    Input(String),
+    #[error("embedding.dim is {0}, expected 1 to {MAX_DIM}")]
+    Dim(u32),
+    #[error("head '{}' has no labels", head.escape_debug())]
+    NoLabels { head: String },
+    #[error("{field} of head '{}' is {value}, expected {least} to {most}", head.escape_debug())]
+    Head { head: String, field: &'static str, value: f32, least: f32, most: f32 },
+    #[error("the heads have {0} labels, expected at most {MAX_LABELS}")]
+    TooManyLabels(usize),
+    #[error(transparent)]
+    Confidence(#[from] OutOfRange),
+}
+
 impl Manifest {
     /// Parses and checks a manifest.
     ///
@@ -109,41 +130,40 @@ impl Manifest {
             return Err(ModelError::TooNew { found: format, known: MANIFEST_FORMAT });
         }
         let manifest: Manifest = serde_json::from_slice(json).map_err(wrong)?;
-        manifest.check().map_err(ModelError::Manifest)?;
+        manifest.check().map_err(|fault| ModelError::Manifest(fault.to_string()))?;
         Ok(manifest)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), ManifestFault> {
         if self.format == 0 {
-            return Err(format!("format is 0, expected 1 to {MANIFEST_FORMAT}"));
+            return Err(ManifestFault::Format);
         }
         // The name is joined to the pack's folder and must not lead out of it.
         let mut parts = std::path::Path::new(&self.network.file).components();
         if !matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None)) {
-            return Err(format!("network.file is '{}', expected a plain file name", self.network.file.escape_debug()));
+            return Err(ManifestFault::NetworkFile(self.network.file.clone()));
         }
-        self.input.check()?;
+        self.input.check().map_err(|fault| ManifestFault::Input(fault.to_string()))?;
         if !(1..=MAX_DIM).contains(&self.embedding.dim) {
-            return Err(format!("embedding.dim is {}, expected 1 to {MAX_DIM}", self.embedding.dim));
+            return Err(ManifestFault::Dim(self.embedding.dim));
         }
         if let Some(head) = self.heads.iter().find(|head| head.labels.is_empty()) {
-            return Err(format!("head '{}' has no labels", head.name.escape_debug()));
+            return Err(ManifestFault::NoLabels { head: head.name.clone() });
         }
         for head in &self.heads {
             let numbers = [("temperature", head.temperature, 0.01, 100.0), ("threshold", head.threshold, 0.0, 1.0)];
             for (field, value, least, most) in numbers {
                 // Written as "not contained", so that NaN is rejected too.
-                if value.is_some_and(|value| !(least..=most).contains(&value)) {
-                    let (name, value) = (head.name.escape_debug(), value.unwrap_or_default());
-                    return Err(format!("{field} of head '{name}' is {value}, expected {least} to {most}"));
+                if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
+                    return Err(ManifestFault::Head { head: head.name.clone(), field, value, least, most });
                 }
             }
         }
         let labels: usize = self.heads.iter().map(|head| head.labels.len()).sum();
         if labels > MAX_LABELS {
-            return Err(format!("the heads have {labels} labels, expected at most {MAX_LABELS}"));
+            return Err(ManifestFault::TooManyLabels(labels));
         }
-        self.confidence.as_ref().map_or(Ok(()), Calibration::check)
+        Ok(self.confidence.as_ref().map_or(Ok(()), Calibration::check)?)
     }
 
     /// Computes the model id of network and recipe: BLAKE3 over these fields, each preceded by its length as `u32`

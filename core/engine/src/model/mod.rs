@@ -5,9 +5,9 @@
 //! compiled and is then loaded without tract.
 
 mod compiled;
+mod fault;
 #[cfg(feature = "onnx")]
 mod fuse;
-mod guard;
 mod heads;
 #[cfg(feature = "onnx")]
 mod host;

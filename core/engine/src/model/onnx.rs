@@ -7,9 +7,11 @@ use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
+use super::fault::ImportFault;
+
 /// Decodes an ONNX file. Not done by tract's reader, which copies the bytes first.
-pub(super) fn read(bytes: &[u8]) -> Result<ModelProto, String> {
-    ModelProto::decode(bytes).map_err(|e| e.to_string())
+pub(super) fn read(bytes: &[u8]) -> Result<ModelProto, ImportFault> {
+    Ok(ModelProto::decode(bytes)?)
 }
 
 /// Weights of quantised layers, moved out of a graph's tensors: layers share them without copies.
@@ -49,17 +51,19 @@ impl Weights {
 }
 
 /// Rejects absurdly large windows: tract iterates over their positions one by one and would not return.
-pub(super) fn check_windows(graph: &GraphProto) -> Result<(), String> {
+pub(super) fn check_windows(graph: &GraphProto) -> Result<(), ImportFault> {
     const NAMES: [&str; 6] = ["kernel_shape", "strides", "pads", "dilations", "output_padding", "output_shape"];
     for node in &graph.node {
         for name in NAMES {
             let sizes = integers(node, name).unwrap_or_default();
             if sizes.iter().any(|size| size.unsigned_abs() > 1 << 12) || sizes.len() > 16 {
-                return Err(format!("node '{}' has {name} of {sizes:?}", node.name));
+                let (node, sizes) = (node.name.clone(), sizes.to_vec());
+                return Err(ImportFault::Window { node, attribute: name, sizes });
             }
         }
-        if integer(node, "group", 1).unsigned_abs() > 1 << 16 {
-            return Err(format!("node '{}' has {} groups", node.name, integer(node, "group", 1)));
+        let groups = integer(node, "group", 1);
+        if groups.unsigned_abs() > 1 << 16 {
+            return Err(ImportFault::Groups { node: node.name.clone(), groups });
         }
     }
     Ok(())
@@ -67,7 +71,7 @@ pub(super) fn check_windows(graph: &GraphProto) -> Result<(), String> {
 
 /// Rejects invalid quantisation scales (not finite, negative, or zero where values are quantised): they make all outputs
 /// meaningless.
-pub(super) fn check_scales(graph: &GraphProto) -> Result<(), String> {
+pub(super) fn check_scales(graph: &GraphProto) -> Result<(), ImportFault> {
     let index = Index::of(graph);
     for node in &graph.node {
         let quantises = node.op_type == "QuantizeLinear";
@@ -78,7 +82,7 @@ pub(super) fn check_scales(graph: &GraphProto) -> Result<(), String> {
         // A DequantizeLinear of a channel of zeros may have a scale of zero.
         let wrong = |scale: &f32| !scale.is_finite() || *scale < 0.0 || (quantises && *scale == 0.0);
         if let Some(scale) = scales.into_iter().find(wrong) {
-            return Err(format!("node '{}' has a scale of {scale}", node.name));
+            return Err(ImportFault::Scale { node: node.name.clone(), scale });
         }
     }
     Ok(())

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::compiled;
 #[cfg(feature = "onnx")]
+use super::fault::NetworkFault;
+#[cfg(feature = "onnx")]
 use super::import;
 use super::manifest::Manifest;
 use crate::error::{Error, ModelError, Result};
@@ -100,7 +102,7 @@ impl Pack {
             Form::Compiled => Ok(self.network.clone()),
             Form::Onnx => compiled::write(&import::graph(&self.manifest, &self.network)?, self.manifest.model_id),
         };
-        Ok(compile().map_err(|reason| ModelError::Load(format!("it cannot be compiled: {reason}")))?)
+        Ok(compile().map_err(|fault: NetworkFault| ModelError::Load(format!("it cannot be compiled: {fault}")))?)
     }
 
     /// The file name of the compiled network.

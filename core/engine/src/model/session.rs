@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::fault::NetworkFault;
 use super::heads;
 use super::load::load;
 use super::loaded::{LoadOptions, LoadReport, LoadedNetwork, RunMemory};
@@ -53,7 +54,7 @@ impl Model {
     /// manifest names; if the CPU lacks the instruction set; or if it is ONNX and this build lacks the feature `onnx`.
     pub fn load_with(pack: &Pack, options: &LoadOptions) -> Result<Model> {
         let manifest = pack.manifest().clone();
-        let network = load(pack, options).map_err(ModelError::Load)?;
+        let network = load(pack, options).map_err(|fault| ModelError::Load(fault.to_string()))?;
         Ok(Model { shared: Arc::new(Shared { manifest, network, idle: Mutex::default() }) })
     }
 
@@ -131,7 +132,7 @@ impl Session {
     /// [`ModelError::Run`] if the input has the wrong size or the network fails.
     pub fn run_raw(&mut self, input: &InputTensor) -> Result<()> {
         check(self.model.manifest(), input)?;
-        self.model.shared.network.run(&input.data, &mut self.memory).map_err(|e| ModelError::Run(e).into())
+        self.model.shared.network.run(&input.data, &mut self.memory).map_err(|fault| run_error(&fault).into())
     }
 
     /// Returns an output of the last run: 0 is the embedding before normalisation, then come the logits of the heads.
@@ -155,9 +156,13 @@ impl Session {
             times.push((layer, started.elapsed()));
             started = Instant::now();
         };
-        network.watch(&input.data, &mut self.memory, after).map_err(ModelError::Run)?;
+        network.watch(&input.data, &mut self.memory, after).map_err(|fault| run_error(&fault))?;
         Ok(times)
     }
+}
+
+fn run_error(fault: &NetworkFault) -> ModelError {
+    ModelError::Run(fault.to_string())
 }
 
 fn check(manifest: &Manifest, input: &InputTensor) -> Result<(), ModelError> {

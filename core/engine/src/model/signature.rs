@@ -1,5 +1,6 @@
 //! The input and the outputs that a manifest promises.
 
+use super::fault::NetworkFault;
 use super::manifest::Manifest;
 
 /// An output that the manifest promises.
@@ -27,11 +28,11 @@ pub(super) fn expected_outputs(manifest: &Manifest) -> Vec<ExpectedOutput<'_>> {
 
 impl ExpectedOutput<'_> {
     /// Checks the number of values of the output.
-    pub(super) fn check(&self, found: usize) -> Result<(), String> {
+    pub(super) fn check(&self, found: usize) -> Result<(), NetworkFault> {
         let &ExpectedOutput { name, values, unit } = self;
         if found == values {
             return Ok(());
         }
-        Err(format!("its output '{name}' has {found} values, expected {values}{unit}"))
+        Err(NetworkFault::OutputSize { name: name.to_owned(), found, expected: values, unit })
     }
 }

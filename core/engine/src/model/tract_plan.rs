@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 
+use super::fault::NetworkFault;
+
 /// A network that tract runs.
 pub(super) struct TractPlan {
     pub(super) plan: Arc<TypedRunnableModel>,
@@ -12,10 +14,10 @@ pub(super) struct TractPlan {
 
 impl TractPlan {
     /// Runs the network on `[1, 3, height, width]` values; the outputs are in the order of the manifest.
-    pub(super) fn run(&self, input: &[f32]) -> Result<Vec<Vec<f32>>, String> {
-        let tensor = Tensor::from_shape(&self.input, input).map_err(text)?;
-        let outputs = self.plan.run(tvec!(tensor.into())).map_err(text)?;
-        outputs.iter().map(|output| values(output).map_err(text)).collect()
+    pub(super) fn run(&self, input: &[f32]) -> Result<Vec<Vec<f32>>, NetworkFault> {
+        let tensor = Tensor::from_shape(&self.input, input).map_err(fault)?;
+        let outputs = self.plan.run(tvec!(tensor.into())).map_err(fault)?;
+        outputs.iter().map(|output| values(output).map_err(fault)).collect()
     }
 }
 
@@ -24,7 +26,11 @@ fn values(tensor: &Tensor) -> TractResult<Vec<f32>> {
     Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
 }
 
-/// The text of an error of tract's, with its causes.
-pub(super) fn text(error: TractError) -> String {
-    format!("{error:#}")
+/// An error of tract's, with the text of its causes. A fault that a custom operator raised inside of tract keeps its kind.
+pub(super) fn fault(error: TractError) -> NetworkFault {
+    let text = format!("{error:#}");
+    let is_too_large = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref::<NetworkFault>(), Some(NetworkFault::TooLarge(_)))
+    };
+    if error.chain().any(is_too_large) { NetworkFault::TooLarge(text) } else { NetworkFault::Tract(text) }
 }
