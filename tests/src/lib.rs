@@ -2,26 +2,53 @@
 
 pub mod compat;
 pub mod memory;
+#[cfg(feature = "onnx")]
 pub mod mutation;
+#[cfg(feature = "onnx")]
 pub mod net_kinds;
+#[cfg(feature = "onnx")]
 pub mod onnx_nets;
 pub mod pictures;
 pub mod shards;
+#[cfg(feature = "onnx")]
 pub mod treatment;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use magpie_core::model::{Model, Pack};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Whether property tests and tests with hostile inputs run in full: with `MAGPIE_LONG=1`.
+pub fn full() -> bool {
+    std::env::var_os("MAGPIE_LONG").is_some_and(|value| value == "1")
+}
+
+/// How many random cases a test runs: all `of` them in full, else a tenth, but at least 8.
+pub fn cases(of: u32) -> u32 {
+    if full() { of } else { (of / 10).clamp(8.min(of), of) }
+}
+
+/// CPU time of the calling thread: what a test may hold to a bound on a busy machine too.
+pub fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
 
 /// The repository's root.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
 }
 
+/// The folder of the model packs: those that ship, or those that `MAGPIE_PACKS` names.
+pub fn packs() -> PathBuf {
+    std::env::var_os("MAGPIE_PACKS").map_or_else(|| repository().join("models/packs"), PathBuf::from)
+}
+
 /// The folders of all model packs, in the order of their names.
 pub fn pack_folders() -> Vec<PathBuf> {
-    folders(&repository().join("models/packs")).into_iter().filter(|f| f.join("manifest.json").is_file()).collect()
+    folders(&packs()).into_iter().filter(|f| f.join("manifest.json").is_file()).collect()
 }
 
 /// The folders inside a folder, in the order of their names; none where it does not exist.
@@ -35,7 +62,7 @@ pub fn folders(inside: &Path) -> Vec<PathBuf> {
 /// The pack that ships.
 pub fn default_pack() -> &'static Pack {
     static PACK: OnceLock<Pack> = OnceLock::new();
-    PACK.get_or_init(|| Pack::open(repository().join("models/packs/default")).expect("the default pack opens"))
+    PACK.get_or_init(|| Pack::open(packs().join("default")).expect("the default pack opens"))
 }
 
 /// The network of the pack that ships, loaded once a process.

@@ -19,28 +19,39 @@ const LIBRARIES: &str = "/usr/aarch64-linux-gnu";
 /// The packages that hold [`GCC`], [`LIBRARIES`] and QEMU.
 const PACKAGES: [&str; 3] = ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"];
 
-/// NEON with dot products, as in phones since 2018. On QEMU's `max` tract chooses kernels that take eight times as long
-/// to emulate.
+/// NEON with dot products, as in phones since 2018.
 const DOT: &str = "cortex-a76";
 
-/// NEON and nothing beyond it, as in many phones that are still in use.
-const PLAIN: &str = "cortex-a53";
-
-/// Everything that QEMU knows, products of matrices among it: for the kernels alone, whose tests try every instruction set
-/// that the CPU has.
-const MATRIX: &str = "max,sve=off,pauth=off";
-
-/// The unit tests of the kernels.
-const KERNELS: &str = "int8::";
+/// The CPUs that unit tests run on: [`DOT`], NEON and nothing beyond it, as in many phones that are still in use, and
+/// everything that QEMU knows, the matrix extension among it.
+const CPUS: [&str; 3] = [DOT, "cortex-a53", "max,sve=off,pauth=off"];
 
 /// Seconds after which a test program counts as hung, on a busy machine too.
 const HUNG: u32 = 900;
 
-/// Built together whatever is run, so that one set of features, and so one build, serves all runs.
-const BUILT: [&str; 5] = ["--package", "magpie-core", "--package", "magpie-tests", "--lib"];
+/// Built together whatever is run, so that one set of features, and so one build, serves all runs. Without tract, which
+/// takes as long to compile as all the rest, and is not ours: networks are compiled ones.
+const BUILT: [&str; 16] = [
+    "--package",
+    "magpie-cpu",
+    "--package",
+    "magpie-int8",
+    "--package",
+    "magpie-index",
+    "--package",
+    "magpie-image",
+    "--package",
+    "magpie-core",
+    "--package",
+    "magpie-tests",
+    "--no-default-features",
+    "--features",
+    "magpie-core/build,magpie-core/model",
+    "--locked",
+];
 
 /// The tests that run kernels on real packs and shards. The others try damaged files, which no kernel sees.
-const PROMISES: [&str; 5] = ["parity", "search_promises", "photo_search", "every_photo", "compat"];
+const PROMISES: [&str; 5] = ["parity::", "search_promises::", "photo_search::", "every_photo::", "compat::"];
 
 /// Inside Debian's `/usr`, what its rustc is linked with.
 const HOST_LIBRARIES: &str = "lib/x86_64-linux-gnu";
@@ -55,17 +66,37 @@ pub(crate) fn arm(filter: Option<&str>) -> Outcome {
         return Ok(());
     }
     let tools = Tools::find()?;
-    let test = |cpu: &str, tests: &[&str], filter: Option<&str>| {
-        let mut command = tools.cargo(["test", "--locked"]);
-        command.args(BUILT).args(tests.iter().flat_map(|test| ["--test", test])).args(filter);
+    let packs = compiled_packs()?;
+    let test = |cpu: &str, tests: &[&str], filters: &[&str]| {
+        let mut command = tools.cargo(["test"]);
+        command.args(BUILT).args(tests).arg("--").args(filters).env("MAGPIE_PACKS", &packs);
         let runner = format!("timeout --foreground --kill-after=5 {HUNG} qemu-aarch64 -L {LIBRARIES} -cpu {cpu}");
         command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner);
         println!("on ARM, CPU {cpu}:");
         run(&mut command)
     };
-    test(DOT, if filter.is_none() { &PROMISES } else { &[] }, filter)?;
-    test(PLAIN, &[], filter)?;
-    test(MATRIX, &[], filter.or(Some(KERNELS)))
+    if filter.is_none() {
+        test(DOT, &["--test", "it"], &PROMISES)?;
+    }
+    CPUS.into_iter().try_for_each(|cpu| test(cpu, &["--lib"], filter.as_slice()))
+}
+
+/// Installs what is missing.
+pub(crate) fn prepare() -> Outcome {
+    Tools::find().map(drop)
+}
+
+/// The packs that ship, compiled, with their golden cases: what the tests run without the ONNX importer.
+fn compiled_packs() -> Result<PathBuf, String> {
+    let packs = root().join("target/arm/packs");
+    for name in ["default", "fast"] {
+        let (pack, compiled) = (root().join("models/packs").join(name), packs.join(name));
+        // As the tests are built, so that what they built is used.
+        let mut compile = cargo_command(["run", "--package", "magpie-cli", "--locked", "--", "model", "compile"]);
+        run(compile.arg(&pack).arg("--out").arg(&compiled))?;
+        run(Command::new("cp").arg("-R").arg(pack.join("golden")).arg(&compiled))?;
+    }
+    Ok(packs)
 }
 
 /// What builds for ARM.

@@ -11,12 +11,24 @@ pub(crate) enum Engine {
     Opensearch,
 }
 
+/// Fetches OpenSearch and what the Kotlin package is built with.
+pub(crate) fn prepare() -> Outcome {
+    kotlin::tools()?;
+    fetch_opensearch()?;
+    let kotlin = root().join("android/pom.xml");
+    run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(kotlin).arg("dependency:go-offline"))
+}
+
+fn fetch_opensearch() -> Outcome {
+    let pom = root().join("server/tests/opensearch/pom.xml");
+    run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(pom).arg("package"))
+}
+
 /// Fetches an engine and runs the tests that need it.
 pub(crate) fn test(engine: Engine) -> Outcome {
     let Engine::Opensearch = engine;
     kotlin::tools()?;
-    let pom = root().join("server/tests/opensearch/pom.xml");
-    run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(pom).arg("package"))?;
+    fetch_opensearch()?;
     // The whole workspace, so that dependencies are built with the same features as for the other tests, once.
     let test = ["test", "--workspace", "--features", PAGE, "--locked", "--test", "opensearch"];
     cargo(test.iter().chain(&["--", "--ignored", "--nocapture", "--test-threads", "1"]))

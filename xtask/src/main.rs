@@ -11,7 +11,7 @@ mod swift;
 mod xcframework;
 
 use std::env;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -86,7 +86,10 @@ enum Task {
     Deny,
     /// Format all code
     Fmt,
-    /// Everything that CI does
+    /// Fetch and install what the other tests need besides Rust: Debian's packages, its Swift and its Rust for ARM, Maven's
+    /// packages. They do it themselves where it was not done; CI does it while it compiles
+    Prepare,
+    /// Run `.ci/run`, which is all that CI does
     Ci,
 }
 
@@ -123,11 +126,8 @@ fn main() -> ExitCode {
         Task::Peers(bench) => peers::peers(bench),
         Task::Deny => deny(),
         Task::Fmt => cargo(["fmt", "--all"]).and_then(|()| cargo(["fmt", "--manifest-path", SEARCH_RUNNER])),
-        Task::Ci => check()
-            .and_then(|()| test())
-            .and_then(|()| kotlin::test())
-            .and_then(|()| swift::test())
-            .and_then(|()| arm::arm(None)),
+        Task::Prepare => prepare(),
+        Task::Ci => run(Command::new("bash").arg(root().join(".ci/run"))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -138,6 +138,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// Fetches for one side after the other, and goes on where one fails: its test will say what is missing.
+fn prepare() -> Outcome {
+    type Side = (&'static str, fn() -> Outcome);
+    let sides: [Side; 3] =
+        [("ARM", arm::prepare), ("OpenSearch and Kotlin", engines::prepare), ("Swift", swift::prepare)];
+    let failed = sides.map(|(name, prepare)| prepare().map_err(|e| eprintln!("{name}: {e}")).is_err());
+    if failed.contains(&true) { Err("not everything was fetched".to_owned()) } else { Ok(()) }
+}
+
 fn check() -> Outcome {
     cargo(["fmt", "--all", "--check"])?;
     let workspace = ["clippy", "--workspace", "--all-targets", "--features", PAGE, "--locked"];
@@ -145,10 +154,9 @@ fn check() -> Outcome {
     // The server as it is built for a catalogue: without its page.
     cargo(["clippy", "--package", "magpie-server", "--locked", "--", "--deny", "warnings"])?;
     // The server and the lean phone build leave features out; the workspace build above turns all of them on.
-    let alone = |feature| vec!["--no-default-features", "--features", feature];
-    for features in [vec!["--no-default-features"], alone("build"), alone("image"), alone("model"), Vec::new()] {
-        let args = ["clippy", "--package", "magpie-core", "--locked"].iter().chain(&features);
-        cargo(args.chain(&["--", "--deny", "warnings"]))?;
+    let lean = ["clippy", "--package", "magpie-core", "--locked", "--no-default-features"];
+    for features in ["", "image", "model", "build"] {
+        cargo(lean.iter().chain(&["--features", features, "--", "--deny", "warnings"]))?;
     }
     // Outside the workspace: the core as a server has it.
     cargo(["fmt", "--check", "--manifest-path", SEARCH_RUNNER])?;
@@ -189,12 +197,23 @@ fn bench(args: &[&str]) -> Outcome {
 }
 
 fn deny() -> Outcome {
-    let installed = cargo_command(["deny", "--version"]).output().is_ok_and(|output| output.status.success());
-    if !installed {
-        cargo(["install", "cargo-deny", "--version", CARGO_DENY, "--locked"])?;
+    // Under `target`, so that it is compiled once; without optimisation it is compiled in a third of the time.
+    let tools = root().join("target/tools");
+    let installed = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    let mut deny = cargo_command(["deny"]);
+    if !installed(cargo_command(["deny", "--version"]).env("PATH", with_tools(&tools)?)) {
+        let install = ["install", "cargo-deny", "--version", CARGO_DENY, "--locked", "--debug", "--root"];
+        run(cargo_command(install).arg(&tools).env("CARGO_TARGET_DIR", root().join("target/cargo-deny")))?;
     }
     // Advisories need a database from the network: `cargo deny check` on a desk looks at them too.
-    cargo(["deny", "--workspace", "--all-features", "check", "bans", "licenses", "sources"])
+    deny.args(["--workspace", "--all-features", "check", "bans", "licenses", "sources"]);
+    run(deny.env("PATH", with_tools(&tools)?))
+}
+
+/// The search path for programs, with those that the project installed.
+fn with_tools(tools: &Path) -> Result<OsString, String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(env::split_paths(&path).chain([tools.join("bin")])).map_err(|e| format!("PATH: {e}"))
 }
 
 /// The training package's own tests; using the shipped pack needs no Python, so that a machine without one passes.

@@ -1,5 +1,4 @@
 //! A search finds what is nearest, all of it and nothing else, and a listing comes back as it was put in.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +7,7 @@ use magpie_core::listing::{self, Found};
 use magpie_core::search::{Candidate, Filter, search};
 use magpie_core::shard::Shard;
 use magpie_core::{Embedding, FilterError, IndexError, ListingRow, ModelId, ShardError};
+use magpie_tests::cases;
 use magpie_tests::shards::{Photo, build, builder, bytes, embedding, filters, identity};
 use proptest::prelude::*;
 
@@ -101,7 +101,7 @@ fn check(found: &[Found], mut expected: BTreeMap<String, (f64, Vec<String>)>, k:
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(cases(200)))]
 
     #[test]
     fn the_nearest_listings_are_found(photos in photos(6), query in vectors(6), k in 0usize..40) {

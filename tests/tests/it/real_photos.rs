@@ -1,5 +1,4 @@
 //! On real photos the engine finds what the embeddings say it should. Skipped where `../shared/data` is not there.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::path::Path;
 

@@ -1,6 +1,5 @@
 //! A quantised network gives what tract gives for it, on every instruction set the same bytes, and what the project's
 //! own kernels do not know stays with tract.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use magpie_core::cpu::Isa;
 use magpie_core::image::{InputRgb, normalise};

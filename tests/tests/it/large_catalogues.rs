@@ -1,5 +1,4 @@
 //! A catalogue in many lists is searched as if it were one: recall, filters, order, and the same file on every machine.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::collections::HashSet;
 
@@ -7,8 +6,8 @@ use magpie_core::search::{Candidate, Filter, SearchParams, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::vector::Kernels;
 use magpie_core::{PhotoRow, cpu::Isa};
-use magpie_tests::repository;
 use magpie_tests::shards::{self, Photo, build_lists, embedding, filters};
+use magpie_tests::{cases, repository};
 use proptest::prelude::*;
 
 const DIM: usize = 24;
@@ -232,7 +231,7 @@ fn texts_take_a_third_of_their_json() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24)))]
 
     /// Probing all lists and scoring everything again must be exact whatever the vectors are.
     #[test]

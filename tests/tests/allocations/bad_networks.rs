@@ -1,15 +1,10 @@
 //! A quantised network that is damaged is a clear error or is run as tract would run it.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
-use magpie_tests::memory::Counting;
-use magpie_tests::net_kinds;
 use magpie_tests::onnx_nets::{Small, int, ints};
 use magpie_tests::treatment::check_all;
+use magpie_tests::{full, net_kinds};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The networks that are damaged, each in many places.
 fn victims() -> Vec<(&'static str, Small)> {
@@ -22,7 +17,7 @@ fn graph(net: &mut Small) -> &mut GraphProto {
     net.proto.graph.as_mut().unwrap()
 }
 
-/// Damages each part of each victim that `parts` counts, one at a time.
+/// Damages each part of each victim that `parts` counts, one at a time. A tenth of the results, unless [`full`].
 fn each(
     what: &str,
     parts: impl Fn(&GraphProto) -> usize,
@@ -38,7 +33,12 @@ fn each(
             }
         }
     }
-    damaged
+    if full() {
+        return damaged;
+    }
+    // A tenth of them: other places for other damage.
+    let first = what.bytes().map(usize::from).sum::<usize>() % damaged.len().clamp(1, 10);
+    damaged.into_iter().skip(first).step_by(10).collect()
 }
 
 fn constants(graph: &GraphProto) -> usize {

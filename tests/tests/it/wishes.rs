@@ -1,10 +1,10 @@
 //! What a search can be asked for beside being near: groups, no repeats, a least score, more like a listing.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use magpie_core::listing::fetch;
 use magpie_core::search::{Candidate, Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{FilterError, IndexError, ListingRow};
+use magpie_tests::cases;
 use magpie_tests::shards::{Photo, build, embedding, filters};
 use proptest::prelude::*;
 
@@ -94,7 +94,7 @@ fn more_like_a_listing_finds_its_neighbours_and_not_itself() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(64)))]
 
     /// Wishes only leave listings out: what is left comes in the order of the plain search.
     #[test]

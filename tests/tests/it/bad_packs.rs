@@ -1,11 +1,11 @@
 //! A model pack that is incomplete, changed, foreign or hostile is refused with a reason; it never takes the app down.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::fs;
 
 use magpie_core::model::{Manifest, Model, Pack};
 use magpie_core::recipe::InputTensor;
 use magpie_core::{Error, ModelError};
+use magpie_tests::cases;
 use magpie_tests::{default_pack, repository};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -230,7 +230,7 @@ fn load_changed(network: &[u8], manifest: &Manifest, changes: &[(prop::sample::I
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(cases(2000)))]
 
     #[test]
     fn a_changed_small_network_never_crashes(
@@ -242,7 +242,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(cases(16)))]
 
     /// Few, since each takes about half a second.
     #[test]

@@ -1,5 +1,4 @@
 //! However a photo was taken and stored, the network sees the same upright picture.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use image::RgbImage;
 use jpeg_encoder::ColorType;

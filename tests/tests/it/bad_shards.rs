@@ -1,5 +1,4 @@
 //! A damaged, incomplete or foreign catalogue is refused with the part's name; it never takes the app down.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use magpie_core::search::search;
 use magpie_core::shard::Shard;

@@ -1,10 +1,10 @@
 //! A catalogue made to deceive, with right checksums, is refused; it never takes the app or its memory down.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::cell::Cell;
 
 use magpie_core::ShardError;
 use magpie_core::shard::Shard;
+use magpie_tests::cases;
 use magpie_tests::shards::{
     kind, listed_shop_bytes, mend, mend_header, put, refusal, section, sections, shop_bytes, use_in_every_way,
 };
@@ -187,7 +187,8 @@ fn wrong_contents_never_panic(original: &[u8]) {
     let value = prop_oneof![any::<u8>(), 0u8..8, Just(0xff), Just(0x7f), Just(0x80)];
     let change = (prop::sample::select(places), any::<prop::sample::Index>(), value);
     let opened = Cell::new(0);
-    let mut runner = TestRunner::new(ProptestConfig { cases: 1500, failure_persistence: None, ..Default::default() });
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: cases(1500), failure_persistence: None, ..Default::default() });
     let result = runner.run(&prop::collection::vec(change, 1..5), |changes| {
         let mut bytes = original.to_vec();
         for ((offset, len), place, value) in changes {

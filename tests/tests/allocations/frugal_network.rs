@@ -1,14 +1,10 @@
 //! A phone has little memory: what the network takes of it is bounded, and nothing is asked for while it runs.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use magpie_core::cpu::Isa;
 use magpie_core::model::{LoadOptions, Model, Pack};
 use magpie_core::recipe::InputTensor;
-use magpie_tests::memory::{Counting, Used, measured};
+use magpie_tests::memory::{Used, measured};
 use magpie_tests::{default_pack, net_kinds, repository};
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const MEGABYTE: usize = 1_000_000;
 

@@ -1,5 +1,4 @@
 //! A search says how likely its first listing is right, and a head what it is not sure of.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::sync::OnceLock;
 
@@ -11,6 +10,7 @@ use magpie_core::model::{Form, Model, Pack};
 use magpie_core::search::{Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{Error, ModelError};
+use magpie_tests::cases;
 use magpie_tests::shards::{self, Photo, build_lists, embedding, filters};
 use magpie_tests::{default_pack, folders, pictures, repository};
 use proptest::prelude::*;
@@ -227,7 +227,7 @@ fn a_head_that_is_not_sure_says_no_label() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(cases(40)))]
 
     /// In lists, with several photos a listing: what leads is what the best listings of all score, for any wish.
     #[test]

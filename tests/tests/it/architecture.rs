@@ -1,5 +1,4 @@
 //! The arrows of the design hold: what must not be there is not there.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,4 @@
 //! From a photo to its listing with the shipped network: what an app does, all of it.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -1,5 +1,4 @@
 //! A shard that an earlier version wrote is still read: `compat/` has a file of every format there ever was.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::path::PathBuf;
 

@@ -2,7 +2,6 @@
 //!
 //! A case is a folder `golden/<case>/` with `photo.png` or `photo.jpg`, `input.png` (the pixels at the network's size as
 //! Pillow made them) and `expected.json`. Adding a case is adding a folder.
-#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,12 @@
+//! What network files may take of memory and time: these tests count what each thread allocates.
+#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+use magpie_tests::memory::Counting;
+
+mod bad_networks;
+mod compiled_networks;
+mod frugal_network;
+mod hostile_networks;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;

@@ -1,0 +1,20 @@
+//! Promises that a user would recognise, checked on real packs and real shards.
+#![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
+
+mod architecture;
+#[cfg(feature = "onnx")]
+mod bad_packs;
+mod bad_photos;
+mod bad_shards;
+mod compat;
+mod confidence;
+mod every_photo;
+#[cfg(feature = "onnx")]
+mod fused_network;
+mod large_catalogues;
+mod lying_shards;
+mod parity;
+mod photo_search;
+mod real_photos;
+mod search_promises;
+mod wishes;
