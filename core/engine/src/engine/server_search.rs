@@ -95,8 +95,9 @@ impl Engine {
         let mut stages = Stages::default();
         let Output { embedding, attributes } = run(self.model(), picture, options, &mut stages)?;
         let request = SearchRequest::new(&embedding, options.filter.as_ref(), &options.search);
-        // Never zero: the embedding has unit length.
-        let query = request.embedding.embedding(request.model_id).unwrap_or(embedding);
+        let query = request.embedding.embedding(request.model_id);
+        debug_assert!(query.is_some(), "an embedding has unit length, and its quantised form is not zero");
+        let query = query.unwrap_or(embedding);
         let may_ask = ask.setting.forbids(ask.connectivity).is_none();
         let (matches, filter_unknown) = match self.find(&query, options, &mut stages) {
             // The server may have the column that the shard lacks.

@@ -58,6 +58,8 @@ pub(super) enum ImportFault {
     Groups { node: String, groups: i64 },
     #[error("node '{node}' has a scale of {scale}")]
     Scale { node: String, scale: f32 },
+    #[error("layer '{0}' reads a value that its subgraph does not have")]
+    MissingValue(String),
     #[error("{count} of its nodes need tract, e.g. {}", examples.join(", "))]
     NeedsTract { count: usize, examples: Vec<String> },
 }

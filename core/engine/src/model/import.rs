@@ -44,7 +44,7 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
 /// If the project's own kernels do not support all of the network; the error names unsupported nodes.
 pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<Graph, NetworkFault> {
     guarded(|| {
-        let Fused { mut regions, left, .. } = fuse::fuse(checked(manifest, network)?);
+        let Fused { mut regions, left, .. } = fuse::fuse(checked(manifest, network)?)?;
         if let Some(region) = whole(manifest, &mut regions, &left)? {
             return Ok(std::mem::take(&mut region.graph));
         }
@@ -94,7 +94,7 @@ fn whole<'r>(
 
 /// Loads the network onto the project's own kernels as far as possible; `None` if they support none of its layers.
 fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<LoadedNetwork>, NetworkFault> {
-    let Fused { mut regions, rest, left } = fuse::fuse(proto);
+    let Fused { mut regions, rest, left } = fuse::fuse(proto)?;
     if regions.is_empty() {
         return Ok(None);
     }

@@ -78,7 +78,8 @@ pub(super) fn check_scales(graph: &GraphProto) -> Result<(), ImportFault> {
         if !quantises && node.op_type != "DequantizeLinear" {
             continue;
         }
-        let scales = input(node, 1).and_then(|name| index.floats(name)).unwrap_or_default();
+        // Other scales than f32 constants are not recognised, and left to tract.
+        let Some(scales) = input(node, 1).and_then(|name| index.floats(name)) else { continue };
         // A DequantizeLinear of a channel of zeros may have a scale of zero.
         let wrong = |scale: &f32| !scale.is_finite() || *scale < 0.0 || (quantises && *scale == 0.0);
         if let Some(scale) = scales.into_iter().find(wrong) {

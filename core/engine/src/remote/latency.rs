@@ -19,8 +19,8 @@ impl Latencies {
     pub(super) fn add(&mut self, time: Duration) {
         if self.times.len() < KEPT {
             self.times.push(time);
-        } else if let Some(oldest) = self.times.get_mut(self.next) {
-            *oldest = time;
+        } else {
+            self.times[self.next] = time;
         }
         self.next = (self.next + 1) % KEPT;
     }

@@ -217,7 +217,7 @@ pub fn read_reply(reply: &Reply<'_>, model_id: ModelId, k: usize) -> Result<Sear
     match reply.status {
         200 => {}
         409 => {
-            let body = reply.body.get(..reply.body.len().min(MAX_REPLY_BYTES)).unwrap_or_default();
+            let body = &reply.body[..reply.body.len().min(MAX_REPLY_BYTES)];
             let problem = serde_json::from_slice::<ModelProblem>(body).ok();
             return Err(Failure::WrongModel { server: problem.map(|problem| problem.model_id) });
         }

@@ -115,8 +115,9 @@ impl SearchRequest {
 
     /// Returns the body of the request: JSON, the same bytes for every attempt.
     pub fn body(&self) -> String {
-        // Numbers and strings can always be serialised.
-        serde_json::to_string(self).unwrap_or_default()
+        let body = serde_json::to_string(self);
+        debug_assert!(body.is_ok(), "numbers and strings can always be serialised");
+        body.unwrap_or_default()
     }
 
     /// Checks the ranges and parses the filter.

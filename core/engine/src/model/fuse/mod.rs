@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
+use super::fault::ImportFault;
 use super::onnx::{Index, Weights};
 use magpie_int8::{Graph, Kind, Layer, Value};
 use recognise::{Recognised, recognise};
@@ -40,18 +41,20 @@ pub(super) struct Fused {
 }
 
 /// Extracts the recognised layers. If there are none, `rest` is the whole graph.
-pub(super) fn fuse(mut proto: ModelProto) -> Fused {
-    let Some(graph) = &mut proto.graph else { return Fused { regions: Vec::new(), rest: proto, left: Vec::new() } };
+///
+/// # Errors
+/// If a layer reads a value that its subgraph does not have, which takes a malformed graph.
+pub(super) fn fuse(mut proto: ModelProto) -> Result<Fused, ImportFault> {
+    let Some(graph) = &mut proto.graph else { return Err(ImportFault::NoGraph) };
     let weights = Weights::take(graph);
     let graph = &*graph;
     let index = Index::without(&weights, graph);
     let found = recognise(&index);
     let mut parts = Parts { index: &index, found: &found, outputs: HashMap::new(), kept: HashSet::new() };
     parts.collect();
-    let Parts { mut outputs, kept, .. } = parts;
-    let mut stages: Vec<usize> = outputs.keys().copied().collect();
-    stages.sort_unstable();
-    let wanted: Vec<Vec<&str>> = stages.iter().map(|stage| outputs.remove(stage).unwrap_or_default()).collect();
+    let Parts { outputs, kept, .. } = parts;
+    let mut stages: Vec<(usize, Vec<StageOutput<'_>>)> = outputs.into_iter().collect();
+    stages.sort_unstable_by_key(|(stage, _)| *stage);
     let mut kept: Vec<usize> = kept.into_iter().collect();
     kept.sort_unstable();
     if stages.is_empty() {
@@ -59,18 +62,24 @@ pub(super) fn fuse(mut proto: ModelProto) -> Fused {
         if let Some(graph) = &mut proto.graph {
             weights.give_back(graph);
         }
-        return Fused { regions: Vec::new(), rest: proto, left };
+        return Ok(Fused { regions: Vec::new(), rest: proto, left });
     }
     let left = kept.iter().map(|&at| (graph.node[at].op_type.clone(), graph.node[at].name.clone())).collect();
-    let mut plans: Vec<(Plan, usize)> = Vec::new();
-    for (stage, wanted) in stages.iter().zip(&wanted) {
-        plans.push((Plan::of(&found, *stage, wanted), *stage));
-    }
+    let plans: Vec<(Plan, usize)> =
+        stages.iter().map(|(stage, outputs)| (Plan::of(&found, *stage, outputs), *stage)).collect();
     let rest = rest(graph, &weights, &kept, &plans);
-    let mut layers: Vec<Option<Layer>> = found.layers.into_iter().map(Some).collect();
-    let regions = plans.into_iter().map(|(plan, stage)| plan.region(stage, &mut layers)).collect();
+    let mut layers = found.layers;
+    let regions = plans.into_iter().map(|(plan, stage)| plan.region(stage, &mut layers)).collect::<Result<_, _>>()?;
     proto.graph = Some(rest);
-    Fused { regions, rest: proto, left }
+    Ok(Fused { regions, rest: proto, left })
+}
+
+/// A tensor of a stage that is read elsewhere.
+struct StageOutput<'a> {
+    name: &'a str,
+    value: Value,
+    /// Whether the layers hold it quantised.
+    quantised: bool,
 }
 
 /// The needed part of the graph, found by walking back from its outputs.
@@ -78,7 +87,7 @@ struct Parts<'a> {
     index: &'a Index<'a>,
     found: &'a Recognised<'a>,
     /// For each stage, its tensors that are read elsewhere.
-    outputs: HashMap<usize, Vec<&'a str>>,
+    outputs: HashMap<usize, Vec<StageOutput<'a>>>,
     /// Nodes that stay in the rest.
     kept: HashSet<usize>,
 }
@@ -91,12 +100,14 @@ impl<'a> Parts<'a> {
             if !seen.insert(name) {
                 continue;
             }
-            if let Some(&value) = self.found.real.get(name).or(self.found.floats.get(name)) {
+            let quantised = self.found.real.get(name);
+            if let Some(&value) = quantised.or(self.found.floats.get(name)) {
                 let stage = self.found.stages[value];
                 if !self.outputs.contains_key(&stage) {
                     wanted.extend(reads(self.found, stage));
                 }
-                self.outputs.entry(stage).or_default().push(name);
+                let output = StageOutput { name, value, quantised: quantised.is_some() };
+                self.outputs.entry(stage).or_default().push(output);
             } else if let Some(at) = self.index.producer(name)
                 && self.kept.insert(at)
             {
@@ -140,11 +151,11 @@ struct Plan {
     /// Maps the recogniser's input numbers to the subgraph's.
     outside: HashMap<usize, usize>,
     /// The output values, and whether they are quantised.
-    wanted: Vec<(Value, bool)>,
+    values: Vec<(Value, bool)>,
 }
 
 impl Plan {
-    fn of(found: &Recognised<'_>, stage: usize, wanted: &[&str]) -> Plan {
+    fn of(found: &Recognised<'_>, stage: usize, outputs: &[StageOutput<'_>]) -> Plan {
         let inputs = reads(found, stage);
         let position = |name: &str| inputs.iter().position(|input| *input == name);
         let outside = found.outside.iter().enumerate().filter_map(|(at, name)| position(name).map(|to| (at, to)));
@@ -160,49 +171,44 @@ impl Plan {
         Plan {
             outside: outside.collect(),
             inputs: inputs.iter().map(|name| (*name).to_owned()).collect(),
-            outputs: wanted.iter().map(|name| (*name).to_owned()).collect(),
+            outputs: outputs.iter().map(|output| output.name.to_owned()).collect(),
             imports,
             members,
-            wanted: wanted
-                .iter()
-                .filter_map(|name| {
-                    let real = found.real.get(name).map(|&value| (value, true));
-                    real.or(found.floats.get(name).map(|&value| (value, false)))
-                })
-                .collect(),
+            values: outputs.iter().map(|output| (output.value, output.quantised)).collect(),
         }
     }
 
     /// Moves the layers into a subgraph.
-    fn region(self, stage: usize, layers: &mut [Option<Layer>]) -> Region {
+    fn region(self, stage: usize, layers: &mut [Layer]) -> Result<Region, ImportFault> {
         let mut graph = Graph::default();
         let mut local: HashMap<Value, Value> = HashMap::new();
         let mut imports: Vec<(&Value, &usize)> = self.imports.iter().collect();
         imports.sort();
         for (&value, &input) in imports {
             // The layer itself was moved into an earlier subgraph; a placeholder with its scale remains.
-            if let Some(scale) = self.scale_of(value, layers) {
-                local.insert(value, graph.layers.len());
-                let (name, kind) = (self.inputs[input].clone(), Kind::Quantise(input));
-                graph.layers.push(Layer { name, kind, from: vec![], scale, range: [0, 255] });
-            }
+            let scale = layers[value].scale;
+            local.insert(value, graph.layers.len());
+            let (name, kind) = (self.inputs[input].clone(), Kind::Quantise(input));
+            graph.layers.push(Layer { name, kind, from: vec![], scale, range: [0, 255] });
         }
         for &member in &self.members {
-            let Some(mut layer) = layers[member].take() else { continue };
+            // A placeholder with the scale, for later subgraphs that read the value.
+            let scale = layers[member].scale;
+            let kind = Kind::Dequantise;
+            let placeholder = Layer { name: String::new(), kind, from: vec![], scale, range: [0, 255] };
+            let mut layer = std::mem::replace(&mut layers[member], placeholder);
+            let missing = |name: &str| ImportFault::MissingValue(name.to_owned());
             if let Kind::Quantise(input) = &mut layer.kind {
-                *input = self.outside.get(input).copied().unwrap_or(usize::MAX);
+                *input = *self.outside.get(input).ok_or_else(|| missing(&layer.name))?;
             }
-            let scale = layer.scale;
-            layer.from = layer.from.iter().map(|value| local.get(value).copied().unwrap_or(usize::MAX)).collect();
+            let from = layer.from.iter().map(|value| local.get(value).copied().ok_or_else(|| missing(&layer.name)));
+            layer.from = from.collect::<Result<_, _>>()?;
             local.insert(member, graph.layers.len());
             graph.layers.push(layer);
-            // A placeholder with the scale, for later subgraphs that read the value.
-            layers[member] =
-                Some(Layer { name: String::new(), kind: Kind::Dequantise, from: vec![], scale, range: [0, 255] });
         }
-        for ((value, is_bytes), name) in self.wanted.iter().zip(&self.outputs) {
-            let mut at = local.get(value).copied().unwrap_or(usize::MAX);
-            if *is_bytes && at < graph.layers.len() {
+        for (&(value, quantised), name) in self.values.iter().zip(&self.outputs) {
+            let mut at = *local.get(&value).ok_or_else(|| ImportFault::MissingValue(name.clone()))?;
+            if quantised {
                 let scale = graph.layers[at].scale;
                 let (name, from) = (name.clone(), vec![at]);
                 graph.layers.push(Layer { name, kind: Kind::Dequantise, from, scale, range: [0, 255] });
@@ -210,11 +216,7 @@ impl Plan {
             }
             graph.outputs.push(at);
         }
-        Region { name: region_name(stage), inputs: self.inputs, outputs: self.outputs, graph }
-    }
-
-    fn scale_of(&self, value: Value, layers: &[Option<Layer>]) -> Option<magpie_int8::Scale> {
-        layers[value].as_ref().map(|layer| layer.scale)
+        Ok(Region { name: region_name(stage), inputs: self.inputs, outputs: self.outputs, graph })
     }
 }
 
