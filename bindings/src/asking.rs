@@ -17,7 +17,7 @@ use crate::server::{AskReason, AskStep, Asked, AskedEnd, HttpHeader, Server, Tro
 /// twice and reports after the end change nothing. Who lets go of it gives up.
 #[derive(Debug, uniffi::Object)]
 pub struct Asking {
-    asking: engine::Asking,
+    asking: engine::ServerSearch,
     server: Arc<Server>,
     shows_local: bool,
     begun: Instant,
@@ -101,7 +101,7 @@ impl Asking {
 
 impl Asking {
     /// Decides, and begins to count the time where the server is asked.
-    pub(crate) fn begin(asking: engine::Asking, server: Arc<Server>) -> Asking {
+    pub(crate) fn begin(asking: engine::ServerSearch, server: Arc<Server>) -> Asking {
         let begun = Instant::now();
         let (state, shows_local) = match asking.begin(&server.origin(), server.now()) {
             Begun::Answer(answer) => (State::Local(answer), true),

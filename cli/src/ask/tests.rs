@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use magpie_core::ModelId;
 use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::{
-    Answer, Ended, Exchange, Failure, Limits, Question, Reason, ReplyFault, SearchReply, Source, WireListing,
+    Answer, Ended, Exchange, ExchangeLimits, Failure, Question, Reason, ReplyFault, SearchReply, Source, WireListing,
 };
 
 use super::Server;
@@ -93,7 +93,7 @@ fn ask_at(url: &str) -> (Answer, Duration) {
 fn ask_again(server: &mut Server) -> (Answer, Duration) {
     let begun = Instant::now();
     let limits = {
-        let mut limits = Limits::default();
+        let mut limits = ExchangeLimits::default();
         (limits.deadline, limits.attempt) = (DEADLINE, Duration::from_millis(400));
         limits
     };

@@ -27,7 +27,7 @@ const STEEPEST: f32 = 1000.0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// The set of features that the numbers apply to.
-    pub kind: Kind,
+    pub kind: CalibrationKind,
     /// The weight of each feature.
     pub weights: Weights,
     /// The bias (intercept), -1000 to 1000.
@@ -44,7 +44,7 @@ pub struct Calibration {
 /// Kinds of calibration. A different choice of features gets a new kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum CalibrationKind {
     /// Logistic regression on the features of this module.
     #[serde(rename = "logistic-1")]
     Logistic1,
@@ -142,7 +142,7 @@ mod tests {
     fn example() -> Calibration {
         let weights = Weights { score: 6.0, margin: 5.0, contrast: 7.0 };
         let (bias, background, threshold) = (-7.0, 0.125, 0.5);
-        Calibration { kind: Kind::Logistic1, weights, bias, background, threshold, data: String::new() }
+        Calibration { kind: CalibrationKind::Logistic1, weights, bias, background, threshold, data: String::new() }
     }
 
     #[test]
@@ -203,7 +203,14 @@ mod tests {
         (weight(), weight(), weight(), -1000f32..=1000.0, -1f32..=1.0, 0f32..=1.0).prop_map(
             |(score, margin, contrast, bias, background, threshold)| {
                 let weights = Weights { score, margin, contrast };
-                Calibration { kind: Kind::Logistic1, weights, bias, background, threshold, data: String::new() }
+                Calibration {
+                    kind: CalibrationKind::Logistic1,
+                    weights,
+                    bias,
+                    background,
+                    threshold,
+                    data: String::new(),
+                }
             },
         )
     }

@@ -13,5 +13,5 @@ pub use embed::{embed, embed_timed};
 pub use facade::Engine;
 pub use options::SearchOptions;
 pub use results::{Matches, SearchResults};
-pub use server_search::{AskOptions, Asking, Begun};
+pub use server_search::{AskOptions, Begun, ServerSearch};
 pub use stages::{StageTimes, Stages, percentile};

@@ -12,8 +12,8 @@ use crate::error::{Error, FilterError, Result};
 use crate::image::Frame;
 use crate::model::Output;
 use crate::remote::{
-    Answer, Ask, Connectivity, Exchange, Judgement, Limits, Origin, Question, SearchRequest, Setting, Situation,
-    Thresholds, decide,
+    Answer, Ask, Connectivity, Exchange, ExchangeLimits, Judgement, Origin, Question, SearchRequest, Setting,
+    Situation, Thresholds, decide,
 };
 use crate::search::Per;
 
@@ -25,7 +25,7 @@ pub struct AskOptions {
     pub connectivity: Connectivity,
     /// The user's setting.
     pub setting: Setting,
-    /// The time for the server's answer, including retries, counted from [`Asking::begin`].
+    /// The time for the server's answer, including retries, counted from [`ServerSearch::begin`].
     pub deadline: Duration,
     /// See [`Situation::coverage`].
     pub coverage: Option<f32>,
@@ -39,7 +39,7 @@ impl AskOptions {
         AskOptions {
             connectivity,
             setting: Setting::default(),
-            deadline: Limits::default().deadline,
+            deadline: ExchangeLimits::default().deadline,
             coverage: None,
             thresholds: Thresholds::default(),
         }
@@ -48,7 +48,7 @@ impl AskOptions {
 
 /// The local results of a search, and what it takes to run the same search on a server.
 #[derive(Debug, Clone)]
-pub struct Asking {
+pub struct ServerSearch {
     /// The local results: no listings and no confidence if the filter names columns that the local shard does not have.
     pub local: SearchResults,
     request: SearchRequest,
@@ -63,7 +63,7 @@ pub struct Asking {
 pub enum Begun {
     /// The server is not asked: this is the answer.
     Answer(Answer),
-    /// The server is asked, with [`Asking::body`].
+    /// The server is asked, with [`ServerSearch::body`].
     Exchange {
         /// The exchange, for the host to drive.
         exchange: Box<Exchange>,
@@ -79,7 +79,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::search_photo`]. A filter or limit on a column that the shard does not have is an error only if
     /// `ask` rules out that a server is asked.
-    pub fn ask_photo(&self, photo: &[u8], options: &SearchOptions, ask: &AskOptions) -> Result<Asking> {
+    pub fn ask_photo(&self, photo: &[u8], options: &SearchOptions, ask: &AskOptions) -> Result<ServerSearch> {
         self.ask(Picture::Photo(photo), options, ask)
     }
 
@@ -87,11 +87,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::ask_photo`].
-    pub fn ask_frame(&self, frame: &Frame<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<Asking> {
+    pub fn ask_frame(&self, frame: &Frame<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<ServerSearch> {
         self.ask(Picture::Frame(frame), options, ask)
     }
 
-    fn ask(&self, picture: Picture<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<Asking> {
+    fn ask(&self, picture: Picture<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<ServerSearch> {
         let mut stages = Stages::default();
         let Output { embedding, attributes } = run(self.model(), picture, options, &mut stages)?;
         let request = SearchRequest::new(&embedding, options.filter.as_ref(), &options.search);
@@ -109,11 +109,11 @@ impl Engine {
         let Matches { listings, confidence } = matches;
         let local = SearchResults { listings, confidence, attributes, stages };
         let (wanted, per) = (options.search.k, options.search.per.clone());
-        Ok(Asking { local, request, wanted, per, filter_unknown, options: ask.clone() })
+        Ok(ServerSearch { local, request, wanted, per, filter_unknown, options: ask.clone() })
     }
 }
 
-impl Asking {
+impl ServerSearch {
     /// Decides whether to ask the server, and if so, begins an exchange. `now` is the time on the clock that all exchanges
     /// of `origin` share.
     pub fn begin(&self, origin: &Origin, now: Duration) -> Begun {
@@ -131,15 +131,15 @@ impl Asking {
             coverage: self.options.coverage,
             judgement: confidence.or_else(score),
         };
-        let verdict = decide(&situation, &self.options.thresholds);
-        if verdict.ask == Ask::No {
-            return Begun::Answer(Answer::local(listings.clone(), verdict.reason));
+        let decision = decide(&situation, &self.options.thresholds);
+        if decision.ask == Ask::No {
+            return Begun::Answer(Answer::local(listings.clone(), decision.reason));
         }
-        let mut limits = Limits::on(self.options.connectivity);
+        let mut limits = ExchangeLimits::on(self.options.connectivity);
         limits.deadline = self.options.deadline;
         let question = Question { model_id: self.request.model_id, k: self.request.k as usize, per: self.per.clone() };
-        let exchange = Box::new(Exchange::new(question, limits, listings.clone(), verdict.reason, now));
-        Begun::Exchange { exchange, show_local: verdict.ask == Ask::ShowLocalFirst }
+        let exchange = Box::new(Exchange::new(question, limits, listings.clone(), decision.reason, now));
+        Begun::Exchange { exchange, show_local: decision.ask == Ask::ShowLocalFirst }
     }
 
     /// Returns the body of the request: JSON, the same bytes for every attempt.
@@ -174,11 +174,11 @@ mod tests {
     }
 
     /// A search that requested two listings and found two.
-    fn asking(change: impl FnOnce(&mut Asking)) -> Asking {
+    fn search(change: impl FnOnce(&mut ServerSearch)) -> ServerSearch {
         let embedding = Embedding::new(&[0.5, -0.25, 0.125], MODEL).expect("finite");
         let mut options = SearchOptions::default();
         options.search.k = 2;
-        let mut asking = Asking {
+        let mut search = ServerSearch {
             local: SearchResults {
                 listings: vec![found("b", 0.8), found("a", 0.5)],
                 confidence: Some(Confidence { probability: 0.9, enough: true }),
@@ -191,17 +191,17 @@ mod tests {
             filter_unknown: false,
             options: AskOptions::on(Connectivity::Unmetered),
         };
-        change(&mut asking);
-        asking
+        change(&mut search);
+        search
     }
 
-    fn doubtful(asking: &mut Asking) {
-        asking.local.confidence = Some(Confidence { probability: 0.3, enough: false });
+    fn doubtful(search: &mut ServerSearch) {
+        search.local.confidence = Some(Confidence { probability: 0.3, enough: false });
     }
 
     /// Why the server is asked, and whether the local listings are shown; or the answer if it is not asked.
-    fn begin(asking: &Asking) -> Result<(Reason, bool), Answer> {
-        match asking.begin(&Origin::new(1), NOW) {
+    fn begin(search: &ServerSearch) -> Result<(Reason, bool), Answer> {
+        match search.begin(&Origin::new(1), NOW) {
             Begun::Answer(answer) => Err(answer),
             Begun::Exchange { exchange, show_local } => Ok((exchange.reason(), show_local)),
         }
@@ -209,45 +209,45 @@ mod tests {
 
     #[test]
     fn good_local_results_are_the_answer() {
-        let asking = asking(|_| ());
-        let answer = begin(&asking).expect_err("not asked");
+        let search = search(|_| ());
+        let answer = begin(&search).expect_err("not asked");
         assert_eq!((answer.reason, &answer.ended, answer.sends), (Reason::GoodEnough, &None, 0));
         assert!(answer.listings.iter().all(|sourced| sourced.source == Source::Local));
-        assert_eq!(asking.confidence_in(&answer), asking.local.confidence);
+        assert_eq!(search.confidence_in(&answer), search.local.confidence);
     }
 
     #[test]
     fn doubtful_results_are_shown_meanwhile_and_missing_ones_are_waited_for() {
-        assert_eq!(begin(&asking(doubtful)), Ok((Reason::Doubtful, true)));
+        assert_eq!(begin(&search(doubtful)), Ok((Reason::Doubtful, true)));
         // The score counts only without a confidence.
         let scored = |score| {
-            asking(|asking| {
-                asking.local.confidence = None;
-                asking.local.listings[0].score = score;
+            search(|search| {
+                search.local.confidence = None;
+                search.local.listings[0].score = score;
             })
         };
         assert_eq!(begin(&scored(0.65)), Ok((Reason::Doubtful, true)));
         assert!(begin(&scored(0.8)).is_err());
-        let none = asking(|asking| {
-            asking.local.listings.clear();
-            asking.local.confidence = Some(Confidence::NONE);
+        let none = search(|search| {
+            search.local.listings.clear();
+            search.local.confidence = Some(Confidence::NONE);
         });
         assert_eq!(begin(&none), Ok((Reason::NothingFound, false)));
-        let unknown = asking(|asking| {
-            asking.local.listings.clear();
-            (asking.local.confidence, asking.filter_unknown) = (None, true);
+        let unknown = search(|search| {
+            search.local.listings.clear();
+            (search.local.confidence, search.filter_unknown) = (None, true);
         });
         assert_eq!(begin(&unknown), Ok((Reason::FilterUnknown, false)));
-        let few = asking(|asking| asking.wanted = 3);
+        let few = search(|search| search.wanted = 3);
         assert_eq!(begin(&few), Ok((Reason::TooFew, true)));
     }
 
     #[test]
     fn the_local_listings_remain_where_asking_is_ruled_out() {
         let reason = |change: fn(&mut AskOptions)| {
-            let answer = begin(&asking(|asking| {
-                doubtful(asking);
-                change(&mut asking.options);
+            let answer = begin(&search(|search| {
+                doubtful(search);
+                change(&mut search.options);
             }));
             let answer = answer.expect_err("not asked");
             assert_eq!(answer.listings.len(), 2);
@@ -263,10 +263,10 @@ mod tests {
 
         let mut origin = Origin::new(1);
         let busy = Reply { status: 503, retry_after: Some(Duration::from_secs(60)), body: b"" };
-        let Begun::Exchange { mut exchange, .. } = asking(doubtful).begin(&origin, NOW) else { panic!("not asked") };
+        let Begun::Exchange { mut exchange, .. } = search(doubtful).begin(&origin, NOW) else { panic!("not asked") };
         let Action::Send { attempt, .. } = exchange.handle(Event::Clock, NOW, &mut origin) else { panic!("not sent") };
         assert_eq!(exchange.handle(Event::Reply { attempt, reply: busy }, NOW, &mut origin), Action::Done);
-        let Begun::Answer(answer) = asking(doubtful).begin(&origin, NOW) else {
+        let Begun::Answer(answer) = search(doubtful).begin(&origin, NOW) else {
             panic!("asked although the breaker is open")
         };
         assert_eq!((answer.reason, answer.listings.len()), (Reason::ServerResting, 2));
@@ -275,11 +275,11 @@ mod tests {
     #[test]
     fn the_exchange_has_the_deadline_the_request_and_the_local_listings() {
         let mut origin = Origin::new(1);
-        let asking = asking(|asking| {
-            doubtful(asking);
-            asking.options.deadline = Duration::from_millis(300);
+        let search = search(|search| {
+            doubtful(search);
+            search.options.deadline = Duration::from_millis(300);
         });
-        let begin = |origin: &Origin| match asking.begin(origin, NOW) {
+        let begin = |origin: &Origin| match search.begin(origin, NOW) {
             Begun::Exchange { exchange, .. } => exchange,
             Begun::Answer(answer) => panic!("not asked: {answer:?}"),
         };
@@ -294,13 +294,13 @@ mod tests {
         let answer = exchange.into_answer();
         let ids: Vec<_> = answer.listings.iter().map(|s| (s.found.listing.id.as_str(), s.source)).collect();
         assert_eq!(ids, [("z", Source::Server), ("b", Source::Local)]);
-        assert_eq!(asking.confidence_in(&answer), None, "the server's listings are not judged");
+        assert_eq!(search.confidence_in(&answer), None, "the server's listings are not judged");
 
         let mut exchange = begin(&origin);
         exchange.handle(Event::Clock, NOW, &mut origin);
         exchange.handle(Event::Failed { attempt, trouble: Trouble::TooLarge }, NOW, &mut origin);
         let answer = exchange.into_answer();
         assert_eq!((answer.listings.len(), &answer.ended), (2, &Some(Ended::Failed(Failure::TooLarge))));
-        assert_eq!(asking.confidence_in(&answer), asking.local.confidence);
+        assert_eq!(search.confidence_in(&answer), search.local.confidence);
     }
 }

@@ -7,14 +7,14 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::internal::*;
 
 use super::fault::NetworkFault;
-use super::fuse::Region;
+use super::fuse::Subgraph;
 use magpie_cpu::Isa;
 use magpie_int8::{Network, Scratch, Shape, output_shapes};
 
 /// A subgraph whose input shapes are not known yet.
 #[derive(Debug, Clone)]
 pub(super) struct Hosted {
-    pub(super) region: Arc<Region>,
+    pub(super) subgraph: Arc<Subgraph>,
     pub(super) isa: Isa,
     pub(super) threads: usize,
     /// Collects the planned networks for the load report.
@@ -23,11 +23,11 @@ pub(super) struct Hosted {
 
 impl Expansion for Hosted {
     fn name(&self) -> StaticName {
-        self.region.name.clone().into()
+        self.subgraph.name.clone().into()
     }
 
     fn nboutputs(&self) -> TractResult<usize> {
-        Ok(self.region.outputs.len())
+        Ok(self.subgraph.outputs.len())
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -36,15 +36,15 @@ impl Expansion for Hosted {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, self.region.inputs.len())?;
-        check_output_arity(outputs, self.region.outputs.len())?;
+        check_input_arity(inputs, self.subgraph.inputs.len())?;
+        check_output_arity(outputs, self.subgraph.outputs.len())?;
         for tensor in inputs.iter().chain(outputs) {
             solver.equals(&tensor.datum_type, f32::datum_type())?;
         }
         let sizes: Vec<_> = inputs.iter().map(|input| &input.shape).collect();
         solver.given_all(sizes, move |solver, sizes| {
             let found = shapes(sizes.iter().map(|sizes| sizes.as_slice()))?;
-            let given = output_shapes(&self.region.graph, &found).map_err(NetworkFault::layers)?;
+            let given = output_shapes(&self.subgraph.graph, &found).map_err(NetworkFault::layers)?;
             for (output, shape) in outputs.iter().zip(given) {
                 let sizes: ShapeFactoid = shape.tensor().iter().map(|&size| size.to_dim()).collect();
                 solver.equals(&output.shape, sizes)?;
@@ -57,12 +57,12 @@ impl Expansion for Hosted {
         let facts = inputs.iter().map(|&input| Ok(model.outlet_fact(input)?.shape.to_tvec()));
         let facts = facts.collect::<TractResult<Vec<_>>>()?;
         let shapes = shapes(facts.iter().map(|sizes| sizes.as_slice()))?;
-        let network =
-            Network::plan(self.region.graph.clone(), &shapes, self.isa, self.threads).map_err(NetworkFault::layers)?;
+        let network = Network::plan(self.subgraph.graph.clone(), &shapes, self.isa, self.threads)
+            .map_err(NetworkFault::layers)?;
         let network = Arc::new(network);
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(network.clone());
         let idle = Arc::default();
-        model.wire_node(prefix, Operator { name: self.region.name.clone(), network, idle }, inputs)
+        model.wire_node(prefix, Operator { name: self.subgraph.name.clone(), network, idle }, inputs)
     }
 }
 

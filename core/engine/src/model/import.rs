@@ -7,7 +7,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::{Framework, expand};
 
 use super::fault::{ImportFault, NetworkFault, guarded};
-use super::fuse::{self, Fused, REGION, Region};
+use super::fuse::{self, Fused, SUBGRAPH, Subgraph};
 use super::host::Hosted;
 use super::loaded::{LoadOptions, LoadReport, LoadedNetwork};
 use super::manifest::Manifest;
@@ -44,9 +44,9 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
 /// If the project's own kernels do not support all of the network; the error names unsupported nodes.
 pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<Graph, NetworkFault> {
     guarded(|| {
-        let Fused { mut regions, left, .. } = fuse::fuse(checked(manifest, network)?)?;
-        if let Some(region) = whole(manifest, &mut regions, &left)? {
-            return Ok(std::mem::take(&mut region.graph));
+        let Fused { mut subgraphs, left, .. } = fuse::fuse(checked(manifest, network)?)?;
+        if let Some(subgraph) = whole(manifest, &mut subgraphs, &left)? {
+            return Ok(std::mem::take(&mut subgraph.graph));
         }
         let examples = left.iter().take(5).map(|(kind, name)| format!("{kind} '{name}'")).collect();
         Err(ImportFault::NeedsTract { count: left.len(), examples }.into())
@@ -76,44 +76,44 @@ fn check_input(manifest: &Manifest, proto: &ModelProto) -> Result<(), ImportFaul
 /// Returns the subgraph that is the whole network, if there is one, with its outputs in the order of the manifest.
 fn whole<'r>(
     manifest: &Manifest,
-    regions: &'r mut [Region],
+    subgraphs: &'r mut [Subgraph],
     left: &[(String, String)],
-) -> Result<Option<&'r mut Region>, ImportFault> {
-    let [region] = regions else { return Ok(None) };
-    if !left.is_empty() || region.inputs != [manifest.input.name.as_str()] {
+) -> Result<Option<&'r mut Subgraph>, ImportFault> {
+    let [subgraph] = subgraphs else { return Ok(None) };
+    if !left.is_empty() || subgraph.inputs != [manifest.input.name.as_str()] {
         return Ok(None);
     }
     let expected = expected_outputs(manifest);
     let outputs = expected.iter().map(|expected| {
-        let at = region.outputs.iter().position(|output| output == expected.name);
-        at.map(|at| region.graph.outputs[at]).ok_or_else(|| ImportFault::NoOutput(expected.name.to_owned()))
+        let at = subgraph.outputs.iter().position(|output| output == expected.name);
+        at.map(|at| subgraph.graph.outputs[at]).ok_or_else(|| ImportFault::NoOutput(expected.name.to_owned()))
     });
-    region.graph.outputs = outputs.collect::<Result<_, _>>()?;
-    Ok(Some(region))
+    subgraph.graph.outputs = outputs.collect::<Result<_, _>>()?;
+    Ok(Some(subgraph))
 }
 
 /// Loads the network onto the project's own kernels as far as possible; `None` if they support none of its layers.
 fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<LoadedNetwork>, NetworkFault> {
-    let Fused { mut regions, rest, left } = fuse::fuse(proto)?;
-    if regions.is_empty() {
+    let Fused { mut subgraphs, rest, left } = fuse::fuse(proto)?;
+    if subgraphs.is_empty() {
         return Ok(None);
     }
-    if let Some(region) = whole(manifest, &mut regions, &left)? {
-        return LoadedNetwork::fused(manifest, std::mem::take(&mut region.graph), options).map(Some);
+    if let Some(subgraph) = whole(manifest, &mut subgraphs, &left)? {
+        return LoadedNetwork::fused(manifest, std::mem::take(&mut subgraph.graph), options).map(Some);
     }
     let planned = Arc::new(Mutex::new(Vec::new()));
-    let mut hosts: Vec<Hosted> = regions
+    let mut hosts: Vec<Hosted> = subgraphs
         .into_iter()
-        .map(|region| Hosted {
-            region: Arc::new(region),
+        .map(|subgraph| Hosted {
+            subgraph: Arc::new(subgraph),
             isa: options.isa,
             threads: options.threads,
             planned: planned.clone(),
         })
         .collect();
     let plan = hosted(manifest, &rest, |model| {
-        for node in model.nodes.iter_mut().filter(|node| node.name.starts_with(REGION)) {
-            if let Some(at) = hosts.iter().position(|host| host.region.name == node.name) {
+        for node in model.nodes.iter_mut().filter(|node| node.name.starts_with(SUBGRAPH)) {
+            if let Some(at) = hosts.iter().position(|host| host.subgraph.name == node.name) {
                 node.op = expand(hosts.swap_remove(at));
             }
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::ModelId;
-use crate::confidence::{Calibration, Kind, OutOfRange};
+use crate::confidence::{Calibration, CalibrationKind, OutOfRange};
 use crate::error::ModelError;
 use crate::recipe::Recipe;
 use magpie_index::MAX_DIM;
@@ -46,7 +46,7 @@ pub struct Manifest {
 fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Calibration>, D::Error> {
     let Some(value) = Option::<Value>::deserialize(from)? else { return Ok(None) };
     if let Some(Value::String(kind)) = value.get("kind")
-        && Kind::deserialize(value["kind"].clone()).is_err()
+        && CalibrationKind::deserialize(value["kind"].clone()).is_err()
     {
         log::warn!("the pack's confidence has the unknown kind '{}' and is ignored", kind.escape_debug());
         return Ok(None);

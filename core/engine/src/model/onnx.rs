@@ -14,12 +14,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<ModelProto, ImportFault> {
     Ok(ModelProto::decode(bytes)?)
 }
 
-/// Weights of quantised layers, moved out of a graph's tensors: layers share them without copies.
-pub(super) struct Weights(HashMap<String, Arc<Vec<i8>>>);
+/// TakenWeights of quantised layers, moved out of a graph's tensors: layers share them without copies.
+pub(super) struct TakenWeights(HashMap<String, Arc<Vec<i8>>>);
 
-impl Weights {
+impl TakenWeights {
     /// Takes the data of all int8 tensors with more than one dimension whose length matches their shape.
-    pub(super) fn take(graph: &mut GraphProto) -> Weights {
+    pub(super) fn take(graph: &mut GraphProto) -> TakenWeights {
         let mut taken = HashMap::new();
         for tensor in &mut graph.initializer {
             let are_weights = tensor.dims.len() > 1 && kind(tensor) == Some(DataType::Int8);
@@ -28,7 +28,7 @@ impl Weights {
                 taken.insert(tensor.name.clone(), Arc::new(bytemuck::allocation::cast_vec(bytes)));
             }
         }
-        Weights(taken)
+        TakenWeights(taken)
     }
 
     /// Copies the data back into the tensors.
@@ -72,7 +72,7 @@ pub(super) fn check_windows(graph: &GraphProto) -> Result<(), ImportFault> {
 /// Rejects invalid quantisation scales (not finite, negative, or zero where values are quantised): they make all outputs
 /// meaningless.
 pub(super) fn check_scales(graph: &GraphProto) -> Result<(), ImportFault> {
-    let index = Index::of(graph);
+    let index = TensorIndex::of(graph);
     for node in &graph.node {
         let quantises = node.op_type == "QuantizeLinear";
         if !quantises && node.op_type != "DequantizeLinear" {
@@ -90,27 +90,27 @@ pub(super) fn check_scales(graph: &GraphProto) -> Result<(), ImportFault> {
 }
 
 /// Looks up tensors and nodes of a graph by name.
-pub(super) struct Index<'a> {
+pub(super) struct TensorIndex<'a> {
     pub(super) graph: &'a GraphProto,
     constants: HashMap<&'a str, &'a TensorProto>,
     producers: HashMap<&'a str, usize>,
     consumers: HashMap<&'a str, Vec<usize>>,
-    weights: Option<&'a Weights>,
+    weights: Option<&'a TakenWeights>,
 }
 
-impl<'a> Index<'a> {
-    pub(super) fn of(graph: &'a GraphProto) -> Index<'a> {
-        Index::new(graph, None)
+impl<'a> TensorIndex<'a> {
+    pub(super) fn of(graph: &'a GraphProto) -> TensorIndex<'a> {
+        TensorIndex::new(graph, None)
     }
 
     /// The index of a graph whose weights were taken out.
-    pub(super) fn without(weights: &'a Weights, graph: &'a GraphProto) -> Index<'a> {
-        Index::new(graph, Some(weights))
+    pub(super) fn without(weights: &'a TakenWeights, graph: &'a GraphProto) -> TensorIndex<'a> {
+        TensorIndex::new(graph, Some(weights))
     }
 
-    fn new(graph: &'a GraphProto, weights: Option<&'a Weights>) -> Index<'a> {
+    fn new(graph: &'a GraphProto, weights: Option<&'a TakenWeights>) -> TensorIndex<'a> {
         let constants = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let mut index = Index { graph, constants, producers: HashMap::new(), consumers: HashMap::new(), weights };
+        let mut index = TensorIndex { graph, constants, producers: HashMap::new(), consumers: HashMap::new(), weights };
         for (at, node) in graph.node.iter().enumerate() {
             for name in node.output.iter().filter(|name| !name.is_empty()) {
                 index.producers.insert(name, at);

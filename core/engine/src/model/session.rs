@@ -18,10 +18,10 @@ use crate::recipe::InputTensor;
 /// A loaded network. Clones are cheap and share the weights; several threads may run it at once.
 #[derive(Clone)]
 pub struct Model {
-    shared: Arc<Shared>,
+    shared: Arc<SharedModel>,
 }
 
-struct Shared {
+struct SharedModel {
     manifest: Manifest,
     network: LoadedNetwork,
     /// Memory of finished runs, for reuse: at most one for each run that was in progress at the same time.
@@ -55,7 +55,7 @@ impl Model {
     pub fn load_with(pack: &Pack, options: &LoadOptions) -> Result<Model> {
         let manifest = pack.manifest().clone();
         let network = load(pack, options).map_err(|fault| ModelError::Load(fault.to_string()))?;
-        Ok(Model { shared: Arc::new(Shared { manifest, network, idle: Mutex::default() }) })
+        Ok(Model { shared: Arc::new(SharedModel { manifest, network, idle: Mutex::default() }) })
     }
 
     /// The pack's manifest.

@@ -9,11 +9,11 @@ const CAP: Duration = Duration::from_secs(2);
 
 /// A pseudo-random generator, seeded differently on each device so that retries spread out. Not for cryptography.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(super) struct Jitter(u64);
 
-impl Random {
-    pub(super) fn new(seed: u64) -> Random {
-        Random(seed)
+impl Jitter {
+    pub(super) fn new(seed: u64) -> Jitter {
+        Jitter(seed)
     }
 
     /// SplitMix64.
@@ -46,9 +46,9 @@ mod tests {
 
     #[test]
     fn waits_fill_the_whole_range_below_a_bound_that_doubles() {
-        let mut random = Random::new(1);
+        let mut jitter = Jitter::new(1);
         for (retry, bound) in [(0, 50), (1, 100), (2, 200), (9, 2000), (60, 2000)] {
-            let waits: Vec<u128> = (0..1000).map(|_| random.wait(retry).as_millis()).collect();
+            let waits: Vec<u128> = (0..1000).map(|_| jitter.wait(retry).as_millis()).collect();
             assert!(waits.iter().all(|&wait| wait < bound), "{retry}");
             let (low, high) = (waits.iter().min(), waits.iter().max());
             assert!(low < Some(&(bound / 10)) && high > Some(&(bound * 9 / 10)), "{retry}: {low:?} to {high:?}");

@@ -12,7 +12,7 @@ use crate::ModelId;
 use crate::listing::Found;
 use crate::search::Per;
 
-/// The most retries of an exchange, whatever [`Limits::retries`] says.
+/// The most retries of an exchange, whatever [`ExchangeLimits::retries`] says.
 pub const MAX_RETRIES: u32 = 2;
 
 /// An attempt that is abandoned at the deadline counts as a failure of the server if it was in flight for this long.
@@ -21,7 +21,7 @@ const LEAST_SLOW: Duration = Duration::from_millis(200);
 /// Time and retry limits of one exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct ExchangeLimits {
     /// The time for the whole exchange, including retries.
     pub deadline: Duration,
     /// The timeout of one attempt.
@@ -34,9 +34,9 @@ pub struct Limits {
     pub hedge: bool,
 }
 
-impl Default for Limits {
+impl Default for ExchangeLimits {
     fn default() -> Self {
-        Limits {
+        ExchangeLimits {
             deadline: Duration::from_millis(1500),
             attempt: Duration::from_millis(800),
             least_time: Duration::from_millis(50),
@@ -46,10 +46,10 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl ExchangeLimits {
     /// The defaults for a kind of network: hedged requests are sent on unmetered ones only.
-    pub fn on(connectivity: Connectivity) -> Limits {
-        Limits { hedge: connectivity == Connectivity::Unmetered, ..Limits::default() }
+    pub fn on(connectivity: Connectivity) -> ExchangeLimits {
+        ExchangeLimits { hedge: connectivity == Connectivity::Unmetered, ..ExchangeLimits::default() }
     }
 }
 
@@ -127,7 +127,7 @@ struct Flight {
 #[derive(Debug, Clone)]
 pub struct Exchange {
     question: Question,
-    limits: Limits,
+    limits: ExchangeLimits,
     local: Vec<Found>,
     reason: Reason,
     /// The latest time that was reported.
@@ -152,7 +152,13 @@ pub struct Exchange {
 impl Exchange {
     /// Creates an exchange whose deadline counts from `now`. `local` are the phone's own listings, `reason` is why the
     /// server is asked.
-    pub fn new(question: Question, limits: Limits, local: Vec<Found>, reason: Reason, now: Duration) -> Exchange {
+    pub fn new(
+        question: Question,
+        limits: ExchangeLimits,
+        local: Vec<Found>,
+        reason: Reason,
+        now: Duration,
+    ) -> Exchange {
         Exchange {
             deadline: now.saturating_add(limits.deadline),
             question,

@@ -10,12 +10,12 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use magpie_core::remote::{Action, Event, Exchange, Limits, Origin, Question, Trouble};
+//! use magpie_core::remote::{Action, Event, Exchange, ExchangeLimits, Origin, Question, Trouble};
 //! # let model_id = magpie_core::ModelId([7; 32]);
 //! # let reason = magpie_core::remote::Reason::NothingFound;
 //! let mut origin = Origin::new(17); // the seed of the jitter
 //! let question = Question { model_id, k: 10, per: None };
-//! let mut exchange = Exchange::new(question, Limits::default(), Vec::new(), reason, Duration::ZERO);
+//! let mut exchange = Exchange::new(question, ExchangeLimits::default(), Vec::new(), reason, Duration::ZERO);
 //! let mut action = exchange.handle(Event::Clock, Duration::ZERO, &mut origin);
 //! loop {
 //!     action = match action {
@@ -43,10 +43,10 @@ mod query;
 mod reply;
 mod wire;
 
-pub use exchange::{Action, Attempt, Event, Exchange, Limits, MAX_RETRIES, Question};
+pub use exchange::{Action, Attempt, Event, Exchange, ExchangeLimits, MAX_RETRIES, Question};
 pub use merge::{Answer, Source, Sourced, merge};
 pub use origin::{HEDGE_SHARE, Origin};
-pub use policy::{Ask, Connectivity, Judgement, Reason, Setting, Situation, Thresholds, Verdict, decide};
+pub use policy::{Ask, AskDecision, Connectivity, Judgement, Reason, Setting, Situation, Thresholds, decide};
 pub use query::QueryCode;
 pub use reply::{Ended, Failure, MAX_REPLY_BYTES, Reply, ReplyFault, Trouble, read_reply, retry_after};
 pub use wire::{

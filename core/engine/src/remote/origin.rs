@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::backoff::Random;
+use super::backoff::Jitter;
 use super::breaker::{Breaker, BreakerState};
 use super::latency::Latencies;
 
@@ -23,14 +23,14 @@ pub struct Origin {
     breaker: Breaker,
     latencies: Latencies,
     credit: u32,
-    random: Random,
+    jitter: Jitter,
 }
 
 impl Origin {
     /// A server of which nothing is known yet. `seed` seeds the jitter of retries; it should differ between devices.
     pub fn new(seed: u64) -> Origin {
         let (breaker, latencies) = (Breaker::default(), Latencies::default());
-        Origin { breaker, latencies, credit: 0, random: Random::new(seed) }
+        Origin { breaker, latencies, credit: 0, jitter: Jitter::new(seed) }
     }
 
     /// Returns when the circuit breaker will let a request pass again, if it is open now.
@@ -66,7 +66,7 @@ impl Origin {
 
     /// Returns the wait before retry number `retry`, from 0.
     pub(super) fn backoff(&mut self, retry: u32) -> Duration {
-        self.random.wait(retry)
+        self.jitter.wait(retry)
     }
 
     /// Records that an attempt was answered after `time`.

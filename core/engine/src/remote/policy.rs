@@ -168,7 +168,7 @@ impl fmt::Display for Reason {
 
 /// A decision with its reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct AskDecision {
     /// Whether to ask.
     pub ask: Ask,
     /// The reason.
@@ -176,31 +176,31 @@ pub struct Verdict {
 }
 
 /// Decides whether to ask a server. The first rule that applies decides, in the order of this function.
-pub fn decide(situation: &Situation, thresholds: &Thresholds) -> Verdict {
+pub fn decide(situation: &Situation, thresholds: &Thresholds) -> AskDecision {
     let metered = situation.connectivity == Connectivity::Metered;
-    let verdict = |ask, reason| Verdict { ask, reason };
+    let decision = |ask, reason| AskDecision { ask, reason };
     // Reasons not to ask.
     if let Some(reason) = situation.setting.forbids(situation.connectivity) {
-        return verdict(Ask::No, reason);
+        return decision(Ask::No, reason);
     }
     if situation.resting {
-        return verdict(Ask::No, Reason::ServerResting);
+        return decision(Ask::No, Reason::ServerResting);
     }
     if situation.time_left < thresholds.least_time {
-        return verdict(Ask::No, Reason::NoTime);
+        return decision(Ask::No, Reason::NoTime);
     }
     if situation.wanted == 0 {
-        return verdict(Ask::No, Reason::GoodEnough);
+        return decision(Ask::No, Reason::GoodEnough);
     }
     // Reasons to ask.
     if situation.filter_unknown {
-        return verdict(Ask::Yes, Reason::FilterUnknown);
+        return decision(Ask::Yes, Reason::FilterUnknown);
     }
     let Some(judgement) = situation.judgement.filter(|_| situation.found > 0) else {
-        return verdict(Ask::Yes, Reason::NothingFound);
+        return decision(Ask::Yes, Reason::NothingFound);
     };
     if situation.coverage.is_some_and(|coverage| coverage < thresholds.coverage) {
-        return verdict(Ask::ShowLocalFirst, Reason::CategoryMissing);
+        return decision(Ask::ShowLocalFirst, Reason::CategoryMissing);
     }
     let (confidence, score) = match metered {
         true => (thresholds.metered_confidence, thresholds.metered_score),
@@ -211,13 +211,13 @@ pub fn decide(situation: &Situation, thresholds: &Thresholds) -> Verdict {
         Judgement::Score(found) => found >= score,
     };
     if !good {
-        return verdict(Ask::ShowLocalFirst, Reason::Doubtful);
+        return decision(Ask::ShowLocalFirst, Reason::Doubtful);
     }
     // The first listing is probably right; more listings are not worth the cost of a metered network.
     if situation.found < situation.wanted && !metered {
-        return verdict(Ask::ShowLocalFirst, Reason::TooFew);
+        return decision(Ask::ShowLocalFirst, Reason::TooFew);
     }
-    verdict(Ask::No, Reason::GoodEnough)
+    decision(Ask::No, Reason::GoodEnough)
 }
 
 #[cfg(test)]
@@ -291,11 +291,11 @@ mod tests {
             (situation.resting, situation.time_left) = (resting, Duration::from_millis(ms));
             (situation.found, situation.filter_unknown) = (found, filter_unknown);
             situation.judgement = Some(Judgement::Confidence(confidence));
-            let verdict = decide(&situation, &Thresholds::default());
+            let decision = decide(&situation, &Thresholds::default());
             if never || offline || resting || ms < 100 {
-                prop_assert_eq!(verdict.ask, Ask::No);
+                prop_assert_eq!(decision.ask, Ask::No);
             } else if found == 0 {
-                prop_assert_eq!(verdict.ask, Ask::Yes);
+                prop_assert_eq!(decision.ask, Ask::Yes);
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::super::onnx::{self, Index};
+use super::super::onnx::{self, TensorIndex};
 use magpie_int8::Scale;
 
 /// Returns the clipping range of an activation function: ReLU, ReLU6 and other clips.
-pub(super) fn limits(node: &NodeProto, index: &Index<'_>) -> Option<[f32; 2]> {
+pub(super) fn limits(node: &NodeProto, index: &TensorIndex<'_>) -> Option<[f32; 2]> {
     match node.op_type.as_str() {
         "Relu" => Some([0.0, f32::INFINITY]),
         "Clip" => {
@@ -22,7 +22,7 @@ pub(super) fn limits(node: &NodeProto, index: &Index<'_>) -> Option<[f32; 2]> {
 }
 
 /// Returns a scalar constant, dequantised if necessary.
-fn constant(index: &Index<'_>, name: &str) -> Option<f32> {
+fn constant(index: &TensorIndex<'_>, name: &str) -> Option<f32> {
     index.float(name).or_else(|| {
         let node = &index.graph.node[index.producer(name)?];
         (node.op_type == "DequantizeLinear").then_some(())?;
@@ -36,7 +36,7 @@ fn constant(index: &Index<'_>, name: &str) -> Option<f32> {
 }
 
 /// Returns the function that a node computes.
-pub(super) fn of(node: &NodeProto, index: &Index<'_>) -> Option<Box<dyn Fn(f32) -> f32>> {
+pub(super) fn of(node: &NodeProto, index: &TensorIndex<'_>) -> Option<Box<dyn Fn(f32) -> f32>> {
     if let Some([low, high]) = limits(node, index) {
         return Some(Box::new(move |x| x.max(low).min(high)));
     }

@@ -12,16 +12,16 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::fault::ImportFault;
-use super::onnx::{Index, Weights};
+use super::onnx::{TakenWeights, TensorIndex};
 use magpie_int8::{Graph, Kind, Layer, Value};
 use recognise::{Recognised, recognise};
 
 /// The operator of a subgraph's node.
-pub(super) const REGION: &str = "MagpieRegion";
+pub(super) const SUBGRAPH: &str = "MagpieSubgraph";
 
 /// Layers that run together.
 #[derive(Debug)]
-pub(super) struct Region {
+pub(super) struct Subgraph {
     /// The name of its node.
     pub(super) name: String,
     /// The f32 tensors that it reads.
@@ -33,7 +33,7 @@ pub(super) struct Region {
 
 /// A partitioned graph.
 pub(super) struct Fused {
-    pub(super) regions: Vec<Region>,
+    pub(super) subgraphs: Vec<Subgraph>,
     /// The rest of the graph, with one node for each subgraph.
     pub(super) rest: ModelProto,
     /// The nodes of the rest, without those of subgraphs: operator and name.
@@ -46,9 +46,9 @@ pub(super) struct Fused {
 /// If a layer reads a value that its subgraph does not have, which takes a malformed graph.
 pub(super) fn fuse(mut proto: ModelProto) -> Result<Fused, ImportFault> {
     let Some(graph) = &mut proto.graph else { return Err(ImportFault::NoGraph) };
-    let weights = Weights::take(graph);
+    let weights = TakenWeights::take(graph);
     let graph = &*graph;
-    let index = Index::without(&weights, graph);
+    let index = TensorIndex::without(&weights, graph);
     let found = recognise(&index);
     let mut parts = Parts { index: &index, found: &found, outputs: HashMap::new(), kept: HashSet::new() };
     parts.collect();
@@ -62,16 +62,17 @@ pub(super) fn fuse(mut proto: ModelProto) -> Result<Fused, ImportFault> {
         if let Some(graph) = &mut proto.graph {
             weights.give_back(graph);
         }
-        return Ok(Fused { regions: Vec::new(), rest: proto, left });
+        return Ok(Fused { subgraphs: Vec::new(), rest: proto, left });
     }
     let left = kept.iter().map(|&at| (graph.node[at].op_type.clone(), graph.node[at].name.clone())).collect();
-    let plans: Vec<(Plan, usize)> =
-        stages.iter().map(|(stage, outputs)| (Plan::of(&found, *stage, outputs), *stage)).collect();
+    let plans: Vec<(FusionPlan, usize)> =
+        stages.iter().map(|(stage, outputs)| (FusionPlan::of(&found, *stage, outputs), *stage)).collect();
     let rest = rest(graph, &weights, &kept, &plans);
     let mut layers = found.layers;
-    let regions = plans.into_iter().map(|(plan, stage)| plan.region(stage, &mut layers)).collect::<Result<_, _>>()?;
+    let subgraphs =
+        plans.into_iter().map(|(plan, stage)| plan.subgraph(stage, &mut layers)).collect::<Result<_, _>>()?;
     proto.graph = Some(rest);
-    Ok(Fused { regions, rest: proto, left })
+    Ok(Fused { subgraphs, rest: proto, left })
 }
 
 /// A tensor of a stage that is read elsewhere.
@@ -84,7 +85,7 @@ struct StageOutput<'a> {
 
 /// The needed part of the graph, found by walking back from its outputs.
 struct Parts<'a> {
-    index: &'a Index<'a>,
+    index: &'a TensorIndex<'a>,
     found: &'a Recognised<'a>,
     /// For each stage, its tensors that are read elsewhere.
     outputs: HashMap<usize, Vec<StageOutput<'a>>>,
@@ -141,7 +142,7 @@ fn reads<'a>(found: &Recognised<'a>, stage: usize) -> Vec<&'a str> {
 }
 
 /// How a subgraph is made from the layers of a stage.
-struct Plan {
+struct FusionPlan {
     inputs: Vec<String>,
     outputs: Vec<String>,
     /// Values of earlier stages, and the inputs that carry them.
@@ -154,8 +155,8 @@ struct Plan {
     values: Vec<(Value, bool)>,
 }
 
-impl Plan {
-    fn of(found: &Recognised<'_>, stage: usize, outputs: &[StageOutput<'_>]) -> Plan {
+impl FusionPlan {
+    fn of(found: &Recognised<'_>, stage: usize, outputs: &[StageOutput<'_>]) -> FusionPlan {
         let inputs = reads(found, stage);
         let position = |name: &str| inputs.iter().position(|input| *input == name);
         let outside = found.outside.iter().enumerate().filter_map(|(at, name)| position(name).map(|to| (at, to)));
@@ -168,7 +169,7 @@ impl Plan {
                 imports.insert(value, at);
             }
         }
-        Plan {
+        FusionPlan {
             outside: outside.collect(),
             inputs: inputs.iter().map(|name| (*name).to_owned()).collect(),
             outputs: outputs.iter().map(|output| output.name.to_owned()).collect(),
@@ -179,7 +180,7 @@ impl Plan {
     }
 
     /// Moves the layers into a subgraph.
-    fn region(self, stage: usize, layers: &mut [Layer]) -> Result<Region, ImportFault> {
+    fn subgraph(self, stage: usize, layers: &mut [Layer]) -> Result<Subgraph, ImportFault> {
         let mut graph = Graph::default();
         let mut local: HashMap<Value, Value> = HashMap::new();
         let mut imports: Vec<(&Value, &usize)> = self.imports.iter().collect();
@@ -216,25 +217,25 @@ impl Plan {
             }
             graph.outputs.push(at);
         }
-        Ok(Region { name: region_name(stage), inputs: self.inputs, outputs: self.outputs, graph })
+        Ok(Subgraph { name: subgraph_name(stage), inputs: self.inputs, outputs: self.outputs, graph })
     }
 }
 
-fn region_name(stage: usize) -> String {
-    format!("{REGION}{stage}")
+fn subgraph_name(stage: usize) -> String {
+    format!("{SUBGRAPH}{stage}")
 }
 
 /// Builds the graph of the rest.
-fn rest(graph: &GraphProto, weights: &Weights, kept: &[usize], plans: &[(Plan, usize)]) -> GraphProto {
+fn rest(graph: &GraphProto, weights: &TakenWeights, kept: &[usize], plans: &[(FusionPlan, usize)]) -> GraphProto {
     let mut rest = GraphProto { name: graph.name.clone(), ..GraphProto::default() };
-    let regions = plans.iter().map(|(plan, stage)| NodeProto {
+    let subgraphs = plans.iter().map(|(plan, stage)| NodeProto {
         input: plan.inputs.clone(),
         output: plan.outputs.clone(),
-        name: region_name(*stage),
-        op_type: REGION.to_owned(),
+        name: subgraph_name(*stage),
+        op_type: SUBGRAPH.to_owned(),
         ..NodeProto::default()
     });
-    rest.node = regions.chain(kept.iter().map(|&at| graph.node[at].clone())).collect();
+    rest.node = subgraphs.chain(kept.iter().map(|&at| graph.node[at].clone())).collect();
     let needed: HashSet<&str> = rest.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
     let is_needed = |name: &str| needed.contains(name);
     let initializers = graph.initializer.iter().filter(|tensor| is_needed(&tensor.name));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::super::onnx::{self, Index};
+use super::super::onnx::{self, TensorIndex};
 use super::functions;
 use magpie_int8::{Filters, Geometry, Kind, Layer, Scale, Value, is_sound};
 
@@ -25,7 +25,7 @@ pub(super) struct Recognised<'a> {
 }
 
 /// Visits every node once, in the order of the file, which ONNX requires to be topological.
-pub(super) fn recognise<'a>(index: &'a Index<'a>) -> Recognised<'a> {
+pub(super) fn recognise<'a>(index: &'a TensorIndex<'a>) -> Recognised<'a> {
     let mut r = Recogniser { index, found: Recognised::default(), bytes: HashMap::new(), levels: HashMap::new() };
     for (at, node) in index.graph.node.iter().enumerate() {
         let done = match node.op_type.as_str() {
@@ -43,7 +43,7 @@ pub(super) fn recognise<'a>(index: &'a Index<'a>) -> Recognised<'a> {
 }
 
 struct Recogniser<'a> {
-    index: &'a Index<'a>,
+    index: &'a TensorIndex<'a>,
     found: Recognised<'a>,
     /// The quantised tensors that are the output of a layer.
     bytes: HashMap<&'a str, Value>,

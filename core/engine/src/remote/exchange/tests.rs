@@ -65,7 +65,7 @@ struct Run {
 }
 
 /// A host that performs the actions. The last line of the script applies to all further attempts.
-fn run(limits: &Limits, script: &[Script], origin: &mut Origin, start: Duration) -> Run {
+fn run(limits: &ExchangeLimits, script: &[Script], origin: &mut Origin, start: Duration) -> Run {
     let mut exchange = Exchange::new(question(), limits.clone(), local(), Reason::Doubtful, start);
     let mut seen = Run::default();
     let mut pending: Vec<(Duration, Attempt, Behaviour)> = Vec::new();
@@ -124,7 +124,7 @@ fn ids(answer: &Answer) -> Vec<(&str, Source)> {
 
 /// One exchange with an unknown server.
 fn once(script: &[Script]) -> (Run, Failure) {
-    let run = run(&Limits::default(), script, &mut Origin::new(1), ms(1000));
+    let run = run(&ExchangeLimits::default(), script, &mut Origin::new(1), ms(1000));
     let answer = run.answer.as_ref().expect("it ended");
     assert_eq!(ids(answer), [("b", Source::Local), ("a", Source::Local)]);
     let Some(Ended::Failed(failure)) = answer.ended.clone() else { panic!("{answer:?}") };
@@ -153,9 +153,9 @@ fn scripts() -> impl Strategy<Value = Vec<Script>> {
     prop::collection::vec((0u64..2500, behaviour()).prop_map(|(after, behaviour)| Script { after, behaviour }), 1..5)
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
+fn limits() -> impl Strategy<Value = ExchangeLimits> {
     (0u64..3000, 1u64..2000, 0u64..200, 0u32..9, any::<bool>()).prop_map(
-        |(deadline, attempt, least, retries, hedge)| Limits {
+        |(deadline, attempt, least, retries, hedge)| ExchangeLimits {
             deadline: ms(deadline),
             attempt: ms(attempt),
             least_time: ms(least),
@@ -180,7 +180,7 @@ proptest! {
         let mut hedges = 0usize;
         // The 95th percentile has to be known before requests are hedged.
         for _ in 0..30 {
-            run(&Limits::default(), &[line(fast, Behaviour::Answers)], &mut origin, now);
+            run(&ExchangeLimits::default(), &[line(fast, Behaviour::Answers)], &mut origin, now);
         }
         for (at, (limits, script, pause)) in exchanges.iter().enumerate() {
             now += ms(*pause);
@@ -245,7 +245,7 @@ proptest! {
     #[test]
     fn retry_after_is_obeyed(seconds in 0u64..4, status in prop::sample::select(vec![429u16, 503])) {
         let mut origin = Origin::new(9);
-        let mut limits = Limits { deadline: ms(10_000), ..Limits::default() };
+        let mut limits = ExchangeLimits { deadline: ms(10_000), ..ExchangeLimits::default() };
         let script = [line(10, Behaviour::Status(status, Some(seconds))), line(10, Behaviour::Answers)];
         let seen = run(&limits, &script, &mut origin, ms(0));
         prop_assert_eq!(seen.sent.len(), 2);
@@ -261,7 +261,7 @@ proptest! {
 
 #[test]
 fn the_answer_is_merged_with_the_local_listings() {
-    let run = run(&Limits::default(), &[line(30, Behaviour::Answers)], &mut Origin::new(1), ms(0));
+    let run = run(&ExchangeLimits::default(), &[line(30, Behaviour::Answers)], &mut Origin::new(1), ms(0));
     let answer = run.answer.expect("it ended");
     assert_eq!(ids(&answer), [("z", Source::Server), ("b", Source::Local), ("a", Source::Local)]);
     assert_eq!((answer.ended, answer.sends, run.took), (Some(Ended::Answered), 1, ms(30)));
@@ -274,7 +274,7 @@ fn transient_failures_are_retried_and_others_are_not() {
         let (tried, _) = once(&[line(10, behaviour)]);
         assert_eq!(tried.sent.len(), 3, "{behaviour:?}");
         let script = [line(10, behaviour), line(10, behaviour), line(10, Behaviour::Answers)];
-        let run = run(&Limits::default(), &script, &mut Origin::new(1), ms(0));
+        let run = run(&ExchangeLimits::default(), &script, &mut Origin::new(1), ms(0));
         assert_eq!(run.answer.expect("it ended").ended, Some(Ended::Answered), "{behaviour:?}");
     }
     for (behaviour, failure) in [
@@ -292,7 +292,7 @@ fn transient_failures_are_retried_and_others_are_not() {
 fn a_silent_server_takes_the_deadline_and_not_more() {
     for behaviour in [Behaviour::Silent, Behaviour::Answers] {
         let (run, failure) = once(&[line(60_000, behaviour)]);
-        assert_eq!((failure, run.took), (Failure::TimedOut, Limits::default().deadline));
+        assert_eq!((failure, run.took), (Failure::TimedOut, ExchangeLimits::default().deadline));
     }
     // No wait that would end after the deadline.
     let (run, failure) = once(&[line(10, Behaviour::Status(503, Some(2)))]);
@@ -304,7 +304,7 @@ fn the_breaker_opens_for_a_server_that_is_down_and_probes_it_later() {
     let mut origin = Origin::new(1);
     let dead = [line(1, Behaviour::Fails(Trouble::Unreachable))];
     let sends = |origin: &mut Origin, script: &[Script], at| {
-        run(&Limits::default(), script, origin, at).answer.expect("it ended").sends
+        run(&ExchangeLimits::default(), script, origin, at).answer.expect("it ended").sends
     };
     assert_eq!((sends(&mut origin, &dead, ms(0)), sends(&mut origin, &dead, ms(500))), (3, 3));
     assert_eq!(sends(&mut origin, &dead, ms(1000)), 0);
@@ -319,13 +319,13 @@ fn the_breaker_opens_for_a_server_that_is_down_and_probes_it_later() {
 fn a_slow_attempt_is_hedged() {
     let mut origin = Origin::new(1);
     for at in 0..30 {
-        run(&Limits::default(), &[line(40, Behaviour::Answers)], &mut origin, ms(at * 100));
+        run(&ExchangeLimits::default(), &[line(40, Behaviour::Answers)], &mut origin, ms(at * 100));
     }
     let script = [line(700, Behaviour::Answers), line(30, Behaviour::Answers)];
-    let metered = Limits { deadline: ms(500), ..Limits::on(Connectivity::Metered) };
+    let metered = ExchangeLimits { deadline: ms(500), ..ExchangeLimits::on(Connectivity::Metered) };
     let slow = run(&metered, &script, &mut origin.clone(), ms(5000));
     assert_eq!(slow.sent.len(), 1, "no hedged request on a metered network");
-    let seen = run(&Limits::default(), &script, &mut origin, ms(5000));
+    let seen = run(&ExchangeLimits::default(), &script, &mut origin, ms(5000));
     let answer = seen.answer.expect("it ended");
     assert!(answer.hedged && answer.ended == Some(Ended::Answered));
     assert_eq!((seen.sent[1].0, seen.took), (ms(40), ms(70)));
@@ -334,7 +334,7 @@ fn a_slow_attempt_is_hedged() {
 #[test]
 fn a_cancelled_exchange_has_the_local_listings() {
     let mut origin = Origin::new(1);
-    let mut exchange = Exchange::new(question(), Limits::default(), local(), Reason::Doubtful, ms(0));
+    let mut exchange = Exchange::new(question(), ExchangeLimits::default(), local(), Reason::Doubtful, ms(0));
     assert!(matches!(exchange.handle(Event::Clock, ms(0), &mut origin), Action::Send { .. }));
     let unfinished = exchange.clone().into_answer();
     assert_eq!(unfinished.ended, Some(Ended::Failed(Failure::Cancelled)));
