@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use magpie_core::attributes;
+use magpie_core::bench;
 use magpie_core::confidence;
 use magpie_core::engine::{self, Stages};
 use magpie_core::image::Region;
@@ -324,9 +325,9 @@ impl From<&magpie_core::Embedding> for Embedding {
     }
 }
 
-impl From<engine::StageTimes> for StageTime {
-    fn from(times: engine::StageTimes) -> StageTime {
-        let engine::StageTimes { stage, p50, p90, p99 } = times;
+impl From<bench::StageTimes> for StageTime {
+    fn from(times: bench::StageTimes) -> StageTime {
+        let bench::StageTimes { stage, p50, p90, p99 } = times;
         StageTime { stage: stage.to_owned(), p50_ms: ms(p50), p90_ms: ms(p90), p99_ms: ms(p99) }
     }
 }

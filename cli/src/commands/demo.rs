@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use magpie_core::engine::{Engine, SearchOptions, SearchResults, StageTimes};
+use magpie_core::bench::StageTimes;
+use magpie_core::engine::{Engine, SearchOptions, SearchResults};
 use magpie_core::model::Model;
 use magpie_core::shard::{MAX_COLUMNS, Shard};
 
@@ -62,8 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let shard_bytes = std::fs::metadata(&path).map_err(|e| Failure::io(&path, e))?.len();
     let name = model.manifest().name.clone();
     let engine = Engine::new(model, Shard::open(&path).map_err(|e| Failure::of(&path, e))?)?;
-    let mut options = SearchOptions::default();
-    options.search.k = 5;
+    let options = SearchOptions::new(5);
     let mut answers = Vec::new();
     for query in queries()? {
         let results = engine.search_photo(query.bytes, &options)?;

@@ -9,8 +9,8 @@ pub struct Attribute {
     pub name: String,
     /// The most probable label, e.g. `green`; `None` where its probability is below the head's threshold.
     pub label: Option<String>,
-    /// Probability of the most probable label, 0 to 1, also where `label` is `None`. Calibrated where the manifest has a
-    /// temperature for the head.
+    /// Probability of the most probable label, 0 to 1, also where `label` is `None`. Calibrated where the manifest has
+    /// a temperature for the head.
     pub probability: f32,
 }
 

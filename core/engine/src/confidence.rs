@@ -11,9 +11,9 @@
 //! | margin | score minus the score of the second listing | 0 to 2 |
 //! | contrast | score minus the mean score of listings 2 to [`LEADING`] | 0 to 2 |
 //!
-//! A shorter ranking is padded to [`LEADING`] scores with [`Calibration::background`], the score of a listing unrelated to
-//! the photo, or with the first score where that is lower. One calibration therefore holds for catalogues and filters of
-//! any size.
+//! A shorter ranking is padded to [`LEADING`] scores with [`Calibration::background`], the score of a listing unrelated
+//! to the photo, or with the first score where that is lower. One calibration therefore holds for catalogues and
+//! filters of any size.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,8 +67,8 @@ pub struct Weights {
 pub struct Confidence {
     /// The probability that the first listing is right, 0 to 1; 0 where nothing was found.
     pub probability: f32,
-    /// Whether the probability reaches the calibration's threshold. If not, there is no good match: present the listings
-    /// as similar to the photo, not as the product it shows.
+    /// Whether the probability reaches the calibration's threshold. If not, there is no good match: present the
+    /// listings as similar to the photo, not as the product it shows.
     pub enough: bool,
 }
 
@@ -114,8 +114,8 @@ impl Calibration {
         Ok(())
     }
 
-    /// Returns the confidence in the first listing of a ranking. `scores` are cosines, best first; those after [`LEADING`]
-    /// are ignored.
+    /// Returns the confidence in the first listing of a ranking. `scores` are cosines, best first; those after
+    /// [`LEADING`] are ignored.
     pub fn judge(&self, scores: &[f32]) -> Confidence {
         let Some((&first, rivals)) = scores.split_first() else { return Confidence::NONE };
         // Cosines of quantised vectors may be slightly out of range.
@@ -224,6 +224,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
+
         #[test]
         fn any_scores_give_a_probability(calibration in calibrations(), scores in prop::collection::vec(any::<f32>(), 0..14)) {
             prop_assert_eq!(calibration.check(), Ok(()));

@@ -21,7 +21,7 @@ pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limit
 /// # Errors
 /// As [`embed`].
 pub fn embed_timed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<(Output, Stages)> {
-    let options = SearchOptions { region, limits: limits.clone(), ..SearchOptions::default() };
+    let options = SearchOptions::default().with_region(region).with_limits(limits.clone());
     let mut stages = Stages::default();
     run(model, Picture::Photo(photo), &options, &mut stages).map(|output| (output, stages))
 }

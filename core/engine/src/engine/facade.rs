@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::embed::{Picture, run, timed};
 use super::options::SearchOptions;
 use super::results::{Matches, SearchResults};
-use super::stages::{StageTimes, Stages};
+use super::stages::Stages;
 use crate::Embedding;
 use crate::ListingRow;
 use crate::confidence::{Calibration, Confidence, LEADING};
@@ -28,6 +28,17 @@ pub struct Engine {
 impl Engine {
     /// Creates an engine.
     ///
+    /// ```no_run
+    /// use magpie_core::engine::Engine;
+    /// use magpie_core::model::{Model, Pack};
+    /// use magpie_core::shard::Shard;
+    ///
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// let model = Model::load(&Pack::open("models/packs/default")?)?;
+    /// let engine = Engine::new(model, Shard::open("catalogue.magpie")?)?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::ModelMismatch`] if the shard was built with another model.
     pub fn new(model: Model, shard: Shard) -> Result<Engine> {
@@ -49,6 +60,21 @@ impl Engine {
 
     /// Finds the listings most similar to a photo (JPEG, PNG or WebP bytes).
     ///
+    /// ```no_run
+    /// # use magpie_core::engine::{Engine, SearchOptions};
+    /// # use magpie_core::model::{Model, Pack};
+    /// # use magpie_core::shard::Shard;
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// # let model = Model::load(&Pack::open("models/packs/default")?)?;
+    /// # let engine = Engine::new(model, Shard::open("catalogue.magpie")?)?;
+    /// let photo = std::fs::read("mug.jpg").expect("a readable file");
+    /// let results = engine.search_photo(&photo, &SearchOptions::new(5))?;
+    /// for found in &results.listings {
+    ///     println!("{:.3} {}", found.score, found.listing.id);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Photo`] if the photo or region is unusable, [`Error::Filter`] if the filter does not fit the shard,
     /// [`Error::Shard`] if the shard is damaged, [`Error::Model`] if the network fails, [`Error::Cancelled`] if the
@@ -58,6 +84,23 @@ impl Engine {
     }
 
     /// Finds the listings most similar to a camera frame. The options' limits are ignored.
+    ///
+    /// ```no_run
+    /// use magpie_core::image::{Frame, Pixels, Plane};
+    /// # use magpie_core::engine::{Engine, SearchOptions};
+    /// # use magpie_core::model::{Model, Pack};
+    /// # use magpie_core::shard::Shard;
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// # let model = Model::load(&Pack::open("models/packs/default")?)?;
+    /// # let engine = Engine::new(model, Shard::open("catalogue.magpie")?)?;
+    /// let (width, height) = (640, 480);
+    /// let bytes = vec![0; 4 * 640 * 480];
+    /// let plane = Plane { bytes: &bytes, row_stride: 4 * 640, pixel_stride: 4 };
+    /// let rotation = Default::default(); // The sensor is upright.
+    /// let frame = Frame { pixels: Pixels::Rgba(plane), width, height, rotation, mirrored: false };
+    /// let results = engine.search_frame(&frame, &SearchOptions::default())?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Engine::search_photo`].
@@ -90,6 +133,22 @@ impl Engine {
 
     /// Finds the listings most similar to an embedding. The options' region and limits are ignored.
     ///
+    /// ```no_run
+    /// # use magpie_core::engine::{Engine, SearchOptions};
+    /// # use magpie_core::model::{Model, Pack};
+    /// # use magpie_core::shard::Shard;
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// # let model = Model::load(&Pack::open("models/packs/default")?)?;
+    /// # let engine = Engine::new(model, Shard::open("catalogue.magpie")?)?;
+    /// # let photo = Vec::new();
+    /// // Embed once, search twice.
+    /// let embedding = engine.embed_photo(&photo, &SearchOptions::default())?.embedding;
+    /// let all = engine.search_embedding(&embedding, &SearchOptions::default())?;
+    /// let cheap = SearchOptions::default().with_filter(magpie_core::search::Filter::parse("price<20")?);
+    /// let cheap = engine.search_embedding(&embedding, &cheap)?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Engine::search_photo`], and [`Error::ModelMismatch`] if the embedding comes from another model.
     pub fn search_embedding(&self, embedding: &Embedding, options: &SearchOptions) -> Result<Matches> {
@@ -99,6 +158,19 @@ impl Engine {
     /// Finds the listings most similar to a listing of the shard, which is not in the results. The options' region and
     /// limits are ignored. There is no confidence, since none of the results is the right one.
     ///
+    /// ```no_run
+    /// # use magpie_core::engine::{Engine, SearchOptions};
+    /// # use magpie_core::model::{Model, Pack};
+    /// # use magpie_core::shard::Shard;
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// # let model = Model::load(&Pack::open("models/packs/default")?)?;
+    /// # let engine = Engine::new(model, Shard::open("catalogue.magpie")?)?;
+    /// for found in engine.more_like("mug-01", &SearchOptions::new(6))? {
+    ///     println!("{:.3} {}", found.score, found.listing.id);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownListing`] if the shard has no such listing; otherwise as [`Engine::search_photo`].
     pub fn more_like(&self, listing_id: &str, options: &SearchOptions) -> Result<Vec<Found>> {
@@ -107,23 +179,6 @@ impl Engine {
         let candidates =
             self.with_searcher(|searcher| searcher.more_like(listing, options.filter.as_ref(), &options.search))?;
         Ok(listing::fetch(&self.shard, &candidates)?)
-    }
-
-    /// Searches `runs` times, with the photos in turn, and returns the percentiles of each stage.
-    ///
-    /// # Errors
-    /// As [`Engine::search_photo`].
-    pub fn benchmark(&self, photos: &[&[u8]], runs: u32, options: &SearchOptions) -> Result<Vec<StageTimes>> {
-        // The first searches warm up the caches.
-        const WARM_UP: usize = 3;
-        let mut times = Vec::new();
-        for (at, photo) in photos.iter().cycle().take(runs as usize + WARM_UP).enumerate() {
-            let results = self.search_photo(photo, options)?;
-            if at >= WARM_UP {
-                times.push(results.stages);
-            }
-        }
-        Ok(StageTimes::of_searches(&times))
     }
 
     /// Returns at most `most` words of a filter column, in order; none if the column holds numbers.
@@ -140,7 +195,8 @@ impl Engine {
         }
     }
 
-    /// Returns the thumbnail of a listing's photo, by id and photo name: JPEG bytes. `None` if the shard does not have it.
+    /// Returns the thumbnail of a listing's photo, by id and photo name: JPEG bytes. `None` if the shard does not have
+    /// it.
     ///
     /// # Errors
     /// [`Error::UnknownListing`] if the shard has no such listing, [`Error::Shard`] if the shard is damaged.

@@ -14,4 +14,5 @@ pub use facade::Engine;
 pub use options::SearchOptions;
 pub use results::{Matches, SearchResults};
 pub use server_search::{AskOptions, Begun, ServerSearch};
-pub use stages::{StageTimes, Stages, percentile};
+pub use stages::Stages;
+pub(crate) use stages::as_ms;

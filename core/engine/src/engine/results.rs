@@ -29,7 +29,21 @@ pub struct Matches {
     pub listings: Vec<Found>,
     /// How likely the first listing is what the photo shows; `None` if the model's pack has no calibration.
     ///
-    /// It depends on the best listings that pass the filter, regardless of the requested number, least score or limit per
-    /// value: [`Searcher::rank`](crate::search::Searcher::rank). If no listing is returned, it is 0.
+    /// It depends on the best listings that pass the filter, regardless of the requested number, least score or limit
+    /// per value: [`Searcher::rank`](crate::search::Searcher::rank). If no listing is returned, it is 0.
     pub confidence: Option<Confidence>,
+}
+
+impl SearchResults {
+    /// Results without times of the stages, e.g. for a test of code that uses them.
+    pub fn new(listings: Vec<Found>, confidence: Option<Confidence>, attributes: Attributes) -> SearchResults {
+        SearchResults { listings, confidence, attributes, stages: Stages::default() }
+    }
+}
+
+impl Matches {
+    /// Results of a search with an embedding.
+    pub fn new(listings: Vec<Found>, confidence: Option<Confidence>) -> Matches {
+        Matches { listings, confidence }
+    }
 }

@@ -44,6 +44,34 @@ impl AskOptions {
             thresholds: Thresholds::default(),
         }
     }
+
+    /// Sets the user's setting.
+    #[must_use]
+    pub fn with_setting(mut self, setting: Setting) -> AskOptions {
+        self.setting = setting;
+        self
+    }
+
+    /// Sets the time for the server's answer, including retries.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> AskOptions {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets the share of the full catalogue that the phone has, see [`Situation::coverage`].
+    #[must_use]
+    pub fn with_coverage(mut self, coverage: impl Into<Option<f32>>) -> AskOptions {
+        self.coverage = coverage.into();
+        self
+    }
+
+    /// Sets when local results are good enough.
+    #[must_use]
+    pub fn with_thresholds(mut self, thresholds: Thresholds) -> AskOptions {
+        self.thresholds = thresholds;
+        self
+    }
 }
 
 /// The local results of a search, and what it takes to run the same search on a server.
@@ -75,6 +103,29 @@ pub enum Begun {
 impl Engine {
     /// Searches with a photo, and prepares the request to a server. Both sides search with the quantised query, so that
     /// their scores and rankings are comparable.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use magpie_core::engine::{AskOptions, Begun};
+    /// use magpie_core::remote::{Connectivity, Origin};
+    /// # use magpie_core::engine::{Engine, SearchOptions};
+    /// # use magpie_core::model::{Model, Pack};
+    /// # use magpie_core::shard::Shard;
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// # let model = Model::load(&Pack::open("models/packs/default")?)?;
+    /// # let engine = Engine::new(model, Shard::open("catalogue.magpie")?)?;
+    /// # let (photo, now) = (Vec::new(), Duration::ZERO);
+    /// let origin = Origin::new(17);
+    /// let ask = AskOptions::on(Connectivity::Unmetered);
+    /// let search = engine.ask_photo(&photo, &SearchOptions::default(), &ask)?;
+    /// match search.begin(&origin, now) {
+    ///     Begun::Answer(answer) => println!("{} listings, {}", answer.listings.len(), answer.reason),
+    ///     // Drive the exchange as the example `ask_server` does, and send `search.body()`.
+    ///     Begun::Exchange { exchange, .. } => println!("{}", exchange.reason()),
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Engine::search_photo`]. A filter or limit on a column that the shard does not have is an error only if
@@ -114,8 +165,8 @@ impl Engine {
 }
 
 impl ServerSearch {
-    /// Decides whether to ask the server, and if so, begins an exchange. `now` is the time on the clock that all exchanges
-    /// of `origin` share.
+    /// Decides whether to ask the server, and if so, begins an exchange. `now` is the time on the clock that all
+    /// exchanges of `origin` share.
     pub fn begin(&self, origin: &Origin, now: Duration) -> Begun {
         let listings = &self.local.listings;
         let score = || listings.first().map(|first| Judgement::Score(first.score));
@@ -176,8 +227,7 @@ mod tests {
     /// A search that requested two listings and found two.
     fn search(change: impl FnOnce(&mut ServerSearch)) -> ServerSearch {
         let embedding = Embedding::new(&[0.5, -0.25, 0.125], MODEL).expect("finite");
-        let mut options = SearchOptions::default();
-        options.search.k = 2;
+        let options = SearchOptions::new(2);
         let mut search = ServerSearch {
             local: SearchResults {
                 listings: vec![found("b", 0.8), found("a", 0.5)],

@@ -43,8 +43,8 @@ pub(super) fn is_compiled(bytes: &[u8]) -> bool {
 /// Checks the header and the checksum; the layers are not parsed.
 ///
 /// # Errors
-/// [`ModelError::Changed`] if the file was compiled from another model or is damaged, [`ModelError::Load`] if it is not a
-/// compiled network or has another format.
+/// [`ModelError::Changed`] if the file was compiled from another model or is damaged, [`ModelError::Load`] if it is not
+/// a compiled network or has another format.
 pub(super) fn check(manifest: &Manifest, bytes: &[u8]) -> Result<(), ModelError> {
     let Some((header, layers)) = bytes.split_at_checked(HEADER).filter(|_| is_compiled(bytes)) else {
         return Err(ModelError::Load(format!("{FILE} is not a compiled network")));

@@ -34,7 +34,7 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
     let left = proto.graph.iter().flat_map(|graph| &graph.node);
     let left = left.map(|node| (node.op_type.clone(), node.name.clone())).collect();
     let plan = hosted(manifest, &proto, |_| ())?;
-    let report = LoadReport { isa: options.isa, threads: 1, fused: Vec::new(), left, refused, scratch_bytes: 0 };
+    let report = LoadReport { left, refused, ..LoadReport::new(options.isa, 1) };
     Ok(LoadedNetwork::hosted(plan, report))
 }
 
@@ -121,12 +121,10 @@ fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Resul
     // The report describes the networks that were planned while tract wired its graph.
     let planned = planned.lock().unwrap_or_else(PoisonError::into_inner);
     let report = LoadReport {
-        isa: options.isa,
-        threads: options.threads.max(1),
         fused: planned.iter().flat_map(|network| network.layers().to_vec()).collect(),
         left,
-        refused: None,
         scratch_bytes: planned.iter().map(|network| network.scratch_bytes()).sum(),
+        ..LoadReport::new(options.isa, options.threads.max(1))
     };
     Ok(Some(LoadedNetwork::hosted(plan, report)))
 }

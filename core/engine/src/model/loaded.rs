@@ -14,7 +14,8 @@ use magpie_int8::{Graph, LayerReport, Network, Scratch, Shape};
 pub struct LoadOptions {
     /// The instruction set of the project's own kernels; by default the best one of this CPU.
     pub isa: Isa,
-    /// Threads of one run; 1 by default. Every run starts its threads anew, so that more pay off for large networks only.
+    /// Threads of one run; 1 by default. Every run starts its threads anew, so that more pay off for large networks
+    /// only.
     pub threads: usize,
     /// Whether quantised layers run on the project's own kernels (the default) or on tract like all others.
     pub fuse: bool,
@@ -23,6 +24,29 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     fn default() -> Self {
         LoadOptions { isa: Isa::best(), threads: 1, fuse: true }
+    }
+}
+
+impl LoadOptions {
+    /// Sets the instruction set of the project's own kernels.
+    #[must_use]
+    pub fn with_isa(mut self, isa: Isa) -> LoadOptions {
+        self.isa = isa;
+        self
+    }
+
+    /// Sets the number of threads of one run.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> LoadOptions {
+        self.threads = threads;
+        self
+    }
+
+    /// Sets whether quantised layers run on the project's own kernels or on tract.
+    #[must_use]
+    pub fn with_fuse(mut self, fuse: bool) -> LoadOptions {
+        self.fuse = fuse;
+        self
     }
 }
 
@@ -42,6 +66,13 @@ pub struct LoadReport {
     pub refused: Option<String>,
     /// Bytes of scratch memory that the fused layers need in one run.
     pub scratch_bytes: usize,
+}
+
+impl LoadReport {
+    /// A report without any layers, e.g. for a test of code that prints it.
+    pub fn new(isa: Isa, threads: usize) -> LoadReport {
+        LoadReport { isa, threads, fused: Vec::new(), left: Vec::new(), refused: None, scratch_bytes: 0 }
+    }
 }
 
 /// A loaded network. It is immutable and may be shared by any number of threads.
@@ -83,12 +114,9 @@ impl LoadedNetwork {
             expected.check(shape.tensor().iter().product())?;
         }
         let report = LoadReport {
-            isa: options.isa,
-            threads: options.threads.max(1),
             fused: network.layers().to_vec(),
-            left: Vec::new(),
-            refused: None,
             scratch_bytes: network.scratch_bytes(),
+            ..LoadReport::new(options.isa, options.threads.max(1))
         };
         Ok(LoadedNetwork { runner: Runner::Fused(Box::new(network)), report })
     }

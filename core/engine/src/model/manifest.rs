@@ -83,7 +83,8 @@ pub struct HeadSpec {
     pub output: String,
     /// The labels, in the order of the logits.
     pub labels: Vec<String>,
-    /// The logits are divided by this before the softmax, so that probabilities are calibrated; 0.01 to 100, by default 1.
+    /// The logits are divided by this before the softmax, so that probabilities are calibrated; 0.01 to 100, by default
+    /// 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
     /// The least probability at which the label is reported; 0 to 1, by default 0.
@@ -116,8 +117,8 @@ impl Manifest {
     /// Parses and checks a manifest.
     ///
     /// # Errors
-    /// [`ModelError::TooNew`] if its format is newer than [`MANIFEST_FORMAT`], otherwise [`ModelError::Manifest`], which
-    /// names the field.
+    /// [`ModelError::TooNew`] if its format is newer than [`MANIFEST_FORMAT`], otherwise [`ModelError::Manifest`],
+    /// which names the field.
     pub fn parse(json: &[u8]) -> Result<Manifest, ModelError> {
         #[derive(Deserialize)]
         struct Format {

@@ -1,7 +1,7 @@
 //! The network: a model pack, checked, loaded and run.
 //!
-//! Quantised layers of an ONNX file are extracted into subgraphs, which `magpie-int8` runs. If other nodes remain, tract
-//! runs them and hosts the subgraphs as custom operators. A network that consists of quantised layers only can be
+//! Quantised layers of an ONNX file are extracted into subgraphs, which `magpie-int8` runs. If other nodes remain,
+//! tract runs them and hosts the subgraphs as custom operators. A network that consists of quantised layers only can be
 //! compiled and is then loaded without tract.
 
 mod compiled;

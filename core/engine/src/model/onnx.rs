@@ -69,8 +69,8 @@ pub(super) fn check_windows(graph: &GraphProto) -> Result<(), ImportFault> {
     Ok(())
 }
 
-/// Rejects invalid quantisation scales (not finite, negative, or zero where values are quantised): they make all outputs
-/// meaningless.
+/// Rejects invalid quantisation scales (not finite, negative, or zero where values are quantised): they make all
+/// outputs meaningless.
 pub(super) fn check_scales(graph: &GraphProto) -> Result<(), ImportFault> {
     let index = TensorIndex::of(graph);
     for node in &graph.node {

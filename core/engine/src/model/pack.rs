@@ -39,9 +39,18 @@ impl Pack {
     /// Reads the pack in `folder`: `manifest.json` and the compiled network. Where the compiled network is missing or
     /// unusable, reads the ONNX file that the manifest names.
     ///
+    /// ```no_run
+    /// use magpie_core::model::Pack;
+    ///
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// let pack = Pack::open("models/packs/default")?;
+    /// println!("{}: {} dimensions", pack.manifest().name, pack.manifest().embedding.dim);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be read, [`Error::Model`] if the manifest is invalid or the network does not match
-    /// it.
+    /// [`Error::Io`] if a file cannot be read, [`Error::Model`] if the manifest is invalid or the network does not
+    /// match it.
     pub fn open(folder: impl AsRef<Path>) -> Result<Pack> {
         let folder = folder.as_ref();
         let json = read(&folder.join("manifest.json"), MAX_MANIFEST)?;

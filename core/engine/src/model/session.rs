@@ -40,6 +40,15 @@ pub struct Output {
 impl Model {
     /// Loads the network of a pack for this CPU.
     ///
+    /// ```no_run
+    /// use magpie_core::model::{Model, Pack};
+    ///
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// let model = Model::load(&Pack::open("models/packs/default")?)?;
+    /// println!("{} layers run on the project's own kernels", model.report().fused.len());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Model::load_with`].
     pub fn load(pack: &Pack) -> Result<Model> {
@@ -98,8 +107,8 @@ impl std::fmt::Debug for Model {
     }
 }
 
-/// A model with memory for one run at a time. After the first run, [`Session::run_raw`] does not allocate, provided that
-/// all of the network runs on the project's own kernels in one thread.
+/// A model with memory for one run at a time. After the first run, [`Session::run_raw`] does not allocate, provided
+/// that all of the network runs on the project's own kernels in one thread.
 #[derive(Debug)]
 pub struct Session {
     model: Model,

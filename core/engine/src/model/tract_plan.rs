@@ -26,7 +26,8 @@ fn values(tensor: &Tensor) -> TractResult<Vec<f32>> {
     Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
 }
 
-/// An error of tract's, with the text of its causes. A fault that a custom operator raised inside of tract keeps its kind.
+/// An error of tract's, with the text of its causes. A fault that a custom operator raised inside of tract keeps its
+/// kind.
 pub(super) fn fault(error: TractError) -> NetworkFault {
     let text = format!("{error:#}");
     let is_too_large = |cause: &(dyn std::error::Error + 'static)| {

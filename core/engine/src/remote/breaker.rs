@@ -6,8 +6,8 @@ use std::time::Duration;
 const FAILURES: u32 = 5;
 /// How long the breaker stays open at first; each failed probe doubles it.
 const FIRST_OPEN: Duration = Duration::from_secs(5);
-/// The longest time that the breaker stays open, also if `retry-after` says more: a server must not be able to block its
-/// apps for good.
+/// The longest time that the breaker stays open, also if `retry-after` says more: a server must not be able to block
+/// its apps for good.
 const LONGEST_OPEN: Duration = Duration::from_secs(300);
 /// A probe whose outcome was not reported is discarded after this.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(30);

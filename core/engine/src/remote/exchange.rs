@@ -51,6 +51,41 @@ impl ExchangeLimits {
     pub fn on(connectivity: Connectivity) -> ExchangeLimits {
         ExchangeLimits { hedge: connectivity == Connectivity::Unmetered, ..ExchangeLimits::default() }
     }
+
+    /// Sets the time for the whole exchange.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> ExchangeLimits {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets the timeout of one attempt.
+    #[must_use]
+    pub fn with_attempt(mut self, attempt: Duration) -> ExchangeLimits {
+        self.attempt = attempt;
+        self
+    }
+
+    /// Sets the least time left that an attempt starts with.
+    #[must_use]
+    pub fn with_least_time(mut self, least_time: Duration) -> ExchangeLimits {
+        self.least_time = least_time;
+        self
+    }
+
+    /// Sets the retry budget.
+    #[must_use]
+    pub fn with_retries(mut self, retries: u32) -> ExchangeLimits {
+        self.retries = retries;
+        self
+    }
+
+    /// Sets whether a hedged request may be sent.
+    #[must_use]
+    pub fn with_hedge(mut self, hedge: bool) -> ExchangeLimits {
+        self.hedge = hedge;
+        self
+    }
 }
 
 /// The parameters of a request that its reply is checked against.
@@ -120,10 +155,22 @@ struct Flight {
     ends: Duration,
 }
 
-/// Asks a server within a deadline, with a small retry budget and at most one hedged request. It holds the local listings,
-/// which are in the answer whatever the server does.
+/// Asks a server within a deadline, with a small retry budget and at most one hedged request. It holds the local
+/// listings, which are in the answer whatever the server does.
 ///
 /// All times are on one monotonic clock of the host, e.g. the time since the app started.
+///
+/// ```
+/// use std::time::Duration;
+/// use magpie_core::remote::{Action, Event, Exchange, ExchangeLimits, Origin, Question, Reason};
+///
+/// let (mut origin, now) = (Origin::new(17), Duration::ZERO);
+/// let question = Question { model_id: magpie_core::ModelId([7; 32]), k: 10, per: None };
+/// let limits = ExchangeLimits::default().with_deadline(Duration::from_millis(500));
+/// let mut exchange = Exchange::new(question, limits, Vec::new(), Reason::NothingFound, now);
+/// let action = exchange.handle(Event::Clock, now, &mut origin);
+/// assert!(matches!(action, Action::Send { timeout, .. } if timeout == Duration::from_millis(500)));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Exchange {
     question: Question,

@@ -52,7 +52,12 @@ impl Answer {
     /// The answer where the server is not asked.
     pub fn local(local: Vec<Found>, reason: Reason) -> Answer {
         let listings = tagged(local, Source::Local).collect();
-        Answer { listings, reason, ended: None, sends: 0, hedged: false }
+        Answer::new(listings, reason, None)
+    }
+
+    /// An answer without any requests sent, e.g. for a test of code that shows it.
+    pub fn new(listings: Vec<Sourced>, reason: Reason, ended: Option<Ended>) -> Answer {
+        Answer { listings, reason, ended, sends: 0, hedged: false }
     }
 }
 
@@ -141,6 +146,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
+
         #[test]
         fn what_is_merged_is_the_best_of_both_once_each(local in side("local"), remote in side("server"), k in 0usize..50) {
             let merged = merge(local.clone(), remote.clone(), k, None);

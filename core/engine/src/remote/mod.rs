@@ -1,10 +1,10 @@
 //! Asks a server when the phone's own results may not be good enough.
 //!
-//! Nothing here does I/O, reads a clock or starts a thread. `policy` decides whether to ask; `wire` and `query` define the
-//! messages; `reply` validates responses. An [`Exchange`] is the state machine of one search: it takes an [`Event`] and
-//! returns the next [`Action`]. `merge` ranks local and remote listings together. An [`Origin`] keeps the state of a
-//! server across exchanges: its circuit breaker, its latencies and the budget of hedged requests. `Engine::ask_photo` runs
-//! the local search first.
+//! Nothing here does I/O, reads a clock or starts a thread. `policy` decides whether to ask; `wire` and `query` define
+//! the messages; `reply` validates responses. An [`Exchange`] is the state machine of one search: it takes an [`Event`]
+//! and returns the next [`Action`]. `merge` ranks local and remote listings together. An [`Origin`] keeps the state of
+//! a server across exchanges: its circuit breaker, its latencies and the budget of hedged requests. `Engine::ask_photo`
+//! runs the local search first.
 //!
 //! The host performs single attempts, each of them one HTTP request, and reports their outcome:
 //!

@@ -67,7 +67,8 @@ pub struct Situation {
     pub found: usize,
     /// Whether the filter names columns that the phone's shard does not have.
     pub filter_unknown: bool,
-    /// The share of the full catalogue's listings in the photo's category that the phone has, 0 to 1; `None` if unknown.
+    /// The share of the full catalogue's listings in the photo's category that the phone has, 0 to 1; `None` if
+    /// unknown.
     pub coverage: Option<f32>,
     /// How good the first listing is; `None` if nothing was found.
     pub judgement: Option<Judgement>,
@@ -107,6 +108,36 @@ impl Default for Thresholds {
             score: 0.7,
             metered_score: 0.65,
         }
+    }
+}
+
+impl Thresholds {
+    /// Sets the least time left that is worth a request.
+    #[must_use]
+    pub fn with_least_time(mut self, least_time: Duration) -> Thresholds {
+        self.least_time = least_time;
+        self
+    }
+
+    /// Sets the least coverage at which the phone's catalogue counts as complete.
+    #[must_use]
+    pub fn with_coverage(mut self, coverage: f32) -> Thresholds {
+        self.coverage = coverage;
+        self
+    }
+
+    /// Sets the least confidence at which the local results are good enough, on an unmetered and on a metered network.
+    #[must_use]
+    pub fn with_confidence(mut self, unmetered: f32, metered: f32) -> Thresholds {
+        (self.confidence, self.metered_confidence) = (unmetered, metered);
+        self
+    }
+
+    /// Sets the least score at which the local results are good enough, on an unmetered and on a metered network.
+    #[must_use]
+    pub fn with_score(mut self, unmetered: f32, metered: f32) -> Thresholds {
+        (self.score, self.metered_score) = (unmetered, metered);
+        self
     }
 }
 
@@ -280,6 +311,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
+
         #[test]
         fn nothing_is_asked_where_it_must_not_be(
             never in any::<bool>(), offline in any::<bool>(), resting in any::<bool>(), ms in 0u64..300,

@@ -16,8 +16,8 @@ const SCALE: usize = 4;
 
 /// An embedding, scalar-quantised to one byte per coordinate. 128 coordinates take 176 characters of base64.
 ///
-/// To get the same ranking on the phone and on a server, search both with [`QueryCode::embedding`], which is the same on
-/// both sides to the bit, and not with the original embedding.
+/// To get the same ranking on the phone and on a server, search both with [`QueryCode::embedding`], which is the same
+/// on both sides to the bit, and not with the original embedding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryCode {
     scale: f32,
@@ -97,6 +97,8 @@ mod tests {
     const MODEL: ModelId = ModelId([7; 32]);
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
+
         #[test]
         fn a_query_survives_the_round_trip_and_is_the_same_on_both_sides(
             values in prop::collection::vec(-1f32..1.0, 1..300),

@@ -1,8 +1,8 @@
 //! Partitions an ONNX graph: quantised layers, which the project's own kernels run, and the rest.
 //!
-//! A subgraph consists of recognised layers that can run in sequence without a node of the rest in between. In the graph
-//! of the rest, it is one node with f32 inputs and outputs, which tract hosts. If there is no rest, the subgraph is the
-//! whole network.
+//! A subgraph consists of recognised layers that can run in sequence without a node of the rest in between. In the
+//! graph of the rest, it is one node with f32 inputs and outputs, which tract hosts. If there is no rest, the subgraph
+//! is the whole network.
 
 mod functions;
 mod recognise;

@@ -166,10 +166,10 @@ fn limits() -> impl Strategy<Value = ExchangeLimits> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(crate::cases(500)))]
 
-    /// Many exchanges in sequence with one server: each keeps the deadline, the retry budget, the share of hedged requests
-    /// and the local listings.
+    /// Many exchanges in sequence with one server: each keeps the deadline, the retry budget, the share of hedged
+    /// requests and the local listings.
     #[test]
     fn no_server_breaks_the_deadline_the_budgets_or_the_local_listings(
         exchanges in prop::collection::vec((limits(), scripts(), 0u64..8000), 1..40), seed in any::<u64>(),
