@@ -1,7 +1,7 @@
 //! Benchmarks of the individual stages of a search: `cargo xtask bench`.
 //!
-//! The cases take turns and the median of the CPU time is printed, because machines are shared and noisy. `--smoke` runs
-//! each case once, to test that it works.
+//! The cases take turns and the median of the CPU time is printed, because machines are shared and noisy. `--smoke`
+//! runs each case once, to test that it works.
 #![allow(clippy::unwrap_used, missing_docs)] // A failed unwrap ends the benchmark.
 
 use std::path::Path;
