@@ -1,5 +1,5 @@
-// Makes the Android archives and the sample: README.md, "For apps". Maven (pom.xml) builds and tests the same sources
-// where there is no Android.
+// Builds the Android archives and the sample: README.md, "Building for apps". Maven (pom.xml) builds and tests the same
+// sources without Android.
 pluginManagement {
     repositories {
         google()

@@ -1,4 +1,4 @@
-//! Lists the demo catalogue's pictures for embedding, so that the binary alone can run the demo.
+//! Embeds the demo catalogue's pictures, so that the binary runs the demo without other files.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn main() {
         for name in names {
             let file = path.join(&name);
             writeln!(table, "    ({:?}, include_bytes!({:?})),", format!("{folder}/{name}"), file.display())
-                .expect("strings take writes");
+                .expect("writing to a string cannot fail");
         }
     }
     table.push_str("]\n");

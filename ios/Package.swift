@@ -2,7 +2,7 @@
 import PackageDescription
 
 #if os(Linux)
-// Tests and tools: the library that `cargo xtask bindings` built for this machine.
+// For tests and tools: the library that `cargo xtask bindings` built for this machine.
 let folder = Context.environment["MAGPIE_LIBRARY"] ?? Context.packageDirectory + "/../target/debug"
 let library = Target.systemLibrary(name: "MagpieFFI")
 let linking: [LinkerSetting] = [
@@ -10,7 +10,7 @@ let linking: [LinkerSetting] = [
     .unsafeFlags(["-L", folder, "-Xlinker", "-rpath", "-Xlinker", folder]),
 ]
 #else
-// `cargo xtask xcframework` makes it, and rewrites this line where it is published.
+// Built by `cargo xtask xcframework`, which rewrites this line in the package to publish.
 let library = Target.binaryTarget(name: "MagpieFFI", path: "MagpieFFI.xcframework")
 let linking: [LinkerSetting] = []
 #endif
@@ -21,7 +21,7 @@ let package = Package(
     products: [.library(name: "Magpie", targets: ["Magpie"])],
     targets: [
         library,
-        // Generated, and seen by nothing but `Magpie`. Swift 6.0's compiler crashes over it in its own language mode.
+        // Generated, and used only by `Magpie`. In language mode 6, Swift 6.0's compiler crashes on it.
         .target(
             name: "MagpieGenerated",
             dependencies: ["MagpieFFI"],

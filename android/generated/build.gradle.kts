@@ -1,4 +1,4 @@
-// What uniffi generates from `bindings`: `cargo xtask bindings` writes it.
+// The code that uniffi generates from `bindings`; `cargo xtask bindings` writes it.
 plugins {
     alias(libs.plugins.kotlin.jvm)
     `maven-publish`
@@ -13,7 +13,7 @@ sourceSets.main {
 }
 
 dependencies {
-    // Apps on Android take JNA's Android archive instead of the jar.
+    // Apps on Android use JNA's Android archive instead of the jar.
     compileOnly(libs.jna)
 }
 

@@ -9,7 +9,7 @@ android {
     compileSdk = 35
 
     defaultConfig {
-        // Android 8: the first with java.nio.file.
+        // Android 8: the first version with java.nio.file.
         minSdk = 26
         consumerProguardFiles("consumer-rules.pro")
     }
@@ -32,9 +32,9 @@ dependencies {
     implementation("${libs.jna.get()}@aar")
 }
 
-// `-Pmagpie.flavour=lean` for the library that reads compiled packs only.
+// `-Pmagpie.flavour=lean` selects the library that reads only compiled packs.
 val native by tasks.registering(Exec::class) {
-    description = "Builds the native libraries: src/main/jniLibs."
+    description = "Builds the native libraries into src/main/jniLibs."
     workingDir = rootDir
     commandLine("./build-native.sh", providers.gradleProperty("magpie.flavour").getOrElse("full"))
 }
@@ -47,7 +47,7 @@ publishing {
         afterEvaluate { from(components["release"]) }
         pom {
             name = "Magpie"
-            description = "Visual search that runs on the phone"
+            description = "Visual search on the phone"
             licenses {
                 license {
                     name = "Apache-2.0 OR MIT"

@@ -10,7 +10,7 @@ kotlin {
 
 dependencies {
     api(libs.coroutines.core)
-    // Not `api`: apps do not see generated code when they compile.
+    // Not `api`: the generated code stays off the apps' compile classpath.
     implementation(project(":magpie-generated"))
     compileOnly(libs.jna)
 }

@@ -13,20 +13,20 @@ android {
         targetSdk = 35
         versionCode = 1
         versionName = "0.1.0"
-        // JNA brings others too, for which there is no Magpie.
+        // JNA also ships other ABIs, which Magpie is not built for.
         ndk { abiFilters += listOf("arm64-v8a", "x86_64") }
     }
 
     buildTypes {
         release {
-            // The library's own rules have to do.
+            // No rules here: the library's own must be enough.
             isMinifyEnabled = true
             proguardFiles(getDefaultProguardFile("proguard-android-optimize.txt"))
             signingConfig = signingConfigs.getByName("debug")
         }
     }
 
-    // Files that are compressed already.
+    // These files are already compressed.
     androidResources { noCompress += listOf("magpie", "onnx") }
     sourceSets["main"].assets.srcDir(layout.buildDirectory.dir("demo"))
 }
@@ -40,7 +40,7 @@ dependencies {
     implementation(libs.coroutines.android)
 }
 
-// The demo catalogue and its model, as `installMagpieAssets` wants them.
+// The demo catalogue and its model, laid out as `installMagpieAssets` expects.
 val repository = rootDir.resolve("..")
 val catalog by tasks.registering(Exec::class) {
     val shard = layout.buildDirectory.file("demo/magpie/catalog.magpie").get().asFile

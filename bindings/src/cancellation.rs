@@ -1,27 +1,27 @@
-//! Cancelling calls from another thread.
+//! Cancellation of calls from another thread.
 
 use std::sync::Arc;
 
 use magpie_core::engine::Cancel;
 
-/// Ends calls that carry it between two of their stages, from any thread. Once cancelled it stays so.
+/// A flag that stops the calls it is passed to, between two of their stages, from any thread. It cannot be reset.
 #[derive(Debug, Default, uniffi::Object)]
 pub struct Cancellation(Cancel);
 
 #[uniffi::export]
 impl Cancellation {
-    /// One that is not cancelled.
+    /// Creates a flag that is not set.
     #[uniffi::constructor]
     pub fn new() -> Arc<Cancellation> {
         Arc::default()
     }
 
-    /// Calls that carry it end with `MagpieError::Cancelled` when the stage that goes on is done.
+    /// Stops the calls with this flag: they return `MagpieError::Cancelled` when their current stage is done.
     pub fn cancel(&self) {
         self.0.cancel();
     }
 
-    /// Whether it was cancelled.
+    /// Whether [`Cancellation::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }

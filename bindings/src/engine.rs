@@ -1,4 +1,4 @@
-//! The one object that apps hold.
+//! The engine: the main object of the API.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,27 +8,27 @@ use magpie_core::model::{LoadOptions, Model, Pack};
 use magpie_core::shard::{self, Shard};
 
 use crate::Cancellation;
-use crate::asking::Asking;
 use crate::error::{MagpieError, guarded};
 use crate::frame::FrameLayout;
 use crate::records::{
     Benchmark, Column, Embedding, EngineInfo, Listing, OpenOptions, SearchOptions, SearchResults, ms,
 };
-use crate::server::{AskOptions, Server};
+use crate::server::{AskOptions, ServerState};
+use crate::server_search::ServerSearch;
 
-/// A model and a catalogue that was built with it. Any number of threads may call it at once; it may be let go while
-/// calls run, which then end as if it had not been.
+/// A model and a catalogue built with it. Any number of threads may call it at the same time. It may be released while
+/// calls are running, which then finish normally.
 #[derive(uniffi::Object)]
 pub struct Engine {
     engine: magpie_core::engine::Engine,
     open_ms: f64,
 }
 
-/// Checks every section of a catalogue file against its checksum and its rules: once, after a download. Reads all of
-/// the file.
+/// Verifies every section of a catalogue file: its checksum and the format's rules. Meant to be called once, after a
+/// download. Reads the whole file.
 ///
 /// # Errors
-/// `File` where it cannot be read, `Catalog` where anything is wrong.
+/// `File` if the file cannot be read, `Catalog` if it is damaged.
 #[uniffi::export]
 pub fn verify_catalog(file: String) -> Result<(), MagpieError> {
     guarded("verify_catalog", || {
@@ -39,11 +39,11 @@ pub fn verify_catalog(file: String) -> Result<(), MagpieError> {
 
 #[uniffi::export]
 impl Engine {
-    /// Opens a model pack and a catalogue. Reads the model's files, maps the catalogue.
+    /// Opens a model pack and a catalogue. Reads the model's files and maps the catalogue into memory.
     ///
     /// # Errors
-    /// `File` where a file cannot be read, `Model` or `Catalog` where one is of no use, `Model` where the catalogue was
-    /// built with another model.
+    /// `File` if a file cannot be read, `Model` or `Catalog` if one is invalid, `Model` if the catalogue was built with
+    /// another model.
     #[uniffi::constructor]
     pub fn open(options: OpenOptions) -> Result<Arc<Engine>, MagpieError> {
         guarded("open", || {
@@ -60,7 +60,7 @@ impl Engine {
         })
     }
 
-    /// What was opened.
+    /// The opened model and catalogue.
     pub fn info(&self) -> EngineInfo {
         let (model, shard) = (self.engine.model(), self.engine.shard());
         let (manifest, header) = (model.manifest(), shard.header());
@@ -84,19 +84,19 @@ impl Engine {
         }
     }
 
-    /// The words of a filter column, in order, at most `most`: what chips can offer. None where the column holds numbers.
+    /// Returns at most `most` distinct words of a filter column, sorted. Empty if the column holds numbers.
     ///
     /// # Errors
-    /// `Request` where there is no such column.
+    /// `Request` if there is no such column.
     pub fn words(&self, column: String, most: u32) -> Result<Vec<String>, MagpieError> {
         guarded("words", || Ok(self.engine.words(&column, most as usize)?))
     }
 
-    /// Finds the listings most like a photo: JPEG, PNG or WebP bytes.
+    /// Finds the listings most similar to a photo: JPEG, PNG or WebP bytes.
     ///
     /// # Errors
-    /// `Photo` where photo or crop is of no use, `Request` where the filter is, `Catalog` where the catalogue is damaged,
-    /// `Model` where the network fails, `Cancelled`.
+    /// `Photo` if the photo or the crop is invalid, `Request` if the filter is, `Catalog` if the catalogue is damaged,
+    /// `Model` if the network fails, `Cancelled`.
     pub fn search_photo(
         &self,
         photo: &[u8],
@@ -109,11 +109,11 @@ impl Engine {
         })
     }
 
-    /// Finds the listings most like a camera frame, of which up to three planes are given: formats with fewer leave the
-    /// others empty. They are read during the call only.
+    /// Finds the listings most similar to a camera frame of up to three planes; formats with fewer planes leave the
+    /// others empty. The planes are read only during the call.
     ///
     /// # Errors
-    /// `Photo` where the layout does not fit the planes; else as for a photo.
+    /// `Photo` if the layout does not fit the planes; otherwise as for a photo.
     #[allow(clippy::too_many_arguments, reason = "planes cross one by one")]
     pub fn search_frame(
         &self,
@@ -133,20 +133,20 @@ impl Engine {
     /// Searches with a photo, and decides whether to ask a server. The bytes are not needed after the call.
     ///
     /// # Errors
-    /// As for [`Engine::search_photo`]; a filter on a column that the catalogue does not have is `Request` only where the
-    /// options rule out that the server is asked.
+    /// As for [`Engine::search_photo`]. A filter on a column that the catalogue does not have is a `Request` error only
+    /// if the options rule out asking the server.
     pub fn ask_photo(
         &self,
         photo: &[u8],
         options: SearchOptions,
         ask: AskOptions,
-        server: Arc<Server>,
+        server: Arc<ServerState>,
         cancellation: Option<Arc<Cancellation>>,
-    ) -> Result<Arc<Asking>, MagpieError> {
+    ) -> Result<Arc<ServerSearch>, MagpieError> {
         guarded("ask_photo", || {
             let options = options.read(cancellation.as_deref())?;
-            let asking = self.engine.ask_photo(photo, &options, &ask.read())?;
-            Ok(Arc::new(Asking::begin(asking, server)))
+            let search = self.engine.ask_photo(photo, &options, &ask.read())?;
+            Ok(Arc::new(ServerSearch::begin(search, server)))
         })
     }
 
@@ -163,21 +163,21 @@ impl Engine {
         layout: FrameLayout,
         options: SearchOptions,
         ask: AskOptions,
-        server: Arc<Server>,
+        server: Arc<ServerState>,
         cancellation: Option<Arc<Cancellation>>,
-    ) -> Result<Arc<Asking>, MagpieError> {
+    ) -> Result<Arc<ServerSearch>, MagpieError> {
         guarded("ask_frame", || {
             let options = options.read(cancellation.as_deref())?;
             let frame = layout.frame([first, second, third])?;
-            let asking = self.engine.ask_frame(&frame, &options, &ask.read())?;
-            Ok(Arc::new(Asking::begin(asking, server)))
+            let search = self.engine.ask_frame(&frame, &options, &ask.read())?;
+            Ok(Arc::new(ServerSearch::begin(search, server)))
         })
     }
 
-    /// Finds the listings most like one of the catalogue, which is not among them. The crop does not matter.
+    /// Finds the listings most similar to one of the catalogue, which is left out. The crop is ignored.
     ///
     /// # Errors
-    /// `Request` where there is no such listing; else as for a photo.
+    /// `Request` if there is no such listing; otherwise as for a photo.
     pub fn more_like(
         &self,
         listing_id: String,
@@ -190,7 +190,7 @@ impl Engine {
         })
     }
 
-    /// The embedding of a photo, for comparisons and tests; searches do not need it. Of the options the crop counts.
+    /// Computes the embedding of a photo, for comparisons and tests. Of the options, only the crop matters.
     ///
     /// # Errors
     /// As for a search.
@@ -206,7 +206,7 @@ impl Engine {
         })
     }
 
-    /// The embedding of a camera frame, as that of a photo.
+    /// Computes the embedding of a camera frame, as for a photo.
     ///
     /// # Errors
     /// As for a search.
@@ -226,15 +226,15 @@ impl Engine {
         })
     }
 
-    /// The thumbnail of a listing's photo, by their names: a JPEG. None where the catalogue has none of it.
+    /// Returns the thumbnail of a listing's photo as a JPEG, or none if the catalogue has none of it.
     ///
     /// # Errors
-    /// `Request` where there is no such listing, `Catalog` where the catalogue is damaged.
+    /// `Request` if there is no such listing, `Catalog` if the catalogue is damaged.
     pub fn thumbnail(&self, listing_id: String, photo: String) -> Result<Option<Vec<u8>>, MagpieError> {
         guarded("thumbnail", || Ok(self.engine.thumbnail(&listing_id, &photo)?.map(<[u8]>::to_vec)))
     }
 
-    /// Searches `runs` times with a photo and says how long each stage took.
+    /// Searches `runs` times with a photo and measures how long each stage takes.
     ///
     /// # Errors
     /// As for a search.

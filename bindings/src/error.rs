@@ -1,13 +1,14 @@
-//! The errors that cross, by what the caller can do. The detail is for logs and developers, not for shoppers.
+//! The errors that cross, grouped by what the caller can do. Their details are for logs and developers, not for
+//! shoppers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use magpie_core::{Error, IndexError};
 
-/// Why a call failed. `reason` is English for developers.
+/// Why a call failed. The reasons are English text for developers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, uniffi::Error)]
 pub enum MagpieError {
-    /// The photo or frame cannot be used, or the crop does not lie in it: take another.
+    /// The photo or frame cannot be used, or the crop exceeds it: try another one.
     #[error("photo: {reason}")]
     Photo {
         /// What is wrong with it.
@@ -19,13 +20,13 @@ pub enum MagpieError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The model pack cannot be used, or is another than the catalogue was built with: install it again.
+    /// The model pack cannot be used, or the catalogue was built with another model: install both again.
     #[error("model: {reason}")]
     Model {
         /// What is wrong with it.
         reason: String,
     },
-    /// The request cannot be answered as it is: a filter that is not understood, a listing that is not there.
+    /// The request cannot be answered: for example, the filter is invalid or the listing does not exist.
     #[error("request: {reason}")]
     Request {
         /// What is wrong with it.
@@ -34,16 +35,16 @@ pub enum MagpieError {
     /// A file could not be read.
     #[error("file: {reason}")]
     File {
-        /// The file, and what the system said.
+        /// The file, and the system's error.
         reason: String,
     },
     /// The call was cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// A defect of the library: report it.
+    /// A defect of the library: please report it.
     #[error("internal: {reason}")]
     Internal {
-        /// What is known of it.
+        /// What is known about it.
         reason: String,
     },
 }
@@ -70,7 +71,7 @@ impl From<Error> for MagpieError {
     }
 }
 
-/// Runs a call: its errors are translated and logged, and a panic becomes an error.
+/// Runs a call: translates and logs its errors, and turns a panic into an error.
 pub(crate) fn guarded<T>(call: &'static str, work: impl FnOnce() -> Result<T, MagpieError>) -> Result<T, MagpieError> {
     let result = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
@@ -78,7 +79,7 @@ pub(crate) fn guarded<T>(call: &'static str, work: impl FnOnce() -> Result<T, Ma
     });
     result.inspect_err(|error| match error {
         MagpieError::Cancelled => log::debug!("{call}: cancelled"),
-        // What a user photographed or typed stays out of logs: the texts of these two may quote it.
+        // The reasons of these two may quote what a user photographed or typed, which must not be logged.
         MagpieError::Photo { .. } => log::info!("{call}: the photo was refused"),
         MagpieError::Request { .. } => log::info!("{call}: the request was refused"),
         error => log::error!("{call}: {error}"),

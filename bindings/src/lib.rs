@@ -1,17 +1,16 @@
-//! What Swift and Kotlin call: flat records, one [`Engine`], errors by what the caller can do.
+//! The API for Swift and Kotlin: flat records, one [`Engine`], and errors grouped by what the caller can do.
 //!
-//! This crate converts and delegates; what is decided is decided in `magpie-core`. The hand-written packages in
-//! `android/` and `ios/` wrap what uniffi generates from here and are what apps use. Photos and frames are borrowed:
-//! `&[u8]` crosses without a copy. Panics are caught and become [`MagpieError::Internal`]. Nothing here does network
-//! I/O: where a server is asked, an [`Asking`] says what to send and when, and the host sends it. Files are read by
-//! [`Engine::open`] and [`verify_catalog`] only, and the catalogue's pages by searches.
+//! This crate converts types and delegates; all decisions are taken in `magpie-core`. Apps use the hand-written
+//! packages in `android/` and `ios/`, which wrap the code that uniffi generates from here. Photos and frames are
+//! borrowed: `&[u8]` crosses without a copy. Panics are caught and become [`MagpieError::Internal`]. Nothing here does
+//! network I/O: if a server is asked, a [`ServerSearch`] tells the host what to send and when. Only [`Engine::open`]
+//! and [`verify_catalog`] read files; searches read pages of the mapped catalogue.
 #![allow(
     unsafe_code,
     reason = "uniffi's macros export symbols and handle pointers; nothing written by hand here is unsafe"
 )]
-#![allow(clippy::needless_pass_by_value, reason = "uniffi hands owned values over")]
+#![allow(clippy::needless_pass_by_value, reason = "uniffi passes owned values")]
 
-mod asking;
 mod cancellation;
 mod engine;
 mod error;
@@ -20,8 +19,8 @@ mod live;
 mod logging;
 mod records;
 mod server;
+mod server_search;
 
-pub use asking::Asking;
 pub use cancellation::Cancellation;
 pub use engine::{Engine, verify_catalog};
 pub use error::MagpieError;
@@ -33,8 +32,9 @@ pub use records::{
     SearchOptions, SearchResults, StageTime, StageTimes,
 };
 pub use server::{
-    AskOptions, AskReason, AskSetting, AskStep, Asked, AskedEnd, Connectivity, HttpHeader, Server, Source, Trouble,
-    max_reply_bytes,
+    AskOptions, AskReason, AskSetting, AskStep, Asked, AskedEnd, Connectivity, HttpHeader, ServerState, Source,
+    Trouble, max_reply_bytes,
 };
+pub use server_search::ServerSearch;
 
 uniffi::setup_scaffolding!("magpie_ffi");

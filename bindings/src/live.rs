@@ -1,33 +1,35 @@
-//! Live search: which frames deserve a search, and a list that holds still. The host has the camera and the clock.
+//! Live search: which frames are worth a search, and a stable list of results. The host owns the camera and the clock.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use magpie_core::live::{self, Gate, Steady, SteadySettings};
+pub use magpie_core::live::{PowerHint, Ranked};
 
 use crate::error::{MagpieError, guarded};
 use crate::frame::FrameLayout;
 
-/// What a frame needs for a search.
+/// How often a live search runs, and how stable its list is.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct LiveSettings {
-    /// Least time from one search's start to the next's, in milliseconds.
+    /// Minimum time between the starts of two searches, in milliseconds.
     #[uniffi(default = 300)]
     pub min_interval_ms: u32,
     /// Length of the list.
     #[uniffi(default = 10)]
     pub listings: u32,
-    /// A listing passes the one above it at once if its score is higher by more than this.
+    /// A listing overtakes the one above it at once if its score is higher by more than this.
     #[uniffi(default = 0.03)]
     pub margin: f32,
 }
 
-/// What the system says of battery and heat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+/// The system's battery and thermal state.
+#[uniffi::remote(Enum)]
+#[non_exhaustive]
 pub enum PowerHint {
-    /// Nothing to save.
+    /// No restriction.
     Normal,
-    /// Battery saver or low power mode.
+    /// The battery saver or Low Power Mode is on.
     Saving,
     /// The phone is hot.
     Hot,
@@ -36,59 +38,57 @@ pub enum PowerHint {
 /// Whether to search with a frame, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum Verdict {
-    /// Search, and call `searched` when it is done.
+    /// Search with it, and call `searched` when that is done.
     Search,
-    /// The frame is too small to be judged.
+    /// The frame is too small to be analysed.
     Unusable,
-    /// A search is under way.
+    /// A search is in progress.
     Busy,
-    /// The last search was too recent, or took so long that a rest is due.
+    /// The last search started too recently, or took so long that a pause is due.
     TooSoon,
-    /// It would be time if the phone did not save its battery.
+    /// Postponed to save the battery.
     Saving,
-    /// It would be time if the phone were not hot.
+    /// Postponed because the phone is hot.
     Hot,
-    /// Too dark to see much.
+    /// The frame is too dark.
     Dark,
-    /// The camera or the scene is moving, or has only just come to rest.
+    /// The camera or the scene is moving, or stopped only just now.
     Moving,
-    /// Out of focus, or nothing there but plain surfaces.
+    /// The frame is out of focus or shows only plain surfaces.
     Blurred,
-    /// What was searched last.
+    /// The scene is the one of the last search.
     Unchanged,
 }
 
 /// A listing with its score.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+#[uniffi::remote(Record)]
 pub struct Ranked {
     /// The listing's id.
     pub id: String,
-    /// The score of the last search that found it.
+    /// Its score in the last search that found it.
     pub score: f32,
 }
 
-/// Decides frame by frame, and keeps the list on the screen from flickering.
+/// Decides for each frame whether to search with it, and keeps the displayed list from flickering.
 #[derive(Debug, uniffi::Object)]
 pub struct LiveGate(Mutex<(Gate, Steady)>);
 
 #[uniffi::export]
 impl LiveGate {
-    /// A gate that has seen nothing, and an empty list.
+    /// Creates a gate that has seen no frame, and an empty list.
     #[uniffi::constructor]
     pub fn new(settings: LiveSettings) -> Arc<LiveGate> {
-        let mut gate = live::LiveSettings::default();
-        gate.min_interval = Duration::from_millis(settings.min_interval_ms.into());
-        let mut steady = SteadySettings::default();
-        steady.size = settings.listings as usize;
-        steady.margin = settings.margin;
+        let interval = Duration::from_millis(settings.min_interval_ms.into());
+        let gate = live::LiveSettings::default().with_min_interval(interval);
+        let steady = SteadySettings::default().with_size(settings.listings as usize).with_margin(settings.margin);
         Arc::new(LiveGate(Mutex::new((Gate::new(gate), Steady::new(steady)))))
     }
 
-    /// Whether to search with this frame. Planes as for `Engine::search_frame`; `now_ms` is when it was taken, by any
-    /// clock that does not run backwards.
+    /// Decides whether to search with this frame. The planes are as for `Engine::search_frame`; `now_ms` is the time of
+    /// the frame by any monotonic clock.
     ///
     /// # Errors
-    /// `Photo` where the layout does not fit the planes.
+    /// `Photo` if the layout does not fit the planes.
     #[allow(clippy::too_many_arguments, reason = "planes cross one by one")]
     pub fn frame(
         &self,
@@ -101,31 +101,26 @@ impl LiveGate {
     ) -> Result<Verdict, MagpieError> {
         guarded("live frame", || {
             let frame = layout.frame([first, second, third])?;
-            // The measures were set with pictures of this size.
+            // The gate's thresholds were tuned with pictures of this size.
             let (width, height) = frame.upright_size();
             let (width, height) = if width >= height { (160, 90) } else { (90, 160) };
             let luma = frame.luma(width, height).map_err(magpie_core::Error::from)?;
-            let power = match power {
-                PowerHint::Normal => live::PowerHint::Normal,
-                PowerHint::Saving => live::PowerHint::Saving,
-                PowerHint::Hot => live::PowerHint::Hot,
-            };
+
             Ok(self.lock().0.frame(&luma, Duration::from_millis(now_ms), power).into())
         })
     }
 
-    /// The search that was asked for is done, well or not, and took this long.
+    /// Reports that a search ended, successfully or not, and how long it took.
     pub fn searched(&self, took_ms: u64, now_ms: u64) {
         self.lock().0.searched(Duration::from_millis(took_ms), Duration::from_millis(now_ms));
     }
 
-    /// Takes the results of a search, best first, and gives the list to show.
+    /// Takes the results of a search, best first, and returns the list to show.
     pub fn results(&self, results: Vec<Ranked>) -> Vec<Ranked> {
-        let list = self.lock().1.update(results.iter().map(|ranked| (ranked.id.as_str(), ranked.score)));
-        list.into_iter().map(|live::Ranked { id, score }| Ranked { id, score }).collect()
+        self.lock().1.update(results.iter().map(|ranked| (ranked.id.as_str(), ranked.score)))
     }
 
-    /// Empties the list and lets what was searched last be searched again: filter, crop or catalogue have changed.
+    /// Clears the list and allows the same scene to be searched again, because filter, crop or catalogue have changed.
     pub fn restart(&self) {
         let mut state = self.lock();
         state.0.forget();
@@ -135,18 +130,18 @@ impl LiveGate {
 
 impl LiveGate {
     fn lock(&self) -> MutexGuard<'_, (Gate, Steady)> {
-        // What a panic left behind can be used all the same.
+        // The state stays usable after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl From<live::Verdict> for Verdict {
-    fn from(verdict: live::Verdict) -> Verdict {
+impl From<live::FrameVerdict> for Verdict {
+    fn from(verdict: live::FrameVerdict) -> Verdict {
         use live::SkipReason;
 
         match verdict {
-            live::Verdict::Search => Verdict::Search,
-            live::Verdict::Skip(reason) => match reason {
+            live::FrameVerdict::Search => Verdict::Search,
+            live::FrameVerdict::Skip(reason) => match reason {
                 SkipReason::Busy => Verdict::Busy,
                 SkipReason::TooSoon => Verdict::TooSoon,
                 SkipReason::Saving => Verdict::Saving,
@@ -155,7 +150,7 @@ impl From<live::Verdict> for Verdict {
                 SkipReason::Moving => Verdict::Moving,
                 SkipReason::Blurred => Verdict::Blurred,
                 SkipReason::Unchanged => Verdict::Unchanged,
-                // A reason of a later core is none to search.
+                // Skips frames for reasons that a later core may add.
                 _ => Verdict::Unusable,
             },
         }

@@ -1,4 +1,4 @@
-//! Where log lines go: to Android's log, or to the host.
+//! Routing of log lines to Android's log or to the host.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,25 +10,25 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 pub enum LogLevel {
     /// Nothing.
     Off,
-    /// Defects and files that cannot be used.
+    /// Defects of the library, and files that cannot be used.
     Error,
-    /// What may be wrong.
+    /// Possible problems.
     Warn,
-    /// What was opened, and what was refused.
+    /// What was opened, and which inputs were refused.
     Info,
-    /// Every call with its times.
+    /// Every call, with its times.
     Debug,
 }
 
-/// Takes log lines; called on the thread that logs, so it must be quick.
+/// Receives log lines. Called on the thread that logs, so it must be fast.
 #[uniffi::export(with_foreign)]
 pub trait LogSink: Send + Sync {
-    /// One line, without anything that a user photographed or typed.
+    /// Receives one line, which contains nothing that a user photographed or typed.
     fn log(&self, level: LogLevel, module: String, line: String);
 }
 
-/// Starts logging, or changes what is logged and where to. Without a sink, lines go to Android's log on Android, and
-/// nowhere else. Says whether it could: another Rust library in the app may have taken the place of the logger.
+/// Starts logging, or changes level and destination. Without a sink, lines go to Android's log on Android and are
+/// discarded elsewhere. Returns false if another Rust library in the app has already installed a logger.
 #[uniffi::export]
 pub fn start_logging(level: LogLevel, sink: Option<Arc<dyn LogSink>>) -> bool {
     *ROUTER.sink.write().unwrap_or_else(PoisonError::into_inner) = sink;
@@ -64,7 +64,7 @@ impl LogLevel {
 
 static ROUTER: Router = Router { sink: RwLock::new(None), installed: RwLock::new(false) };
 
-/// The one logger of the process, as `log` wants it.
+/// The process-wide logger installed in `log`.
 struct Router {
     sink: RwLock<Option<Arc<dyn LogSink>>>,
     installed: RwLock<bool>,
@@ -72,7 +72,7 @@ struct Router {
 
 impl Log for Router {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Other libraries' lines are theirs to send somewhere.
+        // Lines of other libraries are not ours to forward.
         metadata.target().starts_with("magpie")
     }
 
@@ -82,7 +82,7 @@ impl Log for Router {
         }
         let sink = self.sink.read().unwrap_or_else(PoisonError::into_inner).clone();
         match sink {
-            // A host's failure is its own: it must not end the call that logged.
+            // A failing sink must not end the call that logged.
             Some(sink) => {
                 let line = || sink.log(LogLevel::of(record.level()), record.target().into(), record.args().to_string());
                 let _ = catch_unwind(AssertUnwindSafe(line));
@@ -103,6 +103,6 @@ fn system(record: &Record<'_>) {
     LOGGER.get_or_init(|| android_logger::AndroidLogger::new(config())).log(record);
 }
 
-/// Elsewhere the host says where lines go.
+/// Other systems have no default destination.
 #[cfg(not(target_os = "android"))]
 fn system(_record: &Record<'_>) {}

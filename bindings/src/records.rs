@@ -1,12 +1,12 @@
-//! What crosses: flat records, and their conversion from and to the core's types.
+//! The flat records that cross, and their conversion from and to the core's types.
 
 use std::time::Duration;
 
-use magpie_core::attributes;
+pub use magpie_core::attributes::Attribute;
 use magpie_core::bench;
-use magpie_core::confidence;
+pub use magpie_core::confidence::Confidence;
 use magpie_core::engine::{self, Stages};
-use magpie_core::image::Region;
+pub use magpie_core::image::Region as Crop;
 use magpie_core::listing::Found;
 use magpie_core::remote::Sourced;
 use magpie_core::search::{Filter, Per, SearchParams};
@@ -15,22 +15,22 @@ use crate::Cancellation;
 use crate::error::MagpieError;
 use crate::server::{Asked, Source};
 
-/// What to open.
+/// What to open, and how.
 #[derive(Debug, Clone, uniffi::Record)]
 pub struct OpenOptions {
     /// Folder of the model pack: `manifest.json` and the network that it names.
     pub model_folder: String,
     /// The catalogue shard.
     pub catalog_file: String,
-    /// Threads that work on one run of the network. More than one helps networks of 224 pixels and more.
+    /// Number of threads for one run of the network. More than one helps networks with inputs of 224 pixels and more.
     #[uniffi(default = 1)]
     pub threads: u32,
-    /// Reads the catalogue into memory instead of mapping it: for a file that others may shorten meanwhile.
+    /// Reads the catalogue into memory instead of mapping it: needed if another process may shorten the file meanwhile.
     #[uniffi(default = false)]
     pub in_memory: bool,
 }
 
-/// What was opened.
+/// The opened model and catalogue.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct EngineInfo {
     /// Version of this library.
@@ -39,39 +39,39 @@ pub struct EngineInfo {
     pub model: String,
     /// Identifies network and preprocessing: 64 hexadecimal digits.
     pub model_id: String,
-    /// Width of the network's input in pixels.
+    /// Width of the network's input, in pixels.
     pub input_width: u32,
-    /// Height of the network's input in pixels.
+    /// Height of the network's input, in pixels.
     pub input_height: u32,
-    /// The instruction set that the network runs on.
+    /// The instruction set that the network uses.
     pub instructions: String,
     /// Name of the catalogue.
     pub catalog: String,
-    /// Listings in it.
+    /// Number of listings in the catalogue.
     pub listings: u64,
-    /// Photos of them.
+    /// Number of photos in the catalogue.
     pub photos: u64,
-    /// Names of a listing's fields.
+    /// Names of the listings' fields.
     pub fields: Vec<String>,
-    /// Whether it has thumbnails.
+    /// Whether the catalogue contains thumbnails.
     pub has_thumbnails: bool,
-    /// What a filter can name.
+    /// The columns that a filter can name.
     pub columns: Vec<Column>,
     /// How long opening took, in milliseconds.
     pub open_ms: f64,
 }
 
-/// A column that filters can name.
+/// A column that a filter can name.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Column {
-    /// Its name.
+    /// The column's name.
     pub name: String,
-    /// Whether it holds numbers, which can be compared, rather than words.
+    /// Whether it holds numbers, which can be compared by size, rather than words.
     pub is_number: bool,
 }
 
-/// A part of the upright photo or frame, in its pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
+/// A part of the upright photo or frame, in pixels from the top left.
+#[uniffi::remote(Record)]
 pub struct Crop {
     /// Left edge.
     pub x: u32,
@@ -83,154 +83,155 @@ pub struct Crop {
     pub height: u32,
 }
 
-/// At most so many listings for each value of a column.
+/// A limit of listings per value of a column.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct Group {
     /// A filter column.
     pub column: String,
-    /// Listings for each of its values.
+    /// The largest number of listings per value.
     pub most: u32,
 }
 
-/// What to search for beside the photo.
+/// What to search for, besides the photo.
 #[derive(Debug, Clone, uniffi::Record)]
 pub struct SearchOptions {
-    /// Listings wanted, at most 10,000.
+    /// Number of listings to return, at most 10,000.
     #[uniffi(default = 10)]
     pub k: u32,
-    /// Which listings count, in the filter language: `category=Mugs and price<50`.
+    /// A condition on the listings, in the filter language: `category=Mugs and price<50`.
     #[uniffi(default = None)]
     pub filter: Option<String>,
-    /// The part that shows the thing; all by default.
+    /// The part of the photo that shows the object; none for all of it.
     #[uniffi(default = None)]
     pub crop: Option<Crop>,
-    /// The share of the nearest photos that the search should find, 0 to 1; the core's default where there is none.
+    /// The share of the true nearest photos that the search should find, 0 to 1; none for the core's default.
     #[uniffi(default = None)]
     pub recall: Option<f32>,
-    /// Listings below this cosine are left out.
+    /// Leaves out listings with a lower cosine.
     #[uniffi(default = None)]
     pub min_score: Option<f32>,
-    /// Listings whose photo is this near, as a cosine, to that of a better one are left out; 0.97 is about the same
-    /// photo.
+    /// Leaves out a listing if the cosine between its photo and that of a better listing is at least this; 0.97 is
+    /// about the same photo.
     #[uniffi(default = None)]
     pub near_duplicates: Option<f32>,
-    /// At most so many listings for each value of a column.
+    /// Returns at most a given number of listings per value of a column.
     #[uniffi(default = None)]
     pub group: Option<Group>,
 }
 
-/// A listing that was found.
+/// A listing found by a search.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Listing {
     /// The catalogue's id of the listing.
     pub id: String,
-    /// Cosine between the query and the photo that was found, -1 to 1.
+    /// Cosine between the query and the matching photo, -1 to 1.
     pub score: f32,
-    /// Name of the photo that was found.
+    /// Name of the matching photo.
     pub photo: String,
-    /// Names of all its photos.
+    /// Names of all photos of the listing.
     pub photos: Vec<String>,
-    /// Its fields in the catalogue's order; the value is empty where it has none.
+    /// All fields in the catalogue's order; a value is empty if the listing has none.
     pub fields: Vec<Field>,
-    /// Who found it.
+    /// Who found the listing.
     pub source: Source,
 }
 
 /// A field of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct Field {
-    /// Its name, e.g. `title`.
+    /// The field's name, such as `title`.
     pub name: String,
-    /// Its value.
+    /// The field's value.
     pub value: String,
 }
 
-/// What the network says of a photo, e.g. that its colour is green.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
+/// Something that the network recognises in a photo, such as its colour.
+#[uniffi::remote(Record)]
 pub struct Attribute {
-    /// Which attribute, e.g. `colour`.
+    /// The attribute, such as `colour`.
     pub name: String,
-    /// The most probable label, e.g. `green`; none where the network is not sure enough of it to say it.
+    /// The most probable label, such as `green`; none if its probability is below the model's threshold.
     pub label: Option<String>,
-    /// Probability of the most probable label, said or not, 0 to 1.
+    /// Probability of the most probable label, 0 to 1, given even if there is no label.
     pub probability: f32,
 }
 
 /// How far a search's first listing can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, uniffi::Record)]
+#[uniffi::remote(Record)]
 pub struct Confidence {
-    /// Probability that the first listing is right, 0 to 1; 0 where nothing was found.
+    /// Probability that the first listing is right, 0 to 1; 0 if nothing was found.
     pub probability: f32,
-    /// Whether that is enough, by the model's threshold. If not, there is no good match.
+    /// Whether the probability reaches the model's threshold. If not, there is no good match.
     pub enough: bool,
 }
 
 /// Wall-clock time of each stage of a search, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, uniffi::Record)]
 pub struct StageTimes {
-    /// Bytes to pixels; 0 for a frame.
+    /// Decoding the photo; 0 for a frame.
     pub decode_ms: f64,
-    /// Crop, resize, turn.
+    /// Cropping, resizing and rotating.
     pub prepare_ms: f64,
-    /// The network.
+    /// Running the network.
     pub network_ms: f64,
-    /// Nearest listings.
+    /// Finding the nearest listings.
     pub search_ms: f64,
-    /// Texts of the listings found.
+    /// Reading the texts of the listings found.
     pub listings_ms: f64,
 }
 
-/// What a search found.
+/// The results of a search.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct SearchResults {
-    /// Best first; ties in the order of listing ids.
+    /// Best first; ties are ordered by listing id.
     pub listings: Vec<Listing>,
-    /// How far the first can be trusted; none where the model is not calibrated, or a server found another first one.
+    /// How far the first listing can be trusted; none if the model is not calibrated, or if a server found a different
+    /// first listing.
     pub confidence: Option<Confidence>,
-    /// What the network says of the photo.
+    /// What the network recognises in the photo.
     pub attributes: Vec<Attribute>,
     /// How long each stage took on the phone.
     pub times: StageTimes,
-    /// Whether a server was asked, and how that ended; none where none was named.
+    /// Whether a server was asked, and with what outcome; none if the search was given no server.
     pub asked: Option<Asked>,
 }
 
-/// A photo as a point on the unit sphere.
+/// The embedding of a photo, a vector of unit length.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Embedding {
     /// The coordinates.
     pub values: Vec<f32>,
-    /// The model that made it; embeddings of different models cannot be compared.
+    /// The model that computed it; embeddings of different models cannot be compared.
     pub model_id: String,
 }
 
-/// Percentiles of one stage.
+/// Percentiles of the time of one stage.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, uniffi::Record)]
 pub struct StageTime {
     /// `decode`, `prepare`, `network`, `search`, `listings`, or `together`.
     pub stage: String,
     /// Median, in milliseconds.
     pub p50_ms: f64,
-    /// Nine in ten took no longer, in milliseconds.
+    /// 90th percentile, in milliseconds.
     pub p90_ms: f64,
-    /// 99 in a hundred took no longer, in milliseconds.
+    /// 99th percentile, in milliseconds.
     pub p99_ms: f64,
 }
 
-/// What a benchmark measured.
+/// The measurements of a benchmark.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, uniffi::Record)]
 pub struct Benchmark {
-    /// Searches that were measured.
+    /// Number of measured searches.
     pub runs: u32,
-    /// Percentiles of each stage, and of all together.
+    /// Percentiles of each stage and of their total.
     pub stages: Vec<StageTime>,
     /// How long opening the engine took, in milliseconds.
     pub open_ms: f64,
-    /// Physical memory of the process after the searches, in bytes, where the system tells.
+    /// Resident memory of the process after the searches, in bytes; none if the system does not report it.
     pub resident_bytes: Option<u64>,
-    /// The instruction set that the network runs on.
+    /// The instruction set that the network uses.
     pub instructions: String,
-    /// Photos in the catalogue.
+    /// Number of photos in the catalogue.
     pub photos: u64,
     /// All of this as one line of JSON.
     #[serde(skip)]
@@ -241,15 +242,8 @@ pub(crate) fn ms(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-impl From<Crop> for Region {
-    fn from(crop: Crop) -> Region {
-        let Crop { x, y, width, height } = crop;
-        Region { x, y, width, height }
-    }
-}
-
 impl SearchOptions {
-    /// In the core's terms.
+    /// Converts to the core's options.
     pub(crate) fn read(self, cancel: Option<&Cancellation>) -> Result<engine::SearchOptions, MagpieError> {
         let mut options = engine::SearchOptions::default();
         let params: &mut SearchParams = &mut options.search;
@@ -258,7 +252,7 @@ impl SearchOptions {
         params.min_score = self.min_score;
         params.near_duplicates = self.near_duplicates;
         params.per = self.group.map(|Group { column, most }| Per { column, most: most as usize });
-        options.region = self.crop.map(Region::from);
+        options.region = self.crop;
         let filter = self.filter.as_deref().map(Filter::parse).transpose();
         options.filter = filter.map_err(magpie_core::Error::from)?;
         options.cancel = cancel.map(Cancellation::flag).unwrap_or_default();
@@ -281,20 +275,6 @@ impl From<Sourced> for Listing {
     }
 }
 
-impl From<attributes::Attribute> for Attribute {
-    fn from(attribute: attributes::Attribute) -> Attribute {
-        let attributes::Attribute { name, label, probability } = attribute;
-        Attribute { name, label, probability }
-    }
-}
-
-impl From<confidence::Confidence> for Confidence {
-    fn from(confidence: confidence::Confidence) -> Confidence {
-        let confidence::Confidence { probability, enough } = confidence;
-        Confidence { probability, enough }
-    }
-}
-
 impl From<Stages> for StageTimes {
     fn from(stages: Stages) -> StageTimes {
         StageTimes {
@@ -311,8 +291,8 @@ impl From<engine::SearchResults> for SearchResults {
     fn from(results: engine::SearchResults) -> SearchResults {
         SearchResults {
             listings: results.listings.into_iter().map(Listing::from).collect(),
-            confidence: results.confidence.map(Confidence::from),
-            attributes: results.attributes.0.into_iter().map(Attribute::from).collect(),
+            confidence: results.confidence,
+            attributes: results.attributes.0,
             times: results.stages.into(),
             asked: None,
         }

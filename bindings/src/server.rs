@@ -1,4 +1,4 @@
-//! A server that searches may ask: what is known of it, what to do with it, and how that ended.
+//! Types for asking a server: its state, the options, the steps of an exchange, and the outcome.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,30 +6,31 @@ use std::time::{Duration, Instant};
 
 use magpie_core::engine;
 use magpie_core::remote::{self, Ended, MAX_REPLY_BYTES, Origin, Reason};
+pub use magpie_core::remote::{Connectivity, Setting as AskSetting, Trouble};
 
-/// What is known of one server from earlier searches: how fast it answers, whether it is down. One for each server, kept
-/// as long as the app runs; any number of searches may share it. Its URL and its token are the host's.
+/// The state of one server, learned from earlier searches: its latency and its circuit breaker. Keep one object per
+/// server for the lifetime of the app; any number of searches may share it. The host keeps the server's URL and token.
 #[derive(Debug, uniffi::Object)]
-pub struct Server {
+pub struct ServerState {
     origin: Mutex<Origin>,
-    /// The start of the clock that its exchanges run on.
+    /// The origin of the clock that its exchanges use.
     begun: Instant,
 }
 
 #[uniffi::export]
-impl Server {
-    /// A server of which nothing is known.
+impl ServerState {
+    /// Creates a server about which nothing is known yet.
     #[uniffi::constructor]
-    pub fn new() -> Arc<Server> {
-        // The standard library's hash keys are random: the seed spreads the retries of different devices.
+    pub fn new() -> Arc<ServerState> {
+        // The standard library's hash keys are random, so this seed spreads the retries of different devices.
         let seed = RandomState::new().hash_one(0);
-        Arc::new(Server { origin: Mutex::new(Origin::new(seed)), begun: Instant::now() })
+        Arc::new(ServerState { origin: Mutex::new(Origin::new(seed)), begun: Instant::now() })
     }
 }
 
-impl Server {
+impl ServerState {
     pub(crate) fn origin(&self) -> MutexGuard<'_, Origin> {
-        // What a panic left behind can be used all the same.
+        // The state stays usable after a panic.
         self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -38,75 +39,76 @@ impl Server {
     }
 }
 
-/// The longest body of a reply that is read, in bytes. Hosts stop there and report [`Trouble::TooLarge`].
+/// The longest accepted body of a reply, in bytes. Hosts stop reading there and report [`Trouble::TooLarge`].
 #[uniffi::export]
 pub fn max_reply_bytes() -> u32 {
     MAX_REPLY_BYTES as u32
 }
 
-/// What the phone can reach, as the host knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+/// The phone's network connection, as the host reports it.
+#[uniffi::remote(Enum)]
 pub enum Connectivity {
-    /// Nothing.
+    /// No network.
     Offline,
-    /// A network that costs by the byte.
+    /// A network that is billed by volume.
     Metered,
     /// Any other network.
     Unmetered,
 }
 
-/// What the user allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+/// When the user allows a server to be asked.
+#[uniffi::remote(Enum)]
+#[non_exhaustive]
 pub enum AskSetting {
-    /// Ask where it may help.
+    /// Ask when it is likely to improve the results.
     WhenUseful,
-    /// The same, but not on metered networks.
+    /// As `WhenUseful`, but not on metered networks.
     UnmeteredOnly,
-    /// Never.
+    /// Never ask.
     Never,
 }
 
-/// What asking depends on beside what is found.
+/// When and for how long to ask a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
 pub struct AskOptions {
-    /// What can be reached.
+    /// The phone's current network.
     pub connectivity: Connectivity,
     /// What the user allows.
     pub setting: AskSetting,
-    /// What the server's answer may take with all retries, in milliseconds from the phone's own search on.
+    /// How long the server's answer may take, retries included, in milliseconds from the end of the phone's own search.
     #[uniffi(default = 1500)]
     pub deadline_ms: u32,
 }
 
-/// Why the server is asked, or not.
+/// Why a server is asked or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum AskReason {
-    /// Not asked: the user does not want it, here or at all.
+    /// Not asked: the user's setting does not allow it, at all or on this network.
     NotAllowed,
     /// Not asked: there is no network.
     Offline,
-    /// Not asked: the server failed lately, or asked to be left alone.
+    /// Not asked: the server failed repeatedly or sent `Retry-After`, and its circuit breaker is open.
     ServerResting,
-    /// Not asked: the answer would come too late.
+    /// Not asked: the deadline is too short for an answer.
     NoTime,
     /// Not asked: the phone's answer is good enough.
     GoodEnough,
-    /// Asked: the phone cannot apply the filter.
+    /// Asked: the filter names columns that are missing from the phone's catalogue.
     FilterUnknown,
     /// Asked: the phone found nothing.
     NothingFound,
-    /// Asked: the phone has too little of the photo's category.
+    /// Asked: the phone's catalogue has too few listings of the photo's category.
     CategoryMissing,
-    /// Asked: fewer listings than wanted pass.
+    /// Asked: the phone found fewer listings than requested.
     TooFew,
-    /// Asked: the first listing is probably not it.
+    /// Asked: the phone's first listing is probably wrong.
     Doubtful,
 }
 
 /// Who found a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum Source {
-    /// The phone, in its shard.
+    /// The phone, in its own shard.
     Shard,
     /// The server.
     Server,
@@ -114,98 +116,90 @@ pub enum Source {
     Both,
 }
 
-/// How asking ended.
+/// How a request to a server ended.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum AskedEnd {
     /// The server was not asked.
     NotAsked,
-    /// It did not end yet.
+    /// The request is in progress.
     Pending,
-    /// With an answer.
+    /// The server answered.
     Answered,
-    /// Without one.
+    /// The server did not answer.
     Failed {
-        /// `unreachable`, `untrusted`, `broken`, `timed_out`, `busy`, `server_error`, `refused`, `wrong_model`,
-        /// `too_large`, `bad_reply`, `resting` or `cancelled`.
+        /// A stable identifier: `unreachable`, `untrusted`, `broken`, `timed_out`, `busy`, `server_error`, `refused`,
+        /// `wrong_model`, `too_large`, `bad_reply`, `resting` or `cancelled`.
         name: String,
         /// The same in English, for developers.
         reason: String,
     },
 }
 
-/// Whether a server was asked, and how that ended.
+/// Whether a server was asked, and with what outcome.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Asked {
-    /// Why it was asked, or not.
+    /// Why the server was asked or not.
     pub reason: AskReason,
-    /// How that ended.
+    /// How the request ended.
     pub ended: AskedEnd,
-    /// Requests that were sent.
+    /// The number of HTTP requests sent.
     pub requests: u32,
-    /// How long it took, in milliseconds; 0 where it was not asked.
+    /// How long it took, in milliseconds; 0 if the server was not asked.
     pub took_ms: f64,
 }
 
-/// What to do next. Times are in milliseconds, from the return of the call that gave the step.
+/// What the host does next. Times are in milliseconds from the return of the call that returned the step.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum AskStep {
-    /// Post the request, and report what became of it, or call `advance` after `wait_ms` at the latest.
+    /// Post the request, and report its outcome, or call `advance` after `wait_ms` at the latest.
     Send {
-        /// To be named in the report.
+        /// Identifies the attempt in the report.
         attempt: u32,
-        /// What to send with it, beside the token.
+        /// The headers to send, besides the token.
         headers: Vec<HttpHeader>,
-        /// Give the attempt up after this.
+        /// Abandon the attempt after this time.
         timeout_ms: u32,
         /// When to call `advance` if nothing else happens.
         wait_ms: u32,
     },
-    /// Report what happens, or call `advance` after `wait_ms` at the latest.
+    /// Report the next event, or call `advance` after `wait_ms` at the latest.
     Wait {
         /// When to call `advance` if nothing else happens.
         wait_ms: u32,
     },
-    /// The results are there. Give up all requests that are under way.
+    /// The results are complete. Abandon all requests in progress.
     Done,
 }
 
 /// A header of a request.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct HttpHeader {
-    /// Its name, in small letters.
+    /// The header's name, in lower case.
     pub name: String,
-    /// Its value.
+    /// The header's value.
     pub value: String,
 }
 
-/// Why an attempt brought no response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+/// Why an attempt got no response.
+#[uniffi::remote(Enum)]
 pub enum Trouble {
-    /// No connection: no route, no name, refused, or no TLS where there has to be.
+    /// No connection: no route, unknown host, connection refused, or no TLS on a port that should have it.
     Unreachable,
-    /// The server's certificate is not one that is trusted, is for another name, or is not valid now.
+    /// The server's certificate is not trusted, is for another host name, or is not valid now.
     Untrusted,
-    /// The connection ended before the response did.
+    /// The connection broke before the response was complete.
     Broken,
-    /// The attempt's time was over.
+    /// The attempt timed out.
     TimedOut,
     /// The body is longer than [`max_reply_bytes`].
     TooLarge,
 }
 
 impl AskOptions {
-    /// In the core's terms.
+    /// Converts to the core's options.
     pub(crate) fn read(self) -> engine::AskOptions {
-        let mut options = engine::AskOptions::on(match self.connectivity {
-            Connectivity::Offline => remote::Connectivity::Offline,
-            Connectivity::Metered => remote::Connectivity::Metered,
-            Connectivity::Unmetered => remote::Connectivity::Unmetered,
-        });
-        options.setting = match self.setting {
-            AskSetting::WhenUseful => remote::Setting::WhenUseful,
-            AskSetting::UnmeteredOnly => remote::Setting::UnmeteredOnly,
-            AskSetting::Never => remote::Setting::Never,
-        };
+        let mut options = engine::AskOptions::on(self.connectivity);
+        options.setting = self.setting;
         options.deadline = Duration::from_millis(self.deadline_ms.into());
         options
     }
@@ -223,7 +217,7 @@ impl From<Reason> for AskReason {
             Reason::NothingFound => AskReason::NothingFound,
             Reason::CategoryMissing => AskReason::CategoryMissing,
             Reason::TooFew => AskReason::TooFew,
-            // A reason of a later core is one to doubt.
+            // Reasons that a later core may add.
             _ => AskReason::Doubtful,
         }
     }
@@ -247,18 +241,6 @@ impl From<Option<Ended>> for AskedEnd {
             Some(Ended::Failed(failure)) => {
                 AskedEnd::Failed { name: failure.name().to_owned(), reason: failure.to_string() }
             }
-        }
-    }
-}
-
-impl From<Trouble> for remote::Trouble {
-    fn from(trouble: Trouble) -> remote::Trouble {
-        match trouble {
-            Trouble::Unreachable => remote::Trouble::Unreachable,
-            Trouble::Untrusted => remote::Trouble::Untrusted,
-            Trouble::Broken => remote::Trouble::Broken,
-            Trouble::TimedOut => remote::Trouble::TimedOut,
-            Trouble::TooLarge => remote::Trouble::TooLarge,
         }
     }
 }

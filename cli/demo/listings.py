@@ -1,6 +1,6 @@
-"""The demo catalogue as data, and the two CSV files; needs no Blender.
+"""The demo catalogue as data, and its two CSV files. Does not need Blender.
 
-    python3 cli/demo/listings.py            writes catalog.csv and queries.csv beside itself
+    python3 cli/demo/listings.py            writes catalog.csv and queries.csv to this folder
 """
 
 import csv
@@ -23,12 +23,12 @@ HEAD = ["listing_id", "photo", "title", "category", "price", "currency", "url", 
 
 
 def all_listings():
-    """Every listing in catalogue order, with its id, shop and currency filled in."""
+    """All listings in catalogue order, with id, shop and currency."""
     out, count = [], {}
     for kind, title, colour, material, shape, price, look in TABLEWARE + HOME + STYLE:
         n = count[kind] = count.get(kind, 0) + 1
         i = len(out)
-        # Shops and currencies only need to look mixed: each category meets all eight shops.
+        # Shops and currencies are spread so that each category has all eight shops.
         out.append({
             "kind": kind, "listing_id": f"{kind}-{n:02d}", "title": title, "colour": colour,
             "material": material, "shape": shape, "price": f"{price:.2f}",
@@ -39,7 +39,7 @@ def all_listings():
 
 
 def write_csv(folder=HERE):
-    """One catalogue row per listing photo, and the listing each shopper's picture shows."""
+    """Writes a catalogue row for each listing photo, and the listing that each shopper's picture shows."""
     items = all_listings()
     with open(os.path.join(folder, "catalog.csv"), "w", newline="", encoding="utf-8") as f:
         w = csv.writer(f)  # the csv module's default dialect is RFC 4180

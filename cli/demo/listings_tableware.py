@@ -1,6 +1,6 @@
 """Tableware listings: (kind, title, colour, material, shape, price, look).
 
-The first six fields are what the shop says; look is what the builder makes of it.
+The first six fields are the shop's data; look holds the options of the model builder.
 """
 
 TABLEWARE = [

@@ -1,8 +1,8 @@
-"""Procedural materials: a kind ("ceramic", "wood" ...), a colour and, where wanted, a pattern.
+"""Procedural materials: a kind ("ceramic", "wood" ...), a colour and an optional pattern.
 
-Every pattern is computed from the UV map that shapes.py writes (u runs around or across a
-part, v runs up it), so that a stripe stays a stripe on a round body. Grain, speckle and
-weave come from object coordinates, because they must not stretch with the outline.
+Patterns are computed from the UV map that shapes.py writes (u runs around or across a part,
+v upwards), so that stripes follow a round body. Grain, speckle and weave use object
+coordinates, so that they do not stretch with the outline.
 """
 
 from nodes import Graph, cell, rgb
@@ -10,7 +10,7 @@ from surfaces import SURFACES
 
 
 def pattern_mask(g, name, n, duty):
-    """A 0..1 mask of the second colour."""
+    """The mask of the second colour, 0..1."""
     u, v, obj = g.coords()
     if name == "stripes":
         return g.math("LESS_THAN", cell(g, u, n), duty)
@@ -23,7 +23,7 @@ def pattern_mask(g, name, n, duty):
         return g.math("GREATER_THAN", v, 1.0 - duty)
     if name == "centre":
         return g.math("LESS_THAN", v, duty)
-    if name == "ringband":  # one band, n is where it sits, duty how wide it is
+    if name == "ringband":  # one band at position n, of width duty
         return g.math("LESS_THAN", g.math("ABSOLUTE", g.math("SUBTRACT", v, n)), duty / 2)
     if name == "dots":
         rows = g.math("FLOOR", g.math("MULTIPLY", v, n))
@@ -80,7 +80,7 @@ def make(kind, colour, colour2=None, pattern=None, n=6.0, duty=0.5, rough=None, 
 
 
 def _glass(g, base, rough, tint):
-    """Glass whose shadow lets light through: caustics are far too slow to trace here."""
+    """Glass with a transparent shadow, because tracing caustics is too slow."""
     p = g.node("ShaderNodeBsdfPrincipled", Roughness=rough, IOR=1.45)
     g.set(p, "Base Color", base)
     g.set(p, "Transmission", tint)
@@ -94,7 +94,7 @@ def _glass(g, base, rough, tint):
 
 
 def _shade(g, base, glow):
-    """A lampshade: cloth lit from inside, so it glows a little by itself."""
+    """A lampshade: cloth lit from inside, so it is slightly emissive."""
     _, _, obj = g.coords()
     bump = g.bump(g.noise(obj, 90.0), 0.15)
     p = g.node("ShaderNodeBsdfPrincipled", Roughness=0.9, Normal=bump)

@@ -20,7 +20,7 @@ def _cut(colour):
 
 
 def jewel(o):
-    """A finger ring, standing on its hoop, turned so that the stone shows."""
+    """A finger ring, standing on its hoop, rotated so that the stone is visible."""
     mat, body, R = main_mat(o), o["body"], .5
     stone = _cut(o["stone"]) if "stone" in o else None
     turn = (90, 0, 0)
@@ -167,7 +167,7 @@ def hat(o):
     band = make(*o.get("band", ("fabric", "1b1b1d")))
 
     def brim(r0, r1, curl, droop=0.0, stretch=(1, 1.14)):
-        """The brim rises at the sides by curl and falls at the edge by droop."""
+        """A brim that rises at the sides by curl and falls at the edge by droop."""
         rows = []
         for k in range(9):
             r = r0 + (r1 - r0) * k / 8

@@ -9,7 +9,7 @@ from shapes import box, disc, fillet, flutes, lathe, loft, place, ring, rod, spl
 
 
 def _legs(mat, w, d, h, r=.035, splay=.06, taper=.6):
-    """Four legs under a seat of w by d at height h."""
+    """Four legs under a seat of width w and depth d at height h."""
     for x in (-1, 1):
         for y in (-1, 1):
             rod((x * (w / 2 + splay), y * (d / 2 + splay), 0), (x * w / 2, y * d / 2, h),

@@ -213,7 +213,7 @@ BASKETS = {
 
 
 def basket(o):
-    """Weaving for real: upright stakes, and strands that pass before and behind them."""
+    """A basket with modelled weaving: upright stakes, and strands that pass before and behind them."""
     mat = main_mat(o)
     alt = make(o["k"], o["c2"]) if "c2" in o else mat
     prof = spline(BASKETS[o["body"]], 10)
@@ -286,7 +286,7 @@ def cushion(o):
         return
     c, s = math.cos(math.radians(14)), math.sin(math.radians(14))
 
-    def on(x, z, y=0.0):  # a point of the upright cushion, leant back with it
+    def on(x, z, y=0.0):  # maps a point of the upright cushion to its leaning position
         return (x, y * c + z * s, z * c - y * s)
     if "tc" in o and o.get("edge") == "piping":
         edge = []

@@ -1,7 +1,7 @@
 """Mugs, vases, bowls, plates, teapots and bottles. Each builder takes a listing's look.
 
-Keys of a look: k, c, c2, pat, n, duty, rough choose the body's material (see materials.py);
-the other keys are the builder's own and choose the form.
+Keys of a look: k, c, c2, pat, n, duty, rough define the body's material (see materials.py);
+the other keys are specific to the builder and define the shape.
 """
 
 import math
@@ -12,7 +12,7 @@ from shapes import (ball, box, disc, fillet, flutes, lathe, ring, rod, spline,
 
 
 def main_mat(o, **extra):
-    """The body material a look asks for."""
+    """The body material of a look."""
     keys = {"pat": "pattern", "c2": "colour2", "n": "n", "duty": "duty", "rough": "rough",
             "axis": "axis", "scale": "scale", "stitches": "stitches", "weave": "weave"}
     kw = {full: o[short] for short, full in keys.items() if short in o}
@@ -229,7 +229,7 @@ def bottle(o):
     prof = fillet(pts, .12) if sharp else spline(pts, 8)
     section = {"square": square(7), "ribbed": flutes(18, .025)}.get(o.get("section"))
     sec = None
-    if section:  # only the body has the section: the neck stays round
+    if section:  # the section applies to the body only: the neck stays round
         neck = next(i for i, p in enumerate(pts) if p[0] < .2)
         edge = pts[neck][1] / pts[-1][1]
         sec = lambda a, v: 1 + (section(a, v) - 1) * max(0.0, min(1.0, (edge - v) * 8))  # noqa

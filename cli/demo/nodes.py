@@ -2,7 +2,7 @@
 
 import bpy
 
-# The colour names shoppers filter by, with the sRGB value a plain listing of that name gets.
+# The colour names that shoppers filter by, with the sRGB value of a plain listing of that colour.
 COLOURS = {
     "white": "f1f0ec", "cream": "ead9b8", "black": "1b1b1d", "grey": "85888c",
     "red": "b3202a", "orange": "d4662b", "yellow": "e3ae2b", "green": "5c8a5a",
@@ -30,7 +30,7 @@ def rgb(colour):
 
 
 class Graph:
-    """A thin layer over a node tree that keeps the node code below readable."""
+    """A node tree with short methods to add and link nodes."""
 
     def __init__(self, name):
         self.mat = bpy.data.materials.new(name)
@@ -89,5 +89,5 @@ class Graph:
 
 
 def cell(g, x, n):
-    """Position 0..1 inside one of n repeats along x."""
+    """The position, 0..1, within one of n repeats along x."""
     return g.math("FRACT", g.math("MULTIPLY", x, n))

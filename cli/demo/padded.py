@@ -9,7 +9,7 @@ import shapes
 
 
 def panel(outline, depth, mat, bulge=0.0, edge=0.03, name="panel", **kw):
-    """A padded slab: an outline in x/z given depth along y, edges rounded, sides bulging.
+    """A padded slab: an outline in x/z extruded along y, with rounded edges and bulging sides.
 
     UVs are planar from the front, so that stripes and checks run straight across it.
     """
@@ -34,7 +34,7 @@ def panel(outline, depth, mat, bulge=0.0, edge=0.03, name="panel", **kw):
 
 
 def rounded(w, h, r, k=6, z0=0.0, top=None):
-    """Outline of a rounded rectangle standing on z0; top is its width at the top edge."""
+    """Outline of a rounded rectangle that stands on z0; top is its width at the top edge."""
     t = w if top is None else top
     pts = [(0, z0), (w / 2, z0), (t / 2, z0 + h), (-t / 2, z0 + h), (-w / 2, z0), (0, z0)]
     out = shapes.fillet(pts, r, k)[:-1]
@@ -42,7 +42,7 @@ def rounded(w, h, r, k=6, z0=0.0, top=None):
 
 
 def ellipse(w, h, n=48, power=2.0, z0=0.0, start=0.0, end=360.0):
-    """Outline of a (super)ellipse, or of a part of one, standing on z0."""
+    """Outline of a (super)ellipse, or of an arc of one, that stands on z0."""
     out = []
     for i in range(n):
         a = math.radians(start + (end - start) * i / (n if end - start >= 360 else n - 1))
@@ -53,7 +53,7 @@ def ellipse(w, h, n=48, power=2.0, z0=0.0, start=0.0, end=360.0):
 
 
 def _dense(pts, longest=0.08):
-    """Split long edges, so that a bulging panel bends evenly along them."""
+    """Splits long edges, so that a bulging panel bends evenly along them."""
     out = []
     for a, b in zip(pts, pts[1:] + pts[:1]):
         d = math.dist(a, b)

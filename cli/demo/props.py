@@ -1,7 +1,7 @@
 """Clutter for the shopper's pictures: books, cups, fruit, plants and the like.
 
-Sizes are in centimetres times `u` (scene units in a centimetre), so that a book beside a
-mug and beside a chair is the size a book has there.
+Sizes are in centimetres times `u` (scene units per centimetre), so that a book has the right
+size next to a mug and next to a chair.
 """
 
 import math
@@ -138,7 +138,7 @@ def pouf(rng, u, x, y, z):
                                 (0, 31 * u)]), mat, loc=(x, y, z))
 
 
-# What lies about where: (builder, the radius it needs in cm, may it stand in front)
+# The props of each place: (builder, radius it needs in cm, whether it may stand in front)
 SETS = {
     "table": [(books, 15, True), (cup, 4.5, False), (fruit, 9, True), (phone, 8, True),
               (pencil, 8, True), (paper, 13, True), (plant, 11, False), (tin, 4.5, False),
@@ -152,7 +152,7 @@ SETS = {
 
 
 def scatter(rng, R, lo, hi, u, place):
-    """Put 3 to 6 props around the model, none of them over it, at most one in front."""
+    """Puts 3 to 6 props around the model, none of them over it and at most one in front."""
     taken, front_used = [], False
     half = (hi - lo) / 2
     cx, cy = (lo.x + hi.x) / 2, (lo.y + hi.y) / 2
@@ -179,7 +179,7 @@ def scatter(rng, R, lo, hi, u, place):
 
 
 def on_wall(rng, R, low, y, u):
-    """A picture, a shelf or a switch beside what hangs there."""
+    """A picture, a shelf or a switch next to the model on the wall."""
     side = rng.choice((-1, 1))
     x = side * (R * 0.9 + 14 * u)
     frame = make("plastic", rng.choice(["2a2a2c", "c9a86a", "e9e7e2"]), rough=0.4)

@@ -1,10 +1,10 @@
-"""Render the demo catalogue's pictures.
+"""Renders the demo catalogue's pictures.
 
     blender --background --python cli/demo/render.py -- [--only mug] [--views studio] ...
 
 or, with the `bpy` package instead of the Blender program, `python cli/demo/render.py ...`.
-Pictures that exist are kept unless --force is given, so an interrupted run goes on where it
-stopped. A listing's picture depends on its id alone, never on what was rendered before it.
+Existing pictures are kept unless --force is given, so an interrupted run can be resumed. A
+listing's picture depends only on its id, not on what was rendered before it.
 """
 
 import argparse
@@ -31,7 +31,7 @@ MODELS = {**models_tableware.MODELS, **models_home.MODELS, **models_furniture.MO
           **models_fashion.MODELS}
 
 # Per category: where the shopper meets it, elevations there, its size in centimetres, the
-# (turn, elevation) of the two studio views, and how far a shopper may stand to the side.
+# (rotation, elevation) of the two studio views, and how far a shopper may stand to the side.
 STAGE = {
     "mug": ("table", (22, 48), 11, ((-8, 16), (28, 32)), 35),
     "vase": ("table", (10, 36), 28, ((0, 8), (35, 24)), 60),
@@ -53,13 +53,13 @@ STAGE = {
 
 
 def seeded(*key):
-    """A random generator from a name; hash() would change from run to run."""
+    """A random generator seeded with a name; hash() would differ from run to run."""
     digest = hashlib.sha256("/".join(key).encode()).digest()
     return random.Random(int.from_bytes(digest[:8], "big"))
 
 
 def picture(item, view, path, args):
-    """Build one listing from nothing and take one picture of it."""
+    """Builds one listing in an empty scene and renders one picture of it."""
     samples = args.samples or (14 if view else 16)
     s = scene.reset(args.size, args.threads, samples)
     coll = shapes.use_collection("model")
@@ -80,7 +80,7 @@ def picture(item, view, path, args):
 
 
 def strip_comments(path):
-    """Drop the JPEG comments (date, render time), so that a picture renders to the same bytes."""
+    """Removes JPEG comments (date, render time), so that a picture always renders to the same bytes."""
     data = open(path, "rb").read()
     out, i = bytearray(data[:2]), 2
     while data[i + 1] != 0xDA:  # up to the start of the scan
@@ -94,13 +94,13 @@ def strip_comments(path):
 
 def main(argv):
     ap = argparse.ArgumentParser(prog="render.py", description=__doc__.split("\n")[0])
-    ap.add_argument("--out", default=HERE, help="folder that gets photos/ and queries/")
-    ap.add_argument("--only", help="category or listing id, several with commas")
+    ap.add_argument("--out", default=HERE, help="folder in which to write photos/ and queries/")
+    ap.add_argument("--only", help="categories or listing ids, separated by commas")
     ap.add_argument("--views", choices=("studio", "shopper", "all"), default="all")
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--size", type=int, default=256)
     ap.add_argument("--samples", type=int, default=0)
-    ap.add_argument("--force", action="store_true", help="render again what exists")
+    ap.add_argument("--force", action="store_true", help="render existing pictures again")
     args = ap.parse_args(argv)
     wanted = args.only.split(",") if args.only else None
     views = {"studio": (1, 2), "shopper": (0,), "all": (1, 2, 0)}[args.views]

@@ -1,8 +1,8 @@
-"""The places pictures are taken in: the shop's studio, and the shopper's table, floor or wall.
+"""The scenes of the pictures: the shop's studio, and the shopper's table, floor or wall.
 
-All sizes are taken from the model's own bounding radius R, so one set fits a ring and a
-chair alike. The camera stays in front (looking along +y) and the model is turned, which
-keeps light, props and backdrop where the picture needs them.
+All sizes are relative to the model's bounding radius R, so one set fits a ring and a chair
+alike. The camera stays in front (looking along +y) and the model is rotated, so that light,
+props and backdrop stay in place.
 """
 
 import math
@@ -20,7 +20,7 @@ LIGHTS = [(1, .76, .48), (1, .86, .66), (.78, .88, 1), (.9, 1, .86), (1, .97, .9
 
 
 def reset(size, threads, samples):
-    """An empty Blender with the render settings all pictures share."""
+    """Empties Blender's scene and applies the render settings of all pictures."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     s = bpy.context.scene
     s.render.engine = "CYCLES"
@@ -28,7 +28,7 @@ def reset(size, threads, samples):
     s.render.threads_mode, s.render.threads = "FIXED", threads
     s.render.image_settings.file_format = "JPEG"
     s.render.image_settings.quality = 85
-    s.view_settings.view_transform = "Standard"  # Filmic became AgX; Standard stayed itself
+    s.view_settings.view_transform = "Standard"  # Blender 4 replaced Filmic by AgX; Standard exists in all versions
     c = s.cycles
     c.device = "CPU"
     c.max_bounces, c.diffuse_bounces, c.glossy_bounces = 8, 1, 3
@@ -37,8 +37,8 @@ def reset(size, threads, samples):
     c.sample_clamp_indirect = 3.0
     c.use_adaptive_sampling = False
     if hasattr(c, "use_light_tree"):
-        c.use_light_tree = False  # two lamps are sampled faster without it
-    # Debian's Blender has no denoiser; then more samples have to do its work.
+        c.use_light_tree = False  # with two lamps, sampling is faster without it
+    # Debian's Blender has no denoiser; it takes more samples instead.
     c.use_denoising = can_denoise()
     c.samples = samples if c.use_denoising else samples * 4
     return s
@@ -73,7 +73,7 @@ def turn(objects, degrees):
 
 
 def camera(pts, lo, hi, az, el, focal, fill, offset=(0, 0), roll=0.0, blur=0.0):
-    """Aim at the model from az/el so that it fills this part of the frame."""
+    """Aims the camera at the model from az/el so that the model fills this part of the frame."""
     data = bpy.data.cameras.new("camera")
     cam = bpy.data.objects.new("camera", data)
     s = bpy.context.scene
@@ -105,7 +105,7 @@ def camera(pts, lo, hi, az, el, focal, fill, offset=(0, 0), roll=0.0, blur=0.0):
 
 
 def lamp(R, az, el, size, level, colour=(1, 1, 1), dist=4.0, aim=(0, 0, 0)):
-    """A square area light; level 1 lights a white sheet facing it to about full white."""
+    """A square area light; at level 1, a white sheet facing it renders as about full white."""
     data = bpy.data.lights.new("lamp", "AREA")
     data.size = size * R
     data.color = colour
@@ -122,20 +122,20 @@ def world(colour, level):
     w = bpy.data.worlds.new("world")
     bpy.context.scene.world = w
     w.use_nodes = True
-    w.cycles.sampling_method = "NONE"  # an even sky needs no light sampling
+    w.cycles.sampling_method = "NONE"  # a uniform sky does not need light sampling
     w.node_tree.nodes["Background"].inputs[0].default_value = (*colour, 1)
     w.node_tree.nodes["Background"].inputs[1].default_value = level
 
 
 def sheet(w, d, mat, loc=(0, 0, 0), rot=(0, 0, 0), tile=1.0):
-    """A flat rectangle, its UV map counting tiles."""
+    """A flat rectangle whose UV map counts tiles."""
     x, y, u, v = w / 2, d / 2, w / tile, d / tile
     return shapes.add("sheet", [(-x, -y, 0), (x, -y, 0), (x, y, 0), (-x, y, 0)], [[0, 1, 2, 3]],
                        [[(0, 0), (u, 0), (u, v), (0, v)]], mat, False, loc, rot)
 
 
 def studio(objects, rng, view, place, angle):
-    """A listing photo: seamless light ground, big soft light. angle is (turn, elevation)."""
+    """A listing photo: seamless light ground, big soft light. angle is (rotation, elevation)."""
     az, el = angle
     az += rng.uniform(-8, 8)
     el += rng.uniform(-3, 4)
@@ -169,13 +169,13 @@ def studio(objects, rng, view, place, angle):
 
 
 def shopper(objects, rng, place, el_range, size_cm, front):
-    """What a phone sees: a lived-in place, other light, a careless angle."""
+    """A shopper's phone picture: a lived-in place, other light, a careless angle."""
     az = rng.choice((-1, 1)) * rng.uniform(12, front)
     el = rng.uniform(*el_range)
     if place != "wall":
         turn(objects, -az)
     pts, lo, hi, R = bounds(objects)
-    unit = max(hi - lo) / size_cm  # scene units in a centimetre, to size the props
+    unit = max(hi - lo) / size_cm  # scene units per centimetre, to size the props
     shapes.use_collection("set")
     colour = rng.choice(LIGHTS)
     if place == "wall":
@@ -197,7 +197,7 @@ def shopper(objects, rng, place, el_range, size_cm, front):
 
 
 def _ground_set(rng, R, lo, hi, place):
-    """The surface the thing stands on, and the room behind it."""
+    """The surface that the model stands on, and the room behind it."""
     ground = rng.choice({"sofa": ["cloth"], "floor": ["wood", "planks", "planks", "tiles", "cloth"]}
                         .get(place, ["wood", "planks", "cloth", "tiles", "marble"]))
     if ground == "wood":
@@ -239,7 +239,7 @@ def _ground_set(rng, R, lo, hi, place):
 
 
 def _wall_set(rng, R, lo, hi, unit):
-    """A wall with something else on it."""
+    """A wall with another object on it."""
     kind = rng.choice(["plain", "brick", "paper", "wood"])
     colour = rng.choice(WALLS)
     if kind == "brick":
@@ -255,7 +255,7 @@ def _wall_set(rng, R, lo, hi, unit):
 
 
 def _phone(rng):
-    """A small sensor: some of the render's own grain left in, slight softness, exposure."""
+    """The look of a small sensor: some render noise, slight softness, varying exposure."""
     s = bpy.context.scene
     s.view_settings.exposure = rng.uniform(-0.15, 0.4)
     s.use_nodes = True

@@ -1,7 +1,7 @@
-"""Mesh building blocks: turned bodies, swept tubes, boxes and padded panels.
+"""Mesh building blocks: bodies of revolution, swept tubes, boxes and lofts.
 
-Meshes are written point by point rather than with modifiers: that is fast, gives the same
-result in every Blender version, and lets each block write the UV map materials.py needs.
+Meshes are written point by point rather than with modifiers: this is fast, gives the same
+result in every Blender version, and lets each block write the UV map that materials.py needs.
 """
 
 import math
@@ -14,7 +14,7 @@ _collection = None
 
 
 def use_collection(name):
-    """Put everything that is built from here on into this collection."""
+    """Adds everything that is built from now on to this collection."""
     global _collection
     _collection = bpy.data.collections.get(name) or bpy.data.collections.new(name)
     if _collection.name not in bpy.context.scene.collection.children:
@@ -23,12 +23,12 @@ def use_collection(name):
 
 
 def collection():
-    """Where parts are being put."""
+    """The collection that new parts are added to."""
     return _collection
 
 
 def add(name, verts, faces, uvs, mat, smooth=True, loc=(0, 0, 0), rot=(0, 0, 0)):
-    """Turn points, faces and one UV per face corner into a placed object (rot in degrees)."""
+    """Makes a placed object of points, faces and one UV per face corner (rot in degrees)."""
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(verts, [], faces)
     if uvs:
@@ -45,7 +45,7 @@ def add(name, verts, faces, uvs, mat, smooth=True, loc=(0, 0, 0), rot=(0, 0, 0))
 
 
 def place(obj, loc=(0, 0, 0), rot=(0, 0, 0), scale=(1, 1, 1)):
-    """Bake a move, a turn (degrees) and a scale into the mesh."""
+    """Applies a translation, a rotation (degrees) and a scale to the mesh."""
     turn = Euler([math.radians(a) for a in rot]).to_matrix().to_4x4()
     m = Matrix.Translation(loc) @ turn @ Matrix.Diagonal((*scale, 1.0))
     obj.data.transform(m)
@@ -53,7 +53,7 @@ def place(obj, loc=(0, 0, 0), rot=(0, 0, 0), scale=(1, 1, 1)):
 
 
 def spline(points, k=8):
-    """A smooth Catmull-Rom line through points of any dimension, k steps a span."""
+    """A Catmull-Rom spline through points of any dimension, with k steps per span."""
     pts = [Vector(p) for p in points]
     ext = [2 * pts[0] - pts[1], *pts, 2 * pts[-1] - pts[-2]]
     out = []
@@ -67,7 +67,7 @@ def spline(points, k=8):
 
 
 def fillet(points, radius, k=4):
-    """A polyline with its inner corners rounded; real things have no knife edges."""
+    """A polyline with rounded inner corners; real objects have no perfectly sharp edges."""
     pts = [Vector(p) for p in points]
     out = [pts[0]]
     for a, b, c in zip(pts, pts[1:], pts[2:]):
@@ -92,10 +92,10 @@ def flutes(count, depth):
 
 def lathe(profile, mat, section=None, seg=72, twist=0.0, flat=False, by="z",
           stretch=(1, 1), loc=(0, 0, 0), rot=(0, 0, 0), name="lathe"):
-    """Turn a profile of (radius, height) points around the z axis.
+    """A body of revolution: rotates a profile of (radius, height) points around the z axis.
 
-    section(angle, v) scales the radius; twist turns the section (degrees, foot to top); by
-    says whether the v of the UV map runs with height ("z") or with radius ("r").
+    section(angle, v) scales the radius; twist rotates the section (degrees, foot to top); by
+    is the direction of v in the UV map, height ("z") or radius ("r").
     """
     zs = [p[1] for p in profile]
     lo, hi = min(zs), max(zs)
@@ -123,7 +123,7 @@ def lathe(profile, mat, section=None, seg=72, twist=0.0, flat=False, by="z",
             corner = [(lower[i], (u0, v0)), (lower[j], (u1, v0)),
                       (upper[j], (u1, v1)), (upper[i], (u0, v1))]
             keep = []
-            for c in corner:  # a point on the axis appears once, making a triangle
+            for c in corner:  # a point on the axis appears once, so the face is a triangle
                 if c[0] not in [k[0] for k in keep]:
                     keep.append(c)
             if len(keep) >= 3:
@@ -133,8 +133,8 @@ def lathe(profile, mat, section=None, seg=72, twist=0.0, flat=False, by="z",
 
 
 def vessel(outer, mat, wall=0.03, floor=0.05, **kw):
-    """A hollow body from its outer profile (foot to lip): closed foot, round lip, inside."""
-    # Straight runs need points too, or the inside would cut the corner through the wall.
+    """A hollow body from its outer profile (foot to lip), with a closed foot, round lip and inner wall."""
+    # Straight runs need points too, or the inner profile would cut corners through the wall.
     fine = []
     for a, b in zip(outer, outer[1:]):
         n = max(1, int(math.dist(a, b) / 0.06))
@@ -153,7 +153,7 @@ def vessel(outer, mat, wall=0.03, floor=0.05, **kw):
 
 
 def tube(path, radius, mat, seg=12, closed=False, squash=1.0, name="tube", **kw):
-    """Sweep a round (or squashed) section along a path; radius may be one per point."""
+    """Sweeps a round (or squashed) section along a path; radius is a number or one per point."""
     pts = [Vector(p) for p in path]
     n = len(pts)
     radii = radius if isinstance(radius, (list, tuple)) else [radius] * n
@@ -166,7 +166,7 @@ def tube(path, radius, mat, seg=12, closed=False, squash=1.0, name="tube", **kw)
     normal = (up - tangents[0] * up.dot(tangents[0])).normalized()
     verts, faces, uvs = [], [], []
     for i in range(n):
-        if i:  # carry the frame along, so that the section does not spin
+        if i:  # parallel transport of the frame, so that the section does not twist
             normal = tangents[i - 1].rotation_difference(tangents[i]) @ normal
         side = tangents[i].cross(normal)
         for j in range(seg):
@@ -238,7 +238,7 @@ def box(size, mat, loc=(0, 0, 0), rot=(0, 0, 0), bevel=0.02, name="box"):
 
 
 def loft(rings, mat, smooth=True, caps=True, name="loft", **kw):
-    """Skin a stack of closed outlines (equal point counts); v of the UV map runs up it."""
+    """A surface through a stack of closed outlines (equal point counts); v of the UV map runs upwards."""
     n = len(rings[0])
     verts = [p for r in rings for p in r]
     faces, uvs = [], []

@@ -1,7 +1,7 @@
-"""How each kind of material catches the light: grain, weave, glaze, relief.
+"""The surface of each kind of material: grain, weave, glaze, relief.
 
-A surface gets the graph, its Principled shader, the base colour (which a pattern may already
-have painted) and the options of the look.
+A surface function gets the graph, its Principled shader, the base colour (with any pattern
+applied) and the options of the look.
 """
 
 from nodes import cell, rgb
@@ -79,7 +79,7 @@ def _leather(g, p, base, kw):
 
 
 def _fabric(g, p, base, kw):
-    """Woven cloth: a fine over-under relief and soft folds."""
+    """Woven cloth: a fine weave relief and soft folds."""
     u, v, obj = g.coords()
     k = kw.get("weave", 90.0) * 6.283
     over = g.math("MULTIPLY", g.math("SINE", g.math("MULTIPLY", u, k)),

@@ -1,100 +1,105 @@
-//! How far the probabilities of a model pack can be trusted, on labelled photos.
+//! How far the probabilities of a model pack can be trusted, measured on labelled photos.
 //!
-//! - Confidence: queries are the shoppers' grocery photos of one split, the catalogue is all product photos. Each query is
-//!   asked twice: with its product in the catalogue, and with it taken out. All listings are scored.
-//! - Heads: all photos of the split that have a label which the head knows. Labels of colour that were measured from pixels
-//!   count where they hold for [`SURE_COLOUR`] of the foreground, as in training.
+//! - Confidence: the queries are the shoppers' grocery photos of one split, the catalogue is all product photos. Each
+//!   query is searched twice: with its product in the catalogue, and without it. All listings are scored.
+//! - Heads: all photos of the split whose label the head knows. A colour label that was measured from pixels counts
+//!   only if it holds for at least [`SURE_COLOUR`] of the foreground, as in training.
 //!
-//! The expected calibration error is the mean distance between probability and share of right answers over
-//! [`BINS`] bins of equal width, weighted by what is in them (Guo et al., 2017).
+//! The expected calibration error (ECE) is the mean distance between probability and share of right answers over
+//! [`BINS`] bins of equal width, weighted by the number of forecasts in each (Guo et al., 2017).
 
 use magpie_core::attributes::Attributes;
 use magpie_core::confidence::Calibration;
 use magpie_core::model::HeadSpec;
 use serde::Serialize;
 
-use crate::npy::Rows;
+use crate::npy::EmbeddingRows;
 use crate::output;
-use crate::scores::{Manifest, dot, unit_rows};
+use crate::scores::{DatasetManifest, dot, unit_rows};
 
 const BINS: usize = 10;
 const SURE_COLOUR: f32 = 0.4;
-/// Thresholds that coverage and precision are given for, beside the pack's own.
+/// Thresholds for which coverage and precision are reported, in addition to the pack's own.
 const THRESHOLDS: [f32; 6] = [0.0, 0.5, 0.6, 0.7, 0.8, 0.9];
 
-/// What `magpie eval --calibration` found.
+/// The result of `magpie eval --calibration`.
 #[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Report {
+pub(crate) struct CalibrationReport {
     pub(crate) split: String,
-    /// None where the pack has no calibration, or the split no queries.
+    /// `None` if the pack is not calibrated, or the split has no queries.
     pub(crate) confidence: Option<ConfidenceReport>,
     pub(crate) heads: Vec<HeadReport>,
 }
 
-/// The confidence, over queries of which half are not in the catalogue.
+/// Quality of the confidence, over searches with and without the right product in the catalogue.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct ConfidenceReport {
     pub(crate) queries: usize,
-    /// That a query whose product is in the catalogue gets more confidence than one whose product is not.
+    /// Probability that a search with its product in the catalogue has a higher confidence than one without.
     pub(crate) auroc_in_catalogue: f64,
-    /// That a query whose first listing is right gets more than one where it is wrong.
+    /// Probability that a search whose first listing is right has a higher confidence than one where it is wrong.
     pub(crate) auroc_right: f64,
     pub(crate) ece: f64,
     pub(crate) thresholds: Vec<Coverage>,
 }
 
-/// What a threshold lets through.
+/// Coverage and precision at one threshold.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Coverage {
     pub(crate) threshold: f32,
-    /// Whether it is the pack's.
+    /// Whether this is the pack's own threshold.
     pub(crate) own: bool,
-    /// Share of the queries in the catalogue that are answered, and of those that are not in it.
+    /// Share of searches that are answered: with the product in the catalogue, and without it.
     pub(crate) answered_in: f64,
     pub(crate) answered_out: f64,
-    /// Share of answers that are right: of queries in the catalogue, and of all. None where there are no answers.
+    /// Share of answers that are right: with the product in the catalogue, and overall. `None` without any answers.
     pub(crate) precision_in: Option<f64>,
     pub(crate) precision: Option<f64>,
 }
 
-/// One attribute head.
+/// Quality of one attribute head.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct HeadReport {
     pub(crate) name: String,
     pub(crate) photos: usize,
-    /// Share of right labels, said or not.
+    /// Share of right labels, stated or withheld.
     pub(crate) accuracy: f64,
     pub(crate) ece: f64,
-    /// Share of photos for which the head does not say its label.
+    /// Share of photos for which the head withholds its label.
     pub(crate) abstained: f64,
-    /// Share of right labels among those that are said; None where none is.
+    /// Share of right labels among the stated ones; `None` if all are withheld.
     pub(crate) accuracy_said: Option<f64>,
 }
 
-/// A probability and whether what it stood for was right.
+/// A probability, and whether the prediction that it belongs to was right.
 type Forecast = (f32, bool);
 
-/// All of it. `attributes` are of heads without thresholds, and so have every label.
+/// Reports on confidence and heads. `attributes` must come from heads without thresholds, which state every label.
 pub(crate) fn report(
-    manifest: &Manifest,
-    rows: &Rows,
+    manifest: &DatasetManifest,
+    rows: &EmbeddingRows,
     attributes: &[Attributes],
     (calibration, heads): (Option<&Calibration>, &[HeadSpec]),
     split: &str,
-) -> Report {
+) -> CalibrationReport {
     let confidence = calibration.and_then(|calibration| confidence(manifest, rows, calibration, split));
     let heads = heads.iter().filter_map(|spec| head(manifest, attributes, spec, split)).collect();
-    Report { split: split.to_owned(), confidence, heads }
+    CalibrationReport { split: split.to_owned(), confidence, heads }
 }
 
-fn confidence(manifest: &Manifest, rows: &Rows, calibration: &Calibration, split: &str) -> Option<ConfidenceReport> {
+fn confidence(
+    manifest: &DatasetManifest,
+    rows: &EmbeddingRows,
+    calibration: &Calibration,
+    split: &str,
+) -> Option<ConfidenceReport> {
     let (unit, class) = (unit_rows(rows), manifest.column("class_id"));
     let row = |at: usize| &unit[at * rows.width..(at + 1) * rows.width];
     let grocery = |at: usize| manifest.column("set")[at] == "grocery";
     let domain = |at: usize, name: &str| manifest.column("domain")[at] == name;
     let gallery = manifest.select(|at| grocery(at) && domain(at, "product"));
     let queries = manifest.select(|at| grocery(at) && domain(at, "user") && manifest.column("split")[at] == split);
-    // Forecasts where the product is in the catalogue, and where it is not.
+    // Forecasts with the product in the catalogue, and without it.
     let (mut inside, mut outside): (Vec<Forecast>, Vec<Forecast>) = (Vec::new(), Vec::new());
     for &query in &queries {
         let mut ranked: Vec<(f32, usize)> = gallery.iter().map(|&at| (dot(row(query), row(at)), at)).collect();
@@ -114,9 +119,9 @@ fn confidence(manifest: &Manifest, rows: &Rows, calibration: &Calibration, split
         return None;
     }
     let all = [&inside[..], &outside[..]].concat();
-    let place = |at: usize| at < inside.len();
-    let by_place: Vec<Forecast> =
-        all.iter().enumerate().map(|(at, &(probability, _))| (probability, place(at))).collect();
+    let is_inside = |at: usize| at < inside.len();
+    let by_presence: Vec<Forecast> =
+        all.iter().enumerate().map(|(at, &(probability, _))| (probability, is_inside(at))).collect();
     let mut thresholds: Vec<(f32, bool)> = THRESHOLDS.map(|threshold| (threshold, false)).to_vec();
     thresholds.push((calibration.threshold, true));
     thresholds.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -136,20 +141,21 @@ fn confidence(manifest: &Manifest, rows: &Rows, calibration: &Calibration, split
     };
     Some(ConfidenceReport {
         queries: queries.len(),
-        auroc_in_catalogue: auroc(&by_place),
+        auroc_in_catalogue: auroc(&by_presence),
         auroc_right: auroc(&all),
         ece: ece(&all),
         thresholds: thresholds.into_iter().map(coverage).collect(),
     })
 }
 
-fn head(manifest: &Manifest, attributes: &[Attributes], spec: &HeadSpec, split: &str) -> Option<HeadReport> {
-    // The table calls the category of a thing its coarse group.
+fn head(manifest: &DatasetManifest, attributes: &[Attributes], spec: &HeadSpec, split: &str) -> Option<HeadReport> {
+    // The manifest's column for the category is called `coarse`.
     let column = manifest.column(if spec.name == "category" { "coarse" } else { &spec.name });
     let sure = |at: usize| {
-        let number = || manifest.column("colour_conf").get(at).and_then(|share| share.parse().ok()).unwrap_or(0.0);
+        // An empty share counts as 0.
+        let share = || manifest.column("colour_conf").get(at).and_then(|share| share.parse().ok()).unwrap_or(0.0);
         let measured = manifest.column("colour_src").get(at).is_some_and(|source| source == "pixels");
-        spec.name != "colour" || !measured || number() >= SURE_COLOUR
+        spec.name != "colour" || !measured || share() >= SURE_COLOUR
     };
     let mut forecasts: Vec<Forecast> = Vec::new();
     for at in manifest.select(|at| manifest.column("split")[at] == split && sure(at)) {
@@ -160,15 +166,15 @@ fn head(manifest: &Manifest, attributes: &[Attributes], spec: &HeadSpec, split: 
             forecasts.push((found.probability, found.label.as_ref() == Some(truth)));
         }
     }
-    let said: Vec<Forecast> =
+    let stated: Vec<Forecast> =
         forecasts.iter().copied().filter(|&(probability, _)| probability >= spec.threshold.unwrap_or(0.0)).collect();
     Some(HeadReport {
         name: spec.name.clone(),
         photos: forecasts.len(),
         accuracy: share_right(&forecasts)?,
         ece: ece(&forecasts),
-        abstained: 1.0 - said.len() as f64 / forecasts.len() as f64,
-        accuracy_said: share_right(&said),
+        abstained: 1.0 - stated.len() as f64 / forecasts.len() as f64,
+        accuracy_said: share_right(&stated),
     })
 }
 
@@ -177,7 +183,7 @@ fn share_right(forecasts: &[Forecast]) -> Option<f64> {
     (!forecasts.is_empty()).then(|| right as f64 / forecasts.len() as f64)
 }
 
-/// The expected calibration error; 0 where there are no forecasts.
+/// Returns the expected calibration error; 0 without forecasts.
 fn ece(forecasts: &[Forecast]) -> f64 {
     let mut bins = [(0f64, 0f64); BINS];
     for &(probability, right) in forecasts {
@@ -188,8 +194,8 @@ fn ece(forecasts: &[Forecast]) -> f64 {
     bins.iter().map(|(sum, right)| (sum - right).abs()).sum::<f64>() / forecasts.len().max(1) as f64
 }
 
-/// The chance that a forecast that is right has a higher probability than one that is wrong, ties counting half; 0.5
-/// where all are of one sort.
+/// Returns the area under the ROC curve: the chance that a right forecast has a higher probability than a wrong one,
+/// ties counting half. 0.5 if all forecasts are right or all are wrong.
 fn auroc(forecasts: &[Forecast]) -> f64 {
     let mut sorted = forecasts.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -204,8 +210,8 @@ fn auroc(forecasts: &[Forecast]) -> f64 {
     if wrong * right == 0.0 { 0.5 } else { won / (wrong * right) }
 }
 
-impl Report {
-    /// For people.
+impl CalibrationReport {
+    /// Formats the report for reading.
     pub(crate) fn text(&self) -> String {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let optional = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
@@ -214,20 +220,23 @@ impl Report {
             None => text.push_str("confidence: the pack is not calibrated, or the split has no queries\n"),
             Some(found) => {
                 text.push_str(&format!(
-                    "confidence, {} queries of split {}, each with and without its product in the catalogue: AUROC in \
-                     the catalogue or not {:.3}, first listing right or wrong {:.3}, ECE {:.3}\n\n",
+                    "confidence: {} queries of split {}, each searched with and without its product in the catalogue\n\
+                     AUROC {:.3} (product in the catalogue or not), {:.3} (first listing right or wrong), ECE {:.3}\
+                     \n\n",
                     found.queries, self.split, found.auroc_in_catalogue, found.auroc_right, found.ece
                 ));
-                let row = |at: &Coverage| {
-                    let own = if at.own { "the pack's" } else { "" };
-                    let rates = [Some(at.answered_in), at.precision_in, Some(at.answered_out), at.precision];
-                    let mut row = vec![format!("{:.3}", at.threshold)];
+                let row = |coverage: &Coverage| {
+                    let own = if coverage.own { "the pack's" } else { "" };
+                    let Coverage { answered_in, precision_in, answered_out, precision, .. } = *coverage;
+                    let rates = [Some(answered_in), precision_in, Some(answered_out), precision];
+                    let mut row = vec![format!("{:.3}", coverage.threshold)];
                     row.extend(rates.map(optional));
                     row.push(own.to_owned());
                     row
                 };
                 let rows: Vec<_> = found.thresholds.iter().map(row).collect();
-                let header = [">threshold", ">in it: answered", ">right", ">not in it: answered", ">right of both", ""];
+                let header =
+                    [">threshold", ">in catalogue: answered", ">right", ">not in it: answered", ">right overall", ""];
                 text.push_str(&output::table(&header, &rows));
             }
         }
@@ -238,7 +247,7 @@ impl Report {
         };
         if !self.heads.is_empty() {
             let rows: Vec<_> = self.heads.iter().map(row).collect();
-            let header = ["head", ">photos", ">right", ">ECE", ">not said", ">right of those said"];
+            let header = ["head", ">photos", ">right", ">ECE", ">withheld", ">right of those stated"];
             text.push_str(&format!("\n{}", output::table(&header, &rows)));
         }
         text
@@ -250,15 +259,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_is_the_distance_of_probabilities_from_shares() {
-        // 0.75 and half of them right: 0.25 apart. 0.25 and none right: 0.25 apart as well.
+    fn the_calibration_error_is_the_distance_between_probability_and_share() {
+        // Probability 0.75, half of them right: 0.25 apart. Probability 0.25, all wrong: 0.25 apart as well.
         assert_eq!(ece(&[(0.75, true), (0.75, false), (0.25, false), (0.25, false)]), 0.25);
         assert_eq!(ece(&[(1.0, true), (0.0, false)]), 0.0);
         assert_eq!(ece(&[]), 0.0);
     }
 
     #[test]
-    fn auroc_counts_pairs_in_order() {
+    fn auroc_is_the_share_of_ordered_pairs() {
         assert_eq!(auroc(&[(0.9, true), (0.8, true), (0.1, false)]), 1.0);
         assert_eq!(auroc(&[(0.1, true), (0.9, false)]), 0.0);
         assert_eq!(auroc(&[(0.9, true), (0.5, true), (0.5, false), (0.6, false)]), 0.625);

@@ -1,4 +1,4 @@
-//! Sends the log of Magpie's own crates to standard error.
+//! Logs to standard error: everything of Magpie's own crates, only errors of others.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -8,7 +8,7 @@ static LOGGER: ToStderr = ToStderr;
 
 impl Log for ToStderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // The network host logs much that is of no use here, except what is wrong.
+        // Other crates, tract above all, log much that users do not need.
         metadata.target().starts_with("magpie") || metadata.level() <= Level::Error
     }
 

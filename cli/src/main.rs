@@ -1,6 +1,6 @@
-//! `magpie`: builds, searches and measures catalogues of Magpie, the visual search engine that runs on the phone.
+//! The `magpie` command: builds, searches and measures catalogues for Magpie, the visual search engine that runs on the
+//! phone.
 
-mod ask;
 mod assets;
 mod calibration;
 mod catalog;
@@ -10,6 +10,7 @@ mod logger;
 mod npy;
 mod output;
 mod scores;
+mod server_client;
 mod shard_build;
 mod thumbnail;
 
@@ -17,17 +18,18 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use failure::Failure;
+use failure::CommandFailure;
 
-/// Visual search that runs on the phone: build catalogues, search them with photos, measure.
+/// Visual search that runs on the phone: build catalogues, search them with photos, measure speed and quality
 #[derive(Parser)]
 #[command(name = "magpie", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or filter, 3 a photo, 4 the model, 5 the shard.\n\n\
+    after_help = "Exit codes: 0 success, 1 failure, 2 bad usage or filter, 3 bad photo, 4 bad model pack, 5 bad shard.\
+    \n\n\
     Start with: magpie demo"
 )]
 struct Args {
-    /// Say more on standard error
+    /// Log details to standard error
     #[arg(long, short, global = true)]
     verbose: bool,
     #[command(subcommand)]
@@ -44,7 +46,7 @@ enum Command {
     Inspect(commands::inspect::Args),
     Verify(commands::verify::Args),
     #[command(subcommand)]
-    Model(commands::model::Task),
+    Model(commands::model::ModelCommand),
     Bench(commands::bench::Args),
 }
 
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { message, hint, code }) => {
+        Err(CommandFailure { message, hint, code }) => {
             eprintln!("magpie: {message}");
             if let Some(hint) = hint {
                 eprintln!("  {hint}");

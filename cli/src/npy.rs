@@ -1,22 +1,31 @@
-//! NumPy's `.npy` files of float32 rows: the embeddings that commands and scripts exchange.
+//! Reads and writes NumPy's `.npy` files, in which commands and scripts exchange embeddings.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 
-/// Rows of equal length.
+/// Rows of equal length, one after the other.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Rows {
+pub(crate) struct EmbeddingRows {
+    /// Values per row, at least one.
     pub(crate) width: usize,
     pub(crate) values: Vec<f32>,
 }
 
-/// Writes format version 1.0: magic, header padded to 64 bytes, little-endian values.
-pub(crate) fn write(path: &Path, rows: &Rows) -> Result<()> {
-    let count = rows.values.len().checked_div(rows.width).unwrap_or(0);
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {}), }}", rows.width);
+impl EmbeddingRows {
+    /// Returns the number of rows.
+    pub(crate) fn count(&self) -> usize {
+        debug_assert!(self.width > 0, "rows without values");
+        self.values.len().checked_div(self.width).unwrap_or(0)
+    }
+}
+
+/// Writes format version 1.0: magic, header padded to a multiple of 64 bytes, little-endian float32 values.
+pub(crate) fn write(path: &Path, rows: &EmbeddingRows) -> Result<()> {
+    let shape = format!("({}, {})", rows.count(), rows.width);
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
     let fill = 63 - (10 + header.len()) % 64;
     header.push_str(&" ".repeat(fill));
     header.push('\n');
@@ -28,16 +37,16 @@ pub(crate) fn write(path: &Path, rows: &Rows) -> Result<()> {
         rows.values.iter().try_for_each(|value| file.write_all(&value.to_le_bytes()))?;
         file.flush()
     };
-    save().map_err(|e: std::io::Error| Failure::io(path, e))
+    save().map_err(|e: std::io::Error| CommandFailure::io(path, e))
 }
 
-/// Reads rows of float32 or int8, the types that embedders write.
-pub(crate) fn read(path: &Path) -> Result<Rows> {
-    let bytes = std::fs::read(path).map_err(|e| Failure::io(path, e))?;
-    parse(&bytes).map_err(|e| Failure::io(path, e))
+/// Reads rows of float32 or int8 values.
+pub(crate) fn read(path: &Path) -> Result<EmbeddingRows> {
+    let bytes = std::fs::read(path).map_err(|e| CommandFailure::io(path, e))?;
+    parse(&bytes).map_err(|e| CommandFailure::io(path, e))
 }
 
-fn parse(bytes: &[u8]) -> Result<Rows, String> {
+fn parse(bytes: &[u8]) -> Result<EmbeddingRows, String> {
     let version = bytes.strip_prefix(b"\x93NUMPY").and_then(|rest| rest.first()).ok_or("not a .npy file")?;
     let (length, start) = match version {
         1 => (bytes.get(8..10).map(|b| usize::from(u16::from_le_bytes([b[0], b[1]]))), 10),
@@ -54,6 +63,9 @@ fn parse(bytes: &[u8]) -> Result<Rows, String> {
         shape.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| part.parse().ok()).collect()
     });
     let Some([count, width]) = shape.as_deref() else { return Err("the shape is not (rows, columns)".to_owned()) };
+    if *width == 0 {
+        return Err("the rows have no values".to_owned());
+    }
     let data = &bytes[end..];
     let values: Vec<f32> = if header.contains("'<f4'") {
         data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
@@ -63,7 +75,7 @@ fn parse(bytes: &[u8]) -> Result<Rows, String> {
         return Err("the values are neither float32 nor int8".to_owned());
     };
     match count.checked_mul(*width) {
-        Some(total) if total == values.len() => Ok(Rows { width: *width, values }),
+        Some(total) if total == values.len() => Ok(EmbeddingRows { width: *width, values }),
         _ => Err(format!("the shape is {count} x {width}, the file holds {} values", values.len())),
     }
 }
@@ -75,7 +87,7 @@ mod tests {
     #[test]
     fn rows_round_trip() {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        let rows = Rows { width: 3, values: vec![1.0, -2.5, 0.0, f32::MIN_POSITIVE, 4.0, 5.0] };
+        let rows = EmbeddingRows { width: 3, values: vec![1.0, -2.5, 0.0, f32::MIN_POSITIVE, 4.0, 5.0] };
         write(file.path(), &rows).expect("a writable file");
         let bytes = std::fs::read(file.path()).expect("a readable file");
         assert_eq!((bytes.len() - 24) % 64, 0);
@@ -89,5 +101,8 @@ mod tests {
         }
         let wide = b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (9999999, 2), }    \n";
         assert!(parse(wide).is_err());
+        let narrow =
+            b"\x93NUMPY\x01\x00\x46\x00{'descr': '<f4', 'fortran_order': False, 'shape': (3, 0), }          \n";
+        assert_eq!(parse(narrow), Err("the rows have no values".to_owned()));
     }
 }

@@ -1,4 +1,4 @@
-//! What commands print: tables, JSON, progress.
+//! What the commands print: tables, JSON and progress.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use magpie_core::listing::Listing;
 use magpie_core::model::Manifest;
 use serde::Serialize;
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 
 /// Prints a value as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(value).map_err(|e| Failure::new(e.to_string()))?);
+    println!("{}", serde_json::to_string(value).map_err(|e| CommandFailure::new(e.to_string()))?);
     Ok(())
 }
 
-/// A progress bar on standard error; nothing where that is no terminal or machines are listening.
-pub(crate) fn progress(length: usize, what: &'static str, quiet: bool) -> ProgressBar {
+/// Creates a progress bar on standard error. It is hidden if `quiet`, or if standard error is not a terminal.
+pub(crate) fn progress(length: usize, label: &'static str, quiet: bool) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(length as u64), target);
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.with_message(what)
+    bar.with_message(label)
 }
 
-/// Rows as aligned columns; a column whose header starts with `>` is aligned to the right.
+/// Formats rows as aligned columns. A column whose header starts with `>` is right-aligned, without the `>`.
 pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let right: Vec<bool> = headers.iter().map(|header| header.starts_with('>')).collect();
     let headers: Vec<String> = headers.iter().map(|header| header.trim_start_matches('>').to_owned()).collect();
@@ -47,14 +47,19 @@ pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A time in milliseconds, with as many digits as are worth reading.
+/// Formats a time in milliseconds: three decimals below 1 ms, one above.
 pub(crate) fn ms(time: Duration) -> String {
-    let ms = time.as_secs_f64() * 1e3;
+    let ms = millis(time);
     let digits = if ms < 1.0 { 3 } else { 1 };
     format!("{ms:.digits$} ms")
 }
 
-/// A size in bytes, kB or MB.
+/// Returns a time in milliseconds.
+pub(crate) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Formats a size in bytes, kB (1000 bytes) or MB.
 pub(crate) fn bytes(count: u64) -> String {
     match count {
         0..10_000 => format!("{count} bytes"),
@@ -63,13 +68,13 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
-/// A listing's price with its currency, as far as it has them.
+/// Returns a listing's price and currency; either may be missing.
 pub(crate) fn price(listing: &Listing) -> String {
     let get = |field| listing.get(field).unwrap_or_default();
     format!("{} {}", get("price"), get("currency")).trim().to_owned()
 }
 
-/// Attributes with their labels and probabilities; a head that does not say its label is not sure.
+/// Formats attributes with their labels and probabilities. A head that withholds its label is "not sure".
 pub(crate) fn attributes<'a>(attributes: impl Iterator<Item = &'a Attribute>) -> String {
     let text = |attribute: &Attribute| {
         let Attribute { name, label, probability } = attribute;
@@ -78,13 +83,13 @@ pub(crate) fn attributes<'a>(attributes: impl Iterator<Item = &'a Attribute>) ->
     attributes.map(text).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether there is a good match, and how likely; nothing where the pack has no calibration.
+/// Says whether there is a good match, and how likely it is. `None` if the pack is not calibrated.
 pub(crate) fn confidence(confidence: Option<Confidence>, manifest: &Manifest) -> Option<String> {
     let (Confidence { probability, enough }, calibration) = (confidence?, manifest.confidence.as_ref()?);
-    let (found, wanted) = (100.0 * probability, 100.0 * calibration.threshold);
+    let (percent, threshold) = (100.0 * probability, 100.0 * calibration.threshold);
     Some(match enough {
-        true => format!("confidence {found:.0} %"),
-        false => format!("no good match: confidence {found:.0} %, wanted {wanted:.0} %"),
+        true => format!("confidence {percent:.0} %"),
+        false => format!("no good match: confidence {percent:.0} %, below the threshold of {threshold:.0} %"),
     })
 }
 

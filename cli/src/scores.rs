@@ -1,10 +1,11 @@
 //! Retrieval scores G1, G2 and C1 over a manifest of labelled photos.
 //!
 //! The definitions (and the rounding) are those of the data set's `score.py`, so that figures can be compared:
-//! - G1, shop photo to catalogue photo: queries are the shoppers' grocery photos of split `test`, the gallery is all
-//!   product photos;
-//! - G2, shop photo to other shoppers' photos: the same queries, the gallery is their photos of `train` and `val`;
-//! - C1, clothing, leave one out: all clothing photos search each other, without those of the same sender.
+//! - G1, shopper's photo to catalogue photo: the queries are the shoppers' grocery photos of split `test`, the gallery
+//!   is all product photos;
+//! - G2, shopper's photo to other shoppers' photos: the same queries, the gallery is the shoppers' photos of splits
+//!   `train` and `val`;
+//! - C1, clothing, leave one out: each clothing photo is searched among all others but those of the same sender.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,14 +14,14 @@ use magpie_core::builder::LocalScaling;
 use magpie_core::{Embedding, ModelId};
 use serde_json::{Map, Value};
 
-use crate::failure::{Failure, Result};
-use crate::npy::Rows;
+use crate::failure::{CommandFailure, Result};
+use crate::npy::EmbeddingRows;
 
-/// Results that count for mean average precision.
+/// How many results the mean average precision looks at.
 const MAP_K: usize = 10;
 
-/// A manifest's columns that the scores use, one entry a row.
-pub(crate) struct Manifest {
+/// The columns of a manifest that the scores use, one entry per row.
+pub(crate) struct DatasetManifest {
     /// Paths of the photos.
     pub(crate) photos: Vec<PathBuf>,
     columns: HashMap<&'static str, Vec<String>>,
@@ -29,15 +30,18 @@ pub(crate) struct Manifest {
 const COLUMNS: [&str; 10] =
     ["set", "split", "domain", "category", "coarse", "class_id", "colour", "shape", "material", "group"];
 
-/// Columns that a manifest may have: where a colour comes from, and how much of the foreground it holds for.
-const MORE_COLUMNS: [&str; 2] = ["colour_src", "colour_conf"];
+/// Optional columns, empty where a manifest does not have them: the source of a colour label, and the share of the
+/// foreground for which it holds.
+const OPTIONAL_COLUMNS: [&str; 2] = ["colour_src", COLOUR_SHARE];
 
-impl Manifest {
-    /// Reads manifests one after the other; photos are relative to the manifest's folder.
-    pub(crate) fn open(paths: &[PathBuf]) -> Result<Manifest> {
-        let mut manifest = Manifest { photos: Vec::new(), columns: HashMap::new() };
+const COLOUR_SHARE: &str = "colour_conf";
+
+impl DatasetManifest {
+    /// Reads manifests and appends their rows. Photo paths are relative to the folder of their manifest.
+    pub(crate) fn open(paths: &[PathBuf]) -> Result<DatasetManifest> {
+        let mut manifest = DatasetManifest { photos: Vec::new(), columns: HashMap::new() };
         for path in paths {
-            manifest.append(path).map_err(|e| Failure::io(path, e))?;
+            manifest.append(path).map_err(|e| CommandFailure::io(path, e))?;
         }
         Ok(manifest)
     }
@@ -47,51 +51,62 @@ impl Manifest {
         let header = reader.headers().map_err(|e| e.to_string())?.clone();
         let at = |name: &str| {
             let found = header.iter().position(|column| column == name);
-            found.ok_or_else(|| format!("there is no column '{name}'"))
+            found.ok_or_else(|| format!("the column '{name}' is missing"))
         };
         let photo = at("path")?;
-        let mut columns = COLUMNS.into_iter().map(|name| Ok((name, at(name)?))).collect::<Result<Vec<_>, String>>()?;
-        columns.extend(MORE_COLUMNS.into_iter().filter_map(|name| Some((name, at(name).ok()?))));
+        let mut columns = Vec::new();
+        for name in COLUMNS {
+            columns.push((name, Some(at(name)?)));
+        }
+        columns.extend(OPTIONAL_COLUMNS.map(|name| (name, at(name).ok())));
         let folder = path.parent().unwrap_or(Path::new(""));
         for record in reader.records() {
             let record = record.map_err(|e| e.to_string())?;
             self.photos.push(folder.join(&record[photo]));
             for &(name, at) in &columns {
-                self.columns.entry(name).or_default().push(record[at].to_owned());
+                let value = at.map_or("", |at| &record[at]);
+                if name == COLOUR_SHARE && !value.is_empty() && value.parse::<f32>().is_err() {
+                    return Err(format!("{}: {name} is '{value}', expected a number", &record[photo]));
+                }
+                self.columns.entry(name).or_default().push(value.to_owned());
             }
         }
         Ok(())
     }
 
-    /// A column; empty where the manifest has none of this name.
+    /// Returns a column with one value per photo; an empty slice for columns that are not read.
     pub(crate) fn column(&self, name: &str) -> &[String] {
         self.columns.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The rows to keep.
+    /// Returns the numbers of the rows to keep.
     pub(crate) fn select(&self, keep: impl Fn(usize) -> bool) -> Vec<usize> {
         (0..self.photos.len()).filter(|&row| keep(row)).collect()
     }
 }
 
-/// One task's scores, in the order in which they are printed.
+/// The named scores of one task, in the order in which they are printed.
 pub(crate) type Scores = Vec<(String, f64)>;
 
-/// Local scaling by the shoppers' grocery photos of split `train`.
-pub(crate) fn local_scaling(manifest: &Manifest, embeddings: &Rows, strength: f32) -> Result<LocalScaling> {
+/// Makes the local scaling of the shoppers' grocery photos of split `train`.
+pub(crate) fn local_scaling(
+    manifest: &DatasetManifest,
+    embeddings: &EmbeddingRows,
+    strength: f32,
+) -> Result<LocalScaling> {
     let is = |name: &'static str, value: &'static str, at: usize| manifest.column(name)[at] == value;
     let shoppers =
         manifest.select(|at| is("set", "grocery", at) && is("domain", "user", at) && is("split", "train", at));
     let row = |at: usize| &embeddings.values[at * embeddings.width..][..embeddings.width];
-    // All rows are of one model, whichever it is.
+    // All rows come from the same model, so any id will do.
     let photos = shoppers.into_iter().filter_map(|at| Embedding::new(row(at), ModelId([0; 32])));
-    LocalScaling::new(&photos.collect::<Vec<_>>(), strength).map_err(|e| Failure::new(e.to_string()))
+    LocalScaling::new(&photos.collect::<Vec<_>>(), strength).map_err(|e| CommandFailure::new(e.to_string()))
 }
 
-/// Each task that has queries, with its scores and the number of queries; `scaling` is for the catalogue photos.
+/// Returns name, scores and number of queries of each task that has queries. `scaling` applies to catalogue photos.
 pub(crate) fn tasks(
-    manifest: &Manifest,
-    embeddings: &Rows,
+    manifest: &DatasetManifest,
+    embeddings: &EmbeddingRows,
     scaling: Option<&LocalScaling>,
 ) -> Vec<(&'static str, Scores, usize)> {
     let mut unit = unit_rows(embeddings);
@@ -115,7 +130,7 @@ pub(crate) fn tasks(
         ("G1", manifest.select(|at| grocery(at) && product(at))),
         ("G2", manifest.select(|at| grocery(at) && shopper(at) && (train(at) || val(at)))),
     ] {
-        let task = Task {
+        let task = RetrievalTask {
             manifest,
             label: "class_id",
             ranks: &[1, 5, 10],
@@ -128,24 +143,29 @@ pub(crate) fn tasks(
     let clothing = is("set", "clothing");
     let (unsure, other) = (is("coarse", "Not sure"), is("coarse", "Other"));
     let photos = manifest.select(|at| clothing(at) && !unsure(at) && !other(at));
-    let task =
-        Task { manifest, label: "coarse", ranks: &[1, 10], extras: &["category", "colour"], leave_out: Some("group") };
+    let task = RetrievalTask {
+        manifest,
+        label: "coarse",
+        ranks: &[1, 10],
+        extras: &["category", "colour"],
+        leave_out: Some("group"),
+    };
     results.extend(task.scores(&photos, &photos, row).map(|scores| ("C1", scores, photos.len())));
     results
 }
 
-struct Task<'a> {
-    manifest: &'a Manifest,
-    /// The column that makes a result right.
+struct RetrievalTask<'a> {
+    manifest: &'a DatasetManifest,
+    /// A result is right if it has the query's value in this column.
     label: &'static str,
     ranks: &'a [usize],
-    /// Further columns whose agreement is scored.
+    /// Further columns for which the agreement with the query is scored.
     extras: &'a [&'static str],
-    /// Results that share this column's value with the query are ranked last.
+    /// Results that have the query's value in this column are ranked last.
     leave_out: Option<&'static str>,
 }
 
-impl Task<'_> {
+impl RetrievalTask<'_> {
     fn scores<'v>(&self, queries: &[usize], gallery: &[usize], row: impl Fn(usize) -> &'v [f32]) -> Option<Scores> {
         if queries.is_empty() || gallery.is_empty() {
             return None;
@@ -164,7 +184,7 @@ impl Task<'_> {
         Some(sums.into_iter().map(|(name, sum)| (name, four_digits(sum / count))).collect())
     }
 
-    /// All gallery rows, most like the query first, ties in gallery order.
+    /// Returns all gallery rows, best match first, ties in gallery order.
     fn ranking<'v>(&self, query: usize, gallery: &[usize], row: &impl Fn(usize) -> &'v [f32]) -> Vec<usize> {
         let left_out = |at: usize| {
             self.leave_out.is_some_and(|name| self.manifest.column(name)[at] == self.manifest.column(name)[query])
@@ -210,8 +230,8 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The rows, each of unit length, one after the other.
-pub(crate) fn unit_rows(rows: &Rows) -> Vec<f32> {
+/// Returns the rows normalised to unit length, one after the other.
+pub(crate) fn unit_rows(rows: &EmbeddingRows) -> Vec<f32> {
     let mut unit = rows.values.clone();
     for row in unit.chunks_exact_mut(rows.width.max(1)) {
         let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-9);
@@ -225,13 +245,13 @@ fn four_digits(value: f64) -> f64 {
     format!("{value:.4}").parse().unwrap_or(value)
 }
 
-/// The line that `score.py` prints for a task.
+/// Formats a task's scores as the line that `score.py` prints.
 pub(crate) fn line(task: &str, scores: &Scores, queries: usize) -> String {
     let scores: Vec<String> = scores.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     format!("{task} {:18} {} n={queries}", "all", scores.join(" "))
 }
 
-/// The object that `score.py` writes for all tasks.
+/// Returns the scores of all tasks as the object that `score.py` writes.
 pub(crate) fn json(tasks: &[(&'static str, Scores, usize)]) -> Value {
     let object = tasks.iter().map(|(task, scores, queries)| {
         let mut all: Map<String, Value> = scores.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
@@ -246,8 +266,8 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// Embeddings that depend on the labels and on noise, so that every score is somewhere between 0 and 1.
-    fn embeddings(manifest: &Manifest) -> Rows {
+    /// Returns embeddings made of labels and noise, so that every score lies between 0 and 1.
+    fn embeddings(manifest: &DatasetManifest) -> EmbeddingRows {
         let width = 16;
         let mut values = Vec::new();
         let mut state = 1u64;
@@ -260,7 +280,7 @@ mod tests {
             let hash = text.bytes().fold(17u64, |hash, byte| hash.wrapping_mul(0x100000001b3) ^ u64::from(byte));
             values.extend((0..width).map(|bit| if hash >> (2 * bit) & 1 == 1 { 0.6 } else { -0.6 } + noise()));
         }
-        Rows { width, values }
+        EmbeddingRows { width, values }
     }
 
     #[test]
@@ -270,10 +290,10 @@ mod tests {
         let python = std::env::var_os("MAGPIE_PYTHON").unwrap_or_else(|| "python3".into());
         let numpy = Command::new(&python).args(["-c", "import numpy"]).output().is_ok_and(|o| o.status.success());
         if !script.exists() || !numpy {
-            eprintln!("skipped: needs ../shared/data and a Python with numpy (MAGPIE_PYTHON names another)");
+            eprintln!("skipped: needs ../shared/data and a Python with numpy (set MAGPIE_PYTHON to its path)");
             return;
         }
-        let manifest = Manifest::open(std::slice::from_ref(&csv)).expect("a manifest");
+        let manifest = DatasetManifest::open(std::slice::from_ref(&csv)).expect("a manifest");
         let rows = embeddings(&manifest);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let npy = folder.path().join("e.npy");

@@ -1,50 +1,50 @@
-//! From a catalogue and its photos to a shard: what `build`, `demo` and `bench` share.
+//! Builds a shard from a catalogue and its photos, for the commands `build`, `demo` and `bench`.
 
 use std::path::Path;
 
 use magpie_core::builder::{BuildOptions, BuildReport, Field, Identity, LocalScaling, ShardBuilder, Step};
 use magpie_core::engine;
-use magpie_core::image::Limits;
+use magpie_core::image::DecodeLimits;
 use magpie_core::model::Model;
 use rayon::prelude::*;
 
-use crate::catalog::{Broken, Catalog, Row};
-use crate::failure::{Failure, Result};
+use crate::catalog::{CatalogRow, CatalogTable, SkippedRow};
+use crate::failure::{CommandFailure, Result};
 use crate::output;
 use crate::thumbnail::thumbnail;
 
-/// Photos that are embedded before their results are collected: bounds what is held in memory.
+/// Number of photos whose embeddings are held until they are collected: bounds the memory.
 pub(crate) const BATCH: usize = 512;
 
-/// How to build.
-pub(crate) struct Plan<'a> {
+/// The options of a build.
+pub(crate) struct BuildPlan<'a> {
     pub(crate) name: &'a str,
     pub(crate) sequence: u64,
-    /// Columns to filter by.
+    /// Columns that searches can filter by.
     pub(crate) filters: &'a [String],
-    /// Whether a row that cannot be used stops the build.
+    /// Whether an unusable row stops the build.
     pub(crate) strict: bool,
-    /// Longer side of the thumbnails in pixels; none where `None`.
+    /// Longer side of the thumbnails in pixels; `None` for no thumbnails.
     pub(crate) thumbnails: Option<u32>,
-    /// Makes photos that are near to every query count for less.
+    /// Lowers the scores of photos that are near to every query.
     pub(crate) scaling: Option<LocalScaling>,
-    /// Whether to leave out the progress bar.
+    /// Whether to hide the progress bar.
     pub(crate) quiet: bool,
 }
 
-/// Embeds the photos of a catalogue on all cores and writes the shard.
+/// Embeds the photos of a catalogue on all cores and writes the shard to `out`.
 ///
-/// `photo` gives the bytes of a photo by its name. Returns the report and the rows that were left out.
+/// `photo` returns the bytes of a photo by its name. Returns the report and the skipped rows.
 pub(crate) fn build(
     model: &Model,
-    catalog: Catalog,
+    catalog: CatalogTable,
     photo: impl Fn(&str) -> Result<Vec<u8>> + Sync,
-    plan: &Plan<'_>,
+    plan: &BuildPlan<'_>,
     out: &Path,
-) -> Result<(BuildReport, Vec<Broken>)> {
-    let Catalog { fields, rows, mut broken } = catalog;
-    let strict = |broken: &[Broken]| match broken.first() {
-        Some(first) if plan.strict => Err(Failure {
+) -> Result<(BuildReport, Vec<SkippedRow>)> {
+    let CatalogTable { fields, rows, mut broken } = catalog;
+    let strict = |broken: &[SkippedRow]| match broken.first() {
+        Some(first) if plan.strict => Err(CommandFailure {
             message: format!("line {}: {}", first.line, first.reason),
             hint: Some("--strict stops at the first row that cannot be used"),
             code: 1,
@@ -65,8 +65,8 @@ pub(crate) fn build(
     options.local_scaling.clone_from(&plan.scaling);
     builder = builder.with_options(options);
 
-    let limits = Limits::default();
-    let embed = |row: &Row| {
+    let limits = DecodeLimits::default();
+    let embed = |row: &CatalogRow| {
         let made = photo(&row.photo).and_then(|bytes| {
             let embedding = engine::embed(model, &bytes, None, &limits)?.embedding;
             let recipe = &model.manifest().input;
@@ -85,24 +85,24 @@ pub(crate) fn build(
                     builder.add_with_thumbnail(&row.listing_id, &row.photo, &row.values, &embedding, &small)?;
                     used += 1;
                 }
-                Err(reason) => broken.push(Broken { line: row.line, reason }),
+                Err(reason) => broken.push(SkippedRow { line: row.line, reason }),
             }
         }
         strict(&broken)?;
     }
     bar.finish_and_clear();
     broken.sort_by_key(|broken| broken.line);
-    if let (0, Some(Broken { line, reason })) = (used, broken.first()) {
+    if let (0, Some(SkippedRow { line, reason })) = (used, broken.first()) {
         let count = broken.len();
-        return Err(Failure::new(format!("none of the {count} rows can be used; line {line}: {reason}")));
+        return Err(CommandFailure::new(format!("none of the {count} rows can be used; line {line}: {reason}")));
     }
     let bar = output::progress(100, "indexing", plan.quiet);
     let written = builder.write_with(out, &|step, share| bar.set_position(percent(step, share)));
     bar.finish_and_clear();
-    Ok((written.map_err(|e| Failure::of(out, e))?, broken))
+    Ok((written.map_err(|e| CommandFailure::of(out, e))?, broken))
 }
 
-/// About how far a build is, by the time that a large one takes.
+/// Estimates the progress of a build in percent, from the time that each step takes in a large build.
 fn percent(step: Step, share: f32) -> u64 {
     let (from, to) = match step {
         Step::Clustering => (0.0, 40.0),

@@ -1,7 +1,7 @@
 import Magpie
 import SwiftUI
 
-/// How long each stage of a search takes on this phone.
+/// Shows how long each stage of a search takes on this phone.
 struct BenchmarkView: View {
     let model: SearchModel
     @State private var benchmark: Benchmark?

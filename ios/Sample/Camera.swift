@@ -2,11 +2,11 @@
 import Magpie
 import SwiftUI
 
-/// Frames from the back camera. Only the newest waits: a search that takes long does not make a queue.
+/// Frames from the back camera. Only the newest frame is buffered, so slow searches do not build up a queue.
 final class Camera: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate, @unchecked Sendable {
     let session = AVCaptureSession()
 
-    // Session and listener are touched on this queue only.
+    // The session and the listener are accessed on this queue only.
     private let queue = DispatchQueue(label: "camera")
     private var listener: AsyncStream<Frame>.Continuation?
 
@@ -17,7 +17,7 @@ final class Camera: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate, @unc
         let input = try AVCaptureDeviceInput(device: device)
         queue.async { [self] in
             let output = AVCaptureVideoDataOutput()
-            // NV12 is what the camera makes; nothing converts it on the way.
+            // The camera's native format, so that nothing converts it.
             output.videoSettings = [
                 kCVPixelBufferPixelFormatTypeKey as String: kCVPixelFormatType_420YpCbCr8BiPlanarFullRange
             ]
@@ -31,7 +31,7 @@ final class Camera: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate, @unc
         }
     }
 
-    /// Frames from now on. Whoever listened before hears the end.
+    /// Returns the frames from now on. The stream of the previous listener ends.
     func frames() -> AsyncStream<Frame> {
         AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
             queue.async { [self] in
@@ -42,13 +42,13 @@ final class Camera: NSObject, AVCaptureVideoDataOutputSampleBufferDelegate, @unc
     }
 
     func captureOutput(_: AVCaptureOutput, didOutput sample: CMSampleBuffer, from _: AVCaptureConnection) {
-        // The sensor lies on its side in a phone that is held upright.
+        // The sensor is in landscape when the phone is held in portrait.
         guard let frame = try? Frame(sample, rotation: .quarter) else { return }
         listener?.yield(frame)
     }
 }
 
-/// What the camera sees.
+/// The camera's preview.
 struct CameraPreview: UIViewRepresentable {
     let camera: Camera
 

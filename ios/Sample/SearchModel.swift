@@ -2,15 +2,15 @@ import Foundation
 import Magpie
 import Observation
 
-/// The engine with the demo catalogue, and what is on the screen.
+/// The engine with the demo catalogue, and the state of the screen.
 @MainActor @Observable
 final class SearchModel {
     private(set) var engine: Engine?
     private(set) var categories: [String] = []
     private(set) var listings: [Listing] = []
-    /// What the shopper can do about it, in a sentence.
+    /// A sentence that tells the shopper what to do.
     private(set) var hint = "Opening the catalogue"
-    /// The chip that is chosen.
+    /// The selected chip.
     var category: String? {
         didSet { restart() }
     }
@@ -28,14 +28,14 @@ final class SearchModel {
 
     var session: Camera { camera }
 
-    /// Opens what travels in the app: no network is needed.
+    /// Opens the bundled model and catalogue, without network access.
     func open() async {
         guard engine == nil else { return }
         do {
             let engine = try await Engine.bundled()
             categories = try await engine.words(of: "category")
             self.engine = engine
-            hint = "Point the camera at a thing"
+            hint = "Point the camera at an object"
             try await camera.start()
             restart()
         } catch {
@@ -43,13 +43,13 @@ final class SearchModel {
         }
     }
 
-    /// A picture of the catalogue, for the benchmark.
+    /// Returns a picture of the catalogue, for the benchmark.
     func samplePhoto() async -> Data? {
         guard let engine else { return nil }
         return try? await engine.thumbnail(ofListing: "mug-01", photo: "mug-01-1.jpg")
     }
 
-    /// Searches anew: the chip or the box has changed.
+    /// Restarts the search because the chip or the box has changed.
     private func restart() {
         search?.cancel()
         guard let engine else { return }
@@ -61,7 +61,7 @@ final class SearchModel {
                 }
                 for try await update in updates { show(update) }
             } catch MagpieError.cancelled {
-                // Another search has taken its place.
+                // Another search has replaced it.
             } catch {
                 hint = error.localizedDescription
             }
@@ -83,7 +83,7 @@ final class SearchModel {
 }
 
 extension Engine {
-    /// The demo catalogue and the model that travel in the app.
+    /// Opens the demo catalogue and the model bundled with the app.
     static func bundled() async throws -> Engine {
         guard let model = Bundle.main.url(forResource: "default", withExtension: nil),
             let catalog = Bundle.main.url(forResource: "demo", withExtension: "magpie")

@@ -1,7 +1,7 @@
 import Magpie
 import SwiftUI
 
-/// The camera's preview with a crop box, chips, and what was found.
+/// The camera's preview with a crop box, chips, and the results.
 struct SearchView: View {
     @Bindable var model: SearchModel
 
@@ -67,7 +67,7 @@ private struct ListingRow: View {
     }
 }
 
-/// The part of the picture that is searched for. Dragging moves it.
+/// The part of the picture to search with. Drag to move it.
 private struct CropBox: View {
     @Binding var box: CGRect
     @State private var start: CGPoint?

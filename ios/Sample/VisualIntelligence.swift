@@ -20,7 +20,7 @@ struct CatalogQuery: IntentValueQuery {
     }
 }
 
-/// A listing as the system shows it.
+/// A listing as the system displays it.
 @available(iOS 26.0, *)
 struct ListingEntity: AppEntity {
     static let typeDisplayRepresentation = TypeDisplayRepresentation(name: "Listing")
@@ -43,7 +43,7 @@ struct ListingEntity: AppEntity {
     }
 }
 
-/// Listings by their ids, for the one that was tapped: it was found a moment ago.
+/// Finds the listings of the last answer by their ids, for the one that was tapped.
 @available(iOS 26.0, *)
 struct ListingQuery: EntityQuery {
     func entities(for identifiers: [String]) async throws -> [ListingEntity] {
@@ -51,7 +51,7 @@ struct ListingQuery: EntityQuery {
     }
 }
 
-/// Opens the app where a listing is tapped.
+/// Opens the app when a listing is tapped.
 @available(iOS 26.0, *)
 struct OpenListing: OpenIntent {
     static let title: LocalizedStringResource = "Open listing"
@@ -64,7 +64,7 @@ struct OpenListing: OpenIntent {
     }
 }
 
-/// The engine of all queries, and what the last one found.
+/// The engine shared by all queries, and the listings that the last one found.
 @available(iOS 26.0, *)
 private actor Answers {
     static let shared = Answers()

@@ -1,4 +1,4 @@
-"""The published MobileNets as lists of convolutions: sizes and structure, all weights 0.
+"""The published MobileNets as lists of convolutions: sizes and structure, with all weights 0.
 
 Howard et al., "MobileNets" (2017), table 1; Sandler et al., "MobileNetV2" (2018), table 2.
 """
@@ -7,14 +7,12 @@ import numpy as np
 
 from .weights import Convolution
 
-# Output channels at width 1.0 and stride of each pair of depthwise and 1x1 convolutions.
-V1_PAIRS = (
-    [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)] + [(512, 1)] * 5 + [(1024, 2), (1024, 1)]
-)
-# Expansion, output channels at width 1.0, blocks, stride of the first of them.
+# Output channels at width 1.0, and stride, of each depthwise-separable pair (depthwise, then 1x1).
+V1_PAIRS = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)] + [(512, 1)] * 5 + [(1024, 2), (1024, 1)]
+# Expansion factor, output channels at width 1.0, number of blocks, stride of the first block.
 V2_STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 FIRST, V2_LAST = 32, 1280
-# Widths other than 1.0 keep channels in multiples of this.
+# Channel counts at other widths are multiples of this.
 DIVISOR = 8
 
 
@@ -25,7 +23,7 @@ def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, **
 
 
 def rounded_width(channels: int, width: float) -> int:
-    """Channels of a layer that has `channels` at width 1.0: a multiple of 8, never more than a tenth below."""
+    """Scales the channels of a layer to `width`: a multiple of 8, at most a tenth below the exact product."""
     wanted = channels * width
     rounded = max(DIVISOR, int(wanted + DIVISOR / 2) // DIVISOR * DIVISOR)
     return rounded + DIVISOR if rounded < 0.9 * wanted else rounded
@@ -42,7 +40,7 @@ def mobilenet_v1(width: float) -> list[Convolution]:
 
 
 def mobilenet_v2(width: float) -> list[Convolution]:
-    """The last layer is not narrowed below width 1.0."""
+    """As published, the last layer keeps its 1,280 channels at widths below 1.0."""
     channels = rounded_width(FIRST, width)
     layers = [_convolution(3, channels, 3, 2)]
     for expansion, full, blocks, first_stride in V2_STAGES:
@@ -59,7 +57,7 @@ def mobilenet_v2(width: float) -> list[Convolution]:
 
 
 def same_structure(a: list[Convolution], b: list[Convolution]) -> bool:
-    """Whether two lists differ in nothing but the values of the weights."""
+    """Whether two lists of layers differ only in the values of their weights."""
 
     def structure(layer: Convolution) -> tuple:
         return layer.weight.shape, layer.stride, layer.linear, layer.opens_block, layer.adds_shortcut

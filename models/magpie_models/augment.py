@@ -1,4 +1,4 @@
-"""Random changes of a training photo."""
+"""Data augmentation: random changes to a training photo."""
 
 import numpy as np
 from PIL import Image
@@ -7,9 +7,10 @@ GREY = np.float32([0.299, 0.587, 0.114])
 
 
 def jitter(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """uint8 [S, S, 3] -> float32 [side, side, 3] in 0..1, randomly cut, mirrored and coloured.
+    """uint8 [S, S, 3] -> float32 [side, side, 3] in 0..1, with a random crop, horizontal flip and colour jitter.
 
-    At inference the network sees whole pictures, so cuts keep at least 60 % of the area and a third keep everything.
+    At inference the network sees whole pictures, so crops keep at least 60 % of the area, and a third of the photos
+    are not cropped.
     """
     full = image.shape[0]
     width = height = float(full)
@@ -30,7 +31,7 @@ def jitter(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray
 
 
 def resized(image: np.ndarray, side: int) -> np.ndarray:
-    """uint8 [S, S, 3] -> float32 [side, side, 3] in 0..1, otherwise as it is."""
+    """uint8 [S, S, 3] -> float32 [side, side, 3] in 0..1, resized without any augmentation."""
     if image.shape[:2] != (side, side):
         image = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
     return image.astype(np.float32) / 255.0

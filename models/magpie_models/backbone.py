@@ -1,4 +1,4 @@
-"""The student: a MobileNet with folded batch normalisation, a projection to the embedding, attribute heads.
+"""The student: a MobileNet with folded batch normalisation, a projection to the embedding, and attribute heads.
 
 Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications" (2017); Sandler et
 al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
@@ -15,7 +15,7 @@ from .weights import Convolution
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME: the odd pixel goes after, not before. The weights were trained with it."""
+    """Pixels before and after, as in TensorFlow's SAME padding: the odd pixel goes after. The weights expect it."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
@@ -31,8 +31,9 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: 
 
 
 class MobileNet(nn.Module):
-    """[N, 3, H, W] in -1..1 -> pooled features [N, channels]. V1 and V2: a chain of convolutions, some of them with a
-    shortcut around a block.
+    """MobileNet V1 or V2, [N, 3, H, W] in -1..1 -> pooled features [N, channels].
+
+    A chain of convolutions, with shortcuts around V2's residual blocks.
     """
 
     def __init__(self, layers: list[Convolution]):
@@ -49,7 +50,7 @@ class MobileNet(nn.Module):
         self.channels = layers[-1].weight.shape[0]
 
     def freeze(self, count: int) -> None:
-        """The first `count` convolutions are no longer trained: no gradient is computed for them."""
+        """Excludes the first `count` convolutions from training: no gradient is computed for them."""
         for conv in self.convolutions[:count]:
             conv.requires_grad_(False)
 
@@ -67,7 +68,7 @@ class MobileNet(nn.Module):
 
 
 class Student(nn.Module):
-    """[N, 3, H, W] -> embedding [N, dim], and one [N, labels] of logits a head."""
+    """[N, 3, H, W] -> embedding [N, dim], and logits [N, labels] for each head."""
 
     def __init__(self, layers: list[Convolution], dim: int, heads: dict[str, int]):
         super().__init__()
@@ -79,16 +80,16 @@ class Student(nn.Module):
             nn.init.zeros_(head.bias)
 
     def forward(self, x: torch.Tensor, probe: bool = False) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """With `probe`, the heads learn but do not change the backbone."""
+        """With `probe`, the heads are trained but no gradient flows from them into the backbone."""
         pooled = self.backbone(x)
         seen = pooled.detach() if probe else pooled
         return self.embedding(pooled), {name: head(seen) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def start_from_principal_components(self, pooled: np.ndarray) -> None:
-        """Sets the projection to the first components of `pooled` [photos, channels], centred.
+        """Sets the projection to the first principal components of `pooled` [photos, channels], centred.
 
-        The first batches then already have the similarities of the pretrained features.
+        The embeddings then have the similarities of the pretrained features from the first batch on.
         """
         mean = pooled.mean(0)
         _, _, components = np.linalg.svd(pooled - mean, full_matrices=False)
@@ -99,7 +100,7 @@ class Student(nn.Module):
 
 @torch.no_grad()
 def outputs_of(student: Student, pixels: np.ndarray, batch: int = 64) -> dict[str, np.ndarray]:
-    """uint8 [N, H, W, 3] -> `embedding` [N, dim] of unit length, and the logits [N, labels] of each head."""
+    """Runs the student: uint8 [N, H, W, 3] -> `embedding` [N, dim] of unit length, logits [N, labels] of each head."""
     parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(pixels), batch):
         x = torch.from_numpy(normalise(np.asarray(pixels[start : start + batch])))

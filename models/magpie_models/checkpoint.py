@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on, and the student alone for export."""
+"""Checkpoints: the whole state of a run, to resume it, and the student alone, to export it."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,25 +14,25 @@ FILE = "checkpoint.pt"
 
 
 def layout(layers: list[Convolution]) -> list[dict]:
-    """Sizes and structure of the convolutions, so that a checkpoint can be read without the first weights."""
+    """Sizes and structure of the convolutions, so that a checkpoint can be loaded without the initial weights."""
     shapes = []
     for layer in layers:
-        described = asdict(layer)
-        described.pop("bias")
-        shapes.append({**described, "weight": list(layer.weight.shape)})
+        values = asdict(layer)
+        values.pop("bias")
+        shapes.append({**values, "weight": list(layer.weight.shape)})
     return shapes
 
 
 def empty_layers(shapes: list[dict]) -> list[Convolution]:
-    def layer(described: dict) -> Convolution:
-        shape = described.pop("weight")
-        return Convolution(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32), **described)
+    def layer(values: dict) -> Convolution:
+        shape = values.pop("weight")
+        return Convolution(np.zeros(shape, np.float32), np.zeros(shape[0], np.float32), **values)
 
-    return [layer(dict(described)) for described in shapes]
+    return [layer(dict(values)) for values in shapes]
 
 
 def save(path: Path, state: dict) -> None:
-    """Never leaves half a file."""
+    """Atomic: writes a temporary file and renames it."""
     torch.save(state, path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)
 
@@ -42,7 +42,7 @@ def load(path: Path) -> dict:
 
 
 def load_student(path: Path) -> tuple[Student, dict[str, list[str]], Config]:
-    """The averaged weights, the heads' labels, the configuration."""
+    """The student with its averaged weights, the labels of each head, and the configuration."""
     state = load(path)
     labels, config = state["labels"], Config.from_json(state["config"])
     student = Student(empty_layers(state["layout"]), config.dim, {name: len(v) for name, v in labels.items()})

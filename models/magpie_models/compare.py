@@ -1,4 +1,4 @@
-"""Draws runs beside each other: curves and a table, as PNG and HTML. `python -m magpie_models.compare --help`"""
+"""Compares runs: curves and a table, as PNG and HTML. `python -m magpie_models.compare --help`"""
 
 import argparse
 import base64
@@ -16,18 +16,18 @@ from . import places
 from .record import read_config, read_metrics
 
 Line = dict[str, float]
-# Title and metrics of each panel; the first of a panel is drawn full, the second dashed.
+# Title and metrics of each panel; the first metric is a solid line, the second a dashed one.
 PANELS = (
     ("shopper -> catalogue, hit@1", ("G1/unseen/hit@1", "G1/seen/hit@1")),
     ("shopper -> catalogue, hit@5", ("G1/unseen/hit@5", "G1/seen/hit@5")),
     ("shopper -> shopper, hit@1", ("G2/unseen/hit@1", "G2/seen/hit@1")),
     ("clothing kind, hit@1", ("C1/unseen/hit@1", "C1/seen/hit@1")),
-    ("distance to nearest wrong - to right product", ("gap/unseen", "gap/seen")),
-    ("changed view -> catalogue, hit@1", ("catalogue/hit@1",)),
+    ("distance to nearest wrong product - to the right one", ("gap/unseen", "gap/seen")),
+    ("augmented view -> catalogue, hit@1", ("catalogue/hit@1",)),
     ("head accuracy, category and colour", ("head/category", "head/colour")),
     ("loss", ("loss/total",)),
 )
-# What a run is judged by, with the column's title; the best epoch is by the first that runs have.
+# The metrics in the table, with the column titles.
 COLUMNS = (
     ("G1/unseen/hit@1", "G1 unseen @1"),
     ("G1/unseen/hit@5", "G1 unseen @5"),
@@ -55,7 +55,7 @@ img { max-width: 100%; }
 
 
 def with_gaps(line: Line) -> Line:
-    """Adds how much nearer the right catalogue photo is than the nearest wrong one."""
+    """Adds `gap/...`: how much nearer the right catalogue photo is than the nearest wrong one, in 1 - cosine."""
     gaps = {
         f"gap/{part}": line[f"distance/{part}/nearest_negative"] - line[f"distance/{part}/positive"]
         for part in ("seen", "unseen")
@@ -76,10 +76,10 @@ def draw(runs: dict[str, list[Line]], target: Path) -> None:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         if not axis.lines:
-            axis.text(0.5, 0.5, "no run has it", transform=axis.transAxes, ha="center", color="grey")
+            axis.text(0.5, 0.5, "not recorded in any run", transform=axis.transAxes, ha="center", color="grey")
         elif len(metrics) == 2:
             full, dashed = (m.split("/")[1] for m in metrics)
-            note = f"full: {full}, dashed: {dashed}"
+            note = f"solid: {full}, dashed: {dashed}"
             axis.annotate(note, (0.99, 0.02), xycoords="axes fraction", ha="right", fontsize=8)
     handles = [pyplot.Line2D([], [], color=colours[i % len(colours)], label=name) for i, name in enumerate(runs)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(runs)), frameon=False)
@@ -90,7 +90,7 @@ def draw(runs: dict[str, list[Line]], target: Path) -> None:
 def curve(axis: Axes, lines: list[Line], metric: str, style: str, colour: tuple) -> None:
     points = [(line["epoch"], line[metric]) for line in lines if metric in line]
     if points:
-        # A run of one epoch is a point, not a line.
+        # A run with a single epoch needs a marker: a line through one point is invisible.
         axis.plot(*zip(*points), style, color=colour, marker="o" if len(points) == 1 else None, linewidth=1.6)
 
 
@@ -102,7 +102,7 @@ def value_of(line: Line, metric: str) -> float | None:
 
 
 def table(runs: dict[str, list[Line]]) -> str:
-    """Figures of the last epoch of each run, the best value of each column marked."""
+    """HTML table of the last epoch of each run, with the best value of each column highlighted."""
     columns = [c for c in COLUMNS if any(c[0] in lines[-1] for lines in runs.values())]
     found = {name: [value_of(lines[-1], metric) for metric, _ in columns] for name, lines in runs.items()}
     best = []
@@ -112,30 +112,30 @@ def table(runs: dict[str, list[Line]]) -> str:
     body = []
     for name, lines in runs.items():
         cells = [f"<td>{html.escape(name)}</td><td>{lines[-1]['epoch']:.0f}</td>"]
-        for value, top in zip(found[name], best):
-            marked = ' class="best"' if value == top and len(runs) > 1 else ""
+        for value, best_value in zip(found[name], best):
+            marked = ' class="best"' if value == best_value and len(runs) > 1 else ""
             cells.append(f"<td{marked}>{'-' if value is None else f'{value:.1f}'}</td>")
         body.append("".join(cells))
-    return rows_of(["run", "epoch", *(title for _, title in columns)], body)
+    return html_table(["run", "epoch", *(title for _, title in columns)], body)
 
 
 def differences(options: dict[str, dict]) -> str:
-    """The options that are not the same in all runs."""
+    """HTML table of the options that differ between the runs."""
     first = next(iter(options.values()))
     names = [k for k in first if len({str(o.get(k)) for o in options.values()}) > 1]
     if not names:
         return "<p>The runs have the same options.</p>"
-    cells = [[run, *(brief(given.get(k)) for k in names)] for run, given in options.items()]
-    return rows_of(["run", *names], ["".join(f"<td>{html.escape(c)}</td>" for c in row) for row in cells], "text")
+    cells = [[run, *(format_option(given.get(k)) for k in names)] for run, given in options.items()]
+    return html_table(["run", *names], ["".join(f"<td>{html.escape(c)}</td>" for c in row) for row in cells], "text")
 
 
-def rows_of(head: list[str], body: list[str], kind: str = "figures") -> str:
+def html_table(head: list[str], body: list[str], kind: str = "figures") -> str:
     title = "".join(f"<th>{html.escape(t)}</th>" for t in head)
     rows = "".join(f"<tr>{row}</tr>" for row in body)
     return f"<div class=scroll><table class={kind}><tr>{title}</tr>{rows}</table></div>"
 
 
-def brief(option: object) -> str:
+def format_option(option: object) -> str:
     if isinstance(option, dict):
         return ", ".join(f"{name} {weight:g}" for name, weight in option.items() if weight)
     return str(option) if option not in ("", None) else "-"
@@ -150,10 +150,10 @@ def write_page(runs: dict[str, list[Line]], options: dict[str, dict], folder: Pa
     page.write_text(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Comparison of runs</title>"
         f"<style>{STYLE}</style><h1>Comparison of runs</h1>"
-        "<p>Last epoch of each run on the small index of splits train and val: percent, CPU minutes, watt hours "
-        "estimated from CPU time. No test photo is among them. Unseen: products and kinds of garment that the run kept "
-        "out of training; compare runs that kept out the same.</p>"
-        f"{table(runs)}<h2>Options in which they differ</h2>{differences(options)}<h2>By epoch</h2>"
+        "<p>Last epoch of each run, on the small index of splits train and val: percent, CPU minutes, and watt hours "
+        "estimated from CPU time. No test photos are used. Unseen: products and kinds of garment held out of training; "
+        "only compare runs that held out the same ones.</p>"
+        f"{table(runs)}<h2>Options that differ</h2>{differences(options)}<h2>By epoch</h2>"
         f"<p><img alt='curves by epoch' src='data:image/png;base64,{picture}'></p></html>\n"
     )
     return page
@@ -161,7 +161,7 @@ def write_page(runs: dict[str, list[Line]], options: dict[str, dict], folder: Pa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", nargs="*", help="names of runs (all by default)")
+    parser.add_argument("run", nargs="*", help="names of runs (default: all)")
     parser.add_argument("--work", type=Path, default=places.WORK, help="caches and runs")
     parser.add_argument("--out", type=Path, help="folder to write (default: `compare` in the work folder)")
     options = parser.parse_args()
@@ -170,7 +170,7 @@ def main() -> None:
     runs = {name: [with_gaps(line) for line in read_metrics(folder)] for name, folder in folders.items()}
     empty = [name for name, lines in runs.items() if not lines]
     if empty or not runs:
-        raise SystemExit(f"no figures are recorded for {', '.join(empty) or 'any run'} in {options.work / 'runs'}")
+        raise SystemExit(f"no metrics are recorded for {', '.join(empty) or 'any run'} in {options.work / 'runs'}")
     configs = {name: read_config(folder).to_json() for name, folder in folders.items()}
     print(write_page(runs, configs, options.out or options.work / "compare"))
 

@@ -1,4 +1,4 @@
-"""The options of a training run: flags of the command and what the run's config.json records are the same list."""
+"""The options of a training run. One list serves both as the command's flags and as the run's config.json."""
 
 import argparse
 import hashlib
@@ -17,40 +17,40 @@ def option(default: Any, text: str, choices: Any = None) -> Any:
 
 @dataclass(frozen=True)
 class Config:
-    """What decides the weights that come out. `terms` and the options left at None take the objective's values."""
+    """The options that determine the trained weights. `terms` and options left at None come from the objective."""
 
-    backbone: str = option("mobilenetv1-0.75", "the network", tuple(BACKBONES))
-    start: str = option("imagenet", "its first weights", STARTS)
-    freeze: int = option(0, "the first N convolutions are not trained")
-    side: int = option(144, "input width and height")
-    dim: int = option(128, "values of an embedding")
-    objective: str = option("multitask", "the set of loss terms", tuple(OBJECTIVES))
-    teacher_weight: float = option(4.0, "weight of the distillation term; 0 for none")
-    catalogue_weight: float = option(1.0, "scales the catalogue photos' part in softmax and cosine terms; 0 for none")
-    heads: str | None = option(None, "joint: heads change the backbone; probe: they only watch", ("joint", "probe"))
-    scale: float = option(14.0, "of the cosine softmax")
-    smoothing: float = option(0.1, "of the labels")
-    temperature: float = option(0.1, "of the contrastive loss")
-    margin: float = option(0.2, "of the triplets")
-    negatives: str = option("hard", "of the triplets", ("hard", "semi-hard"))
-    sampler: str = option("uniform", "what is shown equally often", SAMPLERS)
-    photos_per_product: int | None = option(None, "photos of one class side by side in a batch")
-    catalogue_repeats: int = option(6, "times that the uniform sampler shows a catalogue photo an epoch")
-    keep_out_products: str = option("", "FOLD/OF: train without every OF-th product, from number FOLD on")
-    keep_out_kinds: str = option("", 'train without these kinds of garment, such as "Hoodie,Shorts"')
-    virtual_pairs: int = option(16, "pairs of photos of virtual products beside a batch's photos; 0 for none")
-    epochs: int = option(15, "length of the schedule")
-    batch: int = option(40, "photos of the sampler in a batch")
-    rate: float = option(6e-4, "highest learning rate")
+    backbone: str = option("mobilenetv1-0.75", "network architecture", tuple(BACKBONES))
+    start: str = option("imagenet", "initial weights", STARTS)
+    freeze: int = option(0, "number of convolutions, from the first, that are not trained")
+    side: int = option(144, "input width and height in pixels")
+    dim: int = option(128, "dimension of the embedding")
+    objective: str = option("multitask", "set of loss terms", tuple(OBJECTIVES))
+    teacher_weight: float = option(4.0, "weight of the distillation term; 0 turns it off")
+    catalogue_weight: float = option(1.0, "weight of catalogue photos in softmax and cosine terms; 0 leaves them out")
+    heads: str | None = option(None, "joint: heads train the backbone too; probe: they do not", ("joint", "probe"))
+    scale: float = option(14.0, "scale of the cosine softmax, and of the matching term")
+    smoothing: float = option(0.1, "label smoothing")
+    temperature: float = option(0.1, "temperature of the contrastive loss")
+    margin: float = option(0.2, "margin of the triplet loss")
+    negatives: str = option("hard", "negative mining of the triplet loss", ("hard", "semi-hard"))
+    sampler: str = option("uniform", "what is balanced: photos, classes or domains", SAMPLERS)
+    photos_per_product: int | None = option(None, "photos of one class drawn together into a batch")
+    catalogue_repeats: int = option(6, "times an epoch that the uniform sampler draws each catalogue photo")
+    keep_out_products: str = option("", "FOLD/OF: hold out every OF-th product, starting at number FOLD")
+    keep_out_kinds: str = option("", 'hold out these kinds of garment, such as "Hoodie,Shorts"')
+    virtual_pairs: int = option(16, "photo pairs of virtual products added to each batch; 0 for none")
+    epochs: int = option(15, "length of the schedule in epochs")
+    batch: int = option(40, "photos that the sampler draws for a batch")
+    rate: float = option(6e-4, "peak learning rate")
     warm_up: int = option(100, "steps of linear warm-up")
-    weight_decay: float = option(0.01, "of matrices")
+    weight_decay: float = option(0.01, "weight decay of matrices")
     average: float = option(0.998, "decay of the moving average of the weights")
-    gradient_norm: float = option(5.0, "longest gradient of a step")
-    seed: int = option(1, "of the order, the jitter and the first weights of classifiers")
+    gradient_norm: float = option(5.0, "gradients are clipped to this norm")
+    seed: int = option(1, "seed of the photo order, the augmentation and the initial classifier weights")
     terms: dict[str, float] = field(default_factory=dict)
 
     def resolved(self, weights: dict[str, float] | None = None) -> "Config":
-        """With the objective's values where none is given; `weights` of single terms go before them."""
+        """Fills options left at None from the objective; `weights` overrides or adds single terms."""
         preset = OBJECTIVES[self.objective]
         terms = {**preset.terms, "teacher": self.teacher_weight, **(weights or {})}
         return replace(
@@ -77,13 +77,13 @@ class Config:
         return [f"{name}: {theirs[name]} -> {mine[name]}" for name in mine if mine[name] != theirs[name]]
 
     def default_name(self) -> str:
-        """The same for the same options, so that a command carries on with its own run."""
+        """A name derived from the options, so that repeating a command resumes its own run."""
         digest = hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
         return f"{self.backbone}-{self.side}-{self.objective}-{digest[:6]}"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what decides the weights (recorded in config.json)")
+    group = parser.add_argument_group("options that determine the weights (recorded in config.json)")
     for f in fields(Config):
         if f.name == "terms":
             continue
@@ -93,14 +93,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             type=kind,
             default=f.default,
             choices=f.metadata["choices"],
-            help=f.metadata["help"] + (" (the objective's)" if f.default is None else f" ({f.default})"),
+            help=f.metadata["help"] + (" (default: the objective's)" if f.default is None else f" ({f.default})"),
         )
     group.add_argument(
         "--term",
         action="append",
         default=[],
         metavar="KIND/TASK=WEIGHT",
-        help="sets or adds one term of the loss, such as contrastive/product=0.5; see objectives.py",
+        help="set the weight of a loss term, or add a term, such as contrastive/product=0.5; see objectives.py",
     )
 
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from .preprocess import Recipe, open_upright
 
 NO_LABEL = -1
 HEADS = ("category", "colour", "shape", "material")
 UNNAMED = ("Not sure", "Other", "")
-# The clothing colours are measured from the pixels; below this share of the foreground they are mostly wrong.
+# Clothing colours are measured from pixels; those covering less than this share of the foreground are mostly wrong.
 MIN_COLOUR_SHARE = 0.4
 
 
@@ -23,7 +22,7 @@ def read_manifest(data: Path) -> list[dict[str, str]]:
 
 @dataclass
 class Labels:
-    """Label names, and for each manifest row its number or NO_LABEL. Names come from the rows `used`."""
+    """Label names of each task, and the label number of each manifest row or NO_LABEL. Names come from rows `used`."""
 
     used: np.ndarray
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -35,16 +34,16 @@ class Labels:
 
 
 def numbered(values: list[str], names: list[str]) -> np.ndarray:
-    """The number of each value among `names`, or NO_LABEL."""
+    """The index of each value in `names`, or NO_LABEL."""
     number = {name: i for i, name in enumerate(names)}
     return np.array([number.get(value, NO_LABEL) for value in values])
 
 
 def make_labels(rows: list[dict[str, str]], used: np.ndarray | None = None) -> Labels:
-    """Targets of the metric losses (product, group, garment, listing) and of the attribute heads.
+    """Builds the targets of the metric losses (product, group, garment, listing) and of the attribute heads.
 
-    Label names are those that the rows `used` have (all by default): a class that is kept out of training gets no
-    output. `listing` is the finest label that a photo has: its product, or its kind of garment.
+    Label names are those found in the rows `used` (default: all), so a held-out class gets no output. `listing` is a
+    photo's finest label: its product, or its kind of garment.
     """
     labels = Labels(np.arange(len(rows)) if used is None else used)
     grocery = [row["set"] == "grocery" for row in rows]
@@ -65,7 +64,7 @@ def sure_of_colour(row: dict[str, str]) -> bool:
 
 
 def pixels(rows: list[dict[str, str]], data: Path, recipe: Recipe, cache: Path) -> np.ndarray:
-    """uint8 [rows, height, width, 3], resized as at inference; decoded once and kept in `cache`."""
+    """uint8 [rows, height, width, 3], resized as at inference; decoded once and stored in `cache`."""
     width, height = recipe.width, recipe.height
     path = cache / f"pixels-{width}.npy"
     if recipe != replace(recipe, height=width, fit="squash", filter="bilinear"):
@@ -78,8 +77,8 @@ def pixels(rows: list[dict[str, str]], data: Path, recipe: Recipe, cache: Path) 
             out[i] = recipe.squash(open_upright(data / row["path"]))
         out.flush()
         part.rename(path)
-    # Mapped, so that runs at the same time share one copy in memory.
+    # Memory-mapped, so that concurrent runs share one copy.
     result = np.load(path, mmap_mode="r")
     if len(result) != len(rows):
-        raise ValueError(f"{path} has {len(result)} photos, expected {len(rows)}: delete it")
+        raise ValueError(f"{path} has {len(result)} photos, expected {len(rows)}: delete it to decode them again")
     return result

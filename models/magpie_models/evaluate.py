@@ -1,8 +1,8 @@
 """Scores a pack on the product photos. `python -m magpie_models.evaluate --help`
 
-Embeds the manifest rows with ONNX Runtime, writes the .npy in manifest order, and scores it with the data pack's own
-score.py: G1, G2 and C1 in all, and apart for products and kinds of garment that training kept out. With --f32, compares
-the quantised network with the f32 one that export wrote. Latency is `magpie bench`'s business.
+Embeds the manifest rows with ONNX Runtime, writes the embeddings as .npy in manifest order, and scores them with the
+data set's own score.py: G1, G2 and C1 overall, and separately for held-out products and kinds of garment. --f32
+compares the quantised network with the f32 network that export wrote. `magpie bench` measures latency.
 """
 
 import argparse
@@ -27,15 +27,15 @@ Figures = dict[str, dict[str, float]]
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     places.add_flags(parser, weights=False)
-    parser.add_argument("--pack", type=Path, help="(default: the run's, or models/packs/default)")
-    parser.add_argument("--run", help="name of the run that the pack is from: says what it kept out")
+    parser.add_argument("--pack", type=Path, help="pack to score (default: the run's, or models/packs/default)")
+    parser.add_argument("--run", help="name of the pack's run: its config says what was held out")
     parser.add_argument("--keep-out-products", default="", help="without --run: as given to train")
     parser.add_argument("--keep-out-kinds", default="", help="without --run: as given to train")
     parser.add_argument("--f32", type=Path, help="f32 network to compare with, such as the run's f32.onnx")
     parser.add_argument("--val", action="store_true", help="only the val figures, for tuning")
-    parser.add_argument("--out", type=Path, help="of the embeddings (default: embeddings.npy in the run's folder)")
-    parser.add_argument("--json", type=Path, help="where the figures go (default: figures.json in the run's folder)")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="embeddings to write (default: embeddings.npy in the run's folder)")
+    parser.add_argument("--json", type=Path, help="figures to write (default: figures.json in the run's folder)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (1)")
     return parser.parse_args()
 
 
@@ -47,7 +47,7 @@ def official_score(data_folder: Path) -> ModuleType:
 
 
 def head_numbers(rows: Rows, heads: list[dict]) -> dict[str, np.ndarray]:
-    """For each head and manifest row the number among the head's labels, NO_LABEL where it has none."""
+    """For each head, the label index of every manifest row, or NO_LABEL where the head does not have its label."""
     labels = data.make_labels(rows)
     numbers = {}
     for head in heads:
@@ -59,41 +59,41 @@ def head_numbers(rows: Rows, heads: list[dict]) -> dict[str, np.ndarray]:
 
 
 def official(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdout: Holdout) -> Figures:
-    """score.py's figures; then the same for part of the queries, with the whole gallery."""
+    """score.py's figures for all queries, then for subsets of the queries, always with the whole gallery."""
     result = {f"{task}/{part}": v for task, parts in score.tasks(rows, embeddings).items() for part, v in parts.items()}
     if holdout.products:
-        held = np.array([row["class_id"] in holdout.products for row in rows])
+        held_out = np.array([row["class_id"] in holdout.products for row in rows])
         test = np.array([row["split"] == "test" for row in rows])
-        for part, asked in (("seen", ~held), ("unseen", held)):
-            kept = ~test | asked
-            some = score.tasks([row for row, keep in zip(rows, kept) if keep], embeddings[kept])
-            result |= {f"{task}/{part} products": some[task]["all"] for task in ("G1", "G2") if task in some}
+        for part, queries in (("seen", ~held_out), ("unseen", held_out)):
+            kept = ~test | queries
+            subset = score.tasks([row for row, keep in zip(rows, kept) if keep], embeddings[kept])
+            result |= {f"{task}/{part} products": subset[task]["all"] for task in ("G1", "G2") if task in subset}
     return result | clothing_parts(score, rows, embeddings, holdout)
 
 
 def clothing_parts(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdout: Holdout) -> Figures:
-    """C1 for queries that training did not have: senders of split val, and kinds that were kept out."""
-    at = [i for i, r in enumerate(rows) if r["set"] == "clothing" and r["coarse"] not in data.UNNAMED]
-    if not at:
+    """C1 for queries that training did not see: senders of split val, and held-out kinds."""
+    indices = [i for i, r in enumerate(rows) if r["set"] == "clothing" and r["coarse"] not in data.UNNAMED]
+    if not indices:
         return {}
-    kind, sender, split = (np.array([rows[i][name] for i in at]) for name in ("coarse", "group", "split"))
-    held, val = np.isin(kind, list(holdout.kinds)), split == "val"
+    kind, sender, split = (np.array([rows[i][name] for i in indices]) for name in ("coarse", "group", "split"))
+    held_out, val = np.isin(kind, list(holdout.kinds)), split == "val"
     result = {}
-    for part, asked in (
-        ("unseen senders", val & ~held),
-        ("unseen kinds", held),
-        ("unseen senders and kinds", val & held),
+    for part, queries in (
+        ("unseen senders", val & ~held_out),
+        ("unseen kinds", held_out),
+        ("unseen senders and kinds", val & held_out),
     ):
-        if asked.any():
-            e = embeddings[at]
-            similarity = score.sims(e[asked], e, "cos")
-            similarity[sender[asked][:, None] == sender[None]] = -np.inf
-            figures = score.rank_metrics(similarity, kind[asked], kind, ks=(1, 10))
-            result[f"C1/{part}"] = score.summ(figures, np.ones(int(asked.sum()), bool))
+        if queries.any():
+            e = embeddings[indices]
+            similarity = score.sims(e[queries], e, "cos")
+            similarity[sender[queries][:, None] == sender[None]] = -np.inf
+            figures = score.rank_metrics(similarity, kind[queries], kind, ks=(1, 10))
+            result[f"C1/{part}"] = score.summ(figures, np.ones(int(queries.sum()), bool))
     return result
 
 
-def show(title: str, figures: Figures) -> None:
+def print_figures(title: str, figures: Figures) -> None:
     for part, values in figures.items():
         print(title, part, " ".join(f"{name}={value}" for name, value in values.items()))
 
@@ -108,25 +108,25 @@ def main() -> None:
         trained = read_config(folder)
         kept_out = (trained.keep_out_products, trained.keep_out_kinds)
     holdout = Holdout.parse(rows, *kept_out)
-    described = read_manifest(pack)
-    recipe, output = Recipe.of(described), described["embedding"]["output"]
+    manifest = read_manifest(pack)
+    recipe, output = Recipe.of(manifest), manifest["embedding"]["output"]
     pixels = data.pixels(rows, options.data, recipe, places.cache(options.work))
-    wanted = tuning_rows(rows) if options.val else np.arange(len(rows))
+    used_rows = tuning_rows(rows) if options.val else np.arange(len(rows))
     test = RetrievalTest(rows, holdout, NO_LIMITS)
     score = None if options.val else official_score(options.data)
-    found: dict[str, object] = {"pack": str(pack), "model_id": described["model_id"], "kept_out": kept_out}
+    found: dict[str, object] = {"pack": str(pack), "model_id": manifest["model_id"], "kept_out": kept_out}
 
     def figures(title: str, network: Network) -> np.ndarray:
-        outputs = network(pixels[wanted])
+        outputs = network(pixels[used_rows])
         outputs[EMBEDDING] = outputs.pop(output).astype(np.float32)
-        at = np.searchsorted(wanted, test.numbers)
-        tuning = {name: values[at] for name, values in outputs.items()}
-        val = test.scores(tuning) | test.head_accuracy(tuning, head_numbers(rows, described["heads"]))
+        positions = np.searchsorted(used_rows, test.numbers)
+        tuning = {name: values[positions] for name, values in outputs.items()}
+        val = test.scores(tuning) | test.head_accuracy(tuning, head_numbers(rows, manifest["heads"]))
         found[f"{title} val"] = {name: round(value, 4) for name, value in val.items()}
         print(title, "val", json.dumps(found[f"{title} val"]))
         if score:
             found[title] = official(score, rows, outputs[EMBEDDING], holdout)
-            show(title, found[title])
+            print_figures(title, found[title])
         return outputs[EMBEDDING]
 
     embeddings = figures("pack", Network.of_pack(pack, options.threads))

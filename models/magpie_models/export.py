@@ -1,6 +1,7 @@
 """Writes a model pack from a run's checkpoint. `python -m magpie_models.export --help`
 
-Quantises with photos that the run was trained on. The f32 network stays in the run's folder, for evaluate.
+Post-training quantisation; the calibration set is drawn from the run's training photos. The f32 network stays in the
+run's folder, for `evaluate --f32`.
 """
 
 import argparse
@@ -26,14 +27,14 @@ def arguments() -> argparse.Namespace:
     places.add_flags(parser, weights=False)
     parser.add_argument("run", help="name of the run")
     parser.add_argument("--pack", type=Path, help="folder to write (default: `pack` in the run's folder)")
-    parser.add_argument("--name", help="of the pack (default: backbone and input side)")
-    parser.add_argument("--photos", type=Path, default=Path("cli/demo"), help="the project's renders, for golden/")
-    parser.add_argument("--calibration", type=int, default=512, help="training photos that set the activation ranges")
+    parser.add_argument("--name", help="name of the pack (default: backbone and input side)")
+    parser.add_argument("--photos", type=Path, default=Path("cli/demo"), help="folder of the renders used for golden/")
+    parser.add_argument("--calibration", type=int, default=512, help="photos in the quantiser's calibration set (512)")
     return parser.parse_args()
 
 
 def calibration_rows(rows: list[dict[str, str]], config: Config, count: int) -> np.ndarray:
-    """`count` of the photos that the run was trained on."""
+    """The calibration set: row numbers of `count` random training photos of the run."""
     train = training_rows(rows, Holdout.parse(rows, config.keep_out_products, config.keep_out_kinds))
     chosen = np.random.default_rng(CALIBRATION_SEED).choice(train, min(count, len(train)), replace=False)
     return np.sort(chosen)
@@ -56,13 +57,13 @@ def export(
     onnx.save(f32, run / F32)
     chosen = calibration_rows(rows, config, calibration)
     int8 = quantise(f32, np.asarray(pixels[chosen]), recipe)
-    with pack.replaced(target) as part:
+    with pack.atomic_replace(target) as part:
         onnx.save(int8, part / pack.NETWORK)
         name = name or f"{config.backbone.replace('.', '')}-{side}"
-        described = pack.manifest(name, part / pack.NETWORK, recipe, config.dim, labels)
-        pack.write_manifest(part, described)
-        write_golden(photos, part / "golden", Network(part / pack.NETWORK, recipe), described)
-    return described
+        manifest = pack.manifest(name, part / pack.NETWORK, recipe, config.dim, labels)
+        pack.write_manifest(part, manifest)
+        write_golden(photos, part / "golden", Network(part / pack.NETWORK, recipe), manifest)
+    return manifest
 
 
 def main() -> None:
@@ -72,8 +73,8 @@ def main() -> None:
     side = checkpoint.load_student(run / checkpoint.FILE)[2].side
     pixels = data.pixels(rows, options.data, Recipe(side, side), places.cache(options.work))
     target = options.pack or run / "pack"
-    described = export(run, target, rows, pixels, options.photos, options.calibration, options.name)
-    print(f"{target}: {described['network']['bytes']} bytes, model id {described['model_id']}")
+    manifest = export(run, target, rows, pixels, options.photos, options.calibration, options.name)
+    print(f"{target}: {manifest['network']['bytes']} bytes, model id {manifest['model_id']}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Golden cases: photo in, tensor and embedding out. Rust, Kotlin and Swift check the same folders.
+"""Golden cases: a photo, and the input tensor and embedding expected for it. Rust, Kotlin and Swift check them too.
 
-The photos are the project's own renders. A case whose photo is a PNG checks the resize and the network exactly; one
-with a JPEG adds the decoder, and two decoders may differ by a level or two.
+The photos are the project's own renders. A PNG case checks the resize and the network exactly. A JPEG case covers the
+decoder as well, and two decoders may differ by one or two levels of a pixel.
 """
 
 import json
@@ -21,7 +21,9 @@ ROTATED = 6
 
 @dataclass(frozen=True)
 class Case:
-    """`source` lies under the folder of renders; `part` of it becomes the photo; `crop` is the user's box on that."""
+    """One case. `source` is a path in the folder of renders, `part` the region of it that becomes the photo, and
+    `crop` the box that the user draws on that photo.
+    """
 
     name: str
     source: str
@@ -54,7 +56,7 @@ def write_photo(case: Case, source: Path, target: Path) -> None:
         picture = picture.crop((x, y, x + w, y + h))
     exif = Image.Exif()
     if case.orientation is not None:
-        # Stored turned a quarter to the left; the tag tells the reader to turn it back.
+        # Stored rotated by 90 degrees counter-clockwise; the tag tells the reader to rotate it back.
         picture = picture.transpose(Image.Transpose.ROTATE_90)
         exif[EXIF_ORIENTATION] = case.orientation
     if case.suffix == ".jpg":
@@ -64,7 +66,7 @@ def write_photo(case: Case, source: Path, target: Path) -> None:
 
 
 def expected_attributes(outputs: dict[str, np.ndarray], manifest: dict) -> dict:
-    """Of the first photo. A head that is not sure enough by the manifest says no label."""
+    """Attributes of the first photo. The label is None where the probability is below the head's threshold."""
     attributes = {}
     for head in manifest["heads"]:
         logits = outputs[head["output"]][0].astype(np.float64)
@@ -86,7 +88,7 @@ def expectation(case: Case, pixels: np.ndarray, network: Network, manifest: dict
 
 
 def refresh_attributes(golden: Path, network: Network, manifest: dict) -> None:
-    """After a calibration: what the heads say of each case has changed, nothing else."""
+    """Updates the expected attributes of each case after a calibration, which changes nothing else."""
     for path in sorted(golden.glob("*/expected.json")):
         expected = json.loads(path.read_text())
         pixels = np.asarray(Image.open(path.with_name("input.png")))

@@ -1,7 +1,7 @@
 """The student as an ONNX graph, in f32 and quantised.
 
-The graph is written node by node instead of traced, so that it holds exactly the patterns the Rust core recognises:
-Conv with explicit padding, Clip, Add, GlobalAveragePool, Flatten, Gemm.
+The graph is written node by node rather than traced, so that it contains exactly the patterns that the Rust core
+recognises: Conv with explicit padding, Clip, Add, GlobalAveragePool, Flatten, Gemm.
 """
 
 import tempfile
@@ -18,13 +18,13 @@ from .preprocess import Recipe
 
 OPSET, IR_VERSION = 13, 8
 INPUT = "image"
-# An input scale of 2 / 255 would put every pixel value half-way between two levels, where the last bit of a float
-# decides. With 1 / 127 no pixel value comes near a tie.
+# An input scale of 2 / 255 would put every pixel value half-way between two levels, where rounding errors of floats
+# decide the level. With 1 / 127, no pixel value is near a tie.
 INPUT_SCALE, INPUT_ZERO_POINT = 1 / 127, 128
 
 
 def build(student: Student, side: int) -> onnx.ModelProto:
-    """One input [1, 3, side, side]; outputs `embedding` [1, dim] and one [1, labels] of logits a head."""
+    """Builds the f32 graph: input [1, 3, side, side]; outputs `embedding` [1, dim], and logits [1, labels] a head."""
     nodes, constants = [], []
 
     def constant(name: str, value: np.ndarray) -> str:
@@ -81,7 +81,7 @@ def build(student: Student, side: int) -> onnx.ModelProto:
 
 
 class Calibration(CalibrationDataReader):
-    """uint8 [N, height, width, 3], one photo at a time, as ONNX Runtime's calibrator wants them."""
+    """The calibration set, uint8 [N, height, width, 3], as ONNX Runtime's calibrator reads it: one photo at a time."""
 
     def __init__(self, pixels: np.ndarray, recipe: Recipe):
         self.pixels, self.recipe, self.next = pixels, recipe, 0
@@ -100,9 +100,10 @@ class Calibration(CalibrationDataReader):
 
 
 def quantise(model: onnx.ModelProto, photos: np.ndarray, recipe: Recipe) -> onnx.ModelProto:
-    """QDQ: s8 weights per channel, u8 activations with the ranges seen on `photos`; the Clip nodes become saturation.
+    """Static quantisation to QDQ: s8 weights per channel, u8 activations with the ranges measured on `photos`.
 
-    The Gemm outputs stay f32: they leave the network, and eight bits there would only cost precision.
+    Clip nodes become the saturation of u8. Gemm outputs stay f32: they are the network's outputs, so int8 would lose
+    precision and save nothing.
     """
     options: dict = {"OpTypesToExcludeOutputQuantization": ["Gemm"]}
     if recipe.mean == recipe.std == (0.5, 0.5, 0.5):

@@ -1,4 +1,4 @@
-"""Losses of the training. Targets may hold data.NO_LABEL, which takes that photo out of the term."""
+"""Training losses. Targets may contain data.NO_LABEL, which excludes that photo from the term."""
 
 import torch
 import torch.nn.functional as F
@@ -8,17 +8,18 @@ from .data import NO_LABEL
 
 
 def similarity_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference of the two cosine matrices of a batch; both [N, any], the same N photos.
+    """Distillation loss: mean squared difference of the two cosine matrices of a batch; both [N, any dimension].
 
-    Tung and Mori, "Similarity-Preserving Knowledge Distillation" (2019), with cosines: the embeddings may differ in
-    dimension, and only who resembles whom is passed on.
+    Tung and Mori, "Similarity-Preserving Knowledge Distillation" (2019), with cosines. Only pairwise similarities are
+    distilled, so the embeddings may differ in dimension.
     """
     s, t = F.normalize(student), F.normalize(teacher)
     return F.mse_loss(s @ s.T, t @ t.T)
 
 
 class CosineSoftmax(nn.Module):
-    """Cross-entropy over scaled cosines to one learnt direction a class; embedding [N, dim], target [N].
+    """Cosine softmax: cross-entropy over scaled cosines to one learnt direction per class; embedding [N, dim],
+    target [N].
 
     Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification" (2017), with the smoothing of Szegedy et
     al., "Rethinking the Inception Architecture for Computer Vision" (2016).
@@ -31,7 +32,7 @@ class CosineSoftmax(nn.Module):
 
     @torch.no_grad()
     def start_from_means(self, embeddings: torch.Tensor, target: torch.Tensor) -> None:
-        """Sets each direction to the mean of its class, if it has any; embeddings [N, dim], target [N]."""
+        """Sets each class's direction to the mean of its photos, if any; embeddings [N, dim], target [N]."""
         for c in target.unique().tolist():
             if c == NO_LABEL:
                 continue
@@ -47,38 +48,39 @@ class CosineSoftmax(nn.Module):
 def masked_cross_entropy(
     logits: torch.Tensor, target: torch.Tensor, smoothing: float, weight: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean over the labelled photos, each with its `weight` [N] (1 by default); 0 where the batch has none."""
+    """Mean over the labelled photos, weighted by `weight` [N] (default: 1); 0 if the batch has none."""
     loss = F.cross_entropy(logits, target, ignore_index=NO_LABEL, label_smoothing=smoothing, reduction="none")
     labelled = (target != NO_LABEL).to(logits.dtype)
     if weight is not None:
         labelled = labelled * weight
-    # Unlabelled photos have loss 0. A batch with little weight must not be blown up.
+    # Unlabelled photos have loss 0. The clamp keeps a batch of little total weight from being scaled up.
     return (loss * labelled).sum() / labelled.sum().clamp(min=1)
 
 
 def supervised_contrastive(embedding: torch.Tensor, target: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
-    """Photos with the same label are to be nearer than the others of the batch; embedding [N, dim], target [N].
+    """Supervised contrastive loss; embedding [N, dim], target [N].
 
     Khosla et al., "Supervised Contrastive Learning" (2020), the form with the sum outside the logarithm. Unlabelled
-    photos take no part; the mean goes over photos with at least one positive, and is 0 where there is none.
+    photos are ignored; the mean is over photos with at least one positive, and 0 if there are none.
     """
     labelled = target != NO_LABEL
     z, target = F.normalize(embedding[labelled]), target[labelled]
-    itself = torch.eye(len(z), dtype=torch.bool)
-    positive = (target[:, None] == target[None]) & ~itself
-    logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
-    log_share = logits - torch.logsumexp(logits, 1, keepdim=True) if len(z) else logits
+    is_self = torch.eye(len(z), dtype=torch.bool)
+    positive = (target[:, None] == target[None]) & ~is_self
+    logits = (z @ z.T / temperature).masked_fill(is_self, -torch.inf)
+    log_probability = logits - torch.logsumexp(logits, 1, keepdim=True) if len(z) else logits
     count = positive.sum(1)
-    of_anchor = -log_share.masked_fill(~positive, 0.0).sum(1) / count.clamp(min=1)
-    return of_anchor.sum() / (count > 0).sum().clamp(min=1)
+    per_anchor = -log_probability.masked_fill(~positive, 0.0).sum(1) / count.clamp(min=1)
+    return per_anchor.sum() / (count > 0).sum().clamp(min=1)
 
 
 def matching(embedding: torch.Tensor, target: torch.Tensor, is_catalogue: torch.Tensor, scale: float) -> torch.Tensor:
-    """Each shopper's photo is to pick its catalogue photo among all of the batch, and the other way round.
+    """Symmetric contrastive loss between shoppers' photos and catalogue photos, with in-batch negatives.
 
-    embedding [N, dim], target [N], is_catalogue [N]. Cross-entropy over scaled cosines across the two domains only, as
-    in Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021); catalogue photos
-    without a label are further wrong answers. Each label has one catalogue photo and one shopper's photo; 0 without any.
+    embedding [N, dim], target [N], is_catalogue [N]. Cross-entropy over scaled cosines between the two domains, in both
+    directions, as in Radford et al., "Learning Transferable Visual Models From Natural Language Supervision" (2021).
+    Each label has one catalogue photo and one shopper's photo; unlabelled catalogue photos are additional negatives.
+    0 if the batch has no labelled shopper's photo.
     """
     shop, catalogue = ~is_catalogue & (target != NO_LABEL), is_catalogue
     if not shop.any():
@@ -86,17 +88,17 @@ def matching(embedding: torch.Tensor, target: torch.Tensor, is_catalogue: torch.
     z = F.normalize(embedding)
     similarity = scale * z[shop] @ z[catalogue].T
     right = (target[shop][:, None] == target[catalogue][None]).int().argmax(1)
-    backwards = similarity.T[right]
-    return (F.cross_entropy(similarity, right) + F.cross_entropy(backwards, torch.arange(len(right)))) / 2
+    reverse = similarity.T[right]
+    return (F.cross_entropy(similarity, right) + F.cross_entropy(reverse, torch.arange(len(right)))) / 2
 
 
 def triplet(embedding: torch.Tensor, target: torch.Tensor, margin: float, negatives: str) -> torch.Tensor:
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin) with distances of unit vectors; target [N].
+    """Triplet loss: max(0, d(anchor, positive) - d(anchor, negative) + margin), d between unit vectors; target [N].
 
-    `hard`: for each anchor its farthest positive and nearest negative (Hermans et al., "In Defense of the Triplet Loss
-    for Person Re-Identification", 2017). `semi-hard`: for each pair of anchor and positive the nearest negative that is
-    farther than the positive, or the farthest where none is (Schroff et al., "FaceNet", 2015). Unlabelled photos take
-    no part; 0 where the batch has no triplet.
+    Negative mining `hard`: for each anchor, its farthest positive and nearest negative (Hermans et al., "In Defense of
+    the Triplet Loss for Person Re-Identification", 2017). `semi-hard`: for each pair of anchor and positive, the
+    nearest negative that is farther than the positive, or the farthest negative if there is none (Schroff et al.,
+    "FaceNet", 2015). Unlabelled photos are ignored; 0 if the batch has no triplet.
     """
     labelled = target != NO_LABEL
     z, target = F.normalize(embedding[labelled]), target[labelled]
@@ -105,7 +107,7 @@ def triplet(embedding: torch.Tensor, target: torch.Tensor, margin: float, negati
     usable = positive.any(1) & ~same.all(1) if len(z) else positive.new_zeros(0)
     if not usable.any():
         return embedding.sum() * 0.0
-    # The square root has no slope at 0.
+    # The clamp avoids the infinite gradient of the square root at 0.
     distance = (2 - 2 * z @ z.T).clamp(min=1e-6).sqrt()
     if negatives == "hard":
         farthest = distance.masked_fill(~positive, -1.0).amax(1)

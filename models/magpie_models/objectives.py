@@ -1,14 +1,14 @@
-"""What training minimises: a weighted sum of terms, each named KIND/TASK after its loss and its labels.
+"""Training objectives: weighted sums of terms, each named KIND/TASK after its loss and its labels.
 
-    teacher                similarity MSE to the teacher's features (distillation)
-    softmax/TASK           linear classifier on the embedding: the embedding is the layer before it
+    teacher                distillation: similarity MSE to the teacher's features
+    softmax/TASK           linear classifier on the embedding
     cosine/TASK            cosine softmax on the embedding
-    contrastive/TASK       supervised contrastive loss of the embedding
-    triplet/TASK           triplets with hard or semi-hard negatives
-    matching/TASK          catalogue photo and shopper's photo find each other among those of the batch
+    contrastive/TASK       supervised contrastive loss on the embedding
+    triplet/TASK           triplet loss with hard or semi-hard negatives
+    matching/TASK          contrastive loss between catalogue photos and shoppers' photos, with in-batch negatives
     head/TASK              attribute head on the pooled features
 
-An objective is a set of such terms; any weight can be set apart, and terms be added, from the command line.
+An objective is a set of such terms. The command line can change any weight and add terms.
 """
 
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ from .sources import Batch
 HEAD_WEIGHT = 0.15
 HEAD_TERMS = {f"head/{head}": HEAD_WEIGHT for head in HEADS}
 KINDS = ("softmax", "cosine", "contrastive", "triplet", "matching", "head")
-# Kinds that draw photos to a class's own direction: a catalogue photo's part in them is scaled.
+# Kinds that pull photos towards a class direction; in these, `catalogue_weight` scales catalogue photos.
 CLASS_KINDS = ("softmax", "cosine")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Weights of an objective's terms, what it needs of the sampler, and whether heads change the backbone."""
+    """An objective's term weights, its photos of one class per draw, and whether heads are mere probes."""
 
     terms: dict[str, float]
     photos_per_product: int
     probe: bool
 
 
-# The heads of the first three only watch, so that the objectives stay comparable and each gives a complete pack.
+# The heads of the first three are probes: the objectives stay comparable, and each still gives a complete pack.
 OBJECTIVES = {
     "classification": Preset({"softmax/category": 1.0, **HEAD_TERMS}, 1, True),
     "contrastive": Preset({"contrastive/product": 1.0, "contrastive/garment": 0.7, **HEAD_TERMS}, 4, True),
@@ -52,7 +52,7 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Numbers of the losses; see `losses`."""
+    """Hyperparameters of the losses; see `losses` and `Config`."""
 
     catalogue_weight: float = 1.0
     scale: float = 14.0
@@ -64,7 +64,7 @@ class LossSettings:
 
 
 class Objective(nn.Module):
-    """The terms, with the parameters that only training needs."""
+    """The terms of an objective, with the parameters that exist only in training (the classifiers)."""
 
     def __init__(self, terms: dict[str, float], labels: Labels, dim: int, settings: LossSettings):
         super().__init__()
@@ -78,7 +78,7 @@ class Objective(nn.Module):
             if kind not in (*CLASS_KINDS, "head"):
                 continue
             if task not in labels.names:
-                raise ValueError(f"term '{name}': there is no task '{task}'; there are {sorted(labels.names)}")
+                raise ValueError(f"term '{name}': unknown task '{task}', expected one of {sorted(labels.names)}")
             classes = len(labels.names[task])
             if kind == "cosine":
                 self.classifiers[name] = losses.CosineSoftmax(dim, classes, settings.scale, settings.smoothing)
@@ -86,14 +86,14 @@ class Objective(nn.Module):
                 self.classifiers[name] = nn.Linear(dim, classes)
 
     def start_from_means(self, embeddings: torch.Tensor, labels: dict[str, torch.Tensor], used: torch.Tensor) -> None:
-        """Class directions of the cosine terms, from the photos `used` [N] of `embeddings` [N, dim]."""
+        """Initialises the class directions of the cosine terms from the photos `used` [N] of `embeddings` [N, dim]."""
         for name, classifier in self.classifiers.items():
             if isinstance(classifier, losses.CosineSoftmax):
                 target = labels[name.partition("/")[2]]
                 classifier.start_from_means(embeddings[used], target[used])
 
     def forward(self, student: Student, batch: Batch) -> dict[str, torch.Tensor]:
-        """Each term's loss, not weighted yet."""
+        """The loss of each term, before weighting."""
         embedding, logits = student(batch.pixels, self.settings.probe)
         s = self.settings
         weight = torch.where(batch.is_catalogue, s.catalogue_weight, 1.0)
@@ -101,9 +101,9 @@ class Objective(nn.Module):
         for name in self.terms:
             kind, _, task = name.partition("/")
             if name == "teacher":
-                if len(batch.taught) < 2:
+                if len(batch.with_teacher) < 2:
                     continue
-                result[name] = losses.similarity_mse(embedding[batch.taught], batch.teacher)
+                result[name] = losses.similarity_mse(embedding[batch.with_teacher], batch.teacher)
                 continue
             if task not in batch.labels:
                 # No sample of this batch has the task.

@@ -20,7 +20,7 @@ EMBEDDING = "embedding"
 def manifest(
     name: str, network: Path, recipe: Recipe, dim: int, heads: dict[str, list[str]], embedding: str = EMBEDDING
 ) -> dict:
-    """`heads`: the labels of each, in the order of its logits; a head's output has its name."""
+    """Builds a manifest. `heads`: the labels of each head, in the order of its logits; its output has its name."""
     content = network.read_bytes()
     result = {
         "format": FORMAT,
@@ -46,10 +46,10 @@ def manifest(
 
 
 def model_id(manifest: dict) -> str:
-    """BLAKE3, in hex, of everything that decides what embedding a photo gets.
+    """BLAKE3, in hex, of everything that determines a photo's embedding.
 
-    Each field is preceded by its length in bytes as u32; all numbers are little-endian. Embeddings with different
-    model ids must never be compared.
+    Each field is preceded by its length in bytes as u32; all numbers are little-endian. Embeddings of different model
+    ids must never be compared.
     """
     source, embedding = manifest["input"], manifest["embedding"]
     fields = [
@@ -76,10 +76,10 @@ def read_manifest(pack: Path) -> dict:
 
 
 @contextmanager
-def replaced(pack: Path) -> Iterator[Path]:
-    """Gives a folder beside `pack`, which takes its place at the end: a reader never sees half a pack.
+def atomic_replace(pack: Path) -> Iterator[Path]:
+    """Yields a temporary folder that replaces `pack` at the end, so that a reader never sees an incomplete pack.
 
-    The old pack's model card is kept: it is written by hand.
+    The old pack's model card is kept, as it is written by hand.
     """
     part, old = pack.with_name(pack.name + ".part"), pack.with_name(pack.name + ".old")
     shutil.rmtree(part, ignore_errors=True)
@@ -98,5 +98,5 @@ def replaced(pack: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_manifest(folder: Path, described: dict) -> None:
-    (folder / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
+def write_manifest(folder: Path, manifest: dict) -> None:
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")

@@ -1,7 +1,7 @@
-"""A page of query -> results pictures. `python -m magpie_models.page --help`
+"""Writes an HTML page of queries and their results. `python -m magpie_models.page --help`
 
-The queries are photos of split val, and of split train where training kept their product or kind out; they are chosen
-over common and rare categories. The page holds small copies of the photos: it must not end up in a repository.
+The queries are photos of split val, and of split train if their product or kind was held out of training; they are
+spread over common and rare categories. The page contains thumbnails of the photos, so it must not be committed.
 """
 
 import argparse
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from . import data, places
 from .holdout import Holdout, Rows, tuning_rows
@@ -42,7 +41,7 @@ figcaption { overflow-wrap: anywhere; margin-top: .15rem; } .tag { color: #555; 
 
 @dataclass(frozen=True)
 class Section:
-    """Queries and the gallery that they are searched in; `same` is the column that must agree."""
+    """Queries and the gallery that they are searched in. A result is right if its column `same` agrees."""
 
     title: str
     note: str
@@ -51,8 +50,8 @@ class Section:
     same: str
 
 
-def diverse(rng: np.random.Generator, rows: Rows, candidates: np.ndarray, count: int, column: str) -> np.ndarray:
-    """`count` of the candidates: half of the rarest categories, half of the most common, no two alike if possible."""
+def pick_diverse(rng: np.random.Generator, rows: Rows, candidates: np.ndarray, count: int, column: str) -> np.ndarray:
+    """Picks `count` candidates, alternating rare and common categories; categories repeat only when all are used."""
     by_name: dict[str, list[int]] = {}
     for i in rng.permutation(candidates):
         by_name.setdefault(rows[i][column], []).append(int(i))
@@ -66,52 +65,52 @@ def diverse(rng: np.random.Generator, rows: Rows, candidates: np.ndarray, count:
 
 def sections(rows: Rows, holdout: Holdout, each: int) -> list[Section]:
     rng = np.random.default_rng(SEED)
-    of = {name: np.array([row[name] for row in rows]) for name in ("set", "split", "domain", "class_id", "coarse")}
-    held = np.array([holdout.has(row) for row in rows])
+    columns = {name: np.array([row[name] for row in rows]) for name in ("set", "split", "domain", "class_id", "coarse")}
+    held_out = np.array([holdout.has(row) for row in rows])
     tuning = np.isin(np.arange(len(rows)), tuning_rows(rows))
-    user, val = tuning & (of["domain"] == "user"), of["split"] == "val"
-    shop = user & (of["set"] == "grocery")
-    garment = user & (of["set"] == "clothing") & ~np.isin(of["coarse"], data.UNNAMED)
-    catalogue = np.flatnonzero(of["domain"] == "product")
-    found = []
+    user, val = tuning & (columns["domain"] == "user"), columns["split"] == "val"
+    shop = user & (columns["set"] == "grocery")
+    garment = user & (columns["set"] == "clothing") & ~np.isin(columns["coarse"], data.UNNAMED)
+    catalogue = np.flatnonzero(columns["domain"] == "product")
+    result = []
     for title, note, queries, gallery, same in (
         (
-            "Shoppers' photos of products kept out of training",
+            "Shoppers' photos of held-out products",
             "Searched among all catalogue photos. Right: the same product.",
-            shop & held,
+            shop & held_out,
             catalogue,
             "class_id",
         ),
         (
-            "Shoppers' photos of products that training had",
+            "Shoppers' photos of products in training",
             "Val photos, searched among all catalogue photos. Right: the same product.",
-            shop & val & ~held,
+            shop & val & ~held_out,
             catalogue,
             "class_id",
         ),
         (
-            "Kinds of garment kept out of training",
+            "Held-out kinds of garment",
             "Searched among all clothing of other senders. Right: the same kind.",
-            garment & held,
+            garment & held_out,
             np.flatnonzero(garment),
             "coarse",
         ),
         (
-            "Kinds of garment that training had",
+            "Kinds of garment in training",
             "Val photos, searched among all clothing of other senders. Right: the same kind.",
-            garment & val & ~held,
+            garment & val & ~held_out,
             np.flatnonzero(garment),
             "coarse",
         ),
     ):
         if queries.any() and len(gallery):
-            chosen = diverse(rng, rows, np.flatnonzero(queries), each, same)
-            found.append(Section(title, note, chosen, gallery, same))
-    return found
+            chosen = pick_diverse(rng, rows, np.flatnonzero(queries), each, same)
+            result.append(Section(title, note, chosen, gallery, same))
+    return result
 
 
 def ranked(section: Section, rows: Rows, embedding: np.ndarray, k: int) -> list[list[tuple[int, float]]]:
-    """For each query the k most similar gallery rows with their cosine, without photos of the query's sender."""
+    """The k most similar gallery rows of each query, with their cosines. Clothing of the query's sender is left out."""
     similarity = embedding[section.queries] @ embedding[section.gallery].T
     if section.same == "coarse":
         sender = np.array([row["group"] for row in rows])
@@ -132,55 +131,57 @@ def named(row: dict[str, str]) -> str:
     return (row["subcategory"] or row["coarse"]).replace("-", " ")
 
 
-def figure(row: dict[str, str], folder: Path, verdict: str, note: str) -> str:
+def figure(row: dict[str, str], folder: Path, css_class: str, note: str) -> str:
     return (
-        f'<figure class="{verdict}"><img loading="lazy" alt="{html.escape(named(row))}" '
+        f'<figure class="{css_class}"><img loading="lazy" alt="{html.escape(named(row))}" '
         f'src="{thumbnail(folder / row["path"])}"><figcaption>{html.escape(named(row))}'
         f'<br><span class="tag">{html.escape(note)}</span></figcaption></figure>'
     )
 
 
 def write(
-    target: Path, title: str, rows: Rows, folder: Path, embedding: np.ndarray, found: list[Section], k: int
+    target: Path, title: str, rows: Rows, folder: Path, embedding: np.ndarray, page_sections: list[Section], k: int
 ) -> None:
-    """`embedding` [rows, dim], unit length; only rows of the sections need to be filled."""
+    """Writes the page. `embedding` [rows, dim] of unit length; only rows that the sections use need values."""
     places.refuse_tracked(target)
     parts = []
-    for section in found:
+    for section in page_sections:
         results = ranked(section, rows, embedding, k)
         kind_of_goods = rows[section.queries[0]]["set"]
-        size = Counter(row[section.same] for row in rows if row["split"] != "test" and row["set"] == kind_of_goods)
-        size.pop("", None)
-        middle = float(np.median(list(size.values())))
+        photo_counts = Counter(
+            row[section.same] for row in rows if row["split"] != "test" and row["set"] == kind_of_goods
+        )
+        photo_counts.pop("", None)
+        median = float(np.median(list(photo_counts.values())))
         hits = sum(rows[best[0][0]][section.same] == rows[q][section.same] for q, best in zip(section.queries, results))
         parts.append(f"<h2>{html.escape(section.title)}</h2><p class=note>{html.escape(section.note)} ")
-        parts.append(f"First result right: {hits} of these {len(results)}, which are a choice and no measurement.</p>")
+        parts.append(f"First result right: {hits} of these {len(results)} (a selection, not a measurement).</p>")
         for query, best in zip(section.queries, results):
             right = rows[query][section.same]
-            photos = size[right]
-            rarity = f"{'rare' if photos < middle else 'common'}: {photos} photos"
-            asked = figure(rows[query], folder, "query", rarity)
-            parts.append(f"<div class=row>{asked}<span class=arrow>&rarr;</span>")
+            photos = photo_counts[right]
+            rarity = f"{'rare' if photos < median else 'common'}: {photos} photos"
+            query_figure = figure(rows[query], folder, "query", rarity)
+            parts.append(f"<div class=row>{query_figure}<span class=arrow>&rarr;</span>")
             for row, cosine in best:
-                verdict = "right" if rows[row][section.same] == right else "wrong"
-                parts.append(figure(rows[row], folder, verdict, f"{cosine:.2f}"))
+                css_class = "right" if rows[row][section.same] == right else "wrong"
+                parts.append(figure(rows[row], folder, css_class, f"{cosine:.2f}"))
             parts.append("</div>")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1><p class=note>Left the query, with the number of its class's photos (rare: "
-        "fewer than the median class); then the nearest, with their cosine. A green frame and a tick: right; a red "
-        f"frame and a cross: wrong. No photo of split test is shown.</p>{''.join(parts)}</html>\n"
+        f"<h1>{html.escape(title)}</h1><p class=note>On the left the query, with the number of photos of its class "
+        "(rare: fewer than the median class); then its nearest results, with their cosines. Green frame and tick: "
+        f"right. Red frame and cross: wrong. No photos of split test are shown.</p>{''.join(parts)}</html>\n"
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     places.add_flags(parser, weights=False)
-    parser.add_argument("--run", help="name of the run: its pack, and what it kept out")
+    parser.add_argument("--run", help="name of the run whose pack is used, and whose config says what was held out")
     parser.add_argument("--pack", type=Path, help="another pack (default: the run's, or models/packs/default)")
-    parser.add_argument("--each", type=int, default=12, help="queries of each section")
-    parser.add_argument("--results", type=int, default=7, help="results of each query")
+    parser.add_argument("--each", type=int, default=12, help="queries in each section (12)")
+    parser.add_argument("--results", type=int, default=7, help="results of each query (7)")
     parser.add_argument("--out", type=Path, help="file to write (default: results.html in the run's folder)")
     options = parser.parse_args()
     folder = places.run_folder(options.work, options.run) if options.run else None
@@ -193,15 +194,15 @@ def main() -> None:
     target = options.out or (folder or options.work) / "results.html"
     places.refuse_tracked(target)
 
-    found = sections(rows, holdout, options.each)
-    wanted = np.unique(np.concatenate([part for s in found for part in (s.queries, s.gallery)]))
-    described = read_manifest(pack)
-    pixels = data.pixels(rows, options.data, Recipe.of(described), places.cache(options.work))
-    outputs = Network.of_pack(pack)(pixels[wanted])[described["embedding"]["output"]]
+    page_sections = sections(rows, holdout, options.each)
+    used_rows = np.unique(np.concatenate([part for s in page_sections for part in (s.queries, s.gallery)]))
+    manifest = read_manifest(pack)
+    pixels = data.pixels(rows, options.data, Recipe.of(manifest), places.cache(options.work))
+    outputs = Network.of_pack(pack)(pixels[used_rows])[manifest["embedding"]["output"]]
     embedding = np.zeros((len(rows), outputs.shape[1]), np.float32)
-    embedding[wanted] = outputs
-    title = f"Results of {options.run or described['name']}"
-    write(target, title, rows, options.data, embedding, found, options.results)
+    embedding[used_rows] = outputs
+    title = f"Results of {options.run or manifest['name']}"
+    write(target, title, rows, options.data, embedding, page_sections, options.results)
     print(target)
 
 

@@ -1,4 +1,4 @@
-"""Where data, weights and results are: the same flags for every command."""
+"""Folders of data, weights and results, with the same flags in every command."""
 
 import argparse
 import subprocess
@@ -6,15 +6,15 @@ from pathlib import Path
 
 WORK = Path("models/.work")
 SHIPPED = Path("models/packs/default")
-# What `evaluate` writes in a run's folder.
+# Written by `evaluate` in a run's folder.
 FIGURES = "figures.json"
 
 
 def add_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None:
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/products"), help="the labelled photos")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/products"), help="labelled photos")
     if weights:
-        parser.add_argument("--weights", type=Path, default=Path("../shared/weights"), help="the LiteRT files")
-    parser.add_argument("--work", type=Path, default=WORK, help="caches and runs")
+        parser.add_argument("--weights", type=Path, default=Path("../shared/weights"), help="LiteRT files")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder of caches and runs (models/.work)")
 
 
 def cache(work: Path) -> Path:
@@ -26,11 +26,11 @@ def run_folder(work: Path, name: str) -> Path:
 
 
 def refuse_tracked(target: Path) -> None:
-    """Stops where photos would be written among files that git tracks."""
+    """Exits if `target` is inside a git work tree and not ignored: photos must not be committed."""
     target = target.absolute()
-    there = next(folder for folder in (target, *target.parents) if folder.is_dir())
-    inside = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], cwd=there, capture_output=True, text=True)
-    if inside.stdout.strip() != "true":
+    existing = next(folder for folder in (target, *target.parents) if folder.is_dir())
+    answer = subprocess.run(["git", "rev-parse", "--is-inside-work-tree"], cwd=existing, capture_output=True, text=True)
+    if answer.stdout.strip() != "true":
         return
-    if subprocess.run(["git", "check-ignore", "--quiet", str(target)], cwd=there).returncode != 0:
-        raise SystemExit(f"{target} is in a repository and not ignored by it: photos must not be copied there")
+    if subprocess.run(["git", "check-ignore", "--quiet", str(target)], cwd=existing).returncode != 0:
+        raise SystemExit(f"{target} is in a git repository and not ignored: photos must not be copied there")

@@ -1,7 +1,8 @@
-"""Makes the caches that training reads. `python -m magpie_models.prepare --help`
+"""Fills the caches that training reads. `python -m magpie_models.prepare --help`
 
-Decoded photos at the sides given and at the one that training cuts from, and the teacher's features of all training
-photos. Training makes what is missing by itself; this command is for doing it once, before several runs at a time.
+Caches the decoded photos, at the given input sides and at the side that training crops from, and the teacher's features
+of all training photos. Training fills missing caches itself; run this command once before starting several runs at a
+time.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from .train import CACHE_SIDE
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     places.add_flags(parser)
-    parser.add_argument("--side", type=int, nargs="+", default=[144], help="inputs to be trained (144)")
+    parser.add_argument("--side", type=int, nargs="+", default=[144], help="input sides that will be trained (144)")
     options = parser.parse_args()
     rows = data.read_manifest(options.data)
     cache = places.cache(options.work)

@@ -1,13 +1,13 @@
-"""From an encoded photo to the network's input. The same steps, in the same order, as the Rust core.
+"""Preprocessing: from an encoded photo to the network's input, in the same steps as the Rust core.
 
-1. decode to RGB8, turned upright by the EXIF orientation;
-2. cut out the crop box, if there is one (pixels of the upright photo);
-3. where the recipe's fit is `crop:F`, keep the largest centred part with the input's aspect ratio, times F;
-4. resize that region to width x height with an antialiased filter; the aspect ratio is not kept;
+1. Decode to RGB8 and rotate upright by the EXIF orientation.
+2. Cut out the crop box, if there is one (in pixels of the upright photo).
+3. If the recipe's fit is `crop:F`, keep the largest centred region with the input's aspect ratio, scaled by F.
+4. Resize that region to width x height with an antialiasing filter, without keeping the aspect ratio.
 5. x = (rgb / 255 - mean) / std per channel, as f32 in NCHW order.
 
-Step 4 is Pillow's `Image.resize`, which widens the filter when it shrinks. A filter that does not (OpenCV's or torch's
-default) gives other pixels, and recall drops without any error.
+Step 4 is Pillow's `Image.resize`, which widens the filter when downscaling. A filter that does not (the default of
+OpenCV and torch) gives other pixels, and recall drops without any error.
 """
 
 import math
@@ -33,7 +33,7 @@ CHANNELS = ("rgb", "bgr")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a manifest's `input` says; mean and std in the order of the channels."""
+    """The preprocessing of a pack, as in its manifest's `input`; mean and std are in `channels` order."""
 
     width: int
     height: int
@@ -46,8 +46,8 @@ class Recipe:
 
     @staticmethod
     def of(manifest: dict) -> "Recipe":
-        given = manifest["input"]
-        return Recipe(**{**given, "mean": tuple(given["mean"]), "std": tuple(given["std"])})
+        settings = manifest["input"]
+        return Recipe(**{**settings, "mean": tuple(settings["mean"]), "std": tuple(settings["std"])})
 
     def __post_init__(self) -> None:
         crop, _, fraction = self.fit.partition(":")
@@ -60,20 +60,20 @@ class Recipe:
         return squash(picture, self.width, self.height, region, self.filter)
 
     def fitted(self, region: Box) -> Box:
-        """The part of a region that the recipe uses."""
+        """The part of a region that becomes the input: all of it, or the centre crop."""
         if self.fit == "squash":
             return region
         fraction = float(np.float32(self.fit.partition(":")[2] or 1.0))
         x, y, w, h = region
         aspect = self.width / self.height
         fit_w, fit_h = (h * aspect, h) if w / h > aspect else (w, w / aspect)
-        # Halves are rounded up, as in Rust.
+        # Halves are rounded up, as in the Rust core.
         width = min(w, max(1, math.floor(fit_w * fraction + 0.5)))
         height = min(h, max(1, math.floor(fit_h * fraction + 0.5)))
         return x + (w - width) // 2, y + (h - height) // 2, width, height
 
     def normalise(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 RGB [N, H, W, 3] -> float32 [N, 3, H, W], planes in the order of the channels."""
+        """uint8 RGB [N, H, W, 3] -> float32 [N, 3, H, W], planes in `channels` order."""
         if self.channels == "bgr":
             pixels = pixels[..., ::-1]
         return normalise(pixels, self.mean, self.std)
@@ -87,7 +87,7 @@ def _is_fraction(text: str) -> bool:
 
 
 def open_upright(path: Path) -> Image.Image:
-    """The photo as an RGB picture, upright."""
+    """Decodes the photo to RGB and rotates it upright."""
     with Image.open(path) as picture:
         return ImageOps.exif_transpose(picture).convert("RGB")
 
@@ -95,12 +95,12 @@ def open_upright(path: Path) -> Image.Image:
 def squash(
     picture: Image.Image, width: int, height: int, crop: Box | None = None, filter: str = "bilinear"
 ) -> np.ndarray:
-    """uint8 [height, width, 3] of the crop (x, y, w, h), or of the whole picture."""
+    """Resizes the crop (x, y, w, h), or the whole picture, to uint8 [height, width, 3]."""
     if crop is not None:
         x, y, w, h = crop
         if w <= 0 or h <= 0 or x < 0 or y < 0 or x + w > picture.width or y + h > picture.height:
             raise ValueError(f"crop {crop} does not fit a picture of {picture.width} x {picture.height}")
-        # Cut first: resize(box=...) would let the filter see pixels outside the box.
+        # Crop first: with resize(box=...) the filter would read pixels outside the box.
         picture = picture.crop((x, y, x + w, y + h))
     return np.asarray(picture.resize((width, height), FILTERS[filter]))
 

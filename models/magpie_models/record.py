@@ -1,13 +1,13 @@
 """The record of a run, in a folder of its own:
 
     config.json       every option, the git revision, library versions, the machine
-    metrics.jsonl     one line an epoch; line 0 is before the first step
-    events.out.*      the same figures for TensorBoard
-    checkpoint.pt     where the run goes on after a stop
-    split.json        the manifest rows that were trained on
+    metrics.jsonl     one line per epoch; line 0 is before the first step
+    events.out.*      the same metrics for TensorBoard
+    checkpoint.pt     the state to resume from
+    split.json        the paths of the training photos
 
-TensorBoard and not MLflow: its writer is part of torch and adds 6 packages to the environment, MLflow more than 70.
-Energy is an estimate, CPU time times a stated power of a busy core; nothing was measured at the socket.
+TensorBoard rather than MLflow: its writer comes with torch and adds 6 packages to the environment, MLflow adds more
+than 70. Energy is an estimate (CPU time times an assumed power per core), not a measurement.
 """
 
 import json
@@ -27,7 +27,7 @@ LIBRARIES = ("torch", "numpy", "pillow", "onnx", "onnxruntime")
 
 
 def git_revision() -> str:
-    """The commit of this code, with `+changes` where files differ from it; `unknown` outside a repository."""
+    """The commit of this code, with `+changes` if the work tree differs from it; `unknown` outside a repository."""
 
     def git(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True)
@@ -46,7 +46,7 @@ def watt_hours(cpu_seconds: float, watts_per_core: float) -> float:
 
 
 class Record:
-    """Writes a run's folder. Opening one that has another configuration is refused."""
+    """Writes a run's folder. Resuming a run with a different configuration is an error."""
 
     def __init__(self, folder: Path, config: Config, watts_per_core: float, epochs_done: int):
         self.folder = folder
@@ -54,12 +54,12 @@ class Record:
         if epochs_done:
             changed = config.differences(read_config(folder))
             if changed:
-                raise SystemExit(f"{folder} is a run with other options: {'; '.join(changed)}")
+                raise SystemExit(f"{folder} holds a run with other options: {'; '.join(changed)}")
         else:
             for old in folder.glob("events.out.*"):
                 old.unlink()
             (folder / "metrics.jsonl").unlink(missing_ok=True)
-            described = {
+            contents = {
                 "config": config.to_json(),
                 "git": git_revision(),
                 "command": " ".join(sys.orig_argv[1:]),
@@ -67,14 +67,16 @@ class Record:
                 "libraries": {name: version(name) for name in LIBRARIES},
                 "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "system": platform.system()},
             }
-            write_json(folder / "config.json", described)
-        # Figures of epochs that were not saved are drawn over.
+            write_json(folder / "config.json", contents)
+        # Purges events of epochs after the checkpoint: they will be run again.
         self.writer = SummaryWriter(str(folder), purge_step=epochs_done + 1 if epochs_done else None)
         if not epochs_done:
             self.writer.add_text("config", "\n".join(f"    {k}: {v}" for k, v in config.to_json().items()))
 
     def epoch(self, history: list[dict[str, float]]) -> None:
-        """Writes the whole history anew, so that the file always agrees with the checkpoint; adds its last line."""
+        """Rewrites metrics.jsonl from the whole history, so that it agrees with the checkpoint, and logs the last epoch
+        to TensorBoard.
+        """
         lines = "".join(json.dumps(line) + "\n" for line in history)
         part = self.folder / "metrics.part"
         part.write_text(lines)

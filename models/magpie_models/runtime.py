@@ -1,4 +1,4 @@
-"""Runs an exported network with ONNX Runtime, the reference that the Rust core is compared with."""
+"""Runs an exported network with ONNX Runtime, the reference for the Rust core."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from .preprocess import Recipe
 
 
 class Network:
-    """An ONNX file; `embedding` names its embedding output."""
+    """An ONNX network and its preprocessing; `embedding` is the name of its embedding output."""
 
     def __init__(self, model: Path | bytes, recipe: Recipe, embedding: str = EMBEDDING, threads: int = 1):
         options = onnxruntime.SessionOptions()
@@ -23,12 +23,12 @@ class Network:
 
     @staticmethod
     def of_pack(pack: Path, threads: int = 1) -> "Network":
-        described = read_manifest(pack)
-        file = pack / described["network"]["file"]
-        return Network(file, Recipe.of(described), described["embedding"]["output"], threads)
+        manifest = read_manifest(pack)
+        file = pack / manifest["network"]["file"]
+        return Network(file, Recipe.of(manifest), manifest["embedding"]["output"], threads)
 
     def __call__(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
-        """uint8 [N, H, W, 3] -> each output [N, n]; the embedding at unit length, the heads as logits."""
+        """uint8 [N, H, W, 3] -> each output [N, n]: the embedding scaled to unit length, the heads as logits."""
         parts = [
             self.session.run(self.outputs, {self.recipe.name: self.recipe.normalise(np.asarray(pixels[i : i + 1]))})
             for i in range(len(pixels))
@@ -40,6 +40,6 @@ class Network:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Over the last axis."""
+    """Softmax over the last axis."""
     e = np.exp(logits - logits.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)

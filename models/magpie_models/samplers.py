@@ -1,9 +1,9 @@
-"""In what order, and in what company, an epoch shows the training photos.
+"""Samplers: how an epoch draws batches from the training photos.
 
-`uniform` shows every photo about equally often, `class` every product and garment, `domain` as many photos of
-shoppers' groceries as of the catalogue and of clothing; the last two leave photos without a class out. With N photos a
-product, N photos of one class stand side by side, so that a batch has positives for pairwise losses (N photos of P
-classes: Hermans et al., "In Defense of the Triplet Loss", 2017).
+`uniform` draws every photo about equally often, `class` every product and kind of garment, and `domain` equal numbers
+of shoppers' grocery photos, catalogue photos and clothing. The last two leave out photos without a class. With N photos
+per product, photos of one class are drawn N at a time, so that a batch has positives for pairwise losses (PK sampling:
+Hermans et al., "In Defense of the Triplet Loss", 2017).
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ SAMPLERS = ("uniform", "class", "domain")
 
 
 class Sampler:
-    """Draws row numbers of training photos."""
+    """Draws batches of row numbers of training photos."""
 
     def __init__(
         self,
@@ -25,8 +25,8 @@ class Sampler:
         photos_per_product: int = 1,
         catalogue_repeats: int = 6,
     ):
-        """`listing` [rows]: the finest class of each photo. 61 catalogue photos stand against 6,261 others and each is
-        the only picture of its kind: `uniform` shows them `catalogue_repeats` times an epoch.
+        """`listing` [rows]: the finest class of each photo. There are 61 catalogue photos among 6,261 others, and each
+        is the only one of its product, so `uniform` draws them `catalogue_repeats` times an epoch.
         """
         if kind not in SAMPLERS:
             raise ValueError(f"sampler '{kind}', expected one of {SAMPLERS}")
@@ -45,12 +45,12 @@ class Sampler:
         }
         for members in self.domains.values():
             members.pop(NO_LABEL, None)
-        self.shown_products = np.array(sorted(self.domains["shop"].keys() & self.domains["catalogue"].keys()))
-        if kind == "domain" and not (len(self.shown_products) and self.domains["clothing"]):
+        self.paired_products = np.array(sorted(self.domains["shop"].keys() & self.domains["catalogue"].keys()))
+        if kind == "domain" and not (len(self.paired_products) and self.domains["clothing"]):
             raise ValueError("sampler 'domain' needs products with shop and catalogue photos, and clothing")
 
     def epoch(self, rng: np.random.Generator, batch: int) -> np.ndarray:
-        """Row numbers [batches, batch]; a short last batch is left out."""
+        """Row numbers [batches, batch]; an incomplete last batch is dropped."""
         batches = len(self.pool) // batch
         draw = {"uniform": self._uniform, "class": self._by_class, "domain": self._by_domain}[self.kind]
         if self.kind == "uniform":
@@ -61,11 +61,11 @@ class Sampler:
         first = rng.permutation(self.pool)
         if self.photos == 1:
             return first[:count]
-        # Each photo brings others of its class, which come up in proportion to the class: still about equally often.
-        groups = [self._company(rng, row) for row in first[: -(-count // self.photos)]]
+        # Each photo brings others of its class; larger classes are drawn more often, so photos stay balanced.
+        groups = [self._with_classmates(rng, row) for row in first[: -(-count // self.photos)]]
         return np.concatenate(groups)[:count]
 
-    def _company(self, rng: np.random.Generator, row: int) -> np.ndarray:
+    def _with_classmates(self, rng: np.random.Generator, row: int) -> np.ndarray:
         label = self.listing[row]
         if label == NO_LABEL:
             others = rng.choice(self.pool, self.photos - 1)
@@ -79,12 +79,12 @@ class Sampler:
         return np.concatenate([_pick(rng, self.members[label], self.photos) for label in labels])[:count]
 
     def _by_domain(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """A third each; the catalogue photos are those of the products that the shop photos show."""
+        """A third of the batch from each domain; the catalogue photos show the same products as the shop photos."""
         third = -(-count // 3)
         each = max(1, self.photos // 2)
-        shown = _pick(rng, self.shown_products, -(-third // each))
+        products = _pick(rng, self.paired_products, -(-third // each))
         parts = [
-            np.concatenate([_pick(rng, self.domains[domain][label], each) for label in shown])[:third]
+            np.concatenate([_pick(rng, self.domains[domain][label], each) for label in products])[:third]
             for domain in ("shop", "catalogue")
         ]
         clothing = self.domains["clothing"]
@@ -102,6 +102,6 @@ def _members(rows: np.ndarray | list[int], listing: np.ndarray) -> dict[int, np.
 
 
 def _pick(rng: np.random.Generator, pool: np.ndarray, count: int) -> np.ndarray:
-    """`count` of `pool`; none twice before all have come up."""
+    """Draws `count` items of `pool`, without repeats until all have been drawn."""
     rounds = [rng.permutation(pool) for _ in range(-(-count // len(pool)))] or [pool[:0]]
     return np.concatenate(rounds)[:count]

@@ -1,7 +1,7 @@
-"""Where training photos come from. A batch takes the sampler's photos, and more from each further source.
+"""Sources of training samples. A batch consists of the sampler's photos and samples of each additional source.
 
-A source of artificial pictures has one method, `draw`, and may use label tasks of its own: the pairwise terms of
-`objectives` (`contrastive/TASK`, `triplet/TASK`) need no list of classes, only equal numbers for the same thing.
+A source of synthetic samples has one method, `draw`, and may define its own label tasks: the pairwise terms of
+`objectives` (`contrastive/TASK`, `triplet/TASK`) need no list of classes, only equal numbers for the same object.
 """
 
 from dataclasses import dataclass, field
@@ -18,21 +18,21 @@ from .preprocess import MEAN, STD
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture, uint8 [S, S, 3] of any S, with what is known about it.
+    """One picture, uint8 [S, S, 3] with any S, with its labels.
 
-    A task that `labels` does not name has no label. `teacher` is the teacher's feature [1280], see `centred`. A
-    `finished` picture is only resized, not jittered.
+    A task that is missing in `labels` has no label. `teacher` is the teacher's feature vector [1280], see `centred`. A
+    picture with `skip_jitter` is resized but not augmented.
     """
 
     pixels: np.ndarray
     labels: dict[str, int]
     teacher: np.ndarray | None = None
     is_catalogue: bool = False
-    finished: bool = False
+    skip_jitter: bool = False
 
 
 class Source(Protocol):
-    """Gives further samples for each batch."""
+    """Provides additional samples for each batch."""
 
     def draw(self, rng: np.random.Generator) -> list[Sample]: ...
 
@@ -65,39 +65,41 @@ class Photos:
 
 @dataclass
 class Batch:
-    """`pixels` [N, 3, side, side] normalised; `labels` [N] by task; `teacher` [M, 1280], of the photos `taught` [M]."""
+    """A training batch: `pixels` [N, 3, side, side] normalised, `labels` [N] by task, and the teacher's features
+    `teacher` [M, 1280] of the photos numbered `with_teacher` [M].
+    """
 
     pixels: torch.Tensor
     labels: dict[str, torch.Tensor]
     teacher: torch.Tensor
-    taught: torch.Tensor
+    with_teacher: torch.Tensor
     is_catalogue: torch.Tensor = field(repr=False)
 
 
-def centred(teacher: np.ndarray, of: np.ndarray, rows: Rows, train: np.ndarray) -> np.ndarray:
-    """`teacher` [n, 1280] of the rows `of` [n] without the mean of its set's shoppers' photos among `train`.
+def centred(teacher: np.ndarray, teacher_rows: np.ndarray, rows: Rows, train: np.ndarray) -> np.ndarray:
+    """Subtracts from `teacher` [n, 1280], of rows `teacher_rows`, the mean of its set's shoppers' photos in `train`.
 
-    What all groceries in shops have in common says nothing of which is which: without it the teacher itself finds 3 of
-    100 more kept-out products first.
+    What all photos of groceries in shops have in common does not tell products apart: with it subtracted, the teacher's
+    own hit@1 on held-out products is 3 points higher.
     """
-    sets = np.array([rows[i]["set"] for i in of])
-    user = np.array([rows[i]["domain"] == "user" for i in of])
+    sets = np.array([rows[i]["set"] for i in teacher_rows])
+    user = np.array([rows[i]["domain"] == "user" for i in teacher_rows])
     result = teacher.copy()
     for name in np.unique(sets):
-        result[sets == name] -= teacher[(sets == name) & user & np.isin(of, train)].mean(0)
+        result[sets == name] -= teacher[(sets == name) & user & np.isin(teacher_rows, train)].mean(0)
     return result
 
 
 def assemble(samples: list[Sample], side: int, rng: np.random.Generator) -> Batch:
-    pictures = np.stack([resized(s.pixels, side) if s.finished else jitter(s.pixels, side, rng) for s in samples])
+    pictures = np.stack([resized(s.pixels, side) if s.skip_jitter else jitter(s.pixels, side, rng) for s in samples])
     tasks = sorted({task for s in samples for task in s.labels})
-    taught = [i for i, s in enumerate(samples) if s.teacher is not None]
-    teacher = np.stack([samples[i].teacher for i in taught]) if taught else np.zeros((0, 1), np.float32)
+    with_teacher = [i for i, s in enumerate(samples) if s.teacher is not None]
+    teacher = np.stack([samples[i].teacher for i in with_teacher]) if with_teacher else np.zeros((0, 1), np.float32)
     return Batch(
         tensor(pictures),
         {task: torch.tensor([s.labels.get(task, NO_LABEL) for s in samples]) for task in tasks},
         torch.from_numpy(teacher),
-        torch.tensor(taught, dtype=torch.long),
+        torch.tensor(with_teacher, dtype=torch.long),
         torch.tensor([s.is_catalogue for s in samples]),
     )
 

@@ -1,4 +1,4 @@
-"""The backbones by name, and where their weights start from."""
+"""The backbones by name, and their initial weights."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from .slim import slim
 from .weights import Convolution
 
 V2_FILE = weights.TEACHER_FILE
-# Name -> its sizes, and the file of ImageNet-trained weights that it starts from, itself or wider.
+# Name -> layers without weights, and the file of ImageNet-trained weights, of the same network or a wider one.
 BACKBONES = {
     "mobilenetv1-0.5": (mobilenet_v1(0.5), "mobilenet_v1_0.5_160_quant.tflite"),
     "mobilenetv1-0.75": (mobilenet_v1(0.75), "mobilenet_v1_0.75_192_quant.tflite"),
@@ -26,9 +26,9 @@ STARTS = ("imagenet", "random")
 def backbone_layers(
     name: str, folder: Path, start: str = "imagenet", seed: int = 0, pictures: torch.Tensor | None = None
 ) -> list[Convolution]:
-    """The convolutions of a backbone; `folder` has the LiteRT files. A random start reads none.
+    """The convolutions of a backbone with their initial weights, from the LiteRT files in `folder`, or random.
 
-    `pictures` [N, 3, H, W] normalised: training photos, wanted where a narrower network is made of a wide one.
+    `pictures` [N, 3, H, W] normalised: training photos, needed if the network is pruned from a wider one.
     """
     sizes, file = BACKBONES[name]
     if start == "random":
@@ -40,12 +40,12 @@ def backbone_layers(
     if architecture.same_structure(whole, sizes):
         return layers
     if pictures is None:
-        raise ValueError(f"{name} is made of a wider network, with the help of pictures")
+        raise ValueError(f"{name} is pruned from a wider network, which needs pictures")
     return slim(layers, sizes, pictures)
 
 
 def random_layers(layers: list[Convolution], seed: int) -> list[Convolution]:
-    """The same sizes with random weights and no bias.
+    """The same layers with random weights and zero biases.
 
     He et al., "Delving Deep into Rectifiers" (2015): variance 2 / fan-in before a ReLU, 1 / fan-in without one.
     """

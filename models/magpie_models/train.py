@@ -1,7 +1,7 @@
 """Trains a network. `python -m magpie_models.train --help`
 
-The run is recorded in <work>/runs/NAME; the same command goes on from its last checkpoint. AdamW, linear warm-up, half
-a cosine, moving average of the weights; what is exported and measured is the average.
+The run is recorded in <work>/runs/NAME; repeating the command resumes it from the last checkpoint. AdamW, linear
+warm-up, cosine decay, and a moving average of the weights, which is what is evaluated and exported.
 """
 
 import argparse
@@ -29,25 +29,25 @@ from .sources import Batch, Photos, Sample, Source, assemble, centred, tensor
 from .start import backbone_layers
 from .virtual import VirtualProducts
 
-# Photos are cached larger than the network's input, so that a cut keeps real detail.
+# Training crops from photos cached at this side, larger than a 144 px input, so that crops keep real detail.
 CACHE_SIDE = 192
-# That show how strong a channel is, where a narrower network is made of a wide one.
-SLIMMING_PHOTOS = 64
+# Photos that measure the strength of channels when a narrower network is pruned from a wide one.
+PRUNING_PHOTOS = 64
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     places.add_flags(parser)
-    parser.add_argument("--name", help="of the run (default: from the options)")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--stop-after", type=int, metavar="EPOCHS", help="stop early; the same command goes on later")
+    parser.add_argument("--name", help="name of the run (default: derived from the options)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch (1)")
+    parser.add_argument("--stop-after", type=int, metavar="EPOCHS", help="stop early; repeat the command to resume")
     parser.add_argument("--watts-per-core", type=float, default=10.0, help="assumed, for the energy estimate (10)")
     config.add_flags(parser)
     return parser.parse_args()
 
 
 def parameter_groups(modules: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay for matrices only; depthwise kernels and biases are few and carry the folded normalisation."""
+    """Weight decay for matrices only: depthwise kernels and biases are few and carry the folded normalisation."""
     decayed, plain = [], []
     for parameter in modules.parameters():
         if parameter.requires_grad:
@@ -57,7 +57,7 @@ def parameter_groups(modules: nn.Module, weight_decay: float) -> list[dict]:
 
 
 def rate_factor(step: int, steps: int, warm_up: int) -> float:
-    """Linear warm-up, then half a cosine to zero (Loshchilov and Hutter, "SGDR", 2017)."""
+    """Linear warm-up, then cosine decay to zero (Loshchilov and Hutter, "SGDR", 2017)."""
     if step < warm_up:
         return (step + 1) / warm_up
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
@@ -73,13 +73,13 @@ class Trainer:
         self.holdout = Holdout.parse(self.rows, run.keep_out_products, run.keep_out_kinds)
         self.train = training_rows(self.rows, self.holdout)
         self.labels = data.make_labels(self.rows, self.train)
-        self.large = data.pixels(self.rows, data_folder, Recipe(CACHE_SIDE, CACHE_SIDE), cache)
-        self.whole = data.pixels(self.rows, data_folder, Recipe(run.side, run.side), cache)
-        taught = training_rows(self.rows)
-        paths = [data_folder / self.rows[i]["path"] for i in taught]
+        self.crop_pixels = data.pixels(self.rows, data_folder, Recipe(CACHE_SIDE, CACHE_SIDE), cache)
+        self.input_pixels = data.pixels(self.rows, data_folder, Recipe(run.side, run.side), cache)
+        teacher_rows = training_rows(self.rows)
+        paths = [data_folder / self.rows[i]["path"] for i in teacher_rows]
         teacher = weights.teacher_features(paths, weight_folder, cache)
-        teacher = centred(teacher, taught, self.rows, self.train)
-        self.photos = Photos(self.rows, self.labels, self.large, teacher, taught)
+        teacher = centred(teacher, teacher_rows, self.rows, self.train)
+        self.photos = Photos(self.rows, self.labels, self.crop_pixels, teacher, teacher_rows)
         self.sampler = Sampler(
             run.sampler,
             self.rows,
@@ -88,15 +88,15 @@ class Trainer:
             run.photos_per_product,
             run.catalogue_repeats,
         )
-        # Further sources of samples, drawn for each batch.
+        # Additional sources of samples for each batch.
         self.sources: list[Source] = []
         if run.virtual_pairs:
-            self.sources.append(VirtualProducts(self.rows, self.train, self.large, run.virtual_pairs))
+            self.sources.append(VirtualProducts(self.rows, self.train, self.crop_pixels, run.virtual_pairs))
 
         torch.manual_seed(run.seed)
         heads = [head for head in data.HEADS if self.labels.names[head]]
-        some = np.sort(np.random.default_rng(run.seed).permutation(self.train)[:SLIMMING_PHOTOS])
-        pictures = tensor(self.whole[some].astype(np.float32) / 255.0)
+        sample = np.sort(np.random.default_rng(run.seed).permutation(self.train)[:PRUNING_PHOTOS])
+        pictures = tensor(self.input_pixels[sample].astype(np.float32) / 255.0)
         self.layers = backbone_layers(run.backbone, weight_folder, run.start, run.seed, pictures)
         sizes = {head: len(self.labels.names[head]) for head in heads}
         self.student = Student(self.layers, run.dim, sizes).to(memory_format=torch.channels_last)
@@ -110,17 +110,17 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.batches = len(self.sampler.pool) // run.batch
         if not self.batches:
-            raise SystemExit(f"{len(self.sampler.pool)} training photos are fewer than a batch of {run.batch}")
+            raise SystemExit(f"{len(self.sampler.pool)} training photos do not fill a batch of {run.batch}")
 
         self.test = RetrievalTest(self.rows, self.holdout)
-        self.test_views = self.test.views(self.large, run.side)
+        self.test_views = self.test.views(self.crop_pixels, run.side)
 
     @torch.no_grad()
     def start(self) -> None:
-        """Sets projection and class directions from the pretrained features, before the first step."""
+        """Initialises the projection and the class directions from the pretrained features, before the first step."""
         parts = []
         for first in range(0, len(self.train), 64):
-            whole = self.whole[self.train[first : first + 64]].astype(np.float32) / 255.0
+            whole = self.input_pixels[self.train[first : first + 64]].astype(np.float32) / 255.0
             parts.append(self.student.backbone(tensor(whole)))
         pooled = torch.cat(parts)
         self.student.start_from_principal_components(pooled.numpy())
@@ -135,7 +135,7 @@ class Trainer:
         return [self.photos.sample(row) for row in rows] + [s for source in self.sources for s in source.draw(rng)]
 
     def run_epoch(self) -> dict[str, float]:
-        """One epoch; the mean loss, in all and by term."""
+        """Trains one epoch. Returns the mean losses: the total and each term."""
         rng = np.random.default_rng([self.config.seed, self.epoch])
         steps = self.config.epochs * self.batches
         sums: dict[str, float] = {}
@@ -170,7 +170,7 @@ class Trainer:
 
     def validate(self) -> dict[str, float]:
         self.average.eval()
-        outputs = outputs_of(self.average, self.whole[self.test.numbers])
+        outputs = outputs_of(self.average, self.input_pixels[self.test.numbers])
         views = outputs_of(self.average, self.test_views)[EMBEDDING]
         return self.test.scores(outputs, views) | self.test.head_accuracy(outputs, self.labels.numbers)
 
@@ -195,7 +195,7 @@ class Trainer:
 
 
 def run(trainer: Trainer, folder: Path, watts_per_core: float = 10.0, stop_after: int | None = None) -> None:
-    """Trains to the end of the schedule or to epoch `stop_after`, from the folder's checkpoint if there is one."""
+    """Trains to the end of the schedule or to epoch `stop_after`, resuming from the folder's checkpoint if any."""
     file = folder / checkpoint.FILE
     state = checkpoint.load(file) if file.exists() else None
     record = Record(folder, trainer.config, watts_per_core, state["progress"][0] if state else 0)
@@ -204,30 +204,30 @@ def run(trainer: Trainer, folder: Path, watts_per_core: float = 10.0, stop_after
     else:
         write_json(folder / "split.json", {"trained_on": [trainer.rows[i]["path"] for i in trainer.train]})
         trainer.start()
-        note(trainer, record, {}, 0.0, watts_per_core, time.monotonic())
+        record_epoch(trainer, record, {}, 0.0, watts_per_core, time.monotonic())
     while trainer.epoch < min(trainer.config.epochs, stop_after or trainer.config.epochs):
-        began, cpu = time.monotonic(), time.process_time()
+        started, cpu = time.monotonic(), time.process_time()
         losses = trainer.run_epoch()
-        note(trainer, record, losses, time.process_time() - cpu, watts_per_core, began)
+        record_epoch(trainer, record, losses, time.process_time() - cpu, watts_per_core, started)
         checkpoint.save(file, trainer.state())
     record.close()
 
 
-def note(
-    trainer: Trainer, record: Record, losses: dict[str, float], cpu: float, watts_per_core: float, began: float
+def record_epoch(
+    trainer: Trainer, record: Record, losses: dict[str, float], cpu: float, watts_per_core: float, started: float
 ) -> None:
-    """Tests the network and adds a line to the record. The training's and the test's CPU time are told apart."""
-    before = time.process_time()
+    """Validates the network and adds a line to the record, with separate CPU times of training and validation."""
+    test_started = time.process_time()
     scores = trainer.validate()
-    testing = time.process_time() - before
-    trainer.cpu_seconds += cpu + testing
+    test_seconds = time.process_time() - test_started
+    trainer.cpu_seconds += cpu + test_seconds
     line = {
         "epoch": trainer.epoch,
         **losses,
         **scores,
-        "cost/seconds": time.monotonic() - began,
+        "cost/seconds": time.monotonic() - started,
         "cost/cpu_seconds": trainer.cpu_seconds,
-        "cost/test_share": testing / cpu if cpu else 0.0,
+        "cost/test_share": test_seconds / cpu if cpu else 0.0,
         "cost/watt_hours": watt_hours(trainer.cpu_seconds, watts_per_core),
     }
     trainer.history.append({name: round(value, 5) for name, value in line.items()})
@@ -238,9 +238,9 @@ def note(
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
-    chosen = config.from_arguments(options)
-    folder = places.run_folder(options.work, options.name or chosen.default_name())
-    trainer = Trainer(chosen, options.data, options.weights, options.work)
+    run_config = config.from_arguments(options)
+    folder = places.run_folder(options.work, options.name or run_config.default_name())
+    trainer = Trainer(run_config, options.data, options.weights, options.work)
     print(f"run {folder}: {len(trainer.train)} photos, {trainer.batches} batches an epoch", flush=True)
     run(trainer, folder, options.watts_per_core, options.stop_after)
 

@@ -1,7 +1,7 @@
-"""Weights and features out of the ImageNet-trained LiteRT files.
+"""Reads weights and features from the ImageNet-trained LiteRT files.
 
-Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (2018):
-a real value is scale * (stored - zero_point). The files have batch normalisation folded into the convolutions.
+A real value is scale * (stored - zero_point): Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference" (2018). Batch normalisation is already folded into the convolutions.
 """
 
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ TEACHER_FILE = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 class Convolution:
     """One convolution in torch's layout: weight [out, in / groups, k, k], bias [out].
 
-    `linear`: no ReLU6 follows. `opens_block`: what it reads is also the shortcut of a residual block, which
-    `adds_shortcut` of a later convolution adds to its own result.
+    `linear`: no ReLU6 follows. `opens_block`: its input is also the shortcut of a residual block. `adds_shortcut`: the
+    open shortcut is added to its output.
     """
 
     weight: np.ndarray
@@ -49,19 +49,19 @@ def details_of(interpreter: Interpreter) -> dict[int, dict]:
 
 
 def dequantise(interpreter: Interpreter, details: dict) -> np.ndarray:
-    """float32 values of a tensor with one scale, or with one a channel."""
+    """The float32 values of a tensor quantised per tensor or per channel."""
     stored = interpreter.get_tensor(details["index"]).astype(np.float32)
-    given = details["quantization_parameters"]
-    scales, zeros = given["scales"].astype(np.float32), given["zero_points"].astype(np.float32)
+    quantisation = details["quantization_parameters"]
+    scales, zeros = quantisation["scales"].astype(np.float32), quantisation["zero_points"].astype(np.float32)
     if len(scales) > 1:
         shape = [1] * stored.ndim
-        shape[given["quantized_dimension"]] = len(scales)
+        shape[quantisation["quantized_dimension"]] = len(scales)
         scales, zeros = scales.reshape(shape), zeros.reshape(shape)
     return (stored - zeros) * scales
 
 
 def reaches_below_zero(details: dict) -> bool:
-    """Whether a quantised tensor can hold negative values; one after a ReLU6 cannot."""
+    """Whether a quantised tensor can represent negative values; the output of a ReLU6 cannot."""
     _, zero = details["quantization"]
     return bool(np.iinfo(details["dtype"]).min < zero)
 
@@ -71,41 +71,39 @@ def read_mobilenet(path: Path) -> list[Convolution]:
     interpreter = open_model(path)
     details = details_of(interpreter)
     layers: list[Convolution] = []
-    reader: dict[int, int] = {}
-    maker: dict[int, int] = {}
+    reader_of: dict[int, int] = {}
+    producer_of: dict[int, int] = {}
     for op in interpreter._get_ops_details():
         inputs, output = [int(i) for i in op["inputs"] if i >= 0], int(op["outputs"][0])
         if op["op_name"] == "ADD":
-            shortcut, sum_of_block = sorted(inputs, key=lambda i: maker[i])
-            opening, last = reader[shortcut], maker[sum_of_block]
+            shortcut, sum_of_block = sorted(inputs, key=lambda i: producer_of[i])
+            opening, last = reader_of[shortcut], producer_of[sum_of_block]
             layers[opening] = replace(layers[opening], opens_block=True)
             layers[last] = replace(layers[last], adds_shortcut=True)
-            maker[output] = last
+            producer_of[output] = last
         if op["op_name"] not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             continue
         source, weight, bias = inputs
         depthwise = op["op_name"] == "DEPTHWISE_CONV_2D"
         w = dequantise(interpreter, details[weight])
-        # LiteRT keeps [out, k, k, in], and [1, k, k, channels] for depthwise.
+        # LiteRT's layout is [out, k, k, in], and [1, k, k, channels] for depthwise.
         w = w[0].transpose(2, 0, 1)[:, None] if depthwise else w.transpose(0, 3, 1, 2)
         stride = round(details[source]["shape"][1] / details[output]["shape"][1])
         b = dequantise(interpreter, details[bias])
         linear = reaches_below_zero(details[output])
-        reader[source] = maker[output] = len(layers)
+        reader_of[source] = producer_of[output] = len(layers)
         layers.append(Convolution(np.ascontiguousarray(w), b, stride, depthwise, linear))
     return layers[:-1]
 
 
 class PooledFeatures:
-    """Runs a LiteRT classifier on pictures and returns what its classifier sees: the pooled features."""
+    """Runs a LiteRT classifier and returns its pooled features, the input of the classifier layer."""
 
     def __init__(self, path: Path):
         self.interpreter = open_model(path)
         self.input = self.interpreter.get_input_details()[0]
         self.side = int(self.input["shape"][1])
-        pools = [
-            op for op in self.interpreter._get_ops_details() if op["op_name"] in ("MEAN", "AVERAGE_POOL_2D")
-        ]
+        pools = [op for op in self.interpreter._get_ops_details() if op["op_name"] in ("MEAN", "AVERAGE_POOL_2D")]
         self.output = details_of(self.interpreter)[int(pools[-1]["outputs"][0])]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -125,7 +123,7 @@ class PooledFeatures:
 
 
 def teacher_features(paths: list[Path], weights: Path, cache: Path) -> np.ndarray:
-    """float32 [photos, 1280] of MobileNetV2 for whole photos; computed once and kept in `cache`."""
+    """The teacher's features of whole photos, float32 [photos, 1280]; computed once and stored in `cache`."""
     path = cache / "teacher.npy"
     if not path.exists():
         teacher = PooledFeatures(weights / TEACHER_FILE)
@@ -133,5 +131,5 @@ def teacher_features(paths: list[Path], weights: Path, cache: Path) -> np.ndarra
         np.save(path, features)
     features = np.load(path, mmap_mode="r")
     if len(features) != len(paths):
-        raise ValueError(f"{path} has {len(features)} photos, expected {len(paths)}: delete it")
+        raise ValueError(f"{path} has {len(features)} photos, expected {len(paths)}: delete it to compute them again")
     return features

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# The package is run from the checkout, never installed.
+# The package is run from the checkout; it is never installed.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ PRODUCTS, KINDS, SIDE = 6, ("Hat", "Scarf", "Sock"), 40
 
 @dataclass
 class Shop:
-    """A small data set in the form of the real one."""
+    """A small data set with the layout of the real one."""
 
     data: Path
     work: Path
@@ -31,7 +31,7 @@ class Shop:
 
 @pytest.fixture(scope="session")
 def shop_data(tmp_path_factory) -> Path:
-    """Pictures of one colour a class, with noise. Products are named by numbers that sort otherwise as text."""
+    """Noisy pictures, one colour per class. Products have numeric ids that sort differently as text."""
     folder = tmp_path_factory.mktemp("products")
     rng = np.random.default_rng(3)
     rows: list[dict[str, str]] = []
@@ -62,7 +62,7 @@ def shop_data(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def shop(shop_data, tmp_path) -> Shop:
-    """With the teacher's features in the cache, so that no LiteRT file is needed."""
+    """The data set with the teacher's features already cached, so that no LiteRT file is needed."""
     from magpie_models.data import read_manifest
     from magpie_models.holdout import training_rows
 

@@ -1,4 +1,4 @@
-"""Probabilities are fitted as they were drawn, and what is written into a pack is what Rust reads."""
+"""Fits recover the parameters that the data was drawn with, and packs get what the Rust core reads."""
 
 import json
 import shutil
@@ -20,11 +20,11 @@ def test_features_are_those_of_the_rust_core():
     scores = np.array([0.25, 0.75, 0.5] + [0.25] * 7)
     assert calibration.features(scores, 0.125) == pytest.approx([0.75, 0.25, 0.75 - 2.5 / 9])
     assert calibration.features(np.array([0.6]), 0.125) == pytest.approx([0.6, 0.475, 0.475])
-    # No listing leads one that is as little alike.
+    # The background is capped at the best score, so a single poor listing has no lead.
     assert calibration.features(np.array([0.0]), 0.125) == pytest.approx([0.0, 0.0, 0.0])
 
 
-def test_a_logistic_function_is_found_again():
+def test_a_logistic_function_is_recovered():
     rng = np.random.default_rng(1)
     x = rng.uniform(0, 1, (20_000, 3))
     right = rng.random(len(x)) < calibration.logistic(x @ [6.0, 3.0, 2.0] - 5.0)
@@ -40,7 +40,7 @@ def test_no_weight_is_negative():
     assert weights[1] == 0 and weights[0] > 4 and weights[2] > 0
 
 
-def test_the_temperature_undoes_what_made_a_head_too_sure():
+def test_the_temperature_corrects_overconfidence():
     rng = np.random.default_rng(3)
     logits = rng.normal(0, 2, (5_000, 6))
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -48,7 +48,7 @@ def test_the_temperature_undoes_what_made_a_head_too_sure():
     assert calibration.temperature(logits * 3, truth) == pytest.approx(3, rel=0.06)
 
 
-def test_error_area_and_threshold():
+def test_ece_auroc_and_threshold():
     probability, right = np.array([0.75, 0.75, 0.25, 0.25]), np.array([True, False, False, False])
     assert calibration.ece(probability, right) == 0.25
     assert calibration.auroc(np.array([0.9, 0.5, 0.5, 0.6]), np.array([True, True, False, False])) == 0.625
@@ -58,13 +58,13 @@ def test_error_area_and_threshold():
     assert calibration.threshold(p, p < 0, 0.9) == 1.0
 
 
-def test_halves_part_keys_and_not_rows():
+def test_halves_split_keys_not_rows():
     sides = calibrate.halves(["a", "b", "c", "d", "a", "b"])
     assert sorted(sides[:4]) == [0, 0, 1, 1] and sides[0] == sides[4] and sides[1] == sides[5]
 
 
 def made_up_photos(products: int, photos: int) -> tuple[list[dict[str, str]], np.ndarray]:
-    """Shop photos that lie more or less near their product's photo, and clothing that lies anywhere."""
+    """Shop photos at various distances from their product's photo, and clothing with random embeddings."""
     rng = np.random.default_rng(4)
     rows, vectors = [], []
     blank = {"colour_src": "", "colour_conf": "", "colour": "", "shape": "", "material": "", "coarse": "", "group": ""}
@@ -84,7 +84,7 @@ def made_up_photos(products: int, photos: int) -> tuple[list[dict[str, str]], np
     return rows, np.array(vectors, np.float32)
 
 
-def test_a_confidence_is_fitted_and_says_what_it_is(capsys):
+def test_a_confidence_is_fitted_and_describes_its_data(capsys):
     rows, embeddings = made_up_photos(products=50, photos=6)
     found = calibrate.confidence(rows, embeddings, precision=0.8)
     assert found["kind"] == "logistic-1" and list(found["weights"]) == ["score", "margin", "contrast"]
@@ -96,19 +96,19 @@ def test_a_confidence_is_fitted_and_says_what_it_is(capsys):
     assert float(whole.split("ECE")[1]) < 0.1 and float(whole.split("wrong ")[1].split(",")[0]) > 0.8, whole
 
 
-def test_products_kept_out_of_training_are_judged_apart(capsys):
+def test_held_out_products_are_reported_separately(capsys):
     rows, embeddings = made_up_photos(products=60, photos=6)
     kept_out = {str(product) for product in range(0, 60, 6)}
     seen = calibrate.confidence(rows, embeddings, 0.8, kept_out)
     printed = capsys.readouterr().out
-    assert "300 photos, each half" in printed and "60 photos of products kept out" in printed
+    assert "300 photos, each half" in printed and "60 photos of held-out products" in printed
     assert "300 shop photos of split val, each" in seen["data"]
     both = calibrate.confidence(rows, embeddings, 0.8, kept_out, fit_kept_out=True)
     assert "and 60 of products kept out of training" in both["data"]
     assert both["weights"] != seen["weights"]
 
 
-def test_a_calibrated_pack_keeps_its_id_and_its_golden_cases_follow(tmp_path):
+def test_calibration_keeps_the_model_id_and_updates_golden_attributes(tmp_path):
     pack = tmp_path / "pack"
     shutil.copytree(PACK, pack)
     before = read_manifest(pack)

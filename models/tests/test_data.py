@@ -1,4 +1,4 @@
-"""Holdout, labels and samplers: nothing is trained on that must not be, positives stand in the batch."""
+"""Holdout, labels and samplers: held-out data is never trained on, and batches contain positives."""
 
 from collections import Counter
 
@@ -11,24 +11,24 @@ from magpie_models.preprocess import Recipe, open_upright
 from magpie_models.samplers import SAMPLERS, Sampler
 
 
-def test_products_are_kept_out_by_number_not_by_text(shop):
+def test_products_are_held_out_by_numeric_id(shop):
     # The ids are 1, 3, 5, 7, 9, 11.
     assert Holdout.parse(shop.rows, "2/3").products == {"5", "11"}
     assert Holdout.parse(shop.rows).products == set()
 
 
 @pytest.mark.parametrize("fold", ["3/3", "x", "1", "-1/3", "1/x"])
-def test_a_fold_that_is_none_is_refused(shop, fold):
+def test_an_invalid_fold_is_rejected(shop, fold):
     with pytest.raises(ValueError, match="expected FOLD/OF"):
         Holdout.parse(shop.rows, fold)
 
 
-def test_an_unknown_kind_is_refused_with_those_known(shop):
-    with pytest.raises(ValueError, match=r"\['Skirt'\]; there are \['Hat', 'Scarf', 'Sock'\]"):
+def test_an_unknown_kind_is_rejected_with_a_list_of_the_known_ones(shop):
+    with pytest.raises(ValueError, match=r"\['Skirt'\]; known are \['Hat', 'Scarf', 'Sock'\]"):
         Holdout.parse(shop.rows, kinds="Hat, Skirt")
 
 
-def test_training_has_no_val_test_or_kept_out_photo(shop):
+def test_training_has_no_val_test_or_held_out_photo(shop):
     holdout = Holdout.parse(shop.rows, "0/3", "Sock")
     used = [shop.rows[i] for i in training_rows(shop.rows, holdout)]
     assert {row["split"] for row in used} == {"train", "gallery"}
@@ -37,7 +37,7 @@ def test_training_has_no_val_test_or_kept_out_photo(shop):
     assert {shop.rows[i]["split"] for i in tuning_rows(shop.rows)} == {"train", "val", "gallery"}
 
 
-def test_labels_name_what_training_has(shop):
+def test_labels_cover_only_classes_in_training(shop):
     holdout = Holdout.parse(shop.rows, "0/3", "Sock")
     labels = make_labels(shop.rows, training_rows(shop.rows, holdout))
     assert labels.names["product"] == ["11", "3", "5", "9"]
@@ -55,7 +55,7 @@ def sampler(shop, kind: str, photos: int, repeats: int = 3) -> tuple[Sampler, np
 
 @pytest.mark.parametrize("photos", [1, 2, 4])
 @pytest.mark.parametrize("kind", SAMPLERS)
-def test_samplers_give_full_batches_of_training_photos_in_company(shop, kind, photos):
+def test_samplers_give_full_batches_of_training_photos_with_positives(shop, kind, photos):
     chosen, listing, train = sampler(shop, kind, photos)
     epoch = chosen.epoch(np.random.default_rng(0), 12)
     assert epoch.shape == (len(chosen.pool) // 12, 12)
@@ -68,14 +68,14 @@ def test_samplers_give_full_batches_of_training_photos_in_company(shop, kind, ph
             assert sum(n for label, n in count.items() if n > 1 and label != NO_LABEL) >= 8
 
 
-def test_uniform_shows_each_photo_once_and_catalogue_photos_again(shop):
+def test_uniform_draws_each_photo_once_and_repeats_catalogue_photos(shop):
     chosen, _, train = sampler(shop, "uniform", 1, repeats=3)
     seen = Counter(chosen.epoch(np.random.default_rng(0), 1).ravel().tolist())
     assert all(n == (3 if shop.rows[row]["domain"] == "product" else 1) for row, n in seen.items())
     assert set(seen) == set(train.tolist())
 
 
-def test_the_class_sampler_shows_classes_equally_often(shop):
+def test_the_class_sampler_balances_classes(shop):
     chosen, listing, _ = sampler(shop, "class", 2)
     drawn = np.concatenate([chosen.epoch(np.random.default_rng(s), 18).ravel() for s in range(40)])
     share = Counter(listing[drawn].tolist())
@@ -93,18 +93,18 @@ def test_the_domain_sampler_pairs_shop_and_catalogue(shop):
         assert set(products.values()) == {2}
 
 
-def test_a_sampler_without_what_it_needs_says_so(shop):
+def test_the_domain_sampler_needs_all_domains(shop):
     train = np.array([i for i in training_rows(shop.rows) if shop.rows[i]["set"] == "grocery"])
     listing = make_labels(shop.rows, train).numbers["listing"]
     with pytest.raises(ValueError, match="needs products with shop and catalogue photos, and clothing"):
         Sampler("domain", shop.rows, train, listing)
 
 
-def test_each_recipe_has_its_own_pixels(shop):
+def test_each_recipe_has_its_own_pixel_cache(shop):
     plain, tall = Recipe(16, 16), Recipe(16, 16, fit="crop:0.5", filter="bicubic")
     cache = shop.work / "cache"
     first, second = (pixels(shop.rows, shop.data, recipe, cache) for recipe in (plain, tall))
     assert first.shape == second.shape and not np.array_equal(first, second)
     assert np.array_equal(second[3], tall.squash(open_upright(shop.data / shop.rows[3]["path"])))
-    with pytest.raises(ValueError, match="expected 3: delete it"):
+    with pytest.raises(ValueError, match="expected 3: delete it to decode"):
         pixels(shop.rows[:3], shop.data, plain, cache)

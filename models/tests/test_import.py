@@ -1,4 +1,4 @@
-"""A user's own network becomes a pack that holds together, or is refused with the reason."""
+"""A user's own network becomes a consistent pack, or is rejected with a reason."""
 
 import json
 
@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 from test_pack import ROOT
 
-from magpie_models.import_network import Refused, import_network, is_quantised
+from magpie_models.import_network import ImportRejected, import_network, is_quantised
 from magpie_models.pack import CARD, model_id, read_manifest
 from magpie_models.preprocess import Recipe, open_upright
 from magpie_models.runtime import Network
@@ -20,7 +20,7 @@ IMAGENET = Recipe(0, 0, "", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225
 
 
 def user_network(path, batch: int | str = "N", side: int | str = 32, opset: int = 13, channels: int = 3):
-    """Convolution, batch normalisation, ReLU, pooling, and two outputs, as a trainer might export them."""
+    """A network as a user might export it: convolution, batch normalisation, ReLU, pooling, and two outputs."""
     rng = np.random.default_rng(0)
     values = {
         "w": rng.normal(0, 0.3, (8, channels, 3, 3)),
@@ -89,12 +89,12 @@ def test_golden_cases_of_an_imported_pack_recompute(tmp_path, photos):
         assert network(pixels[None])["vector"][0] @ np.array(expected["embedding"]) > 0.9999
 
 
-def test_a_network_is_taken_as_it_is(tmp_path):
+def test_a_float_network_can_be_used_unchanged(tmp_path):
     import_network(user_network(tmp_path / "n.onnx"), tmp_path / "a", IMAGENET, RENDERS, as_is=True, embedding="vector")
     assert not is_quantised(onnx.load(tmp_path / "a" / "model.onnx"))
 
 
-def test_a_quantised_network_stays_and_the_old_card_is_kept(tmp_path, photos):
+def test_a_quantised_network_and_the_old_card_are_kept(tmp_path, photos):
     target = tmp_path / "pack"
     import_network(user_network(tmp_path / "n.onnx"), target, IMAGENET, RENDERS, photos, embedding="vector")
     (target / CARD).write_text("written by hand")
@@ -105,9 +105,9 @@ def test_a_quantised_network_stays_and_the_old_card_is_kept(tmp_path, photos):
     assert onnx.load(target / "model.onnx").graph == onnx.load_from_string(before).graph
 
 
-def test_an_open_size_needs_a_side(tmp_path):
+def test_a_dynamic_size_needs_a_side(tmp_path):
     network = user_network(tmp_path / "n.onnx", side="S")
-    with pytest.raises(Refused, match="leaves its size open: give --side"):
+    with pytest.raises(ImportRejected, match="has a dynamic size: give --side"):
         import_network(network, tmp_path / "a", IMAGENET, RENDERS, as_is=True, embedding="vector")
     made = import_network(network, tmp_path / "a", IMAGENET, RENDERS, as_is=True, embedding="vector", side=48)
     assert made["input"]["width"] == made["input"]["height"] == 48
@@ -116,18 +116,18 @@ def test_an_open_size_needs_a_side(tmp_path):
 @pytest.mark.parametrize(
     ("network", "options", "reason"),
     [
-        ({}, {}, "there is no output 'embedding'; there are vector, style"),
+        ({}, {}, "output 'embedding' not found; the outputs are vector, style"),
         ({}, {"embedding": "vector", "as_is": False}, "give --photos, or --as-is"),
         ({"batch": 4}, {"embedding": "vector"}, r"is \[4, 3, 32, 32\], expected"),
         ({"channels": 1}, {"embedding": "vector"}, r"1, 32, 32\], expected"),
         ({"side": 2048}, {"embedding": "vector"}, "expected at most 1024"),
-        ({}, {"embedding": "vector", "heads": {"style": ["a", "b"]}}, r"gives \[3\] values and has 2 labels"),
-        ({}, {"embedding": "vector", "heads": {"mood": ["a"]}}, "no output 'mood' for a head"),
+        ({}, {"embedding": "vector", "heads": {"style": ["a", "b"]}}, r"has \[3\] outputs but 2 labels"),
+        ({}, {"embedding": "vector", "heads": {"mood": ["a"]}}, "output 'mood' of a head not found"),
     ],
 )
-def test_what_cannot_become_a_pack_is_refused(tmp_path, network, options, reason):
+def test_unsupported_networks_are_rejected(tmp_path, network, options, reason):
     given = user_network(tmp_path / "n.onnx", **network)
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(ImportRejected, match=reason):
         import_network(given, tmp_path / "pack", IMAGENET, RENDERS, **{"as_is": True, **options})
     assert not list(tmp_path.glob("pack*"))
 
@@ -138,18 +138,18 @@ def test_an_older_opset_is_converted(tmp_path, photos):
 
 
 @pytest.mark.parametrize("fit", ["", "pad", "crop:", "crop:0", "crop:1.5", "crop:nan", "squash:1"])
-def test_a_fit_that_the_core_does_not_know_is_refused(fit):
+def test_a_fit_unknown_to_the_core_is_rejected(fit):
     with pytest.raises(ValueError, match="expected 'squash'"):
         Recipe(8, 8, fit=fit)
 
 
 def test_the_centre_is_cropped_as_the_core_does():
-    # The numbers of the core's own test.
+    # The same numbers as in the core's own test.
     assert Recipe(64, 64, fit="crop:0.5").fitted((10, 20, 300, 200)) == (110, 70, 100, 100)
     assert Recipe(64, 64).fitted((10, 20, 300, 200)) == (10, 20, 300, 200)
 
 
-def test_a_torch_module_gets_there_by_torchs_own_export(tmp_path, photos):
+def test_a_torch_module_can_be_exported_and_imported(tmp_path, photos):
     module = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3, 2, 1),
         torch.nn.BatchNorm2d(8),

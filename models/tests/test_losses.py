@@ -1,4 +1,4 @@
-"""Losses: masked targets take no part, equal similarities cost nothing, formulas as published."""
+"""Losses: masked targets are ignored, equal similarities have no loss, and values match the published formulas."""
 
 import math
 
@@ -20,7 +20,7 @@ def test_rotated_embeddings_have_no_similarity_loss():
     assert similarity_mse(3 * teacher @ rotation, teacher) < 1e-10
 
 
-def test_unlabelled_photos_take_no_part():
+def test_unlabelled_photos_are_ignored():
     logits = torch.tensor([[2.0, 0.0], [0.0, 9.0]])
     alone = masked_cross_entropy(logits[:1], torch.tensor([0]), 0.0)
     assert torch.equal(masked_cross_entropy(logits, torch.tensor([0, NO_LABEL]), 0.0), alone)
@@ -36,7 +36,7 @@ def test_weights_of_photos():
     torch.testing.assert_close(scaled, (each[0] + each[1] + each[2] / 2) / 2.5)
 
 
-def test_class_means_are_recognised():
+def test_class_means_classify_their_own_embeddings():
     embeddings = torch.eye(3).repeat(2, 1)
     target = torch.arange(3).repeat(2)
     softmax = CosineSoftmax(3, 3, scale=30.0, smoothing=0.0)
@@ -58,7 +58,7 @@ def test_supervised_contrastive_by_hand():
 
 @pytest.mark.parametrize("target", [[NO_LABEL] * 4, [0, NO_LABEL, NO_LABEL, NO_LABEL], [0, 1, 2, 3], [1, 1, 1, 1]])
 @pytest.mark.parametrize("loss", ["contrastive", "hard", "semi-hard"])
-def test_batches_without_pairs_cost_nothing_and_spoil_no_gradient(loss, target):
+def test_batches_without_pairs_have_no_loss_and_finite_gradients(loss, target):
     embedding = some(4, 3).requires_grad_()
     if loss == "contrastive":
         value = supervised_contrastive(embedding, torch.tensor(target))
@@ -87,7 +87,8 @@ def test_hard_triplets_by_hand():
 
 def test_semi_hard_negatives_are_farther_than_the_positive():
     embedding, target = unit(0, 30, 50, 140), torch.tensor([0, 0, 1, 1])
-    # Of 30 the negative at 20 is nearer than the positive, the one at 110 is taken; of 50 none is beyond 90.
+    # For the anchor at 30 degrees, the negative 20 away is nearer than the positive, so the one 110 away is taken. For
+    # the anchor at 50, no negative is farther away than the positive, 90, so the farthest negative is taken.
     terms = [chord(30) - chord(50), chord(30) - chord(110), chord(90) - chord(50), chord(90) - chord(110)]
     expected = sum(max(0.0, term + 0.2) for term in terms) / 4
     assert triplet(embedding, target, 0.2, "semi-hard").item() == pytest.approx(expected, rel=1e-4)

@@ -1,4 +1,4 @@
-"""The shipped pack holds together: manifest, model id, network, golden cases."""
+"""The shipped pack is consistent: manifest, model id, network, golden cases."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def network() -> Network:
     return Network.of_pack(PACK)
 
 
-def test_network_file_is_the_one_described(manifest):
+def test_the_network_file_matches_the_manifest(manifest):
     content = (PACK / manifest["network"]["file"]).read_bytes()
     assert len(content) == manifest["network"]["bytes"]
     assert blake3(content).hexdigest() == manifest["network"]["blake3"]
@@ -63,7 +63,7 @@ def test_golden_case(case, manifest, network):
     stored = np.asarray(Image.open(folder / "input.png"))
     side = manifest["input"]["width"]
     fresh = squash(open_upright(photo), side, side, expected["crop"])
-    # Two JPEG decoders may differ by a level or two; a PNG leaves no room.
+    # Two JPEG decoders may differ by one or two levels; PNG is lossless.
     slack = 0 if photo.suffix == ".png" else 3
     assert np.abs(fresh.astype(int) - stored.astype(int)).max() <= slack
 
@@ -73,7 +73,7 @@ def test_golden_case(case, manifest, network):
     for head in manifest["heads"]:
         probabilities = softmax(outputs[head["output"]][0] / head.get("temperature", 1.0))
         attribute = expected["attributes"][head["name"]]
-        # No label where the head is not sure enough; the probability is that of the best one all the same.
+        # The label is None below the head's threshold; the probability is still that of the best label.
         said = attribute["label"] is not None
         assert said == (attribute["probability"] >= head.get("threshold", 0.0))
         found = probabilities[head["labels"].index(attribute["label"])] if said else probabilities.max()

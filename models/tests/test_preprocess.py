@@ -15,7 +15,7 @@ def test_squash_ignores_the_aspect_ratio():
     assert squash(picture(300, 100), 48, 32).shape == (32, 48, 3)
 
 
-def test_pixels_outside_the_crop_have_no_say():
+def test_pixels_outside_the_crop_have_no_influence():
     inside = picture(64, 64)
     framed = Image.new("RGB", (128, 128), (255, 0, 255))
     framed.paste(inside, (32, 32))
@@ -23,12 +23,12 @@ def test_pixels_outside_the_crop_have_no_say():
 
 
 @pytest.mark.parametrize("crop", [(0, 0, 0, 10), (-1, 0, 10, 10), (60, 0, 10, 10)])
-def test_a_crop_outside_the_picture_is_refused(crop):
+def test_a_crop_outside_the_picture_is_rejected(crop):
     with pytest.raises(ValueError, match="does not fit a picture of 64 x 64"):
         squash(picture(64, 64), 24, 24, crop)
 
 
-def test_orientation_6_is_turned_upright(tmp_path):
+def test_orientation_6_is_rotated_upright(tmp_path):
     upright = picture(40, 20)
     exif = Image.Exif()
     exif[0x0112] = 6

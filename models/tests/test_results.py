@@ -1,4 +1,4 @@
-"""What is made of a run: a pack, official figures, a comparison, a page of results."""
+"""What is made from a run: a pack, official figures, a comparison, a page of results."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ SCORE = SHARED_WEIGHTS.parent / "data" / "products" / "score.py"
 
 @pytest.fixture
 def trained(shop):
-    """Two runs, one of them by another objective, and the pack of the first."""
+    """Two runs with different objectives, and the pack of the first."""
     options = {"keep_out_products": "0/3", "keep_out_kinds": "Sock"}
     folders = {}
     for name, objective in (("first", "multitask"), ("second", "contrastive")):
@@ -53,9 +53,9 @@ def command(module: str, *words: object) -> str:
     return done.stdout
 
 
-def test_the_packs_figures_are_those_of_the_run(shop, trained):
+def test_the_packs_figures_match_those_of_the_run(shop, trained):
     folders, pixels = trained
-    shutil.copy(SCORE, shop.data) if SCORE.exists() else pytest.skip(f"{SCORE} is not there")
+    shutil.copy(SCORE, shop.data) if SCORE.exists() else pytest.skip(f"{SCORE} not found")
     where = ("--data", shop.data, "--work", shop.work, "--run", "first")
     command("evaluate", *where, "--f32", folders["first"] / "f32.onnx", "--json", shop.work / "found.json")
     found = json.loads((shop.work / "found.json").read_text())
@@ -64,7 +64,7 @@ def test_the_packs_figures_are_those_of_the_run(shop, trained):
     assert (found["pack"]["G1/seen products"]["n"], found["pack"]["G1/unseen products"]["n"]) == (4, 2)
     assert found["pack"]["C1/unseen kinds"]["n"] == 6 and found["pack"]["C1/unseen senders and kinds"]["n"] == 2
     assert found["cosine"]["mean"] > 0.95
-    # With so few photos the small index holds all of the seen queries.
+    # With so few photos, the small index has all of the seen queries.
     last = read_metrics(folders["first"])[-1]
     assert found["f32 val"]["G1/seen/hit@1"] == pytest.approx(last["G1/seen/hit@1"], abs=1e-4)
     assert len(np.load(folders["first"] / "embeddings.npy")) == len(shop.rows)
@@ -74,12 +74,12 @@ def test_the_packs_figures_are_those_of_the_run(shop, trained):
     assert not isinstance(json.loads((shop.work / "val.json").read_text())["pack"], dict)
 
 
-def test_parts_of_the_official_figures_are_those_of_their_queries(shop):
+def test_official_figures_of_subsets_match_their_queries(shop):
     if not SCORE.exists():
-        pytest.skip(f"{SCORE} is not there")
+        pytest.skip(f"{SCORE} not found")
     score = official_score(SCORE.parent)
     holdout = Holdout.parse(shop.rows, "0/3", "Sock")
-    # Embeddings that are right for all that training had, and wrong for what was kept out.
+    # Embeddings that are right for everything in training, and wrong for what was held out.
     names = [row["class_id"] or row["coarse"] for row in shop.rows]
     embeddings = (np.array(names)[:, None] == np.unique(names)[None]).astype(np.float32)
     lost = [i for i, row in enumerate(shop.rows) if holdout.has(row) and row["domain"] == "user"]
@@ -99,7 +99,7 @@ def test_calibration_photos_are_training_photos(shop):
     assert not any(Holdout.parse(shop.rows, "0/3", "Sock").has(row) for row in chosen)
 
 
-def test_heads_of_a_pack_with_other_labels_are_asked_about_those_they_know(shop):
+def test_heads_are_evaluated_only_on_labels_that_they_have(shop):
     numbers = head_numbers(shop.rows, [{"name": "colour", "output": "tint", "labels": ["blue", "red"]}])["tint"]
     expected = {"blue": 0, "red": 1, "green": data.NO_LABEL}
     assert numbers.tolist() == [expected[row["colour"]] for row in shop.rows]
@@ -125,11 +125,11 @@ def test_the_comparison_shows_every_run_and_what_differs(shop, trained):
 
 
 def test_a_run_without_figures_is_named(shop):
-    with pytest.raises(AssertionError, match="no figures are recorded for nobody"):
+    with pytest.raises(AssertionError, match="no metrics are recorded for nobody"):
         command("compare", "nobody", "--work", shop.work)
 
 
-def test_the_frontier_has_what_nothing_faster_beats(tmp_path):
+def test_the_frontier_has_packs_that_nothing_faster_beats(tmp_path):
     points = [
         frontier.Point(name, {"G1/unseen/hit@1": unseen, "G1/seen/hit@1": 80.0}, milliseconds, size)
         for name, unseen, milliseconds, size in (
@@ -188,7 +188,7 @@ def test_the_page_marks_right_and_wrong(shop, trained):
 
 def test_queries_of_the_page_are_of_many_categories(shop):
     candidates = np.array([i for i, row in enumerate(shop.rows) if row["set"] == "grocery" and row["split"] == "val"])
-    chosen = page.diverse(np.random.default_rng(0), shop.rows, candidates, 4, "class_id")
+    chosen = page.pick_diverse(np.random.default_rng(0), shop.rows, candidates, 4, "class_id")
     assert len({shop.rows[i]["class_id"] for i in chosen}) == 4
 
 

@@ -1,4 +1,4 @@
-"""The retrieval test: perfect embeddings score 1, no test photo is looked at, unseen goods stand apart."""
+"""The retrieval test: perfect embeddings score 1, no test photo is used, unseen goods are reported separately."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_perfect_embeddings_score_one_in_every_part(shop, limits):
         assert scores[f"distance/{part}/positive"] == 0 and scores[f"distance/{part}/nearest_negative"] == 1
 
 
-def test_queries_are_what_training_did_not_see(shop):
+def test_queries_were_not_in_training(shop):
     test = RetrievalTest(shop.rows, Holdout.parse(shop.rows, "0/3", "Sock"), NO_LIMITS)
     rows = np.array(shop.rows)
     assert "test" not in {row["split"] for row in rows[test.numbers]}
@@ -42,10 +42,10 @@ def test_queries_are_what_training_did_not_see(shop):
     assert {r["coarse"] for r in rows[test.unseen_clothing]} == {"Sock"} and len(test.unseen_clothing) == 6
     assert {r["split"] for r in rows[test.seen_clothing]} == {"val"}
     small = RetrievalTest(shop.rows, Holdout.parse(shop.rows, "0/3", "Sock"))
-    assert not set(small.unseen) & set(small.company)
+    assert not set(small.unseen) & set(small.shop_gallery)
 
 
-def test_heads_are_asked_about_labelled_val_photos(shop):
+def test_heads_are_evaluated_on_labelled_val_photos(shop):
     test = RetrievalTest(shop.rows, Holdout())
     truth = np.array([0 if row["set"] == "grocery" else -1 for row in shop.rows])
     logits = np.tile(np.float32([0.0, 1.0]), (len(test.numbers), 1))

@@ -1,4 +1,4 @@
-"""Training end to end on a small data set: every objective learns, a stopped run goes on as if it had not stopped."""
+"""Training end to end on a small data set: every objective learns, and a resumed run ends with the same weights."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def weights_of(folder) -> dict[str, torch.Tensor]:
     return {f"{part}/{name}": v for part in ("student", "average", "objective") for name, v in state[part].items()}
 
 
-def test_a_stopped_run_goes_on_to_the_same_weights(shop, tmp_path):
+def test_a_resumed_run_ends_with_the_same_weights(shop, tmp_path):
     run(trainer(shop), tmp_path / "through")
     run(trainer(shop), tmp_path / "stopped", stop_after=1)
     assert checkpoint.load(tmp_path / "stopped" / checkpoint.FILE)["progress"][0] == 1
@@ -46,7 +46,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(shop, tmp_path):
     assert second[2]["cost/cpu_seconds"] > second[1]["cost/cpu_seconds"] > 0
 
 
-def test_another_configuration_is_not_taken_for_the_same_run(shop, tmp_path):
+def test_a_run_cannot_be_resumed_with_another_configuration(shop, tmp_path):
     run(trainer(shop), tmp_path / "run", stop_after=1)
     with pytest.raises(SystemExit, match=r"rate: 0.001 -> 0.1"):
         run(trainer(shop, rate=0.1), tmp_path / "run")
@@ -79,7 +79,7 @@ def test_every_objective_lowers_its_loss(shop, objective, teacher_weight):
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_scores_tell_seen_from_unseen(shop, tmp_path):
+def test_scores_of_seen_and_unseen_are_recorded(shop, tmp_path):
     run(trainer(shop, keep_out_products="0/3", keep_out_kinds="Sock"), tmp_path / "run", stop_after=1)
     names = read_metrics(tmp_path / "run")[1].keys()
     for name in ("catalogue/hit@1", "G1/seen/hit@1", "G1/unseen/hit@5", "G2/unseen/hit@1", "C1/unseen/hit@1"):
@@ -90,7 +90,7 @@ def test_scores_tell_seen_from_unseen(shop, tmp_path):
     assert not [p for p in trained if p.startswith(("c0", "p0-", "c3", "p3-", "k2-"))]
 
 
-def test_frozen_layers_stay_and_others_move(shop, tmp_path):
+def test_only_unfrozen_layers_are_trained(shop, tmp_path):
     made = trainer(shop, freeze=9)
     before = [conv.weight.clone() for conv in made.student.backbone.convolutions]
     run(made, tmp_path / "run", stop_after=1)
@@ -98,7 +98,7 @@ def test_frozen_layers_stay_and_others_move(shop, tmp_path):
     assert moved == [False] * 9 + [True] * 18
 
 
-def test_catalogue_photos_without_weight_take_no_part_in_class_terms(shop):
+def test_catalogue_photos_of_weight_0_are_left_out_of_class_terms(shop):
     rng = np.random.default_rng(0)
     made = trainer(shop, catalogue_weight=0.0, heads="probe", teacher_weight=0.0)
     made.start()
@@ -112,14 +112,14 @@ def test_catalogue_photos_without_weight_take_no_part_in_class_terms(shop):
 
 
 class Twins:
-    """Two views of each of three artificial things, without a teacher's feature."""
+    """A source of two views of each of three synthetic objects, without teacher features."""
 
     def draw(self, rng: np.random.Generator) -> list[Sample]:
         things = rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
-        return [Sample(things[i], {"scene": i}, finished=view == 0) for i in range(3) for view in range(2)]
+        return [Sample(things[i], {"scene": i}, skip_jitter=view == 0) for i in range(3) for view in range(2)]
 
 
-def test_a_further_source_adds_samples_with_labels_of_its_own(shop):
+def test_an_additional_source_adds_samples_with_its_own_labels(shop):
     run_config = replace(SMALL, virtual_pairs=0).resolved({"contrastive/scene": 0.5})
     made = Trainer(run_config, shop.data, shop.work, shop.work)
     made.sources.append(Twins())
@@ -129,12 +129,12 @@ def test_a_further_source_adds_samples_with_labels_of_its_own(shop):
     assert batch.pixels.shape == (18, 3, 32, 32)
     assert batch.labels["scene"].tolist() == [-1] * 12 + [0, 0, 1, 1, 2, 2]
     assert batch.labels["product"].tolist()[12:] == [-1] * 6
-    assert batch.taught.tolist() == list(range(12))
+    assert batch.with_teacher.tolist() == list(range(12))
     assert 0 < made.take_step(batch, 10)["contrastive/scene"] < 10
 
 
 @pytest.mark.parametrize("term", ["cosine/scene", "nonsense/product", "product"])
-def test_terms_that_mean_nothing_are_refused(shop, term):
+def test_invalid_terms_are_rejected(shop, term):
     made = trainer(shop)
     with pytest.raises(ValueError, match=term):
         Objective({term: 1.0}, made.labels, 8, SMALL.losses())

@@ -1,4 +1,4 @@
-"""Backbones: what is read from the LiteRT files computes what they compute, narrower ones keep the strongest."""
+"""Backbones: layers read from LiteRT files compute the same as the files, and pruning keeps the strongest channels."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from magpie_models.backbone import MobileNet, Student, same_padding
 from magpie_models.pack import EMBEDDING
 from magpie_models.preprocess import Recipe, normalise
 from magpie_models.runtime import Network
-from magpie_models.slim import fitted, slim
+from magpie_models.slim import refit, slim
 from magpie_models.weights import Convolution
 
 
 def smooth_picture(side: int) -> np.ndarray:
-    """A gradient with stripes: enough structure to make most channels answer."""
+    """A gradient with stripes: enough structure to activate most channels."""
     y, x = np.mgrid[0:side, 0:side] / side
     planes = [x, y, 0.5 + 0.5 * np.sin(40 * x * y)]
     return (np.stack(planes, -1) * 255).astype(np.uint8)
@@ -26,7 +26,7 @@ def smooth_picture(side: int) -> np.ndarray:
 def test_dequantised_features_match_litert(name):
     path = SHARED_WEIGHTS / start.BACKBONES[name][1]
     if not path.exists():
-        pytest.skip(f"{path.name} is not there; set MAGPIE_WEIGHTS to its folder")
+        pytest.skip(f"{path.name} not found; set MAGPIE_WEIGHTS to its folder")
     reference = weights.PooledFeatures(path)
     pixels = smooth_picture(reference.side)
     student = MobileNet(start.backbone_layers(name, SHARED_WEIGHTS)).eval()
@@ -41,7 +41,7 @@ def test_same_padding_of_stride_2(size, expected):
     assert same_padding(size, 3, 2) == expected
 
 
-def test_widths_are_the_published_ones():
+def test_channel_counts_match_the_published_ones():
     assert [rounded_width(c, 0.75) for c in (32, 16, 24, 32, 64, 96, 160, 320)] == [24, 16, 24, 24, 48, 72, 120, 240]
     assert [rounded_width(c, 0.5) for c in (32, 16, 24, 32, 64, 96, 160, 320)] == [16, 8, 16, 16, 32, 48, 80, 160]
 
@@ -50,14 +50,14 @@ def filled(layers: list[Convolution], seed: int = 0) -> list[Convolution]:
     return start.random_layers(layers, seed)
 
 
-def test_slimming_to_the_same_width_changes_nothing():
+def test_pruning_to_the_same_width_changes_nothing():
     layers = filled(mobilenet_v2(0.5))
     for a, b in zip(layers, slim(layers, mobilenet_v2(0.5), torch.rand(2, 3, 32, 32))):
         assert np.array_equal(a.weight, b.weight) and a.opens_block == b.opens_block
 
 
-def test_dead_channels_are_the_ones_that_go():
-    """Channels with weights 0 that nothing is read from can be left out without changing the result."""
+def test_dead_channels_are_pruned_first():
+    """Channels with zero weights that no layer reads can be removed without changing the result."""
     wide, narrow = filled(mobilenet_v2(1.0)), mobilenet_v2(0.5)
     rng = np.random.default_rng(5)
     kept: list[np.ndarray] = []
@@ -82,21 +82,21 @@ def test_dead_channels_are_the_ones_that_go():
     torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-3)
 
 
-def test_what_a_lost_channel_gave_is_taken_from_others():
+def test_the_refit_replaces_a_removed_channel_by_others():
     rng = np.random.default_rng(0)
     inputs = torch.from_numpy(rng.normal(size=(400, 3)))
     lost = 2 * inputs[:, 0] - inputs[:, 2] + 5
     weight = np.float32([[1, 0, 1]])
     wanted = inputs @ torch.tensor([[1.0], [0.0], [1.0]], dtype=torch.float64) + lost[:, None]
-    found, bias = fitted(weight, inputs, wanted)
+    found, bias = refit(weight, inputs, wanted)
     np.testing.assert_allclose(found, [[3, 0, 0]], atol=0.3)
     np.testing.assert_allclose(bias, [5], atol=0.1)
 
 
-def test_a_narrower_start_resembles_the_wide_network():
+def test_a_pruned_network_resembles_the_wide_one():
     path = SHARED_WEIGHTS / weights.TEACHER_FILE
     if not path.exists():
-        pytest.skip(f"{path.name} is not there; set MAGPIE_WEIGHTS to its folder")
+        pytest.skip(f"{path.name} not found; set MAGPIE_WEIGHTS to its folder")
     rng = np.random.default_rng(0)
     tints = rng.uniform(0.2, 1, (24, 1, 1, 3))
     pictures = np.stack([np.roll(smooth_picture(64), int(s), 1) for s in rng.integers(0, 64, 24)]) * tints
@@ -108,13 +108,13 @@ def test_a_narrower_start_resembles_the_wide_network():
     assert torch.corrcoef(torch.stack([(a @ a.T).ravel(), (b @ b.T).ravel()]))[0, 1] > 0.7
 
 
-def test_a_file_of_another_network_is_refused(monkeypatch):
+def test_a_file_of_another_network_is_rejected(monkeypatch):
     monkeypatch.setattr(weights, "read_mobilenet", lambda path: filled(mobilenet_v2(0.75)))
     with pytest.raises(ValueError, match="is not the network that mobilenetv2-1.0 starts from"):
         start.backbone_layers("mobilenetv2-1.0", SHARED_WEIGHTS)
 
 
-def test_a_random_start_keeps_the_signal_alive():
+def test_random_weights_keep_activations_in_range():
     for name in start.BACKBONES:
         layers = start.backbone_layers(name, SHARED_WEIGHTS, "random", seed=1)
         with torch.no_grad():
@@ -171,7 +171,7 @@ def test_frozen_convolutions_get_no_gradient():
     assert got == [False] * 3 + [True] * 7
 
 
-def test_probing_heads_leave_the_backbone_alone():
+def test_probe_heads_give_the_backbone_no_gradient():
     student = Student(CHAINS["v1"], 4, {"colour": 3})
     torch.nn.init.ones_(student.heads["colour"].weight)
     student(torch.rand(2, 3, 18, 18), probe=True)[1]["colour"].sum().backward()

@@ -1,8 +1,8 @@
-//! An open-model load generator: requests leave at their times whether or not earlier ones were answered, and latency
-//! counts from the time at which a request should have left. So a server that falls behind looks like what it is.
+//! An open-model load generator: requests are sent on schedule, whether or not earlier ones were answered, and latency
+//! is measured from the scheduled time. So the figures include the queueing of a server that falls behind.
 //!
 //! `cargo run --profile dist -p magpie-server --example load -- --shard FILE --address 127.0.0.1:8080 --rates 500,1000`
-#![allow(clippy::unwrap_used, missing_docs)] // a tool for measuring may stop at the first thing that is wrong
+#![allow(clippy::unwrap_used, missing_docs)] // a benchmark may panic at the first error
 
 use std::io;
 use std::path::PathBuf;
@@ -19,35 +19,35 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 
-/// Requests at fixed rates against a running server
+/// Sends requests at fixed rates to a running server
 #[derive(Parser)]
 struct Args {
-    /// A shard that the server serves: for the model and the number of coordinates
+    /// A shard that the server serves, to read the model id and the dimension from
     #[arg(long)]
     shard: PathBuf,
     /// The server's address
     #[arg(long, default_value = "127.0.0.1:8080")]
     address: String,
-    /// Requests a second, one step after the other
+    /// Requests per second of each step
     #[arg(long, value_delimiter = ',', default_value = "500,1000,2000")]
     rates: Vec<u32>,
-    /// Seconds of each step
+    /// Duration of each step in seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Connections that are kept open; with too few of them the generator itself becomes a queue
+    /// Connections to keep open; with too few, requests queue in the generator
     #[arg(long, default_value_t = 240)]
     connections: usize,
-    /// Listings asked for
+    /// Listings per search
     #[arg(long, default_value_t = 10)]
     k: usize,
-    /// A filter
+    /// Filter of all searches
     #[arg(long = "where")]
     filter: Option<String>,
 }
 
-/// What became of the requests of a step.
+/// The outcomes of the requests of one step.
 #[derive(Default)]
-struct Step {
+struct StepOutcomes {
     answered: Vec<Duration>,
     shed: Vec<Duration>,
     other: usize,
@@ -58,17 +58,17 @@ fn main() {
     let args = Args::parse();
     let shard = Shard::open(&args.shard).unwrap();
     let bodies = Arc::new(bodies(&shard, &args));
-    // One thread: what measures must not take more from the server than it has to.
+    // One thread, to leave as much CPU time as possible to the server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("{} photos, {} connections, {} s a step", shard.header().photo_count, args.connections, args.seconds);
-    println!("  wanted    sent answered     shed  other broken   p50 ms   p99 ms p99.9 ms shed p99 ms");
+    println!(" offered    sent answered     shed  other broken   p50 ms   p99 ms p99.9 ms shed p99 ms");
     for &rate in &args.rates {
         let (step, sent) = runtime.block_on(run(&args, rate, Arc::clone(&bodies)));
         print(rate, &args, step, sent);
     }
 }
 
-/// Queries in random directions: they meet all lists alike.
+/// Builds 1000 requests with random query vectors, which probe all lists equally.
 fn bodies(shard: &Shard, args: &Args) -> Vec<Vec<u8>> {
     let header = shard.header();
     let filter = args.filter.as_deref().map(|text| Filter::parse(text).unwrap());
@@ -91,25 +91,25 @@ fn bodies(shard: &Shard, args: &Args) -> Vec<Vec<u8>> {
     (0..1000).map(body).collect()
 }
 
-async fn run(args: &Args, rate: u32, bodies: Arc<Vec<Vec<u8>>>) -> (Step, usize) {
-    let (give, take) = mpsc::unbounded_channel::<Instant>();
-    let (take, next) = (Arc::new(Mutex::new(take)), Arc::new(AtomicUsize::new(0)));
+async fn run(args: &Args, rate: u32, bodies: Arc<Vec<Vec<u8>>>) -> (StepOutcomes, usize) {
+    let (schedule, due) = mpsc::unbounded_channel::<Instant>();
+    let (due, next) = (Arc::new(Mutex::new(due)), Arc::new(AtomicUsize::new(0)));
     let workers: Vec<_> = (0..args.connections)
-        .map(|_| tokio::spawn(work(args.address.clone(), Arc::clone(&take), Arc::clone(&bodies), Arc::clone(&next))))
+        .map(|_| tokio::spawn(work(args.address.clone(), Arc::clone(&due), Arc::clone(&bodies), Arc::clone(&next))))
         .collect();
     let begun = Instant::now();
     let total = u64::from(rate) * args.seconds;
     let mut sent = 0;
     while sent < total {
-        let due = (begun.elapsed().as_secs_f64() * f64::from(rate)) as u64;
-        while sent < due.min(total) {
-            give.send(begun + Duration::from_secs_f64(sent as f64 / f64::from(rate))).unwrap();
+        let target = (begun.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+        while sent < target.min(total) {
+            schedule.send(begun + Duration::from_secs_f64(sent as f64 / f64::from(rate))).unwrap();
             sent += 1;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    drop(give);
-    let mut step = Step::default();
+    drop(schedule);
+    let mut step = StepOutcomes::default();
     for worker in workers {
         let part = worker.await.unwrap();
         step.answered.extend(part.answered);
@@ -122,15 +122,15 @@ async fn run(args: &Args, rate: u32, bodies: Arc<Vec<Vec<u8>>>) -> (Step, usize)
 
 async fn work(
     address: String,
-    take: Arc<Mutex<mpsc::UnboundedReceiver<Instant>>>,
+    schedule: Arc<Mutex<mpsc::UnboundedReceiver<Instant>>>,
     bodies: Arc<Vec<Vec<u8>>>,
     next: Arc<AtomicUsize>,
-) -> Step {
-    let mut step = Step::default();
+) -> StepOutcomes {
+    let mut step = StepOutcomes::default();
     let mut stream: Option<TcpStream> = None;
     let mut buffer = Vec::new();
     loop {
-        let Some(due) = take.lock().await.recv().await else { return step };
+        let Some(due) = schedule.lock().await.recv().await else { return step };
         let body = &bodies[next.fetch_add(1, Ordering::Relaxed) % bodies.len()];
         match exchange(&address, &mut stream, body, &mut buffer).await {
             Ok(200) => step.answered.push(due.elapsed()),
@@ -144,7 +144,7 @@ async fn work(
     }
 }
 
-/// One request and the status of its response, all of which is read.
+/// Sends one request, reads the whole response and returns its status.
 async fn exchange(address: &str, stream: &mut Option<TcpStream>, body: &[u8], buffer: &mut Vec<u8>) -> io::Result<u16> {
     let stream = match stream {
         Some(stream) => stream,
@@ -170,7 +170,7 @@ async fn exchange(address: &str, stream: &mut Option<TcpStream>, body: &[u8], bu
     }
 }
 
-fn print(rate: u32, args: &Args, mut step: Step, sent: usize) {
+fn print(rate: u32, args: &Args, mut step: StepOutcomes, sent: usize) {
     let percentile = |times: &mut Vec<Duration>, share: f64| {
         times.sort_unstable();
         let rank = ((share * times.len() as f64).ceil() as usize).saturating_sub(1);

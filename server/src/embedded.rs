@@ -1,4 +1,4 @@
-//! The engine inside the server: mapped shards.
+//! The built-in backend: memory-mapped shards, searched on a thread pool.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,80 +6,74 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use magpie_core::joined::{Part, join};
-use magpie_core::listing::{self, Found, Listing};
+use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::{Parsed, merge};
-use magpie_core::search::{Scratch, Searcher};
-use magpie_core::shard::Shard;
-use magpie_core::{IndexError, ListingRow};
 
-use crate::engine::{Answering, ColumnInfo, Engine, EngineError, Status};
-use crate::pool::Pool;
+use crate::backend::{Answering, BackendError, SearchBackend, Status};
+use crate::pool::WorkerPool;
+use crate::shard_set::ShardSet;
 
-/// Searches shards of one catalogue.
+/// Searches the shards of one catalogue.
 pub struct Embedded {
     paths: Vec<PathBuf>,
     verify: bool,
-    current: RwLock<Arc<Catalog>>,
-    /// The files that were opened last, or that could not be.
-    tried: Mutex<Vec<Mark>>,
-    pool: Pool,
+    current: RwLock<Arc<ShardSet>>,
+    /// The files of the last attempt to open the shards, successful or not.
+    tried: Mutex<Vec<FileMark>>,
+    pool: WorkerPool,
 }
 
-/// The shards at one time. Searches hold it until they are done, so that a change does not reach them.
-struct Catalog {
-    shards: Vec<Shard>,
-    status: Status,
-}
-
-/// What tells a file from the one that was there before.
+/// Identifies a version of a file, to notice that it was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Mark {
+struct FileMark {
     len: u64,
     changed: Option<SystemTime>,
-    /// The number of the file, where the system has one: a new file under the old name has another.
+    /// The inode number, or 0 where there are none: a file that replaces another has a new one.
     number: u64,
 }
 
-impl Mark {
-    fn of(path: &Path) -> Option<Mark> {
+impl FileMark {
+    fn of(path: &Path) -> Option<FileMark> {
         let data = fs::metadata(path).ok()?;
         #[cfg(unix)]
         let number = std::os::unix::fs::MetadataExt::ino(&data);
         #[cfg(not(unix))]
         let number = 0;
-        Some(Mark { len: data.len(), changed: data.modified().ok(), number })
+        Some(FileMark { len: data.len(), changed: data.modified().ok(), number })
     }
 
-    /// `None` where a file is missing: it is about to be replaced.
-    fn all(paths: &[PathBuf]) -> Option<Vec<Mark>> {
-        paths.iter().map(|path| Mark::of(path)).collect()
+    /// The marks of all files; `None` if one is missing, i.e. about to be replaced.
+    fn all(paths: &[PathBuf]) -> Option<Vec<FileMark>> {
+        paths.iter().map(|path| FileMark::of(path)).collect()
     }
 }
 
 impl Embedded {
-    /// Opens the shards, and starts the threads that search them.
+    /// Opens the shards and starts the search threads. With `verify`, every byte of them is checked first.
     ///
     /// # Errors
-    /// Which file cannot be used, and why.
+    /// Which file cannot be used and why, or that the threads cannot be started.
     pub fn open(paths: Vec<PathBuf>, verify: bool, threads: usize, longest_wait: Duration) -> Result<Embedded, String> {
-        // Before opening: a file that is replaced meanwhile then counts as changed.
-        let tried = Mutex::new(Mark::all(&paths).unwrap_or_default());
-        let current = RwLock::new(Arc::new(Catalog::open(&paths, verify)?));
-        let pool = Pool::new(threads, longest_wait).map_err(|e| format!("no threads to search on: {e}"))?;
+        // Taken before opening, so that a file that is replaced meanwhile counts as changed.
+        let tried = Mutex::new(FileMark::all(&paths).unwrap_or_default());
+        let current = RwLock::new(Arc::new(ShardSet::open(&paths, verify)?));
+        let pool =
+            WorkerPool::new(threads, longest_wait).map_err(|e| format!("cannot start the search threads: {e}"))?;
         Ok(Embedded { paths, verify, current, tried, pool })
     }
 
-    fn current(&self) -> Arc<Catalog> {
+    fn current(&self) -> Arc<ShardSet> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// As one shard with everything in it would answer: which listings repeat others is known only with those of all shards.
+    /// Searches all shards and removes near-duplicates across them. Asks each shard for more listings as long as too
+    /// few of them remain.
     async fn search_joined(
         &self,
-        catalog: &Arc<Catalog>,
+        catalog: &Arc<ShardSet>,
         query: &Arc<Parsed>,
         deadline: Instant,
-    ) -> Result<Vec<Found>, EngineError> {
+    ) -> Result<Vec<Found>, BackendError> {
         let mut look = Part::first_look(&query.params);
         loop {
             let start = |at| {
@@ -91,9 +85,9 @@ impl Embedded {
             for part in started {
                 parts.push(part.done().await?);
             }
-            // Comparing vectors is work for the threads that search.
-            let asked = Arc::clone(query);
-            let (found, more) = self.pool.run(deadline, move |_| Ok(join(parts, &asked.params))).await?;
+            // Comparing vectors takes CPU time, so it also runs on the pool.
+            let query = Arc::clone(query);
+            let (found, more) = self.pool.run(deadline, move |_| Ok(join(parts, &query.params))).await?;
             if !more {
                 return Ok(found);
             }
@@ -101,21 +95,20 @@ impl Embedded {
         }
     }
 
-    /// Searches that wait for a thread.
+    /// The number of jobs in the queue.
     pub fn waiting(&self) -> usize {
         self.pool.waiting()
     }
 }
 
-impl Engine for Embedded {
+impl SearchBackend for Embedded {
     fn search(&self, query: Parsed, deadline: Instant) -> Answering<'_, Vec<Found>> {
         let catalog = self.current();
         if query.embedding.model() != catalog.status.model_id {
-            let wrong = EngineError::WrongModel { catalog: catalog.status.model_id };
+            let wrong = BackendError::WrongModel { catalog: catalog.status.model_id };
             return Box::pin(async { Err(wrong) });
         }
         Box::pin(async move {
-            // All are queued before the first is waited for: as many as there are threads run side by side.
             let query = Arc::new(query);
             if query.params.near_duplicates.is_some() && catalog.shards.len() > 1 {
                 return self.search_joined(&catalog, &query, deadline).await;
@@ -124,13 +117,14 @@ impl Engine for Embedded {
                 let (catalog, query) = (Arc::clone(&catalog), Arc::clone(&query));
                 self.pool.start(deadline, move |scratch| catalog.search(at, &query, scratch))
             };
+            // All shards are queued before the first is awaited, so that they are searched in parallel.
             let started: Vec<_> = (0..catalog.shards.len()).map(start).collect::<Result<_, _>>()?;
             let mut best: Option<Vec<Found>> = None;
             for shard in started {
                 let found = shard.done().await?;
                 best = Some(match best {
                     None => found,
-                    // The later shard's texts count.
+                    // A listing in two shards keeps the later shard's fields.
                     Some(best) => {
                         let merged = merge(best, found, query.params.k, query.params.per.as_ref());
                         merged.into_iter().map(|sourced| sourced.found).collect()
@@ -160,10 +154,10 @@ impl Engine for Embedded {
     }
 
     fn reload(&self) -> Result<Status, String> {
-        // One that cannot be used is not opened again and again: only once it has changed once more.
-        let marks = Mark::all(&self.paths).unwrap_or_default();
+        // Remembered even if opening fails, so that a bad file is not opened again until it changes.
+        let marks = FileMark::all(&self.paths).unwrap_or_default();
         *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = marks;
-        let catalog = Arc::new(Catalog::open(&self.paths, self.verify)?);
+        let catalog = Arc::new(ShardSet::open(&self.paths, self.verify)?);
         let status = catalog.status.clone();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = catalog;
         Ok(status)
@@ -171,114 +165,59 @@ impl Engine for Embedded {
 
     fn is_outdated(&self) -> bool {
         let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        Mark::all(&self.paths).is_some_and(|marks| marks != *tried)
+        FileMark::all(&self.paths).is_some_and(|marks| marks != *tried)
     }
 }
 
-impl Catalog {
-    fn open(paths: &[PathBuf], verify: bool) -> Result<Catalog, String> {
-        let mut shards = Vec::new();
-        for path in paths {
-            let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-            let shard = Shard::open(path).map_err(|e| match e {
-                named @ IndexError::Io { .. } => named.to_string(),
-                other => fault(&other),
-            })?;
-            if verify {
-                shard.verify().map_err(|e| fault(&e))?;
-            }
-            shards.push(shard);
-        }
-        let first = shards.first().ok_or_else(|| "there is no shard to serve".to_owned())?;
-        let (catalog, header) = (first.catalog().to_owned(), first.header());
-        let (model_id, dim) = (header.model_id, header.dim);
-        for (shard, path) in shards.iter().zip(paths) {
-            let header = shard.header();
-            if (header.model_id, header.dim) != (model_id, dim) {
-                return Err(format!(
-                    "{}: its model is {}, the first shard's is {model_id}",
-                    path.display(),
-                    header.model_id
-                ));
-            }
-            if shard.catalog() != catalog {
-                let found = shard.catalog();
-                return Err(format!(
-                    "{}: its catalogue is '{found}', the first shard's is '{catalog}'",
-                    path.display()
-                ));
-            }
-        }
-        let status = Status {
-            catalog,
-            model_id,
-            dim,
-            listings: shards.iter().map(|shard| u64::from(shard.header().listing_count)).sum(),
-            photos: shards.iter().map(|shard| u64::from(shard.header().photo_count)).sum(),
-            sequence: shards.iter().map(|shard| shard.header().sequence).max().unwrap_or(0),
-            shards: shards.len(),
-            columns: first.columns().map(|(name, kind)| ColumnInfo { name: name.to_owned(), kind }).collect(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use magpie_core::builder::{Identity, ShardBuilder};
+    use magpie_core::remote::SearchRequest;
+    use magpie_core::search::{Scratch, SearchParams};
+    use magpie_core::{Embedding, ModelId};
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn searches_that_would_wait_too_long_are_rejected() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.magpie");
+        let model_id = ModelId([7; 32]);
+        let identity = Identity { model_id, catalog: "a".to_owned(), sequence: 1, writer: "tests".to_owned() };
+        let embedding = Embedding::new(&[0.5; 8], model_id).expect("a direction");
+        let mut builder = ShardBuilder::new(identity, 8, Vec::new());
+        builder.add("mug", "mug.jpg", &[], &embedding).expect("a listing");
+        builder.write(&path).expect("a shard");
+
+        let minute = Duration::from_secs(60);
+        let embedded = Embedded::open(vec![path], true, 1, minute).expect("a shard");
+        let search = || {
+            let request = SearchRequest::new(&embedding, None, &SearchParams::default());
+            embedded.search(request.parse().expect("a valid request"), Instant::now() + minute)
         };
-        Ok(Catalog { shards, status })
-    }
-
-    /// The best of one shard.
-    fn search(&self, at: usize, query: &Parsed, scratch: &mut Scratch) -> Result<Vec<Found>, EngineError> {
-        let Some(shard) = self.shards.get(at) else { return Ok(Vec::new()) };
-        let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
-        let candidates = searcher.search(&query.embedding, query.filter.as_ref(), &query.params);
-        *scratch = searcher.into_scratch();
-        listing::fetch(shard, &candidates.map_err(fault)?).map_err(fault)
-    }
-
-    /// The best `look` listings of one shard, with what tells whether they repeat others.
-    fn look(&self, at: usize, query: &Parsed, look: usize, scratch: &mut Scratch) -> Result<Part, EngineError> {
-        let Some(shard) = self.shards.get(at) else { return Ok(Part::default()) };
-        let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
-        let part = Part::look(&mut searcher, &query.embedding, query.filter.as_ref(), &query.params, look);
-        *scratch = searcher.into_scratch();
-        part.map_err(fault)
-    }
-
-    fn listing(&self, id: &str) -> Result<Option<Listing>, EngineError> {
-        for shard in self.shards.iter().rev() {
-            if let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? {
-                return whole(shard, row).map(Some);
+        assert_eq!(search().await.map(|found| found.len()), Ok(1));
+        // The only thread is busy until it is released, and each job is expected to take two minutes.
+        let (release, released) = mpsc::channel::<()>();
+        let (running, ran) = tokio::sync::oneshot::channel();
+        let work = move |_: &mut Scratch| {
+            let _ = running.send(());
+            let _ = released.recv();
+            Ok(())
+        };
+        let busy = embedded.pool.start(Instant::now() + minute, work).expect("an empty queue");
+        ran.await.expect("a thread that runs it");
+        embedded.pool.assume_mean(2 * minute);
+        let queued = search();
+        let excess = async {
+            assert_eq!(embedded.waiting(), 1);
+            for _ in 0..32 {
+                assert_eq!(search().await, Err(BackendError::Overloaded));
             }
-        }
-        Ok(None)
-    }
-}
-
-impl Catalog {
-    fn picture(&self, id: &str, photo: &str) -> Result<Option<Vec<u8>>, EngineError> {
-        for shard in self.shards.iter().rev().filter(|shard| shard.has_thumbnails()) {
-            let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? else { continue };
-            let listing = whole(shard, row)?;
-            let place = listing.photos.iter().position(|name| name == photo);
-            let photos = shard.photos_of(row).map_err(|e| fault(e.into()))?;
-            let found = place.and_then(|place| photos.iter().find(|&&row| usize::from(shard.ordinal_of(row)) == place));
-            if let Some(jpeg) = found.and_then(|&photo| shard.thumbnail(photo)) {
-                return Ok(Some(jpeg.to_vec()));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// A listing; where there is no query, its first photo stands for it.
-fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, EngineError> {
-    let record = shard.records(&[row]).map_err(|e| fault(e.into()))?.into_iter().next();
-    let record = record.ok_or_else(|| EngineError::Broken(format!("listing {} has no record", row.0)))?;
-    let fields = shard.fields().iter().cloned().zip(record.values).collect();
-    let photo = record.photos.first().cloned().unwrap_or_default();
-    Ok(Listing { id: record.id, photo, photos: record.photos, fields })
-}
-
-fn fault(error: IndexError) -> EngineError {
-    match error {
-        IndexError::Filter(filter) => EngineError::Unfit(format!("filter: {filter}")),
-        IndexError::ModelMismatch { shard, .. } => EngineError::WrongModel { catalog: shard },
-        other => EngineError::Broken(other.to_string()),
+            drop(release);
+        };
+        // Polls the first one first, which queues its search.
+        let (found, ()) = tokio::join!(biased; queued, excess);
+        assert_eq!(found.map(|found| found.len()), Ok(1));
+        assert_eq!(busy.done().await, Ok(()));
     }
 }

@@ -1,98 +1,21 @@
-//! Smaller replies: zstd or gzip, where the asker says that it can undo them.
+//! Response compression: zstd or gzip, where the client accepts it.
 
-use std::io::Write;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{Predicate, SizeAbove};
 
-use axum::body::{Body, to_bytes};
-use axum::extract::Request;
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, HeaderValue};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use flate2::Compression;
-use flate2::write::GzEncoder;
+/// Smallest body to compress, in bytes: a shorter one fits into one packet anyway.
+const LEAST: u64 = 1000;
 
-use crate::problem::Refusal;
-
-/// Shorter replies fit one packet as they are.
-const LEAST: usize = 1000;
-/// Replies are made whole, so this only bounds mistakes.
-const MOST: usize = 64 << 20;
-/// Quick: a reply is compressed once.
-const ZSTD_LEVEL: i32 = 1;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Zstd,
-    Gzip,
+/// The layer that compresses text bodies.
+pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
+    // The fastest level: a response is compressed once and sent once.
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(LEAST).and(is_text))
 }
 
-/// Compresses texts.
-pub(crate) async fn compress(request: Request, next: Next) -> Response {
-    let coding = accepted(request.headers());
-    let mut response = next.run(request).await;
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !(kind.starts_with("text/") || kind.contains("json") || kind.contains("openmetrics")) {
-        return response;
-    }
-    // Also where this one stays as it is: others may get it otherwise.
-    response.headers_mut().append(VARY, HeaderValue::from_static("accept-encoding"));
-    let Some(coding) = coding else { return response };
-    let (mut head, body) = response.into_parts();
-    let Ok(plain) = to_bytes(body, MOST).await else { return Refusal::Internal.into_response() };
-    if plain.len() < LEAST {
-        return Response::from_parts(head, Body::from(plain));
-    }
-    let (name, coded) = match coding {
-        Coding::Zstd => ("zstd", zstd::bulk::compress(&plain, ZSTD_LEVEL)),
-        Coding::Gzip => ("gzip", gzip(&plain)),
-    };
-    match coded {
-        Ok(coded) if coded.len() < plain.len() => {
-            head.headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
-            head.headers.remove(CONTENT_LENGTH);
-            Response::from_parts(head, Body::from(coded))
-        }
-        _ => Response::from_parts(head, Body::from(plain)),
-    }
-}
-
-fn gzip(plain: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(plain)?;
-    encoder.finish()
-}
-
-/// The better of what the asker can undo.
-fn accepted(headers: &HeaderMap) -> Option<Coding> {
-    let mut best = None;
-    for value in headers.get_all(ACCEPT_ENCODING) {
-        for part in value.to_str().unwrap_or_default().split(',') {
-            let (name, rest) = part.split_once(';').unwrap_or((part, ""));
-            let weight = rest.trim().strip_prefix("q=").map_or(Some(1.0), |text| text.trim().parse::<f32>().ok());
-            let wanted = weight.is_some_and(|weight| weight > 0.0);
-            match name.trim() {
-                "zstd" if wanted => return Some(Coding::Zstd),
-                "gzip" | "*" if wanted => best = Some(Coding::Gzip),
-                _ => {}
-            }
-        }
-    }
-    best
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_asker_decides() {
-        let accepts =
-            |text: &'static str| accepted(&HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(text))]));
-        assert_eq!(accepts("gzip, deflate, br, zstd"), Some(Coding::Zstd));
-        assert_eq!(accepts("gzip;q=1.0, zstd;q=0"), Some(Coding::Gzip));
-        assert_eq!(accepts("gzip; q=0.5"), Some(Coding::Gzip));
-        for none in ["identity", "", "br", "gzip;q=0", "gzip;q=no"] {
-            assert_eq!(accepts(none), None, "{none}");
-        }
-    }
+fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.starts_with("text/") || kind.contains("json") || kind.contains("openmetrics")
 }

@@ -1,4 +1,4 @@
-//! Who may ask, how often, and how many at once.
+//! Bearer tokens and their rate limits.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,60 +10,60 @@ use axum::http::header::AUTHORIZATION;
 
 use crate::problem::Refusal;
 
-/// Shortest token that is accepted: shorter ones can be guessed.
+/// Shortest token that is accepted, in bytes: shorter ones can be guessed.
 const SHORTEST: usize = 16;
 
-/// Bearer tokens with a rate limit each. Without any, everyone may ask.
+/// The accepted bearer tokens, each with its own rate limit. If it is empty, no token is required.
 #[derive(Debug)]
 pub struct Tokens {
-    known: RwLock<HashMap<[u8; 32], Holder>>,
+    known: RwLock<HashMap<[u8; 32], TokenEntry>>,
     per_second: f64,
     burst: f64,
 }
 
 #[derive(Debug)]
-struct Holder {
+struct TokenEntry {
     name: String,
-    bucket: Mutex<Bucket>,
+    bucket: Mutex<TokenBucket>,
 }
 
-/// Requests that are saved up.
+/// A token bucket: how many requests may be sent at once, as of the last one.
 #[derive(Debug, Clone, Copy)]
-struct Bucket {
+struct TokenBucket {
     saved: f64,
     at: Instant,
 }
 
 impl Tokens {
-    /// Nobody needs a token.
+    /// No token is required.
     pub fn open() -> Tokens {
         Tokens { known: RwLock::default(), per_second: 0.0, burst: 0.0 }
     }
 
-    /// Tokens that may each be used `per_second` times a second, and `burst` times at once.
+    /// Parses a token file. Each token allows `per_second` requests a second, and `burst` requests at once.
     ///
     /// # Errors
-    /// What is wrong with the file's text: see [`Tokens::replace`].
+    /// What is wrong with the text: see [`Tokens::replace`].
     pub fn new(text: &str, per_second: f64, burst: f64) -> Result<Tokens, String> {
         let tokens = Tokens { known: RwLock::default(), per_second: per_second.max(0.001), burst: burst.max(1.0) };
         tokens.replace(text)?;
         Ok(tokens)
     }
 
-    /// Reads a file: see [`Tokens::new`].
+    /// Reads and parses a token file: see [`Tokens::new`].
     ///
     /// # Errors
-    /// Which file, and what is wrong with it.
+    /// The path, and what is wrong with the file.
     pub fn read(path: &Path, per_second: f64, burst: f64) -> Result<Tokens, String> {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         Tokens::new(&text, per_second, burst).map_err(|e| format!("{}: {e}", path.display()))
     }
 
-    /// Takes over the tokens of a text with a line `name token` each; `#` starts a comment. What holders have used up
-    /// stays used up.
+    /// Replaces the tokens by those of a text with one `name token` per line; `#` starts a comment. Tokens that stay
+    /// keep the state of their rate limit.
     ///
     /// # Errors
-    /// The line, and what is wrong with it; never the token. The old tokens then stay.
+    /// The line number, and what is wrong with the line; never the token. The old tokens then stay.
     pub fn replace(&self, text: &str) -> Result<(), String> {
         let mut fresh = HashMap::new();
         let now = Instant::now();
@@ -79,11 +79,11 @@ impl Tokens {
             if token.len() < SHORTEST {
                 return Err(format!("line {number}: a token has at least {SHORTEST} characters"));
             }
-            let bucket = Mutex::new(Bucket { saved: self.burst, at: now });
-            fresh.insert(key(token), Holder { name: name.to_owned(), bucket });
+            let bucket = Mutex::new(TokenBucket { saved: self.burst, at: now });
+            fresh.insert(key(token), TokenEntry { name: name.to_owned(), bucket });
         }
         if fresh.is_empty() {
-            return Err("it has no token".to_owned());
+            return Err("the file has no token".to_owned());
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         for (key, holder) in &mut fresh {
@@ -95,7 +95,8 @@ impl Tokens {
         Ok(())
     }
 
-    /// Whether a request may pass: the name of its token's holder, if tokens are needed.
+    /// Checks a request's token and rate limit. Returns the name of the token's holder, or `None` if no token is
+    /// required.
     pub(crate) fn admit(&self, headers: &HeaderMap, now: Instant) -> Result<Option<String>, Refusal> {
         if self.burst == 0.0 {
             return Ok(None);
@@ -106,11 +107,11 @@ impl Tokens {
             _ => return Err(Refusal::Unauthorized),
         };
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        // Looked up by its hash: how long that takes says nothing of the tokens that there are.
+        // Looked up by hash, so that the time of the lookup does not leak how much of a token was guessed.
         let holder = known.get(&key(token)).ok_or(Refusal::Unauthorized)?;
         let mut bucket = holder.bucket.lock().unwrap_or_else(PoisonError::into_inner);
         let earned = now.saturating_duration_since(bucket.at).as_secs_f64() * self.per_second;
-        *bucket = Bucket { saved: (bucket.saved + earned).min(self.burst), at: now.max(bucket.at) };
+        *bucket = TokenBucket { saved: (bucket.saved + earned).min(self.burst), at: now.max(bucket.at) };
         if bucket.saved < 1.0 {
             return Err(Refusal::TooOften(((1.0 - bucket.saved) / self.per_second).ceil() as u64));
         }
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_known_and_not_used_too_often() {
+    fn a_token_is_accepted_up_to_its_rate_limit() {
         let tokens = Tokens::new(&format!("# apps\nann {ANN}\n\nbob staple-staple-staple # new\n"), 2.0, 3.0);
         let tokens = tokens.expect("a sound file");
         let now = Instant::now();
@@ -148,14 +149,14 @@ mod tests {
         assert_eq!(tokens.admit(&bearer("staple-staple-staple"), now), Ok(Some("bob".to_owned())));
         assert!(tokens.admit(&bearer(ANN), now + Duration::from_millis(500)).is_ok());
         assert!(tokens.admit(&bearer(ANN), now + Duration::from_millis(500)).is_err());
-        // Reading the file again gives nobody a fresh start.
+        // Reloading the file does not refill the bucket.
         tokens.replace(&format!("ann {ANN}")).expect("a sound file");
         assert!(tokens.admit(&bearer(ANN), now + Duration::from_millis(500)).is_err());
         assert_eq!(tokens.admit(&bearer("staple-staple-staple"), now), Err(Refusal::Unauthorized));
     }
 
     #[test]
-    fn other_headers_and_files_are_refused() {
+    fn invalid_headers_and_files_are_rejected() {
         let tokens = Tokens::new(&format!("ann {ANN}"), 1.0, 1.0).expect("a sound file");
         for headers in [HeaderMap::new(), bearer(""), bearer("another-token-of-hers"), {
             HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static("Basic correct-horse-battery"))])
@@ -163,7 +164,7 @@ mod tests {
             assert_eq!(tokens.admit(&headers, Instant::now()), Err(Refusal::Unauthorized));
         }
         for text in ["", "# nobody", "ann", "ann short", "ann correct-horse-battery extra"] {
-            let fault = tokens.replace(text).expect_err("no sound file");
+            let fault = tokens.replace(text).expect_err("an invalid file");
             assert!(!fault.contains("short") && !fault.contains("horse"), "{fault}");
         }
         assert!(Tokens::open().admit(&HeaderMap::new(), Instant::now()).is_ok());

@@ -1,14 +1,15 @@
-//! The full catalogue over HTTP: embeddings come in, listings go out. No app sends a photo.
+//! The full catalogue over HTTP: embeddings come in, listings go out. Apps never send photos.
 //!
-//! `api` is what a client sees; `engine` is what answers searches: `embedded`, mapped shards searched on the threads of a
-//! `pool`, or `opensearch`, a cluster beside the server. `encode` makes replies smaller, `page` shows the catalogue to
-//! people. `trace` says which trace a request belongs to. `guard` turns requests away that must not or cannot be served,
-//! `serve` accepts connections and ends without losing a request.
+//! `api` holds the routes, `state` what they share. `backend` is the interface of search backends, of which there are
+//! two: `embedded` searches memory-mapped shards on a thread pool (`pool`), `opensearch` queries an external cluster.
+//! `encode` compresses responses, `trace` handles W3C Trace Context, `guard` does authentication and rate limiting,
+//! `page` is the demo page, `serve` accepts connections and shuts down gracefully.
 
 mod api;
+mod args;
+mod backend;
 mod embedded;
 mod encode;
-mod engine;
 mod guard;
 mod metrics;
 mod openapi;
@@ -19,12 +20,15 @@ mod pool;
 mod problem;
 mod serve;
 mod settings;
+mod shard_set;
+mod state;
 mod trace;
 
+pub use args::{Args, Command, LoadArgs};
+pub use backend::{Answering, BackendError, ColumnInfo, SearchBackend, Status};
 pub use embedded::Embedded;
-pub use engine::{Answering, ColumnInfo, Engine, EngineError, Status};
 pub use guard::Tokens;
 pub use openapi::document;
 pub use opensearch::{Cluster, LoadOptions, Loaded, OpenSearch, load};
 pub use serve::{Server, Stop};
-pub use settings::{Args, Command, LoadArgs, Overrides, Settings};
+pub use settings::{Overrides, Settings};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use magpie_server::{
-    Args, Cluster, Command, Embedded, Engine, LoadArgs, LoadOptions, OpenSearch, Server, Settings, Stop,
+    Args, Cluster, Command, Embedded, LoadArgs, LoadOptions, OpenSearch, SearchBackend, Server, Settings, Stop,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -37,13 +37,13 @@ fn main() -> ExitCode {
 
 fn log(settings: &Settings) {
     let colours = std::io::stderr().is_terminal();
-    let to = tracing_subscriber::fmt().with_max_level(settings.log).with_writer(std::io::stderr);
-    let to = to.with_target(false).with_ansi(colours);
-    if settings.log_json { to.json().flatten_event(true).with_span_list(false).init() } else { to.init() }
+    let log = tracing_subscriber::fmt().with_max_level(settings.log).with_writer(std::io::stderr);
+    let log = log.with_target(false).with_ansi(colours);
+    if settings.log_json { log.json().flatten_event(true).with_span_list(false).init() } else { log.init() }
 }
 
 async fn serve(settings: Settings) -> Result<(), String> {
-    let engine: Arc<dyn Engine> = if settings.opensearch.is_empty() {
+    let backend: Arc<dyn SearchBackend> = if settings.opensearch.is_empty() {
         let (shards, verify, threads) = (settings.shards.clone(), settings.verify, settings.threads);
         Arc::new(Embedded::open(shards, verify, threads, settings.max_wait)?)
     } else {
@@ -51,11 +51,11 @@ async fn serve(settings: Settings) -> Result<(), String> {
         let (index, places) = (settings.index.clone(), settings.engine_searches);
         Arc::new(OpenSearch::open(cluster, index, places, settings.max_wait).await?)
     };
-    let status = engine.status();
+    let status = backend.status();
     if settings.tokens.is_none() {
-        tracing::warn!("no tokens are given: everyone may ask");
+        tracing::warn!("no tokens are configured: the API is open to everyone");
     }
-    let (server, stop) = Server::bind(settings, engine).await?;
+    let (server, stop) = Server::bind(settings, backend).await?;
     let address = server.address().map_err(|e| e.to_string())?;
     if let Some(status) = status {
         tracing::info!(%address, catalog = status.catalog, listings = status.listings, shards = status.shards, "serving");
@@ -91,15 +91,15 @@ async fn load(args: &LoadArgs) -> Result<(), String> {
         begun.elapsed().as_secs_f64()
     );
     println!(
-        "{} listings were there, {} batches pushed back, {} requests sent again",
+        "{} listings resumed, {} batches pushed back, {} requests retried",
         done.resumed, done.pushed_back, done.retries
     );
     Ok(())
 }
 
-/// SIGHUP reads shards and tokens again; SIGTERM and SIGINT end the server.
+/// SIGHUP reloads shards and tokens; SIGTERM and SIGINT stop the server.
 fn signals(stop: Stop) -> Result<impl Future<Output = ()>, String> {
-    let catch = |kind| signal(kind).map_err(|e| format!("signals cannot be caught: {e}"));
+    let catch = |kind| signal(kind).map_err(|e| format!("cannot install a signal handler: {e}"));
     let (mut hangup, mut terminate, mut interrupt) =
         (catch(SignalKind::hangup())?, catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
     Ok(async move {

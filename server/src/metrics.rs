@@ -1,4 +1,4 @@
-//! What Prometheus reads.
+//! Metrics for Prometheus.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -11,81 +11,81 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::engine::{Engine, Status};
+use crate::backend::{SearchBackend, Status};
 
-/// Upper ends of the times' buckets, in seconds.
+/// Upper bounds of the latency histogram's buckets, in seconds.
 const TIMES: [f64; 14] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
+struct RequestLabels {
     route: String,
     status: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Route {
+struct RouteLabel {
     route: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Why {
+struct ReasonLabel {
     why: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Result {
+struct ResultLabel {
     result: &'static str,
 }
 
-/// Counts and times of one server.
+/// The metrics of one server.
 pub(crate) struct Metrics {
     registry: Registry,
-    requests: Family<Request, Counter>,
-    seconds: Family<Route, Histogram, fn() -> Histogram>,
-    shed: Family<Why, Counter>,
-    reloads: Family<Result, Counter>,
-    /// Requests under way.
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
+    shed: Family<ReasonLabel, Counter>,
+    reloads: Family<ResultLabel, Counter>,
+    /// Requests in flight.
     pub(crate) in_flight: Gauge,
-    /// Connections that are open.
+    /// Open connections.
     pub(crate) connections: Gauge,
     listings: Gauge<u64, AtomicU64>,
     sequence: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
-    pub(crate) fn new(engine: &dyn Engine) -> Metrics {
+    pub(crate) fn new(backend: &dyn SearchBackend) -> Metrics {
         let mut registry = Registry::with_prefix("magpie");
-        let requests = Family::<Request, Counter>::default();
+        let requests = Family::<RequestLabels, Counter>::default();
         registry.register("requests", "Requests by route and status", requests.clone());
-        let seconds: Family<Route, Histogram, fn() -> Histogram> =
+        let seconds: Family<RouteLabel, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(TIMES));
-        registry.register("request_seconds", "Time from a request's head to its answer", seconds.clone());
-        let shed = Family::<Why, Counter>::default();
-        registry.register("shed", "Requests turned away because there was too much to do", shed.clone());
-        let reloads = Family::<Result, Counter>::default();
-        registry.register("reloads", "Changes of the catalogue, done or failed", reloads.clone());
+        registry.register("request_seconds", "Time from a request's head to its response", seconds.clone());
+        let shed = Family::<ReasonLabel, Counter>::default();
+        registry.register("shed", "Requests rejected because of overload", shed.clone());
+        let reloads = Family::<ResultLabel, Counter>::default();
+        registry.register("reloads", "Reloads of the catalogue, done or failed", reloads.clone());
         let (in_flight, connections) = (Gauge::default(), Gauge::default());
-        registry.register("in_flight", "Requests under way", in_flight.clone());
+        registry.register("in_flight", "Requests in flight", in_flight.clone());
         registry.register("connections", "Open connections", connections.clone());
         let (listings, sequence) = (Gauge::default(), Gauge::default());
-        registry.register("catalog_listings", "Listings of the catalogue", listings.clone());
+        registry.register("catalog_listings", "Listings in the catalogue", listings.clone());
         registry.register("catalog_sequence", "Sequence number of the catalogue", sequence.clone());
-        engine.register(&mut registry);
+        backend.register(&mut registry);
         Metrics { registry, requests, seconds, shed, reloads, in_flight, connections, listings, sequence }
     }
 
     pub(crate) fn request(&self, route: &str, status: u16, time: Duration) {
         let route = route.to_owned();
-        self.seconds.get_or_create(&Route { route: route.clone() }).observe(time.as_secs_f64());
-        self.requests.get_or_create(&Request { route, status }).inc();
+        self.seconds.get_or_create(&RouteLabel { route: route.clone() }).observe(time.as_secs_f64());
+        self.requests.get_or_create(&RequestLabels { route, status }).inc();
     }
 
     pub(crate) fn shed(&self, why: &'static str) {
-        self.shed.get_or_create(&Why { why }).inc();
+        self.shed.get_or_create(&ReasonLabel { why }).inc();
     }
 
     pub(crate) fn reload(&self, done: bool) {
-        self.reloads.get_or_create(&Result { result: if done { "done" } else { "failed" } }).inc();
+        self.reloads.get_or_create(&ResultLabel { result: if done { "done" } else { "failed" } }).inc();
     }
 
     pub(crate) fn catalog(&self, status: &Status) {
@@ -93,10 +93,10 @@ impl Metrics {
         self.sequence.set(status.sequence);
     }
 
-    /// The text that Prometheus reads.
+    /// Renders all metrics as OpenMetrics text.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        // Writing into a `String` does not fail.
+        // Writing to a `String` cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }

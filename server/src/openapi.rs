@@ -1,4 +1,4 @@
-//! The description of the routes, made from their code. `openapi.json` holds it; a test compares.
+//! The OpenAPI document, generated from the routes. `openapi.json` is a copy of it; a test compares the two.
 
 use magpie_core::remote::{ModelProblem, Problem, SearchReply, SearchRequest, WireListing, WirePer};
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
@@ -13,7 +13,7 @@ use crate::api;
 #[openapi(
     info(
         title = "Magpie",
-        description = "Visual search over the full catalogue: an embedding comes in, listings go out. Never a photo.",
+        description = "Visual search over the full catalogue: takes an embedding, never a photo, and returns listings.",
         license(name = "Apache-2.0 OR MIT")
     ),
     paths(api::search, api::listing, api::catalog, api::healthz, api::readyz, api::metrics),
@@ -27,39 +27,39 @@ use crate::api;
         api::ListingReply,
         api::CatalogReply
     )),
-    modifiers(&Token, &Traces)
+    modifiers(&BearerScheme, &TraceHeaders)
 )]
-struct Document;
+struct ApiDocument;
 
-struct Token;
+struct BearerScheme;
 
-impl Modify for Token {
+impl Modify for BearerScheme {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         document.components.get_or_insert_default().add_security_scheme("token", scheme);
     }
 }
 
-/// Every route takes a trace, and says which one it was.
-struct Traces;
+/// Adds the trace headers to every route.
+struct TraceHeaders;
 
-impl Modify for Traces {
+impl Modify for TraceHeaders {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let text = || Object::with_type(Type::String);
-        let takes = ParameterBuilder::new()
+        let traceparent = ParameterBuilder::new()
             .name("traceparent")
             .parameter_in(ParameterIn::Header)
             .required(Required::False)
-            .description(Some("The trace that the request belongs to, as W3C Trace Context has it"))
+            .description(Some("The trace of the request, as defined by W3C Trace Context"))
             .schema(Some(text()))
             .build();
-        let mut says = Header::new(text());
-        says.description = Some("The trace, and the server's span in it; every reply has it".to_owned());
+        let mut traceresponse = Header::new(text());
+        traceresponse.description = Some("The trace and the server's span in it; part of every response".to_owned());
         for item in document.paths.paths.values_mut() {
             for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
-                operation.parameters.get_or_insert_default().push(RefOr::T(takes.clone()));
+                operation.parameters.get_or_insert_default().push(RefOr::T(traceparent.clone()));
                 if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("200") {
-                    response.headers.insert("traceresponse".to_owned(), RefOr::T(says.clone()));
+                    response.headers.insert("traceresponse".to_owned(), RefOr::T(traceresponse.clone()));
                 }
             }
         }
@@ -68,8 +68,8 @@ impl Modify for Traces {
 
 /// The OpenAPI document as JSON.
 pub fn document() -> String {
-    // Texts and maps with texts as keys always become JSON.
-    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    // Serialising strings, and maps with string keys, cannot fail.
+    let mut text = ApiDocument::openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }

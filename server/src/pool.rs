@@ -1,4 +1,4 @@
-//! Threads that search. As many as the cores; what would wait too long for one is turned away at once.
+//! The thread pool that searches run on. Work that would wait too long in its queue is rejected at once.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,31 +10,31 @@ use std::time::{Duration, Instant};
 use magpie_core::search::Scratch;
 use tokio::sync::oneshot;
 
-use crate::engine::EngineError;
+use crate::backend::BackendError;
 
-/// Jobs that wait at most, whatever the estimate says.
+/// Hard limit on queued jobs, whatever the estimated wait is.
 const LONGEST_QUEUE: usize = 4096;
-/// The mean time of a job follows the latest ones by one part in this many.
+/// The mean job time is an exponential moving average; each new job has the weight `1 / SMOOTHING`.
 const SMOOTHING: u64 = 32;
 
-type Work = Box<dyn FnOnce(Result<&mut Scratch, EngineError>) + Send>;
+type Task = Box<dyn FnOnce(Result<&mut Scratch, BackendError>) + Send>;
 
-struct Job {
+struct PoolJob {
     queued: Instant,
     deadline: Instant,
-    work: Work,
+    work: Task,
 }
 
-/// Threads with a queue. Dropping it ends them after the work that is queued.
-pub(crate) struct Pool {
-    shared: Arc<Shared>,
+/// A fixed number of threads with one queue. Dropping it finishes the queued work and joins the threads.
+pub(crate) struct WorkerPool {
+    shared: Arc<PoolState>,
     threads: Vec<JoinHandle<()>>,
 }
 
-struct Shared {
-    queue: Mutex<Queue>,
+struct PoolState {
+    queue: Mutex<JobQueue>,
     filled: Condvar,
-    /// The mean time of a job in nanoseconds.
+    /// The mean time of a job in nanoseconds; 0 before the first.
     mean: AtomicU64,
     waiting: AtomicUsize,
     threads: usize,
@@ -42,18 +42,18 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
+struct JobQueue {
+    jobs: VecDeque<PoolJob>,
     closed: bool,
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Work runs outside of the lock, so no panic leaves it half changed.
+impl PoolState {
+    fn queue(&self) -> MutexGuard<'_, JobQueue> {
+        // Jobs run outside of the lock, so a panic cannot leave the queue in an inconsistent state.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long a job that is queued now will probably wait.
+    /// The estimated wait of a job that is queued now.
     fn wait(&self) -> Duration {
         let ahead = self.waiting.load(Ordering::Relaxed) as u64 / self.threads as u64;
         Duration::from_nanos(ahead.saturating_mul(self.mean.load(Ordering::Relaxed)))
@@ -75,17 +75,18 @@ impl Shared {
             drop(queue);
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             let begun = Instant::now();
-            let memory = if begun >= job.deadline {
-                Err(EngineError::Late)
+            let admitted = if begun >= job.deadline {
+                Err(BackendError::Late)
             } else if begun.duration_since(job.queued) > 2 * self.longest_wait {
-                // The estimate was wrong: another program has the cores. Whoever is behind has a chance again.
-                Err(EngineError::Overloaded)
+                // The estimate was wrong, e.g. other processes use the cores. Rejecting this job lets the queue catch
+                // up.
+                Err(BackendError::Overloaded)
             } else {
                 Ok(&mut scratch)
             };
-            let worked = memory.is_ok();
-            // Its caller sees the sender gone. The memory holds no promise that a panic could break, but is not kept.
-            if catch_unwind(AssertUnwindSafe(|| (job.work)(memory))).is_err() {
+            let worked = admitted.is_ok();
+            // After a panic the caller sees its channel closed. The scratch memory may be half written: start afresh.
+            if catch_unwind(AssertUnwindSafe(|| (job.work)(admitted))).is_err() {
                 scratch = Scratch::default();
             }
             if worked {
@@ -97,19 +98,19 @@ impl Shared {
     fn learn(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mean = self.mean.load(Ordering::Relaxed);
-        // Two threads may overwrite each other's news: it is an estimate.
+        // Two threads may overwrite each other's update: this is only an estimate.
         let next = if mean == 0 { time } else { mean - mean / SMOOTHING + time / SMOOTHING };
         self.mean.store(next, Ordering::Relaxed);
     }
 }
 
-impl Pool {
-    /// Threads that let nothing wait for longer than about `longest_wait`.
+impl WorkerPool {
+    /// Starts the threads. Jobs whose estimated wait exceeds `longest_wait` will be rejected.
     ///
     /// # Errors
-    /// What the system says where it has no threads.
-    pub(crate) fn new(threads: usize, longest_wait: Duration) -> std::io::Result<Pool> {
-        let shared = Arc::new(Shared {
+    /// The operating system's error if a thread cannot be started.
+    pub(crate) fn new(threads: usize, longest_wait: Duration) -> std::io::Result<WorkerPool> {
+        let shared = Arc::new(PoolState {
             queue: Mutex::default(),
             filled: Condvar::new(),
             mean: AtomicU64::new(0),
@@ -117,7 +118,7 @@ impl Pool {
             threads: threads.max(1),
             longest_wait,
         });
-        let mut pool = Pool { shared: Arc::clone(&shared), threads: Vec::new() };
+        let mut pool = WorkerPool { shared: Arc::clone(&shared), threads: Vec::new() };
         for at in 0..threads.max(1) {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new().name(format!("search-{at}")).spawn(move || shared.run())?;
@@ -126,80 +127,88 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Jobs that wait for a thread.
+    /// The number of queued jobs.
     pub(crate) fn waiting(&self) -> usize {
         self.shared.waiting.load(Ordering::Relaxed)
     }
 
-    /// Does work on one of the threads. Work that nobody waits for any longer is not begun.
+    /// Sets the mean time of a job, so that tests do not depend on the machine's speed.
+    #[cfg(test)]
+    pub(crate) fn assume_mean(&self, mean: Duration) {
+        self.shared.mean.store(mean.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// Runs work on one of the threads and returns its result. If this future is dropped before the work starts, the
+    /// work is skipped.
     ///
     /// # Errors
-    /// [`EngineError::Overloaded`] where it would wait too long, [`EngineError::Late`] where longer than its deadline,
-    /// and whatever the work says.
+    /// [`BackendError::Overloaded`] if it would wait too long, [`BackendError::Late`] if it would wait beyond its
+    /// deadline, and the work's own errors.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&mut Scratch) -> Result<T, EngineError> + Send + 'static,
-    ) -> Result<T, EngineError> {
+        work: impl FnOnce(&mut Scratch) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
         self.start(deadline, work)?.done().await
     }
 
-    /// Queues work, so that other work can be queued beside it. It is not begun any more where the result is dropped.
+    /// Queues work without waiting for it, so that several pieces can run in parallel. If the returned handle is
+    /// dropped before the work starts, the work is skipped.
     ///
     /// # Errors
-    /// As [`Pool::run`], but for what the work says.
+    /// As [`WorkerPool::run`], without the work's own errors.
     pub(crate) fn start<T: Send + 'static>(
         &self,
         deadline: Instant,
-        work: impl FnOnce(&mut Scratch) -> Result<T, EngineError> + Send + 'static,
-    ) -> Result<Started<T>, EngineError> {
-        let (give, take) = oneshot::channel();
+        work: impl FnOnce(&mut Scratch) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<JobHandle<T>, BackendError> {
+        let (send, receive) = oneshot::channel();
         let queued = Instant::now();
         let wait = self.shared.wait();
         if wait > self.shared.longest_wait {
-            return Err(EngineError::Overloaded);
+            return Err(BackendError::Overloaded);
         }
         if queued + wait >= deadline {
-            return Err(EngineError::Late);
+            return Err(BackendError::Late);
         }
-        let work: Work = Box::new(move |memory| {
-            if !give.is_closed() {
-                // Whoever asked may have left meanwhile.
-                let _ = give.send(memory.and_then(work));
+        let work: Task = Box::new(move |admitted| {
+            if !send.is_closed() {
+                // The receiver may have been dropped meanwhile.
+                let _ = send.send(admitted.and_then(work));
             }
         });
         {
             let mut queue = self.shared.queue();
             if queue.jobs.len() >= LONGEST_QUEUE {
-                return Err(EngineError::Overloaded);
+                return Err(BackendError::Overloaded);
             }
-            queue.jobs.push_back(Job { queued, deadline, work });
+            queue.jobs.push_back(PoolJob { queued, deadline, work });
             self.shared.waiting.fetch_add(1, Ordering::Relaxed);
         }
         self.shared.filled.notify_one();
-        Ok(Started(take))
+        Ok(JobHandle(receive))
     }
 }
 
-/// Work that was queued.
-pub(crate) struct Started<T>(oneshot::Receiver<Result<T, EngineError>>);
+/// A handle on queued work.
+pub(crate) struct JobHandle<T>(oneshot::Receiver<Result<T, BackendError>>);
 
-impl<T> Started<T> {
-    /// Its result, when it is there.
+impl<T> JobHandle<T> {
+    /// Waits for the result.
     ///
     /// # Errors
-    /// What the work says, or why it was not begun.
-    pub(crate) async fn done(self) -> Result<T, EngineError> {
-        self.0.await.unwrap_or_else(|_| Err(EngineError::Broken("a search panicked".to_owned())))
+    /// The work's own error, or why it was not started.
+    pub(crate) async fn done(self) -> Result<T, BackendError> {
+        self.0.await.unwrap_or_else(|_| Err(BackendError::Broken("a search panicked".to_owned())))
     }
 }
 
-impl Drop for Pool {
+impl Drop for WorkerPool {
     fn drop(&mut self) {
         self.shared.queue().closed = true;
         self.shared.filled.notify_all();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so already.
+            // A panic has been printed already.
             let _ = thread.join();
         }
     }
@@ -208,71 +217,82 @@ impl Drop for Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::mpsc;
 
     fn later() -> Instant {
-        Instant::now() + Duration::from_secs(60)
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    /// Occupies a thread of the pool. Returns when it runs; it ends when the sender is dropped.
+    async fn occupy(pool: &WorkerPool) -> (mpsc::Sender<()>, JobHandle<()>) {
+        let (running, ran) = oneshot::channel();
+        let (release, released) = mpsc::channel();
+        let work = move |_: &mut Scratch| {
+            let _ = running.send(());
+            let _ = released.recv();
+            Ok(())
+        };
+        let started = pool.start(later(), work).expect("an empty queue");
+        ran.await.expect("a thread that runs it");
+        (release, started)
     }
 
     #[tokio::test]
-    async fn work_is_done_turned_away_or_given_up_but_never_kept_waiting() {
-        let pool = Pool::new(1, Duration::from_millis(20)).expect("a thread");
+    async fn work_is_done_or_rejected_by_its_estimated_wait() {
+        let pool = WorkerPool::new(1, Duration::from_secs(60)).expect("a thread");
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
-        assert_eq!(pool.run(Instant::now(), |_| Ok(7)).await, Err(EngineError::Late));
+        assert_eq!(pool.run(Instant::now(), |_| Ok(7)).await, Err(BackendError::Late));
+        let (release, occupied) = occupy(&pool).await;
+        pool.assume_mean(Duration::from_secs(1));
+        let mut jobs: Vec<_> = (0..40).filter_map(|_| pool.start(later(), |_| Ok(1)).ok()).collect();
+        // 40 seconds of work are queued.
+        let soon = Instant::now() + Duration::from_secs(30);
+        assert_eq!(pool.start(soon, |_| Ok(1)).err(), Some(BackendError::Late));
+        let more: Vec<_> = (0..160).map(|_| pool.start(later(), |_| Ok(1))).collect();
+        let shed = more.iter().filter(|job| job.as_ref().err() == Some(&BackendError::Overloaded)).count();
+        jobs.extend(more.into_iter().flatten());
+        assert_eq!((jobs.len(), shed, pool.waiting()), (61, 139, 61));
+        drop(release);
+        assert_eq!(occupied.done().await, Ok(()));
+        for job in jobs {
+            assert_eq!(job.done().await, Ok(1));
+        }
+        assert_eq!(pool.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_mean_time_of_jobs_is_measured() {
+        let pool = WorkerPool::new(1, Duration::from_secs(60)).expect("a thread");
         let slow = |_: &mut Scratch| {
             std::thread::sleep(Duration::from_millis(30));
             Ok(1)
         };
         assert_eq!(pool.run(later(), slow).await, Ok(1));
-        // The mean now says that each takes some time; of many at once some are turned away, and all get an answer.
-        let begun = Instant::now();
-        let jobs: Vec<_> = (0..200).map(|_| pool.run(later(), slow)).collect();
-        let mut results = Vec::new();
-        for job in join(jobs).await {
-            results.push(job);
-        }
-        let done = results.iter().filter(|result| result.is_ok()).count();
-        let shed = results.iter().filter(|result| **result == Err(EngineError::Overloaded)).count();
-        assert!(done >= 1 && shed >= 1 && done + shed == 200, "{done} done, {shed} turned away");
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        assert_eq!(pool.waiting(), 0);
+        // The thread has updated the mean before it runs the next job.
+        let (_release, _occupied) = occupy(&pool).await;
+        let queued = pool.start(later(), |_| Ok(1));
+        assert!(queued.is_ok() && pool.shared.wait() >= Duration::from_millis(30), "{:?}", pool.shared.wait());
     }
 
     #[tokio::test]
-    async fn work_that_was_started_together_runs_together() {
-        let pool = Pool::new(2, Duration::from_secs(60)).expect("threads");
+    async fn jobs_run_in_parallel_on_two_threads() {
+        let pool = WorkerPool::new(2, Duration::from_secs(60)).expect("threads");
         let both = Arc::new(std::sync::Barrier::new(2));
         let meet = || {
             let both = Arc::clone(&both);
-            // Returns when the other is here as well.
+            // Returns only when both jobs are running.
             pool.start(later(), move |_| Ok(both.wait().is_leader())).expect("room")
         };
         let started = [meet(), meet()];
-        let [first, second] = started.map(Started::done);
+        let [first, second] = started.map(JobHandle::done);
         assert_ne!(first.await, second.await, "one of the two is the leader");
     }
 
     #[tokio::test]
-    async fn a_panic_costs_one_answer() {
-        let pool = Pool::new(1, Duration::from_secs(1)).expect("a thread");
-        let panics = |_: &mut Scratch| -> Result<(), EngineError> { panic!("on purpose") };
-        assert!(matches!(pool.run(later(), panics).await, Err(EngineError::Broken(_))));
+    async fn a_panic_fails_only_its_own_job() {
+        let pool = WorkerPool::new(1, Duration::from_secs(1)).expect("a thread");
+        let panics = |_: &mut Scratch| -> Result<(), BackendError> { panic!("on purpose") };
+        assert!(matches!(pool.run(later(), panics).await, Err(BackendError::Broken(_))));
         assert_eq!(pool.run(later(), |_| Ok(7)).await, Ok(7));
-    }
-
-    /// All of them at once.
-    async fn join<T>(futures: Vec<impl Future<Output = T>>) -> Vec<T> {
-        let mut futures: Vec<_> = futures.into_iter().map(|f| (Box::pin(f), None)).collect();
-        std::future::poll_fn(move |context| {
-            for (future, result) in futures.iter_mut().filter(|(_, result)| result.is_none()) {
-                if let std::task::Poll::Ready(value) = future.as_mut().poll(context) {
-                    *result = Some(value);
-                }
-            }
-            match futures.iter().all(|(_, result)| result.is_some()) {
-                true => std::task::Poll::Ready(futures.drain(..).filter_map(|(_, result)| result).collect()),
-                false => std::task::Poll::Pending,
-            }
-        })
-        .await
     }
 }

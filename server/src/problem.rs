@@ -1,4 +1,4 @@
-//! Answers that are no answer: `application/problem+json`.
+//! Error responses: `application/problem+json`.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -7,40 +7,40 @@ use axum::response::IntoResponse;
 use magpie_core::ModelId;
 use magpie_core::remote::{ModelProblem, Problem};
 
-use crate::engine::EngineError;
+use crate::backend::BackendError;
 
-/// Longest text that says what is wrong with a request: it may quote the request.
+/// Longest `detail` of a problem, in characters: it may quote the request, which may be long.
 const LONGEST_DETAIL: usize = 300;
 
 /// Why a request was not served.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Refusal {
-    /// The request makes no sense here.
+    /// The request is invalid; why.
     BadRequest(String),
-    /// No token, or one that is not known.
+    /// The token is missing or unknown.
     Unauthorized,
-    /// No such listing or route.
+    /// The listing or route does not exist.
     NotFound,
-    /// The route takes another method.
+    /// The route does not allow this method.
     WrongMethod,
-    /// The body did not come in time.
+    /// The body did not arrive before the deadline.
     SlowBody,
-    /// The catalogue's model is another one.
+    /// The request's model differs from the catalogue's, which is this one.
     WrongModel(ModelId),
-    /// The body is longer than this.
+    /// The body is longer than this many bytes.
     TooLarge(usize),
-    /// The body is no JSON by its header.
+    /// The content type is not JSON.
     WrongType,
-    /// The token asked too often; seconds until it may again.
+    /// The token's rate limit is exceeded; seconds until it may be used again.
     TooOften(u64),
-    /// The photo is of no use; why.
+    /// The photo cannot be used; why.
     #[cfg(feature = "page")]
     BadPhoto(String),
-    /// A mistake of the server's own.
+    /// The server has a bug, or its catalogue is damaged.
     Internal,
-    /// The engine could not be reached, or made no sense.
+    /// The search engine could not be reached, or sent an invalid response.
     Upstream,
-    /// Too much to do; why, for the metrics.
+    /// The server is overloaded; the reason, for the metrics.
     Overloaded(&'static str),
     /// The deadline has passed.
     Late,
@@ -51,43 +51,43 @@ impl Refusal {
         use StatusCode as S;
         match self {
             Refusal::BadRequest(detail) => {
-                (S::BAD_REQUEST, "bad-request", "The request makes no sense", Some(detail.clone()))
+                (S::BAD_REQUEST, "bad-request", "The request is invalid", Some(detail.clone()))
             }
-            Refusal::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "A valid bearer token is needed", None),
-            Refusal::NotFound => (S::NOT_FOUND, "not-found", "There is nothing here", None),
-            Refusal::WrongMethod => (S::METHOD_NOT_ALLOWED, "wrong-method", "This takes another method", None),
-            Refusal::SlowBody => (S::REQUEST_TIMEOUT, "slow-body", "The body did not come in time", None),
-            Refusal::WrongModel(_) => (S::CONFLICT, "wrong-model", "The catalogue has another model", None),
+            Refusal::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "A valid bearer token is required", None),
+            Refusal::NotFound => (S::NOT_FOUND, "not-found", "Not found", None),
+            Refusal::WrongMethod => (S::METHOD_NOT_ALLOWED, "wrong-method", "The method is not allowed", None),
+            Refusal::SlowBody => (S::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time", None),
+            Refusal::WrongModel(_) => (S::CONFLICT, "wrong-model", "The catalogue was built with another model", None),
             Refusal::TooLarge(most) => {
                 (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large", Some(format!("at most {most} bytes")))
             }
             Refusal::WrongType => (S::UNSUPPORTED_MEDIA_TYPE, "wrong-type", "The body must be application/json", None),
             #[cfg(feature = "page")]
             Refusal::BadPhoto(detail) => {
-                (S::UNPROCESSABLE_ENTITY, "bad-photo", "The photo is of no use", Some(detail.clone()))
+                (S::UNPROCESSABLE_ENTITY, "bad-photo", "The photo cannot be used", Some(detail.clone()))
             }
-            Refusal::TooOften(_) => (S::TOO_MANY_REQUESTS, "too-often", "The token asks too often", None),
-            Refusal::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The server failed", None),
-            Refusal::Upstream => (S::BAD_GATEWAY, "engine-failed", "The search engine gave no answer", None),
-            Refusal::Overloaded(_) => (S::SERVICE_UNAVAILABLE, "overloaded", "There is too much to do", None),
+            Refusal::TooOften(_) => (S::TOO_MANY_REQUESTS, "too-often", "The token's rate limit is exceeded", None),
+            Refusal::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal server error", None),
+            Refusal::Upstream => (S::BAD_GATEWAY, "engine-failed", "The search engine did not answer", None),
+            Refusal::Overloaded(_) => (S::SERVICE_UNAVAILABLE, "overloaded", "The server is overloaded", None),
             Refusal::Late => (S::GATEWAY_TIMEOUT, "late", "The deadline has passed", None),
         }
     }
 }
 
-impl From<EngineError> for Refusal {
-    fn from(error: EngineError) -> Self {
+impl From<BackendError> for Refusal {
+    fn from(error: BackendError) -> Self {
         match error {
-            EngineError::WrongModel { catalog } => Refusal::WrongModel(catalog),
-            EngineError::Unfit(detail) => Refusal::BadRequest(detail),
-            EngineError::Overloaded => Refusal::Overloaded("queue"),
-            EngineError::Late => Refusal::Late,
-            EngineError::Upstream(detail) => {
-                tracing::error!(detail, "the engine gave no answer");
+            BackendError::WrongModel { catalog } => Refusal::WrongModel(catalog),
+            BackendError::Unfit(detail) => Refusal::BadRequest(detail),
+            BackendError::Overloaded => Refusal::Overloaded("queue"),
+            BackendError::Late => Refusal::Late,
+            BackendError::Upstream(detail) => {
+                tracing::error!(detail, "the search engine did not answer");
                 Refusal::Upstream
             }
-            EngineError::Broken(detail) => {
-                tracing::error!(detail, "the engine failed");
+            BackendError::Broken(detail) => {
+                tracing::error!(detail, "the search failed");
                 Refusal::Internal
             }
         }
@@ -107,7 +107,7 @@ impl IntoResponse for Refusal {
             Refusal::WrongModel(model_id) => serde_json::to_vec(&ModelProblem { problem, model_id }),
             _ => serde_json::to_vec(&problem),
         };
-        // Texts and numbers always become JSON.
+        // Serialising strings and numbers cannot fail.
         let mut response = Response::new(Body::from(body.unwrap_or_default()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -118,7 +118,7 @@ impl IntoResponse for Refusal {
             Refusal::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             _ => {}
         }
-        // For the metrics; it does not travel.
+        // For the metrics; extensions are not sent.
         if let Refusal::Overloaded(why) = self {
             response.extensions_mut().insert(Shed(why));
         }
@@ -126,6 +126,6 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Why a request was turned away for lack of time or room.
+/// A response extension: why a request was shed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shed(pub(crate) &'static str);

@@ -1,10 +1,11 @@
-//! Accepting connections, changing catalogues, and ending without losing a request.
+//! Accepting connections, reloading catalogues, and graceful shutdown.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -13,85 +14,77 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::api::{Shared, routes};
-use crate::engine::Engine;
+use crate::api::{PageRoutes, routes};
+use crate::backend::SearchBackend;
 use crate::guard::Tokens;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
+use crate::state::ServerState;
 
-/// How long a connection may take for its first byte, and for the head of each request.
+/// Limit on the time to receive the head of each HTTP/1 request, and the interval of HTTP/2 keep-alive pings.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// A server that listens, and serves once [`Server::run`] is called.
+/// A bound server. It accepts connections once [`Server::run`] is called.
 pub struct Server {
     listener: TcpListener,
-    shared: Arc<Shared>,
+    app: Router,
+    shared: Arc<ServerState>,
     stop: watch::Receiver<bool>,
 }
 
-/// Stops a server, and makes it look for newer shards and tokens.
+/// A handle that stops or reloads a server.
 #[derive(Clone)]
 pub struct Stop {
     stop: watch::Sender<bool>,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
 }
 
 impl Stop {
-    /// Ends the server: it goes on for the time to linger, then serves what is under way, then ends.
+    /// Stops the server gracefully: it keeps accepting for the linger time, then finishes the requests in flight.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }
 
-    /// Looks for newer shards and tokens. Where they cannot be used, the old ones stay.
+    /// Reloads the catalogue and the tokens. Whichever of them cannot be used keeps its old state.
     pub async fn reload(&self) {
         reload(&self.shared).await;
     }
 }
 
 impl Server {
-    /// Listens at the settings' address.
+    /// Binds the listen address and reads the token file.
     ///
     /// # Errors
-    /// What cannot be used: the address, or the file with tokens.
-    pub async fn bind(settings: Settings, engine: Arc<dyn Engine>) -> Result<(Server, Stop), String> {
+    /// Why the address, the token file or the page's model cannot be used.
+    pub async fn bind(settings: Settings, backend: Arc<dyn SearchBackend>) -> Result<(Server, Stop), String> {
         let tokens = match &settings.tokens {
             Some(path) => Tokens::read(path, settings.rate, settings.burst)?,
             None => Tokens::open(),
         };
         let listener = TcpListener::bind(settings.listen).await.map_err(|e| format!("{}: {e}", settings.listen))?;
-        let metrics = Metrics::new(engine.as_ref());
-        if let Some(status) = engine.status() {
+        let metrics = Metrics::new(backend.as_ref());
+        if let Some(status) = backend.status() {
             metrics.catalog(&status);
         }
         let places = Semaphore::new(settings.max_in_flight);
-        #[cfg(feature = "page")]
-        let page = load_page(&settings, engine.as_ref())?;
-        let shared = Arc::new(Shared {
-            engine,
-            tokens,
-            metrics,
-            settings,
-            places,
-            leaving: AtomicBool::new(false),
-            #[cfg(feature = "page")]
-            page,
-        });
+        let shared =
+            Arc::new(ServerState { backend, tokens, metrics, settings, places, leaving: AtomicBool::new(false) });
+        let app = routes(Arc::clone(&shared), page_routes(&shared)?);
         let (send, stop) = watch::channel(false);
-        Ok((Server { listener, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
+        Ok((Server { listener, app, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
     }
 
-    /// Where it listens: the port is the system's choice where the settings say 0.
+    /// The address it listens on, with the actual port if the settings say port 0.
     ///
     /// # Errors
-    /// What the system says.
+    /// The operating system's error.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until it is stopped.
+    /// Serves until it is stopped, and returns when it has shut down.
     pub async fn run(self) {
-        let Server { listener, shared, mut stop } = self;
-        let app = routes(Arc::clone(&shared));
+        let Server { listener, app, shared, mut stop } = self;
         let watcher = tokio::spawn(watch_shards(Arc::clone(&shared)));
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(shared.settings.max_connections));
@@ -99,11 +92,11 @@ impl Server {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(64);
         let leave = async {
-            // An error means that nobody is left who could stop it.
+            // An error means that all senders are dropped: nothing can stop the server any more.
             let _ = stop.wait_for(|stop| *stop).await;
             shared.leaving.store(true, Ordering::Relaxed);
             tracing::info!("stopping");
-            // Whoever distributes requests needs a moment to see that this server is leaving.
+            // Load balancers need a moment to see /readyz fail before connections are refused.
             sleep(shared.settings.linger).await;
         };
         tokio::pin!(leave);
@@ -119,7 +112,7 @@ impl Server {
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 shared.metrics.connections.inc();
-                // A connection that broke is its client's matter.
+                // A broken connection is the client's problem.
                 let _ = connection.await;
                 shared.metrics.connections.dec();
                 drop(place);
@@ -128,62 +121,67 @@ impl Server {
         drop(listener);
         watcher.abort();
         if timeout(shared.settings.drain, graceful.shutdown()).await.is_err() {
-            tracing::warn!("some requests were still under way");
+            tracing::warn!("the drain time is over with requests still in flight");
         }
     }
 }
 
 #[cfg(feature = "page")]
-fn load_page(settings: &Settings, engine: &dyn Engine) -> Result<Option<crate::page::Page>, String> {
-    let Some(pack) = &settings.page else { return Ok(None) };
-    let status = engine.status().ok_or("there is no catalogue for the page")?;
-    crate::page::Page::load(pack, status.model_id, settings.page_photos).map(Some)
+fn page_routes(shared: &Arc<ServerState>) -> Result<PageRoutes, String> {
+    let Some(pack) = &shared.settings.page else { return Ok(PageRoutes::default()) };
+    let status = shared.backend.status().ok_or("the page needs a catalogue, and none is loaded")?;
+    Ok(crate::page::Page::load(pack, status.model_id, Arc::clone(shared))?.routes())
 }
 
-/// The next connection, where there is room for one.
+#[cfg(not(feature = "page"))]
+fn page_routes(_: &Arc<ServerState>) -> Result<PageRoutes, String> {
+    Ok(PageRoutes::default())
+}
+
+/// Waits for a free connection slot, then accepts the next connection.
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {
-            // Answers are small and complete: nothing is won by waiting for more to send.
+            // Responses are small and complete: Nagle's algorithm would only delay them.
             let _ = stream.set_nodelay(true);
             Some((stream, place))
         }
         Err(error) => {
-            // Most often too many open files: some will be closed.
-            tracing::warn!(%error, "a connection was not accepted");
+            // Usually too many open files: pause until some are closed.
+            tracing::warn!(%error, "cannot accept a connection");
             sleep(Duration::from_millis(50)).await;
             None
         }
     }
 }
 
-async fn watch_shards(shared: Arc<Shared>) {
+async fn watch_shards(shared: Arc<ServerState>) {
     let every = shared.settings.watch;
     if every.is_zero() {
         return;
     }
     loop {
         sleep(every).await;
-        let engine = Arc::clone(&shared.engine);
-        let outdated = tokio::task::spawn_blocking(move || engine.is_outdated()).await.unwrap_or(false);
+        let backend = Arc::clone(&shared.backend);
+        let outdated = tokio::task::spawn_blocking(move || backend.is_outdated()).await.unwrap_or(false);
         if outdated {
             reload(&shared).await;
         }
     }
 }
 
-async fn reload(shared: &Arc<Shared>) {
-    let engine = Arc::clone(&shared.engine);
-    // Opening reads files.
-    let opened = tokio::task::spawn_blocking(move || engine.reload()).await;
+async fn reload(shared: &Arc<ServerState>) {
+    let backend = Arc::clone(&shared.backend);
+    // Opening reads files, or waits for the cluster.
+    let opened = tokio::task::spawn_blocking(move || backend.reload()).await;
     let opened = opened.unwrap_or_else(|e| Err(e.to_string()));
     match &opened {
         Ok(status) => {
             shared.metrics.catalog(status);
-            tracing::info!(sequence = status.sequence, listings = status.listings, "serving a newer catalogue");
+            tracing::info!(sequence = status.sequence, listings = status.listings, "switched to a new catalogue");
         }
-        Err(fault) => tracing::error!(fault, "the newer catalogue cannot be used; the old one stays"),
+        Err(fault) => tracing::error!(fault, "the new catalogue cannot be used; the old one stays"),
     }
     shared.metrics.reload(opened.is_ok());
     if let Some(path) = &shared.settings.tokens {
@@ -193,7 +191,7 @@ async fn reload(shared: &Arc<Shared>) {
         });
         let text = read.await.map_err(|e| e.to_string()).and_then(|text| text.map_err(|e| e.to_string()));
         if let Err(fault) = text.and_then(|text| shared.tokens.replace(&text)) {
-            tracing::error!(fault, "the tokens cannot be used; the old ones stay");
+            tracing::error!(fault, "the new tokens cannot be used; the old ones stay");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The trace that a request belongs to: W3C Trace Context, without an SDK. The server makes no spans for a collector; its
-//! log lines, the engine's requests and the reply carry the ids by which others join theirs.
+//! W3C Trace Context without an SDK. The server does not export spans; its log lines, its requests to the search engine
+//! and its responses carry the ids of trace and span, so that other systems can correlate theirs.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -7,28 +7,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// What a request brings, and what the engine is sent.
+/// The trace context, read from requests and sent to the search engine.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What tracing systems add to that: passed on as it is.
+/// Vendor-specific trace data, forwarded unchanged.
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// What goes back: of all headers, a draft of the standard names this one for replies.
+/// The trace context of a response; defined by a draft of the standard's next level.
 pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
-/// What OpenSearch writes into its own logs and lists of tasks.
+/// An id that OpenSearch writes into its slow logs and task lists.
 const OPAQUE_ID: HeaderName = HeaderName::from_static("x-opaque-id");
 
-/// Longest `tracestate` that must be passed on.
+/// Longest `tracestate` to forward, in bytes: the standard asks to propagate at least 512.
 const LONGEST_STATE: usize = 512;
-/// Flags that are known: sampled, and that the trace's id is random.
+/// The known flags: sampled, and random trace id.
 const FLAGS: u8 = 0b11;
-/// The flags of a trace that begins here: whether it is recorded is not for this server to say.
+/// The flags of a new trace: its id is random, and this server does not decide to sample it.
 const RANDOM: u8 = 0b10;
 
 tokio::task_local! {
-    /// The trace of the request that a task works on.
+    /// The trace of the request that the current task handles.
     static CURRENT: Trace;
 }
 
-/// A span of a trace: the ids are never zero.
+/// A trace and a span in it. Neither id is ever zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trace {
     trace: u128,
@@ -38,11 +38,11 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// The server's span for a request: of the trace that the request names, or of a new one where it names none.
+    /// Creates the server's span for a request: in the request's trace if it has a valid one, else in a new trace.
     pub(crate) fn of(headers: &HeaderMap) -> Trace {
         let one = |name: &HeaderName| {
             let mut all = headers.get_all(name).iter();
-            // Which of two counts, nobody can say.
+            // A repeated header is ambiguous, and ignored.
             all.next().filter(|_| all.next().is_none())
         };
         let given = one(&TRACEPARENT).and_then(|value| parse(value.as_bytes()));
@@ -58,33 +58,33 @@ impl Trace {
         }
     }
 
-    /// The id of the whole trace, as it is written.
+    /// The trace id in hexadecimal.
     pub(crate) fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)
     }
 
-    /// The id of this span, as it is written.
+    /// The span id in hexadecimal.
     pub(crate) fn span_id(&self) -> String {
         format!("{:016x}", self.span)
     }
 
-    /// What a reply says of it.
+    /// The value of `traceparent` or `traceresponse`.
     pub(crate) fn header(&self) -> HeaderValue {
         let text = format!("00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags);
-        // Hexadecimal digits and dashes always are a value.
+        // Hexadecimal digits and dashes are always a valid header value.
         HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
     }
 
-    /// Does work that belongs to it.
+    /// Runs a future with this as the current trace.
     pub(crate) async fn scope<T>(self, work: impl Future<Output = T>) -> T {
         CURRENT.scope(self, work).await
     }
 }
 
-/// Says to another program which trace a request to it belongs to, where there is one: a new span with each call, so that
-/// two attempts can be told apart.
-pub(crate) fn pass_on(headers: &mut HeaderMap) {
-    // An error means that no request is being served: a load, or a look for a newer index.
+/// Adds the current trace, if there is one, to an outgoing request. Each call creates a new span, so that retries can
+/// be told apart.
+pub(crate) fn propagate(headers: &mut HeaderMap) {
+    // An error means that there is no current request: this is a load, or a check for a newer index.
     let _ = CURRENT.try_with(|trace| {
         let child = Trace { span: random(), ..trace.clone() };
         if let Ok(id) = HeaderValue::from_str(&child.trace_id()) {
@@ -97,9 +97,10 @@ pub(crate) fn pass_on(headers: &mut HeaderMap) {
     });
 }
 
-/// The ids' trace and flags; `None` where the text is not as the standard has it. Its writer's span is not needed.
+/// Parses a `traceparent` into trace id and flags; `None` if it does not follow the standard. The caller's span id is
+/// checked, but not needed.
 fn parse(text: &[u8]) -> Option<(u128, u8)> {
-    // "00-" 32 digits "-" 16 digits "-" 2 digits; a later version may add more behind another dash.
+    // "00-" 32 digits "-" 16 digits "-" 2 digits; later versions may append more after another dash.
     let (fields, rest) = text.split_at_checked(55)?;
     let [version, trace, span, flags] = [0..2, 3..35, 36..52, 53..55].map(|digits| number(&fields[digits]));
     let (version, trace, span, flags) = (version?, trace?, span?, flags?);
@@ -108,7 +109,7 @@ fn parse(text: &[u8]) -> Option<(u128, u8)> {
     (dashes && ended && version != 0xff && trace != 0 && span != 0).then_some((trace, flags as u8))
 }
 
-/// A number in small hexadecimal digits.
+/// Parses lowercase hexadecimal digits.
 fn number(digits: &[u8]) -> Option<u128> {
     digits.iter().try_fold(0, |number, digit| match digit {
         b'0'..=b'9' => Some(number << 4 | u128::from(digit - b'0')),
@@ -117,7 +118,7 @@ fn number(digits: &[u8]) -> Option<u128> {
     })
 }
 
-/// A number that nobody has had; not a secret.
+/// A random number other than zero; unique enough for ids, not cryptographically secure.
 fn random() -> u64 {
     static KEYS: OnceLock<RandomState> = OnceLock::new();
     static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_stays_in_its_trace_under_a_span_of_the_server() {
+    fn a_request_keeps_its_trace_and_gets_a_new_span() {
         let state = (&TRACESTATE, &b"shop=7"[..]);
         let trace = Trace::of(&headers(&[(&TRACEPARENT, SOUND.as_bytes()), state]));
         assert_eq!(trace.trace_id(), &SOUND[3..35]);
@@ -149,14 +150,14 @@ mod tests {
         let written = trace.header();
         assert_eq!(parse(written.as_bytes()), Some((trace.trace, 1)));
         assert!(written.to_str().is_ok_and(|text| text.contains(&trace.span_id())));
-        // A state is no trace, and one that is too long is nobody's.
+        // A tracestate without traceparent is ignored, and so is one that is too long.
         assert_eq!(Trace::of(&headers(&[state])).state, None);
         let long = vec![b'a'; LONGEST_STATE + 1];
         assert_eq!(Trace::of(&headers(&[(&TRACEPARENT, SOUND.as_bytes()), (&TRACESTATE, &long)])).state, None);
     }
 
     #[test]
-    fn what_is_not_as_the_standard_has_it_begins_a_new_trace() {
+    fn an_invalid_traceparent_starts_a_new_trace() {
         let later = format!("01{}-more", &SOUND[2..]);
         assert!(parse(later.as_bytes()).is_some() && parse(&later.as_bytes()[..55]).is_some());
         let changed = |at: usize, to: &str| format!("{}{to}{}", &SOUND[..at], &SOUND[at + to.len()..]);
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_requests_without_a_trace_share_one() {
+    fn requests_without_a_trace_get_different_ones() {
         let traces: HashSet<u128> = (0..1000).map(|_| Trace::of(&HeaderMap::new()).trace).collect();
         assert!(traces.len() == 1000 && !traces.contains(&0));
     }

@@ -5,31 +5,22 @@ use std::io::Cursor;
 use image::{DynamicImage, ImageFormat, RgbImage};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use magpie_core::PhotoError;
-use magpie_core::image::{InputRgb, Limits, Region, decode};
-use magpie_core::recipe::{Channels, Filter, Fit, Recipe};
+use magpie_core::image::{DecodeLimits, InputRgb, Region, decode};
+use magpie_core::recipe::Recipe;
 
 /// Side of the small network input that photos are prepared for in the tests.
 pub const SIDE: u32 = 16;
 
 /// The recipe of that input.
 pub fn recipe() -> Recipe {
-    Recipe {
-        name: "image".to_owned(),
-        width: SIDE,
-        height: SIDE,
-        fit: Fit::Squash,
-        filter: Filter::Bilinear,
-        channels: Channels::Rgb,
-        mean: [0.5; 3],
-        std: [0.5; 3],
-    }
+    Recipe::new(SIDE, SIDE).with_mean_std([0.5; 3], [0.5; 3])
 }
 
 /// What that network would see of a photo.
 ///
 /// # Errors
 /// Why the photo or the region is refused.
-pub fn input_within(bytes: &[u8], region: Option<Region>, limits: &Limits) -> Result<InputRgb, PhotoError> {
+pub fn input_within(bytes: &[u8], region: Option<Region>, limits: &DecodeLimits) -> Result<InputRgb, PhotoError> {
     decode(bytes, region, &recipe(), limits)?.input_rgb(region, &recipe())
 }
 

@@ -1,4 +1,4 @@
-//! The library that Kotlin and Swift load, and the sources that are generated from it.
+//! Builds the library that Kotlin and Swift load, and generates the sources for it.
 
 use std::fs;
 use std::io;
@@ -7,10 +7,10 @@ use std::process::Command;
 
 use crate::{Outcome, PAGE, cargo, root, run, swift};
 
-/// The listings of the demo that the phone has where a server is asked: mugs alone.
+/// Prefix of the demo listings that the phone's shard has in tests with a server: mugs only.
 const ON_THE_PHONE: &str = "mug-";
 
-/// The compiled library and what was generated.
+/// The compiled library and the generated sources.
 pub(crate) struct Bindings {
     /// Folder of `libmagpie_ffi`.
     pub(crate) library: PathBuf,
@@ -21,7 +21,7 @@ pub(crate) struct Bindings {
 /// Builds the library for this machine and writes the sources of a language, `kotlin` or `swift`.
 pub(crate) fn bindings(language: &str, release: bool) -> Result<Bindings, String> {
     let target = root().join("target");
-    // The whole workspace, so that dependencies are built with the same features as for the tests, once.
+    // The whole workspace, so that dependencies have the same features as in the tests and are built only once.
     let mut build = vec!["build", "--workspace", "--features", PAGE, "--locked", "--target-dir", "target"];
     let profile = if release { "release" } else { "debug" };
     if release {
@@ -30,14 +30,14 @@ pub(crate) fn bindings(language: &str, release: bool) -> Result<Bindings, String
     cargo(build)?;
     let library = target.join(profile);
     let into = target.join("bindings").join(language);
-    // Nothing of an earlier interface may stay.
+    // Remove the sources of an earlier interface.
     if into.exists() {
         fs::remove_dir_all(&into).map_err(|e| format!("{}: {e}", into.display()))?;
     }
     let name = format!("{}magpie_ffi{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     let mut generate = Command::new(library.join("magpie-bindgen"));
     generate.args(["generate", "--no-format", "--language", language, "--out-dir"]).arg(&into);
-    // Without it the generator asks cargo about every crate; the file says all that it needs.
+    // Without this file, the generator asks cargo about every crate.
     generate.arg("--config").arg(root().join("bindings/bindgen.toml")).arg(library.join(name));
     run(generate.current_dir(root()))?;
     if language == "swift" {
@@ -47,8 +47,8 @@ pub(crate) fn bindings(language: &str, release: bool) -> Result<Bindings, String
 }
 
 impl Bindings {
-    /// What both languages' embeddings are compared with, to the bit: `golden.npy`, the embeddings that the command line
-    /// makes of the pack's golden photos, and `golden.txt`, the paths of these photos.
+    /// Writes the embeddings that those of both languages must match to the bit: `golden.npy` has the embeddings that
+    /// the command line makes of the pack's golden photos, `golden.txt` the paths of these photos.
     pub(crate) fn golden_embeddings(&self, into: &Path) -> Outcome {
         let golden = root().join("models/packs/default/golden");
         let failed = |e: io::Error| format!("{}: {e}", golden.display());
@@ -68,14 +68,14 @@ impl Bindings {
         run(embed.current_dir(root()))
     }
 
-    /// What tests that ask a server have on the phone: `phone.magpie`, with few of the demo's listings and without its
+    /// Builds `phone.magpie`, the phone's shard in tests that ask a server: some of the demo's listings, without its
     /// last column, `shop`.
     pub(crate) fn phone_catalog(&self, into: &Path) -> Outcome {
         let demo = root().join("cli/demo/catalog.csv");
         let failed = |file: &Path, e: io::Error| format!("{}: {e}", file.display());
         let all = fs::read_to_string(&demo).map_err(|e| failed(&demo, e))?;
         let kept = all.lines().enumerate().filter(|(at, line)| *at == 0 || line.starts_with(ON_THE_PHONE));
-        // No name of a shop has a comma.
+        // Shop names have no commas, so the last comma precedes the last column.
         let rows = kept.filter_map(|(_, line)| Some(format!("{}\n", line.rsplit_once(',')?.0)));
         let table = into.join("phone.csv");
         fs::write(&table, rows.collect::<String>()).map_err(|e| failed(&table, e))?;

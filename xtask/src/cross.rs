@@ -1,4 +1,4 @@
-//! Whether the library for apps compiles for the systems of phones: checked, not linked, without their SDKs.
+//! Checks, without the SDKs, that the library for apps compiles for Android and iOS. Nothing is linked.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,10 +9,11 @@ use crate::{Outcome, arm, cargo_command, root, run};
 
 const TARGETS: [&str; 2] = ["aarch64-linux-android", "aarch64-apple-ios"];
 
-/// Rust's own source, of the version that [`arm::debians_rust`] unpacks: the standard library is checked with it.
+/// Debian's package of Rust's source, of the version that [`arm::debians_rust`] unpacks. The standard library is
+/// checked from it.
 const SOURCE: &str = "rust-web-src";
 
-/// C parts are compiled by Linux's compiler as a stand-in: a check does not link. It gets no word of Apple's SDK.
+/// A stand-in for the C compiler: Linux's compiler, without the options for Apple's SDK. Its output is never linked.
 const STAND_IN: &str = r#"#!/bin/sh
 for arg do
     shift
@@ -39,11 +40,11 @@ pub(crate) fn cross(full: bool) -> Outcome {
         if !full {
             check.arg("--no-default-features");
         }
-        // Building the standard library is nightly's alone, for no reason that matters here.
+        // Lets the stable compiler build the standard library, which only nightly may do otherwise.
         check.env("RUSTC_BOOTSTRAP", "1");
         arm::use_rust(&mut check, &rust);
         check.env(format!("CC_{}", target.replace('-', "_")), &compiler);
-        // Some folder: without it, the build scripts ask for Xcode.
+        // Any folder will do: without SDKROOT, the build scripts ask Xcode for one.
         check.env("SDKROOT", &target_folder).env("IPHONEOS_DEPLOYMENT_TARGET", "16.0");
         println!("for {target}:");
         run(&mut check)?;
@@ -51,7 +52,7 @@ pub(crate) fn cross(full: bool) -> Outcome {
     Ok(())
 }
 
-/// Unpacks Rust's source beside Debian's Rust, once.
+/// Unpacks Rust's source next to Debian's Rust, unless it is there already.
 fn source(rust: &Path) -> Outcome {
     if rust.join("lib/rustlib/src/rust/library/std/Cargo.toml").exists() {
         return Ok(());
@@ -67,6 +68,7 @@ fn source(rust: &Path) -> Outcome {
     fs::remove_dir_all(&folder).map_err(failed)
 }
 
+/// Writes the stand-in for the C compiler into a folder; returns its path.
 fn stand_in(folder: &Path) -> Result<PathBuf, String> {
     let path = folder.join("cc");
     let write = || {

@@ -1,4 +1,4 @@
-//! Magpie beside what else there is: each bench is a folder of `tests/peers` with `requirements.txt` and `run.py`.
+//! Compares Magpie with its peers: each bench is a folder in `tests/peers` with `requirements.txt` and `run.py`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,12 @@ pub(crate) fn peers(bench: Peers) -> Outcome {
             let mut script = script("inference")?;
             run(script.arg("--runner").arg(example("inference_peer")?).args(options))
         }
-        // Builds Magpie's side itself: a workspace of its own, without the network.
+        // The script builds Magpie's side itself: a workspace of its own, without the neural network.
         Peers::Search { options } => run(script("search")?.args(options)),
     }
 }
 
-/// A bench's program, in a Python environment of its own.
+/// Returns the command that runs a bench's script, in a Python environment of its own.
 fn script(bench: &str) -> Result<Command, String> {
     let folder = root().join("tests/peers").join(bench);
     let python = environment(bench, &folder.join("requirements.txt"))?;
@@ -42,16 +42,16 @@ fn script(bench: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-/// An example of the tests' package, compiled as what ships is.
+/// Builds an example of the tests' package with the profile `dist`; returns its path.
 fn example(name: &str) -> Result<PathBuf, String> {
-    // The whole workspace, so that dependencies are built with the same features as for the benches, once.
+    // The whole workspace, so that dependencies have the same features as in the benches and are built only once.
     let target = root().join("target");
     let build = ["build", "--workspace", "--example", name, "--profile", "dist", "--locked", "--target-dir"];
     run(cargo_command(build).arg(&target))?;
     Ok(target.join("dist/examples").join(name))
 }
 
-/// The Python of `target/peers/<bench>/venv`, with the packages that are required now.
+/// Returns the Python of `target/peers/<bench>/venv`. Makes the environment anew if the requirements have changed.
 fn environment(bench: &str, requirements: &Path) -> Result<PathBuf, String> {
     let venv = root().join("target/peers").join(bench).join("venv");
     let python = venv.join("bin/python");

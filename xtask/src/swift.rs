@@ -1,4 +1,4 @@
-//! The Swift package: a Swift to build it with, what it is linked with, its tests and the README's program.
+//! Builds and tests the Swift package, with the README's program. Installs Swift if it is missing.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,19 +10,20 @@ use std::process::{Command, Stdio};
 use crate::bindings::Bindings;
 use crate::{Outcome, arm, root, run, xcframework};
 
-/// The oldest compiler that the package is written for.
+/// The oldest major version of Swift that the package is written for.
 const MAJOR: u32 = 6;
 
-/// Debian's release that has it; the machine may be another.
+/// The Debian release that has this Swift. This machine's own release does not matter.
 const RELEASE: &str = "trixie";
 
-/// What `swift format` looks at: nothing that is generated.
+/// The hand-written sources, which `swift format` checks.
 const HAND_WRITTEN: [&str; 4] = ["ios/Package.swift", "ios/Sources/Magpie", "ios/Tests", "ios/Sample"];
 
-/// Debian's Swift, and what it forgets to depend on.
+/// Debian's Swift, and packages that it needs but does not depend on.
 const PACKAGES: &str = "swiftlang,libc6-dev,libstdc++-14-dev";
 
-/// Enters the tree `$1` with the folder `$2` at the same path, and runs the rest there. What it mounts goes with it.
+/// Enters the tree `$1`, mounts the folder `$2` at the same path in it, and runs the other arguments there as a
+/// command. The mounts end with the command, since it runs in a mount namespace of its own.
 const ENTER: &str = r#"
 tree=$1 folder=$2
 shift 2
@@ -33,22 +34,22 @@ mount -t proc proc "$tree/proc"
 exec chroot "$tree" sh -c 'cd "$0" && exec "$@"' "$folder" "$@"
 "#;
 
-/// What tests may be told from outside.
+/// Environment variables that are passed on to the tests.
 const PASSED_ON: [&str; 2] = ["MAGPIE_TEST_SECONDS", "MAGPIE_LIBRARY"];
 
-/// Sees to a Swift.
+/// Installs Swift if this machine has none that is new enough.
 pub(crate) fn prepare() -> Outcome {
     if has_swift() { Ok(()) } else { tree().map(drop) }
 }
 
-/// Builds what the tests need, runs the README's program as the README says, and then the tests.
+/// Builds what the tests need, runs the README's program with the README's commands, and then the tests.
 pub(crate) fn test() -> Outcome {
     if cfg!(target_os = "macos") {
-        // What the package is linked with there.
+        // On a Mac the package links with this framework.
         xcframework::xcframework(None)?;
     }
     readme_program()?;
-    // As the README's commands made them.
+    // The README's commands have built these.
     let made = Bindings { library: root().join("target/debug"), sources: root().join("target/bindings/swift") };
     let data = root().join("target/swift");
     made.golden_embeddings(&data)?;
@@ -56,29 +57,29 @@ pub(crate) fn test() -> Outcome {
     inside("swift", ["format", "lint", "--strict", "--recursive"].iter().chain(&HAND_WRITTEN))?;
     parse_sample()?;
     let args = ["test", "--package-path", "ios", "--scratch-path", "target/swift/build", "--disable-xctest"];
-    // One after the other: some keep all cores busy, others ask servers, which has to be done in time.
+    // One test at a time: some keep all cores busy, others ask servers and have deadlines.
     inside("swift", args.iter().chain(&["--no-parallel", "-Xswiftc", "-warnings-as-errors"]))
 }
 
-/// Runs `swift` at the repository's root: the machine's, or else Debian's in a tree under `target/swift`.
+/// Runs `swift` at the repository's root: this machine's own, or else Debian's in a tree under `target/swift`.
 pub(crate) fn swift(args: &[String]) -> Outcome {
     inside("swift", args)
 }
 
-/// Puts the generated sources where the Swift package takes them from.
+/// Copies the generated sources to where the Swift package expects them.
 pub(crate) fn put_generated(sources: &Path) -> Outcome {
     let into = root().join("ios/Sources");
     let files = [
         ("MagpieGenerated.swift", "MagpieGenerated/MagpieGenerated.swift"),
         ("MagpieFFI.h", "MagpieFFI/MagpieFFI.h"),
-        // SwiftPM looks for this name only.
+        // SwiftPM finds a module map only by this name.
         ("MagpieFFI.modulemap", "MagpieFFI/module.modulemap"),
     ];
     for (from, to) in files {
         let (from, to) = (sources.join(from), into.join(to));
         let failed = |e: io::Error| format!("{}: {e}", to.display());
         let text = fs::read(&from).map_err(|e| format!("{}: {e}", from.display()))?;
-        // What did not change is not built again.
+        // Unchanged files keep their time stamps, so that they are not built again.
         if fs::read(&to).is_ok_and(|old| old == text) {
             continue;
         }
@@ -88,7 +89,7 @@ pub(crate) fn put_generated(sources: &Path) -> Outcome {
     Ok(())
 }
 
-/// Takes manifest, program and commands out of the package's README, and does as it says.
+/// Writes the manifest and the program of the package's README to files, and runs the README's commands.
 fn readme_program() -> Outcome {
     let path = root().join("ios/README.md");
     let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -109,7 +110,7 @@ fn readme_program() -> Outcome {
         }
         printed = output.stdout;
     }
-    // The last command runs the program, which prints scores and listings.
+    // The last command runs the program, which prints a score and a listing per line.
     let printed = String::from_utf8_lossy(&printed);
     print!("{printed}");
     let first = printed.lines().find(|line| line.starts_with(|first: char| first.is_ascii_digit()));
@@ -119,13 +120,13 @@ fn readme_program() -> Outcome {
     }
 }
 
-/// The fenced block of a Markdown text whose first line starts so.
+/// Returns the fenced block of a Markdown text whose first line starts with `start`.
 fn block<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     let blocks = text.split("```").skip(1).step_by(2);
     blocks.filter_map(|block| block.split_once('\n')).find(|(_, body)| body.starts_with(start)).map(|(_, body)| body)
 }
 
-/// The sample can be compiled on a Mac only; anywhere, its syntax can be checked.
+/// Checks the syntax of the sample. Only a Mac can compile it.
 fn parse_sample() -> Outcome {
     let folder = root().join("ios/Sample");
     let files = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -134,10 +135,10 @@ fn parse_sample() -> Outcome {
     inside("swiftc", [Path::new("-parse")].into_iter().chain(files.iter().map(PathBuf::as_path)))
 }
 
-/// Runs a program of Swift's at the repository's root.
+/// Runs a program of the Swift toolchain at the repository's root.
 fn inside(program: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Outcome {
     let mut command = command(program)?;
-    // Not all of the command: how the tree is entered hides what is run there.
+    // Print the program and its arguments only, not how the tree is entered.
     print!("+ {program}");
     for arg in args {
         print!(" {}", arg.as_ref().display());
@@ -151,7 +152,7 @@ fn inside(program: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> O
     }
 }
 
-/// A command that runs a program of Swift's at the repository's root.
+/// Returns a command that runs a program of the Swift toolchain at the repository's root.
 fn command(program: &str) -> Result<Command, String> {
     if has_swift() {
         let mut own = Command::new(program);
@@ -164,13 +165,13 @@ fn command(program: &str) -> Result<Command, String> {
         .args(["--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", ENTER, "sh"])
         .arg(tree)
         .args([root().as_os_str(), program.as_ref()]);
-    // The machine's settings are not the tree's.
+    // The tree does not inherit this machine's environment.
     inside.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root").env("LANG", "C.UTF-8");
     inside.envs(PASSED_ON.iter().filter_map(|name| Some((name, env::var_os(name)?))));
     Ok(inside)
 }
 
-/// Whether the machine's own Swift is new enough.
+/// Whether this machine has a Swift that is new enough.
 fn has_swift() -> bool {
     let printed = Command::new("swift").arg("--version").output();
     printed.is_ok_and(|output| {
@@ -180,18 +181,18 @@ fn has_swift() -> bool {
     })
 }
 
-/// The tree with Debian's Swift, made where there is none: about 2.5 GB, two minutes.
+/// Returns the folder of the tree with Debian's Swift. Makes it if it does not exist: about 2.5 GB, two minutes.
 fn tree() -> Result<PathBuf, String> {
     let folder = root().join("target/swift");
     let tree = folder.join("tree");
     if tree.exists() {
         return Ok(tree);
     }
-    println!("there is no Swift {MAJOR}: making a tree of Debian {RELEASE} with it in {}", tree.display());
+    println!("Swift {MAJOR} not found: installing Debian {RELEASE} with Swift in {}", tree.display());
     let hint = |e: String| format!("{e}; or install Swift {MAJOR} from swift.org so that `swift` is found");
     arm::install(&["mmdebstrap"]).map_err(hint)?;
     let failed = |e: io::Error| format!("{}: {e}", folder.display());
-    // Becomes the tree when it is complete.
+    // Renamed to the tree's path once it is complete.
     let unfinished = folder.join("unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).map_err(failed)?;
@@ -205,15 +206,15 @@ fn tree() -> Result<PathBuf, String> {
     Ok(tree)
 }
 
-/// Where this machine has its Debian packages from: every release is there.
+/// Returns the URL of the mirror that this machine gets Debian packages from. It has every release.
 fn mirror() -> Result<String, String> {
     let mut targets = Command::new("apt-get");
     targets.args(["indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]);
     let output = targets.output().map_err(|e| format!("{targets:?}: {e}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    // Updates of security have another label, and an archive of their own.
+    // Security updates have another label, and an archive of their own.
     let found = text.lines().find_map(|line| line.strip_prefix("Debian "));
-    found.map(str::to_owned).ok_or_else(|| "apt knows no archive of Debian's".to_owned())
+    found.map(str::to_owned).ok_or_else(|| "apt has no Debian archive configured".to_owned())
 }
 
 #[cfg(test)]

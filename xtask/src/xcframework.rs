@@ -1,5 +1,5 @@
-//! The library for Apple's systems and the Swift package as it is published. Needs a Mac with Xcode and rustup; nothing
-//! of it was run yet but the tests below.
+//! Builds the library for Apple's systems, and the Swift package for publication. Needs a Mac with Xcode and rustup.
+//! Apart from the tests below, nothing here has been run yet.
 
 use std::fs;
 use std::io;
@@ -8,24 +8,24 @@ use std::process::Command;
 
 use crate::{Outcome, bindings, cargo_command, root, run};
 
-/// The kinds of systems, and the targets of each: libraries for one kind and several CPUs become one file.
-const KINDS: [(&str, &[&str]); 3] = [
+/// The platforms and the targets of each. The libraries of all targets of a platform are merged into one file.
+const PLATFORMS: [(&str, &[&str]); 3] = [
     ("ios", &["aarch64-apple-ios"]),
     ("ios-simulator", &["aarch64-apple-ios-sim", "x86_64-apple-ios"]),
     ("macos", &["aarch64-apple-darwin", "x86_64-apple-darwin"]),
 ];
 
-/// The oldest systems, as `ios/Package.swift` has them.
+/// The oldest supported systems, as in `ios/Package.swift`.
 const OLDEST: [(&str, &str); 2] = [("IPHONEOS_DEPLOYMENT_TARGET", "16.0"), ("MACOSX_DEPLOYMENT_TARGET", "13.0")];
 
-/// The line of `ios/Package.swift` that says where the library is.
+/// The text in `ios/Package.swift` that names the local library.
 const LOCAL: &str = r#".binaryTarget(name: "MagpieFFI", path: "MagpieFFI.xcframework")"#;
 
-/// Builds `ios/MagpieFFI.xcframework` with the phone profile, and its archive with checksum. With the archive's `url`,
-/// writes the package that takes it from there to `target/xcframework/Magpie`.
+/// Builds `ios/MagpieFFI.xcframework` with the phone profile, archives it and prints the archive's checksum. With a
+/// `url`, also writes a package to `target/xcframework/Magpie` that downloads the archive from there.
 pub(crate) fn xcframework(url: Option<&str>) -> Outcome {
     if !cfg!(target_os = "macos") {
-        return Err("an XCFramework is made on a Mac, with Xcode".to_owned());
+        return Err("an XCFramework can only be built on a Mac with Xcode".to_owned());
     }
     let made = bindings::bindings("swift", false)?;
     let folder = root().join("target/xcframework");
@@ -44,15 +44,15 @@ pub(crate) fn xcframework(url: Option<&str>) -> Outcome {
     }
     let mut create = Command::new("xcodebuild");
     create.arg("-create-xcframework");
-    for (kind, targets) in KINDS {
+    for (platform, targets) in PLATFORMS {
         let mut lipo = Command::new("lipo");
         lipo.arg("-create");
         for target in targets {
             build(target)?;
             lipo.arg(root().join("target").join(target).join("phone/libmagpie_ffi.a"));
         }
-        let library = folder.join(kind).join("libmagpie_ffi.a");
-        fs::create_dir_all(folder.join(kind)).map_err(failed)?;
+        let library = folder.join(platform).join("libmagpie_ffi.a");
+        fs::create_dir_all(folder.join(platform)).map_err(failed)?;
         run(lipo.arg("-output").arg(&library))?;
         create.arg("-library").arg(library).arg("-headers").arg(&headers);
     }
@@ -67,25 +67,26 @@ pub(crate) fn xcframework(url: Option<&str>) -> Outcome {
     url.map_or(Ok(()), |url| publish(&folder.join("Magpie"), url, &checksum))
 }
 
-/// A static library for one target.
+/// Builds the static library for one target.
 fn build(target: &str) -> Outcome {
     run(Command::new("rustup").args(["target", "add", target]))?;
     let mut build = cargo_command(["rustc", "--package", "magpie-ffi", "--lib", "--crate-type", "staticlib"]);
     run(build.args(["--profile", "phone", "--locked", "--target", target]).envs(OLDEST))
 }
 
-/// The package with its generated sources, and with a manifest that names the archive.
+/// Writes the package with its generated sources and a manifest that names the archive.
 fn publish(into: &Path, url: &str, checksum: &str) -> Outcome {
     let failed = |e: io::Error| format!("{}: {e}", into.display());
     let ios = root().join("ios");
     fs::create_dir_all(into).map_err(failed)?;
     run(Command::new("cp").arg("-R").args(["Sources", "README.md"].map(|name| ios.join(name))).arg(into))?;
     let manifest = fs::read_to_string(ios.join("Package.swift")).map_err(failed)?;
-    let manifest = published(&manifest, url, checksum).ok_or("ios/Package.swift has no line with the binary target")?;
+    let manifest = published(&manifest, url, checksum).ok_or("ios/Package.swift has no line for the binary target")?;
     fs::write(into.join("Package.swift"), manifest).map_err(failed)
 }
 
-/// The manifest with the archive in the place of the local framework, and without the tests, which need the repository.
+/// Returns the manifest with the archive instead of the local framework, and without the tests, which need the
+/// repository. `None` if it does not name the local framework.
 fn published(manifest: &str, url: &str, checksum: &str) -> Option<String> {
     let remote = format!(r#".binaryTarget(name: "MagpieFFI", url: "{url}", checksum: "{checksum}")"#);
     let lines = manifest.lines().filter(|line| !line.contains(".testTarget("));

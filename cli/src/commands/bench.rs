@@ -1,7 +1,7 @@
 //! `magpie bench`
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use magpie_core::bench::{self, StageTimes};
 use magpie_core::cpu::Isa;
@@ -11,39 +11,40 @@ use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
 
 use super::demo;
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
-/// Measure each stage of a search, opening, and memory
+/// Measure the stages of a search, opening a shard, and peak memory
 #[derive(clap::Args)]
-#[command(after_help = "Without --shard and --photo it measures the demo catalogue with its shoppers' photos.\n\n\
+#[command(after_help = "Without --shard and --photo, the demo catalogue is searched with its shoppers' photos.\n\n\
     Example: magpie bench --shard catalog.magpie --photo a.jpg b.jpg --runs 200")]
 pub(crate) struct Args {
-    /// The catalogue shard [default: the demo's]
+    /// Catalogue shard to search [default: the demo's]
     #[arg(long, requires = "photo")]
     shard: Option<PathBuf>,
     /// Photos to search with, in turn [default: the demo's]
     #[arg(long, num_args = 1.., requires = "shard")]
     photo: Vec<PathBuf>,
-    /// Which listings count
+    /// Find only listings that pass this filter
     #[arg(long = "where", value_name = "FILTER")]
     filter: Option<String>,
-    /// Listings wanted
+    /// Number of listings to find
     #[arg(long, default_value_t = 10)]
     k: usize,
-    /// Searches to measure
+    /// Number of searches to measure
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// Folder of the model pack [default: the pack inside this program]
+    /// Folder of the model pack [default: the built-in pack]
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Instructions for the network: scalar, avx2, avx-vnni, avx512-vnni, neon, neon-dot, neon-i8mm [default: the CPU's best]
+    /// Instruction set for the network: scalar, avx2, avx-vnni, avx512-vnni, neon, neon-dot, neon-i8mm [default: the
+    /// CPU's best]
     #[arg(long)]
     isa: Option<Isa>,
-    /// Threads that work on one run of the network
+    /// Threads per run of the network
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Print as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -57,16 +58,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let load = LoadOptions::default().with_isa(args.isa.unwrap_or_else(Isa::best)).with_threads(args.threads);
     let model = Model::load_with(&pack, &load)?;
     let load = loading.elapsed();
-    let folder = tempfile::tempdir().map_err(|e| Failure::io(&std::env::temp_dir(), e))?;
+    let folder = tempfile::tempdir().map_err(|e| CommandFailure::io(&std::env::temp_dir(), e))?;
     let (path, photos) = inputs(args, &model, folder.path())?;
     let mut opens = Vec::new();
     for _ in 0..20 {
         let opening = Instant::now();
-        Shard::open(&path).map_err(|e| Failure::of(&path, e))?;
+        Shard::open(&path).map_err(|e| CommandFailure::of(&path, e))?;
         opens.push(opening.elapsed());
     }
-    let shard = Shard::open(&path).map_err(|e| Failure::of(&path, e))?;
-    let engine = Engine::new(model, shard).map_err(|e| Failure::of(&path, e))?;
+    let shard = Shard::open(&path).map_err(|e| CommandFailure::of(&path, e))?;
+    let engine = Engine::new(model, shard).map_err(|e| CommandFailure::of(&path, e))?;
 
     let photos: Vec<&[u8]> = photos.iter().map(Vec::as_slice).collect();
     let mut rows = bench::searches(&engine, &photos, args.runs, &options)?;
@@ -75,37 +76,34 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let header = engine.shard().header();
     let peak = peak_memory();
     if args.json {
+        let load_ms = (output::millis(load) * 1e3).round() / 1e3;
         return output::json(&serde_json::json!({
             "photos": header.photo_count, "listings": header.listing_count, "runs": args.runs, "stages": rows,
-            "load_model_ms": to_ms(load), "isa": engine.model().report().isa.name(), "peak_memory_bytes": peak,
+            "load_model_ms": load_ms, "isa": engine.model().report().isa.name(), "peak_memory_bytes": peak,
         }));
     }
     println!("{} photos of {} listings, {} searches\n", header.photo_count, header.listing_count, args.runs);
     let cells = rows.iter().map(|r| vec![r.stage.to_owned(), output::ms(r.p50), output::ms(r.p90), output::ms(r.p99)]);
     print!("{}", output::table(&["stage", ">p50", ">p90", ">p99"], &cells.collect::<Vec<_>>()));
-    println!("\nload model {}, instructions {}", output::ms(load), engine.model().report().isa);
+    println!("\nload model {}, instruction set {}", output::ms(load), engine.model().report().isa);
     match peak {
         Some(peak) => println!("peak memory {}", output::bytes(peak)),
-        None => println!("peak memory: not known on this system"),
+        None => println!("peak memory unknown on this system"),
     }
     Ok(())
 }
 
-/// The shard and the photos that were named, or the demo's: its shard is built in `folder`.
+/// Returns the shard and the photos of the command line, or else the demo's, whose shard is built in `folder`.
 fn inputs(args: &Args, model: &Model, folder: &Path) -> Result<(PathBuf, Vec<Vec<u8>>)> {
     let Some(shard) = &args.shard else {
         let queries = demo::queries()?.into_iter().map(|query| query.bytes.to_vec());
         return Ok((demo::shard(model, folder, args.json)?, queries.collect()));
     };
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Failure::io(path, e));
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| CommandFailure::io(path, e));
     Ok((shard.clone(), args.photo.iter().map(read).collect::<Result<_>>()?))
 }
 
-fn to_ms(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
-}
-
-/// The most memory that this process has held at once, in bytes, where the system tells.
+/// Returns the peak resident memory of this process in bytes; `None` if the system does not report it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -8,51 +8,51 @@ use magpie_core::builder::LocalScaling;
 use magpie_core::model::Model;
 use magpie_core::shard::MAX_COLUMNS;
 
-use crate::catalog::{Catalog, list};
+use crate::catalog::{CatalogTable, list};
 use crate::commands::embed::embed_files;
-use crate::failure::{Failure, Result};
-use crate::shard_build::{Plan, build};
+use crate::failure::{CommandFailure, Result};
+use crate::shard_build::{BuildPlan, build};
 use crate::{assets, output};
 
 /// Build a catalogue shard from a table of listings and a folder of photos
 #[derive(clap::Args)]
-#[command(after_help = "The table has one row a photo, with the columns listing_id and photo, and usually title, \
-    category, price, currency, url; all further columns are kept too. A row whose photo is missing or broken is \
-    reported and left out.\n\n\
+#[command(after_help = "The table has one row per photo, with the columns listing_id and photo, and usually title, \
+    category, price, currency and url. Further columns are kept too. A row whose photo is missing or broken is \
+    reported and skipped.\n\n\
     Example: magpie build --catalog catalog.csv --images photos/ --out catalog.magpie")]
 pub(crate) struct Args {
-    /// The listings: .csv with a header line, or .jsonl with one object a line
+    /// Table of listings: .csv with a header line, or .jsonl with one object per line
     #[arg(long)]
     catalog: PathBuf,
-    /// Folder that the photo names are relative to
+    /// Folder of the photos: the table's photo names are relative to it
     #[arg(long)]
     images: PathBuf,
-    /// Folder of the model pack [default: the pack inside this program]
+    /// Folder of the model pack [default: the built-in pack]
     #[arg(long)]
     model: Option<PathBuf>,
-    /// The shard to write
+    /// Shard to write
     #[arg(long)]
     out: PathBuf,
     /// Name of the catalogue [default: the table's file name]
     #[arg(long)]
     name: Option<String>,
-    /// Number of this publication of the catalogue
+    /// Publication number of the catalogue: grows with every publication
     #[arg(long, default_value_t = 1)]
     sequence: u64,
     /// Columns that searches can filter by, at most 16 [default: all but title and url]
     #[arg(long, value_delimiter = ',')]
     filters: Option<Vec<String>>,
-    /// Fail at the first row that cannot be used, instead of leaving it out
+    /// Fail at the first unusable row instead of skipping it
     #[arg(long)]
     strict: bool,
-    /// Keep a thumbnail of each photo whose longer side has so many pixels: some 2 kB each for 128
+    /// Store a thumbnail of each photo, with SIZE pixels on the longer side: about 2 kB each for 128
     #[arg(long, value_name = "SIZE", value_parser = clap::value_parser!(u32).range(16..=1024))]
     thumbnails: Option<u32>,
-    /// Folder of shoppers' photos, some hundreds of things like the listings: listings whose photos are near to too
-    /// many of them count for less (local scaling), so that new products are not hidden behind known ones
+    /// Folder of some hundreds of shoppers' photos of such goods. Listings whose photos are near to too many of them
+    /// get lower scores (local scaling), so that products known from training do not hide new ones
     #[arg(long, value_name = "FOLDER")]
     shoppers: Option<PathBuf>,
-    /// How much less, 0 to 1
+    /// Strength of the local scaling, 0 to 1
     #[arg(long, value_name = "STRENGTH", requires = "shoppers", default_value_t = LocalScaling::STRENGTH)]
     local_scaling: f32,
     /// Threads to use [default: all cores]
@@ -65,13 +65,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let catalog = Catalog::open(&args.catalog)?;
+    let catalog = CatalogTable::open(&args.catalog)?;
     if !args.images.is_dir() {
-        return Err(Failure::new(format!("{}: there is no such folder", args.images.display())));
+        return Err(CommandFailure::new(format!("{}: no such folder", args.images.display())));
     }
     let filters = filters(args, &catalog)?;
-    let file_name = args.catalog.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let plan = Plan {
+    let no_name = || CommandFailure::usage(format!("{}: the table has no file name", args.catalog.display()));
+    let file_name = args.catalog.file_stem().ok_or_else(no_name)?.to_string_lossy();
+    let plan = BuildPlan {
         name: args.name.as_deref().unwrap_or(&file_name),
         sequence: args.sequence,
         filters: &filters,
@@ -82,14 +83,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let model = assets::model(args.model.as_ref())?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0));
-    let threads = threads.build().map_err(|e| Failure::new(e.to_string()))?;
-    let read = |name: &str| std::fs::read(args.images.join(name)).map_err(|e| Failure::new(e.to_string()));
+    let threads = threads.build().map_err(|e| CommandFailure::new(e.to_string()))?;
+    let read = |name: &str| std::fs::read(args.images.join(name)).map_err(|e| CommandFailure::new(e.to_string()));
     let (report, skipped) = threads.install(|| {
         let scaling = args.shoppers.as_ref().map(|folder| local_scaling(&model, folder, args)).transpose()?;
-        build(&model, catalog, read, &Plan { scaling, ..plan }, &args.out)
+        build(&model, catalog, read, &BuildPlan { scaling, ..plan }, &args.out)
     })?;
 
-    let size = std::fs::metadata(&args.out).map_err(|e| Failure::io(&args.out, e))?.len();
+    let size = std::fs::metadata(&args.out).map_err(|e| CommandFailure::io(&args.out, e))?.len();
     let seconds = started.elapsed().as_secs_f64();
     if args.json {
         return output::json(&serde_json::json!({
@@ -99,10 +100,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }));
     }
     for row in &skipped {
-        eprintln!("left out line {}: {}", row.line, row.reason);
+        eprintln!("skipped line {}: {}", row.line, row.reason);
     }
     for id in &report.conflicting {
-        eprintln!("listing '{id}' has rows with different values; those of its first row were kept");
+        eprintln!("listing '{id}' has rows with different values; the first row's are kept");
     }
     println!(
         "{}: {} photos of {} listings, {}, in {seconds:.1} s{}",
@@ -110,42 +111,45 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         report.photos,
         report.listings,
         output::bytes(size),
-        if skipped.is_empty() { String::new() } else { format!("; {} rows left out", skipped.len()) },
+        if skipped.is_empty() { String::new() } else { format!("; {} rows skipped", skipped.len()) },
     );
     Ok(())
 }
 
-/// Embeds the photos of a folder, for [`LocalScaling`].
+/// Embeds the photos of a folder and makes the local scaling of them.
 fn local_scaling(model: &Model, folder: &Path, args: &Args) -> Result<LocalScaling> {
-    let entries = std::fs::read_dir(folder).map_err(|e| Failure::io(folder, e))?;
+    let entries = std::fs::read_dir(folder).map_err(|e| CommandFailure::io(folder, e))?;
     let mut photos = entries
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<std::io::Result<Vec<_>>>()
-        .map_err(|e| Failure::io(folder, e))?;
+        .map_err(|e| CommandFailure::io(folder, e))?;
     photos.retain(|path| path.is_file());
     photos.sort();
     let rows = embed_files(model, &photos, args.json)?;
     let photos = rows.values.chunks_exact(rows.width).filter_map(|row| Embedding::new(row, model.id()));
-    LocalScaling::new(&photos.collect::<Vec<_>>(), args.local_scaling).map_err(|e| Failure::of(folder, e))
+    LocalScaling::new(&photos.collect::<Vec<_>>(), args.local_scaling).map_err(|e| CommandFailure::of(folder, e))
 }
 
-fn filters(args: &Args, catalog: &Catalog) -> Result<Vec<String>> {
+fn filters(args: &Args, catalog: &CatalogTable) -> Result<Vec<String>> {
     let Some(wanted) = &args.filters else {
         let filters = catalog.default_filters(MAX_COLUMNS);
         let possible = catalog.default_filters(usize::MAX);
         if filters.len() < possible.len() {
-            let left = list(possible[filters.len()..].iter().map(String::as_str));
-            eprintln!("a shard has at most {MAX_COLUMNS} filters; not among them: {left}; choose with --filters");
+            let rest = list(possible[filters.len()..].iter().map(String::as_str));
+            eprintln!("a shard has at most {MAX_COLUMNS} filter columns; left out: {rest}; choose with --filters");
         }
         return Ok(filters);
     };
     let wanted: Vec<String> = wanted.iter().filter(|name| !name.is_empty()).cloned().collect();
     if let Some(unknown) = wanted.iter().find(|name| !catalog.fields.contains(name)) {
         let known = list(catalog.fields.iter().map(String::as_str));
-        return Err(Failure::usage(format!("--filters: no column '{unknown}'; there are {known}")));
+        return Err(CommandFailure::usage(format!("--filters: unknown column '{unknown}'; the columns are {known}")));
     }
     if wanted.len() > MAX_COLUMNS {
-        return Err(Failure::usage(format!("--filters: {} columns, at most {MAX_COLUMNS} fit", wanted.len())));
+        return Err(CommandFailure::usage(format!(
+            "--filters: {} columns given, at most {MAX_COLUMNS} are possible",
+            wanted.len()
+        )));
     }
     Ok(wanted)
 }

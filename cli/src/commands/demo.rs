@@ -1,4 +1,4 @@
-//! `magpie demo`: the main job on what the binary carries.
+//! `magpie demo`: builds the catalogue embedded in the binary and searches it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use magpie_core::model::Model;
 use magpie_core::shard::{MAX_COLUMNS, Shard};
 
 use super::demo_page;
-use crate::catalog::Catalog;
-use crate::failure::{Failure, Result};
-use crate::shard_build::{Plan, build};
+use crate::catalog::CatalogTable;
+use crate::failure::{CommandFailure, Result};
+use crate::shard_build::{BuildPlan, build};
 use crate::{assets, output};
 
-/// Build the demo catalogue, search it with shoppers' photos, write a page of the results
+/// Build the demo catalogue, search it with shoppers' photos, and write a page with the results
 #[derive(clap::Args)]
 #[command(after_help = "Example: magpie demo --out magpie-demo && xdg-open magpie-demo/index.html")]
 pub(crate) struct Args {
-    /// Folder for the shard and the page
+    /// Folder to write the shard and the page to
     #[arg(long, default_value = "magpie-demo")]
     out: PathBuf,
     /// Print the results as JSON
@@ -26,29 +26,29 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// A shopper's photo and the listing that it shows.
-pub(crate) struct Query {
+/// A shopper's photo, and the listing that it shows.
+pub(crate) struct DemoQuery {
     pub(crate) photo: String,
     pub(crate) listing_id: String,
     pub(crate) bytes: &'static [u8],
 }
 
-/// A query with what was found.
-pub(super) struct Answer {
-    pub(super) query: Query,
+/// A query and its results.
+pub(super) struct DemoAnswer {
+    pub(super) query: DemoQuery,
     pub(super) results: SearchResults,
-    /// Place of the right listing among the results, from 1.
+    /// Rank of the right listing among the results, from 1; `None` if it was not found.
     pub(super) place: Option<usize>,
 }
 
-/// What the demo measured.
+/// The measurements of a demo run.
 pub(super) struct Summary {
     pub(super) listings: u32,
     pub(super) photos: u32,
     pub(super) shard_bytes: u64,
     pub(super) model: String,
     pub(super) build: Duration,
-    /// Share of the queries whose right listing came first, and among the first five.
+    /// Share of queries whose right listing is first, and among the first five.
     pub(super) hit_1: f64,
     pub(super) hit_5: f64,
     /// Median time of each stage.
@@ -60,15 +60,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let path = shard(&model, &args.out, args.json)?;
     let build = started.elapsed();
-    let shard_bytes = std::fs::metadata(&path).map_err(|e| Failure::io(&path, e))?.len();
+    let shard_bytes = std::fs::metadata(&path).map_err(|e| CommandFailure::io(&path, e))?.len();
     let name = model.manifest().name.clone();
-    let engine = Engine::new(model, Shard::open(&path).map_err(|e| Failure::of(&path, e))?)?;
+    let engine = Engine::new(model, Shard::open(&path).map_err(|e| CommandFailure::of(&path, e))?)?;
     let options = SearchOptions::new(5);
     let mut answers = Vec::new();
     for query in queries()? {
         let results = engine.search_photo(query.bytes, &options)?;
         let place = results.listings.iter().position(|found| found.listing.id == query.listing_id);
-        answers.push(Answer { query, results, place: place.map(|at| at + 1) });
+        answers.push(DemoAnswer { query, results, place: place.map(|at| at + 1) });
     }
     let hits = |within: usize| answers.iter().filter(|a| a.place.is_some_and(|place| place <= within)).count();
     let stages: Vec<_> = answers.iter().map(|answer| answer.results.stages).collect();
@@ -85,52 +85,55 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         stages: StageTimes::of_searches(&stages).into_iter().map(|times| (times.stage, times.p50)).collect(),
     };
     let page = args.out.join("index.html");
-    std::fs::write(&page, demo_page::html(&summary, &answers)).map_err(|e| Failure::io(&page, e))?;
+    std::fs::write(&page, demo_page::html(&summary, &answers)?).map_err(|e| CommandFailure::io(&page, e))?;
     if args.json {
         return output::json(&as_json(&summary, &answers, &page));
     }
     print(&summary, &answers);
-    println!("\nthe page with all pictures: {}", page.display());
-    println!("the shard, to search with a photo of your own: magpie search --shard {} --photo PHOTO", path.display());
+    println!("\npage with all pictures: {}", page.display());
+    println!("to search with your own photo: magpie search --shard {} --photo PHOTO", path.display());
     Ok(())
 }
 
-/// Builds the demo's shard in a folder and gives its path.
+/// Builds the demo's shard in `folder` and returns its path.
 pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf> {
-    std::fs::create_dir_all(folder).map_err(|e| Failure::io(folder, e))?;
+    std::fs::create_dir_all(folder).map_err(|e| CommandFailure::io(folder, e))?;
     let path = folder.join("demo.magpie");
-    let catalog = Catalog::from_csv(assets::DEMO_CATALOG.as_bytes()).map_err(Failure::new)?;
+    let catalog = CatalogTable::from_csv(assets::DEMO_CATALOG.as_bytes()).map_err(CommandFailure::new)?;
     let filters = catalog.default_filters(MAX_COLUMNS);
-    let plan =
-        Plan { name: "demo", sequence: 1, filters: &filters, strict: true, thumbnails: None, scaling: None, quiet };
-    let photo = |name: &str| {
-        let bytes = assets::demo_picture(&format!("photos/{name}"));
-        bytes.map(<[u8]>::to_vec).ok_or_else(|| Failure::new("the demo has no such picture"))
+    let plan = BuildPlan {
+        name: "demo",
+        sequence: 1,
+        filters: &filters,
+        strict: true,
+        thumbnails: None,
+        scaling: None,
+        quiet,
     };
+    let photo = |name: &str| assets::demo_picture(&format!("photos/{name}")).map(<[u8]>::to_vec);
     build(model, catalog, photo, &plan, &path)?;
     Ok(path)
 }
 
-/// The shoppers' photos of the demo.
-pub(crate) fn queries() -> Result<Vec<Query>> {
-    let wrong = |e: csv::Error| Failure::new(format!("queries.csv: {e}"));
+/// Returns the shoppers' photos of the demo.
+pub(crate) fn queries() -> Result<Vec<DemoQuery>> {
+    let invalid = |e: csv::Error| CommandFailure::new(format!("queries.csv: {e}"));
     let mut queries = Vec::new();
     for record in csv::Reader::from_reader(assets::DEMO_QUERIES.as_bytes()).into_deserialize() {
-        let (photo, listing_id): (String, String) = record.map_err(wrong)?;
-        let bytes = assets::demo_picture(&format!("queries/{photo}"));
-        let bytes = bytes.ok_or_else(|| Failure::new(format!("the demo has no picture queries/{photo}")))?;
-        queries.push(Query { photo, listing_id, bytes });
+        let (photo, listing_id): (String, String) = record.map_err(invalid)?;
+        let bytes = assets::demo_picture(&format!("queries/{photo}"))?;
+        queries.push(DemoQuery { photo, listing_id, bytes });
     }
     Ok(queries)
 }
 
-/// One line a category, then what was measured over all queries.
-fn print(summary: &Summary, answers: &[Answer]) {
+/// Prints one query per category, then the measurements over all queries.
+fn print(summary: &Summary, answers: &[DemoAnswer]) {
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::new();
     for answer in answers {
-        // Listing ids are made of the category and a number.
-        let category = answer.query.listing_id.split('-').next().unwrap_or_default();
+        // Listing ids have the form CATEGORY-NUMBER.
+        let category = answer.query.listing_id.split_once('-').map_or("", |(category, _)| category);
         let Some(best) = answer.results.listings.first() else { continue };
         if seen.insert(category) {
             rows.push(vec![
@@ -142,8 +145,8 @@ fn print(summary: &Summary, answers: &[Answer]) {
             ]);
         }
     }
-    println!("one query of each category:\n");
-    print!("{}", output::table(&["shopper's photo", "best match", ">price", ">score", "right one at"], &rows));
+    println!("one query per category:\n");
+    print!("{}", output::table(&["shopper's photo", "best match", ">price", ">score", "rank of the right one"], &rows));
     println!(
         "\n{} photos of {} listings in {}, built in {:.1} s with {}",
         summary.photos,
@@ -163,9 +166,9 @@ fn print(summary: &Summary, answers: &[Answer]) {
     println!("median times: {}", stages.join(", "));
 }
 
-fn as_json(summary: &Summary, answers: &[Answer], page: &Path) -> serde_json::Value {
+fn as_json(summary: &Summary, answers: &[DemoAnswer], page: &Path) -> serde_json::Value {
     let stages: serde_json::Map<_, _> =
-        summary.stages.iter().map(|(name, time)| (format!("{name}_ms"), (time.as_secs_f64() * 1e3).into())).collect();
+        summary.stages.iter().map(|(name, time)| (format!("{name}_ms"), output::millis(*time).into())).collect();
     serde_json::json!({
         "listings": summary.listings, "photos": summary.photos, "shard_bytes": summary.shard_bytes,
         "model": summary.model, "build_s": summary.build.as_secs_f64(), "queries": answers.len(),

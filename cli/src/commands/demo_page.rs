@@ -1,11 +1,12 @@
-//! The demo's page: each query beside its results, in one file that needs nothing else.
+//! The demo's page: each query next to its results, in one self-contained HTML file.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
-use super::demo::{Answer, Summary};
+use super::demo::{DemoAnswer, Summary};
+use crate::failure::Result;
 use crate::{assets, output};
 
 const STYLE: &str = include_str!("demo_page.css");
@@ -13,8 +14,8 @@ const STYLE: &str = include_str!("demo_page.css");
 /// Attributes below this probability are not shown.
 const SURE: f32 = 0.5;
 
-/// The page. Every picture is in it once, as a background that its class shows.
-pub(super) fn html(summary: &Summary, answers: &[Answer]) -> String {
+/// Renders the page. Each picture is embedded once, as the background image of a CSS class.
+pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> Result<String> {
     let mut pictures = BTreeSet::new();
     let mut body = String::new();
     for answer in answers {
@@ -23,18 +24,18 @@ pub(super) fn html(summary: &Summary, answers: &[Answer]) -> String {
     let stages = summary.stages.iter().map(|(name, time)| format!("{name} {}", output::ms(*time)));
     let mut classes = String::new();
     for name in &pictures {
-        let data = BASE64_STANDARD.encode(assets::demo_picture(name).unwrap_or_default());
+        let data = BASE64_STANDARD.encode(assets::demo_picture(name)?);
         let _ = writeln!(classes, ".{}{{background-image:url(data:image/jpeg;base64,{data})}}", class(name));
     }
-    format!(
+    Ok(format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Magpie demo</title>\n\
          <style>\n{STYLE}{classes}</style>\n</head>\n<body>\n<header>\n<h1>Magpie demo</h1>\n\
-         <p>{} shoppers’ photos, searched in a catalogue of {} listings ({} photos, {}) on this machine, with model \
-         {}. The right listing is first for <b>{:.0} %</b> of them and among the first five for <b>{:.0} %</b>. \
-         All pictures are renders made by the project. Attributes are shown from {:.0} % on; the model learnt them on \
-         groceries and clothing, so they mean little for other goods.</p>\n<p>Median times: {}.</p>\n</header>\n<main>\n{body}</main>\n\
-         </body>\n</html>\n",
+         <p>This machine searched a catalogue with {} shoppers’ photos. The catalogue has {} listings ({} photos, {}), \
+         the model is {}. The right listing is first for <b>{:.0} %</b> of the photos and among the first five for \
+         <b>{:.0} %</b>. All pictures are renders made by the project. Attributes are shown from a probability of \
+         {:.0} %; the model learnt them from groceries and clothing, so they mean little for other goods.</p>\n\
+         <p>Median times: {}.</p>\n</header>\n<main>\n{body}</main>\n</body>\n</html>\n",
         answers.len(),
         summary.listings,
         summary.photos,
@@ -44,10 +45,11 @@ pub(super) fn html(summary: &Summary, answers: &[Answer]) -> String {
         100.0 * summary.hit_5,
         100.0 * SURE,
         stages.collect::<Vec<_>>().join(", "),
-    )
+    ))
 }
 
-fn card(answer: &Answer, pictures: &mut BTreeSet<String>) -> String {
+/// Renders one query with its results, and adds the names of its pictures to `pictures`.
+fn card(answer: &DemoAnswer, pictures: &mut BTreeSet<String>) -> String {
     let mut picture = |name: String, text: &str| {
         let tag =
             format!("<div class=\"picture {}\" role=\"img\" aria-label=\"{}\"></div>", class(&name), escape(text));
@@ -56,7 +58,7 @@ fn card(answer: &Answer, pictures: &mut BTreeSet<String>) -> String {
     };
     let verdict = match answer.place {
         Some(1) => "the right listing is first".to_owned(),
-        Some(place) => format!("the right listing is number {place}"),
+        Some(place) => format!("the right listing has rank {place}"),
         None => "the right listing is not among the first five".to_owned(),
     };
     let attributes = answer.results.attributes.0.iter().filter(|a| a.label.is_some() && a.probability >= SURE);
@@ -83,7 +85,7 @@ fn card(answer: &Answer, pictures: &mut BTreeSet<String>) -> String {
     card
 }
 
-/// A picture's class: its name with everything else than letters and digits replaced.
+/// Returns the CSS class of a picture: its name with all but ASCII letters and digits replaced by `_`.
 fn class(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
@@ -97,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_cannot_break_out_of_the_page() {
+    fn texts_are_escaped() {
         assert_eq!(escape("<b> & \"x\""), "&lt;b&gt; &amp; &quot;x&quot;");
     }
 }

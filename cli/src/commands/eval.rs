@@ -1,41 +1,43 @@
 //! `magpie eval`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use magpie_core::attributes::Attributes;
 use magpie_core::model::{HeadSpec, Model, Pack};
 
-use crate::calibration::{self, Report};
+use crate::calibration::{self, CalibrationReport};
 use crate::commands::embed::{embed_files, run_files};
-use crate::failure::{Failure, Result};
-use crate::npy::{self, Rows};
-use crate::scores::{self, Manifest};
+use crate::failure::{CommandFailure, Result};
+use crate::npy::{self, EmbeddingRows};
+use crate::scores::{self, DatasetManifest};
 use crate::{assets, output};
 
-/// Score a model pack (or embeddings) on labelled photos: G1, G2, C1
+/// Score a model pack, or embeddings, on labelled photos: G1, G2, C1
 #[derive(clap::Args)]
-#[command(after_help = "G1: shop photo to catalogue photo. G2: shop photo to other shoppers' photos. C1: clothing, \
-    leave one out, without the same sender. Defined by the data set's score.py.\n\n\
-    --calibration asks each shop photo of a split twice: with its product in the catalogue, and with it taken out. It \
-    reports, for the pack's confidence, what share of both is answered and right at thresholds, the AUROC of in the \
-    catalogue against not, and the expected calibration error (ECE); for the attribute heads accuracy, ECE, and how often \
-    they do not say their label.\n\n\
-    Example: magpie eval --manifest ../shared/data/products/manifest.csv")]
+#[command(
+    after_help = "G1: shopper's photo to catalogue photo. G2: shopper's photo to other shoppers' photos. C1: clothing, \
+    leave one out, excluding photos of the same sender. The data set's score.py defines them.\n\n\
+    --calibration searches each shopper's photo of a split twice: with its product in the catalogue, and without it. \
+    For the pack's confidence it reports the AUROC, the expected calibration error (ECE), and at several thresholds \
+    how many of these searches are answered and how many answers are right. For each attribute head it reports \
+    accuracy, ECE, and how often the head withholds its label.\n\n\
+    Example: magpie eval --manifest ../shared/data/products/manifest.csv"
+)]
 pub(crate) struct Args {
-    /// Tables of labelled photos; the photos' paths are relative to the table
+    /// CSV tables of labelled photos; photo paths are relative to the folder of their table
     #[arg(long, required = true, num_args = 1..)]
     manifest: Vec<PathBuf>,
-    /// Score these embeddings instead of running a model: .npy files, one row a photo
+    /// Score these embeddings instead of running a model: .npy files, one row per photo
     #[arg(long, num_args = 1.., conflicts_with = "model")]
     emb: Vec<PathBuf>,
-    /// Folder of the model pack [default: the pack inside this program]
+    /// Folder of the model pack [default: the built-in pack]
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Make catalogue photos count for less that are near to many shoppers' photos of split train, as 'magpie build
-    /// --shoppers' does; 0 to 1
+    /// Lower the scores of catalogue photos that are near to many shoppers' photos of split train, as 'magpie build
+    /// --shoppers' does; strength from 0 to 1
     #[arg(long, value_name = "STRENGTH")]
     local_scaling: Option<f32>,
-    /// How far the pack's probabilities can be trusted, on the photos of this split
+    /// Report how far the pack's probabilities can be trusted, on the photos of this split (test if no value is given)
     #[arg(long, value_name = "SPLIT", num_args = 0..=1, default_missing_value = "test", conflicts_with = "emb")]
     calibration: Option<String>,
     /// Also write the embeddings to this .npy file
@@ -47,20 +49,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let manifest = Manifest::open(&args.manifest)?;
+    let manifest = DatasetManifest::open(&args.manifest)?;
     let (rows, report) = match &args.calibration {
         Some(split) => {
             let (rows, report) = calibration(args, &manifest, split)?;
             (rows, Some(report))
         }
-        None if args.emb.is_empty() => {
-            (embed_files(&assets::model(args.model.as_ref())?, &manifest.photos, args.json)?, None)
-        }
-        None => (read(&args.emb)?, None),
+        None => match args.emb.split_first() {
+            Some((first, others)) => (read(first, others)?, None),
+            None => (embed_files(&assets::model(args.model.as_ref())?, &manifest.photos, args.json)?, None),
+        },
     };
-    let (found, expected) = (rows.values.len().checked_div(rows.width).unwrap_or(0), manifest.photos.len());
+    let (found, expected) = (rows.count(), manifest.photos.len());
     if found != expected {
-        return Err(Failure::new(format!("there are {found} embeddings for {expected} photos")));
+        return Err(CommandFailure::new(format!("there are {found} embeddings for {expected} photos")));
     }
     if let Some(path) = &args.save {
         npy::write(path, &rows)?;
@@ -68,12 +70,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let scaling = args.local_scaling.map(|strength| scores::local_scaling(&manifest, &rows, strength)).transpose()?;
     let tasks = scores::tasks(&manifest, &rows, scaling.as_ref());
     if tasks.is_empty() {
-        return Err(Failure::new("the manifest has the queries of none of the tasks"));
+        return Err(CommandFailure::new("the manifest has no queries for any of the tasks"));
     }
     if args.json {
         let mut value = scores::json(&tasks);
         if let Some(report) = report {
-            value["calibration"] = serde_json::to_value(report).map_err(|e| Failure::new(e.to_string()))?;
+            value["calibration"] = serde_json::to_value(report).map_err(|e| CommandFailure::new(e.to_string()))?;
         }
         return output::json(&value);
     }
@@ -84,39 +86,36 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The embeddings of all photos, and how far the probabilities can be trusted.
-fn calibration(args: &Args, manifest: &Manifest, split: &str) -> Result<(Rows, Report)> {
+/// Returns the embeddings of all photos and the calibration report.
+fn calibration(args: &Args, manifest: &DatasetManifest, split: &str) -> Result<(EmbeddingRows, CalibrationReport)> {
     let pack = assets::pack(args.model.as_deref())?;
-    let described = pack.manifest();
-    // Heads that say what they would not be sure of.
-    let mut open = described.clone();
-    open.heads.iter_mut().for_each(|head: &mut HeadSpec| head.threshold = None);
-    let open = serde_json::to_vec(&open).map_err(|e| Failure::new(e.to_string()))?;
-    let model = Model::load(&Pack::from_bytes(&open, pack.network().to_vec())?)?;
-    let mut rows = Rows { width: described.embedding.dim as usize, values: Vec::new() };
+    let original = pack.manifest();
+    // Without thresholds, the heads state every label.
+    let mut stating = original.clone();
+    stating.heads.iter_mut().for_each(|head: &mut HeadSpec| head.threshold = None);
+    let stating = serde_json::to_vec(&stating).map_err(|e| CommandFailure::new(e.to_string()))?;
+    let model = Model::load(&Pack::from_bytes(&stating, pack.network().to_vec())?)?;
+    let mut rows = EmbeddingRows { width: original.embedding.dim as usize, values: Vec::new() };
     let mut attributes: Vec<Attributes> = Vec::new();
     run_files(&model, &manifest.photos, args.json, |output| {
         rows.values.extend(output.embedding.values());
         attributes.push(output.attributes);
     })?;
-    let calibrated = (described.confidence.as_ref(), &described.heads[..]);
+    let calibrated = (original.confidence.as_ref(), &original.heads[..]);
     let report = calibration::report(manifest, &rows, &attributes, calibrated, split);
     Ok((rows, report))
 }
 
-/// The rows of several files, one after the other.
-fn read(paths: &[PathBuf]) -> Result<Rows> {
-    let mut all: Option<Rows> = None;
-    for path in paths {
+/// Reads the rows of several files, one after the other.
+fn read(first: &Path, others: &[PathBuf]) -> Result<EmbeddingRows> {
+    let mut all = npy::read(first)?;
+    for path in others {
         let rows = npy::read(path)?;
-        match &mut all {
-            Some(all) if all.width == rows.width => all.values.extend(rows.values),
-            Some(all) => {
-                let message = format!("rows of {} values, the file before has {}", rows.width, all.width);
-                return Err(Failure::io(path, message));
-            }
-            None => all = Some(rows),
+        if rows.width != all.width {
+            let message = format!("rows of {} values, but the file before has rows of {}", rows.width, all.width);
+            return Err(CommandFailure::io(path, message));
         }
+        all.values.extend(rows.values);
     }
-    Ok(all.unwrap_or(Rows { width: 1, values: Vec::new() }))
+    Ok(all)
 }

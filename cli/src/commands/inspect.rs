@@ -8,7 +8,7 @@ use magpie_core::model::{LoadReport, Model};
 use magpie_core::recipe::InputTensor;
 use magpie_core::shard::{Column, Shard};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
 /// Show what a shard or a model pack contains
@@ -17,12 +17,12 @@ use crate::{assets, output};
     after_help = "Examples: magpie inspect catalog.magpie\n          magpie inspect --layers models/packs/default"
 )]
 pub(crate) struct Args {
-    /// A shard file, or the folder of a model pack [default: the pack inside this program]
+    /// A shard file, or the folder of a model pack [default: the built-in pack]
     path: Option<PathBuf>,
-    /// For a model pack: each layer that the int8 kernels run, with its time on this machine
+    /// For a model pack: list the layers that the int8 kernels run, with their times on this machine
     #[arg(long)]
     layers: bool,
-    /// Print as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 fn inspect_shard(args: &Args, path: &Path) -> Result<()> {
-    let shard = Shard::open(path).map_err(|e| Failure::of(path, e))?;
+    let shard = Shard::open(path).map_err(|e| CommandFailure::of(path, e))?;
     let header = shard.header();
     let columns: Vec<(&str, String)> = shard
         .columns()
@@ -56,16 +56,21 @@ fn inspect_shard(args: &Args, path: &Path) -> Result<()> {
         }));
     }
     println!("catalogue   {} (id {}, publication {})", shard.catalog(), header.catalog_id, header.sequence);
-    println!("format      {} (readers from {} on), written by {}", header.format, header.oldest_reader, shard.writer());
+    println!(
+        "format      {} (needs a reader of format {} or later), written by {}",
+        header.format,
+        header.oldest_reader,
+        shard.writer()
+    );
     println!("model       {}", header.model_id);
     println!(
         "holds       {} photos of {} listings, {} dimensions",
         header.photo_count, header.listing_count, header.dim
     );
     println!(
-        "size        {} ({:.1} bytes a photo)",
+        "size        {} ({:.1} bytes per photo)",
         output::bytes(header.file_len),
-        per(header.file_len, header.photo_count)
+        per_photo(header.file_len, header.photo_count)
     );
     println!("index       {} lists{}", shard.index().lists, if shard.has_thumbnails() { ", thumbnails" } else { "" });
     println!("fields      {}", shard.fields().join(", "));
@@ -75,14 +80,19 @@ fn inspect_shard(args: &Args, path: &Path) -> Result<()> {
         .sections()
         .into_iter()
         .map(|s| {
-            vec![s.name, s.offset.to_string(), s.bytes.to_string(), format!("{:.1}", per(s.bytes, header.photo_count))]
+            vec![
+                s.name,
+                s.offset.to_string(),
+                s.bytes.to_string(),
+                format!("{:.1}", per_photo(s.bytes, header.photo_count)),
+            ]
         })
         .collect();
-    print!("{}", output::table(&["section", ">offset", ">bytes", ">a photo"], &rows));
+    print!("{}", output::table(&["section", ">offset", ">bytes", ">per photo"], &rows));
     Ok(())
 }
 
-fn per(bytes: u64, photos: u32) -> f64 {
+fn per_photo(bytes: u64, photos: u32) -> f64 {
     if photos == 0 { 0.0 } else { bytes as f64 / f64::from(photos) }
 }
 
@@ -90,7 +100,7 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
     let pack = assets::pack(folder)?;
     let manifest = pack.manifest();
     let model = Model::load(&pack).map_err(|e| match folder {
-        Some(folder) => Failure::of(folder, e),
+        Some(folder) => CommandFailure::of(folder, e),
         None => e.into(),
     })?;
     let report = model.report();
@@ -147,7 +157,7 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// What runs where.
+/// Prints which layers the int8 kernels run, and which nodes tract runs.
 fn print_report(report: &LoadReport) {
     let count = |names: &mut dyn Iterator<Item = &str>| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -157,18 +167,18 @@ fn print_report(report: &LoadReport) {
     if !report.fused.is_empty() {
         let kinds = count(&mut report.fused.iter().map(|layer| layer.kind));
         println!("int8        {} layers by {}: {kinds}", report.fused.len(), report.isa);
-        println!("memory      {} for the values of a run", output::bytes(report.scratch_bytes as u64));
+        println!("memory      {} for the activations of a run", output::bytes(report.scratch_bytes as u64));
     }
     if !report.left.is_empty() {
         let operators = count(&mut report.left.iter().map(|(operator, _)| operator.as_str()));
         println!("tract       {} nodes: {operators}", report.left.len());
     }
     if let Some(reason) = &report.refused {
-        println!("            (its int8 layers were left to tract: {reason})");
+        println!("            (tract runs the int8 layers too: {reason})");
     }
 }
 
-/// The median of some runs for each layer, in milliseconds; none for layers that take no time of their own.
+/// Returns each layer's median time over several runs, in milliseconds; `None` for layers without a time of their own.
 fn layer_times(model: &Model) -> Result<Vec<Option<f64>>> {
     let input = &model.manifest().input;
     let values = 3 * input.width as usize * input.height as usize;
@@ -180,6 +190,6 @@ fn layer_times(model: &Model) -> Result<Vec<Option<f64>>> {
             times[layer].push(time);
         }
     }
-    let median = |times: &mut Vec<_>| percentile(times, 0.5).as_secs_f64() * 1e3;
+    let median = |times: &mut Vec<_>| output::millis(percentile(times, 0.5));
     Ok(times.iter_mut().map(|times| (!times.is_empty()).then(|| median(times))).collect())
 }

@@ -1,6 +1,5 @@
-//! One module a command.
+//! One module per command.
 
-mod asking;
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod demo;
@@ -10,4 +9,5 @@ pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod model;
 pub(crate) mod search;
+mod server_args;
 pub(crate) mod verify;

@@ -4,44 +4,47 @@ use std::path::PathBuf;
 
 use magpie_core::model::{Model, Pack};
 
-use crate::failure::{Failure, Result};
+use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
 /// Prepare model packs for apps
 #[derive(clap::Subcommand)]
 #[command(after_help = "Example: magpie model compile models/packs/default --out app/assets/pack")]
-pub(crate) enum Task {
+pub(crate) enum ModelCommand {
     Compile(Args),
 }
 
-/// Compile the network of a pack, so that it loads faster and without the ONNX importer
+/// Compile a pack's network, so that it loads faster and without the ONNX importer
 #[derive(clap::Args)]
-#[command(after_help = "Without --out the compiled network is put into the pack, beside the ONNX file; Magpie then \
-    takes it instead. With --out a folder is made that has all that an app needs: manifest and compiled network.\n\n\
-    Example: magpie model compile models/packs/default --out app/assets/pack")]
+#[command(
+    after_help = "Without --out, the compiled network is written into the pack, next to the ONNX file; Magpie then \
+    loads it instead. With --out, a new folder gets all that an app needs: the manifest and the compiled network.\n\n\
+    Example: magpie model compile models/packs/default --out app/assets/pack"
+)]
 pub(crate) struct Args {
-    /// Folder of the model pack [default: the pack inside this program]
+    /// Folder of the model pack [default with --out: the built-in pack]
     #[arg(required_unless_present = "out")]
     pack: Option<PathBuf>,
-    /// Folder to write manifest and compiled network to
+    /// Folder to write the manifest and the compiled network to [default: the pack]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Print as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
-pub(crate) fn run(task: &Task) -> Result<()> {
-    let Task::Compile(args) = task;
+pub(crate) fn run(task: &ModelCommand) -> Result<()> {
+    let ModelCommand::Compile(args) = task;
     let pack = assets::pack(args.pack.as_deref())?;
     let compiled = pack.compiled()?;
     let manifest = assets::manifest(args.pack.as_deref())?;
-    // What is written is what was tried.
+    // Only a network that loads is written.
     let model = Model::load(&Pack::from_bytes(&manifest, compiled.clone())?)?;
-    let write = |path: PathBuf, bytes: &[u8]| std::fs::write(&path, bytes).map_err(|e| Failure::io(&path, e));
-    let folder = args.out.as_ref().or(args.pack.as_ref()).ok_or_else(|| Failure::new("no folder to write to"))?;
+    let write = |path: PathBuf, bytes: &[u8]| std::fs::write(&path, bytes).map_err(|e| CommandFailure::io(&path, e));
+    let folder =
+        args.out.as_ref().or(args.pack.as_ref()).ok_or_else(|| CommandFailure::new("no folder to write to"))?;
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(|e| Failure::io(out, e))?;
+        std::fs::create_dir_all(out).map_err(|e| CommandFailure::io(out, e))?;
         write(out.join("manifest.json"), &manifest)?;
     }
     let path = folder.join(Pack::COMPILED_FILE);

@@ -10,52 +10,53 @@ use magpie_core::remote::{Source, Sourced};
 use magpie_core::search::{Filter, MAX_K, Per, SearchParams};
 use magpie_core::shard::Shard;
 
-use super::asking::Asking;
-use crate::failure::{Failure, Result};
+use super::server_args::ServerArgs;
+use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
-/// Find the listings most like a photo
+/// Find the listings that look most like a photo
 #[derive(clap::Args)]
-#[command(after_help = "Filters compare columns (see 'magpie inspect') with =, !=, <, <=, >, >= and in (…), joined \
-    with and, or, not and parentheses; values with spaces stand in quotes.\n\n\
-    Where the model pack is calibrated, the probability that the first listing is what the photo shows is printed. Below \
-    the pack's threshold there is no good match: what was found is listed with question marks.\n\n\
+#[command(after_help = "Filters compare columns ('magpie inspect' lists them) with =, !=, <, <=, >, >= and in (…). \
+    Combine comparisons with and, or, not and parentheses; put values with spaces in quotes.\n\n\
+    A calibrated model pack also gives the probability that the first listing is what the photo shows. If it is below \
+    the pack's threshold, the command reports 'no good match' and marks the listings with question marks.\n\n\
     Examples: magpie search --shard catalog.magpie --photo mug.jpg --where 'category=Mugs and price<50'\n\
     magpie search --shard catalog.magpie --photo mug.jpg --server https://shop.example")]
 pub(crate) struct Args {
-    /// The catalogue shard
+    /// Catalogue shard to search
     #[arg(long)]
     shard: PathBuf,
-    /// The photo: JPEG, PNG or WebP
+    /// Photo to search with: JPEG, PNG or WebP
     #[arg(long, required_unless_present = "more_like")]
     photo: Option<PathBuf>,
-    /// Find what is like this listing of the shard, by its id, instead of a photo
+    /// Search with the listing of this id in the shard, instead of a photo
     #[arg(long, value_name = "ID", conflicts_with_all = ["photo", "crop"])]
     more_like: Option<String>,
-    /// The part of the photo that shows the thing, in pixels of the upright photo
+    /// Search with this part of the photo only, in pixels of the upright photo
     #[arg(long, value_name = "X,Y,W,H")]
     crop: Option<Region>,
-    /// Listings wanted
+    /// Number of listings to find
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=MAX_K as i64))]
     k: u32,
-    /// Which listings count
+    /// Find only listings that pass this filter
     #[arg(long = "where", value_name = "FILTER")]
     filter: Option<String>,
-    /// At most so many listings for each value of a column
+    /// Find at most N listings for each value of a column, such as shop=2
     #[arg(long, value_name = "COLUMN=N", value_parser = per)]
     per: Option<Per>,
-    /// Leave out listings that score less
+    /// Leave out listings with a lower score
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     min_score: Option<f32>,
-    /// Leave out listings whose photo repeats a better one's, by a cosine of at least this
+    /// Leave out listings whose photo nearly repeats a better listing's: cosine of at least this (0.97 if no value is
+    /// given)
     #[arg(long, value_name = "COSINE", num_args = 0..=1, default_missing_value = "0.97")]
     near_duplicates: Option<f32>,
-    /// Share of the nearest photos that the search should find; 1 looks at every photo
+    /// Share of the nearest photos that the search should find; 1 compares every photo
     #[arg(long, default_value_t = SearchParams::default().recall, value_parser = share)]
     recall: f32,
     #[command(flatten)]
-    asking: Asking,
-    /// Folder of the model pack [default: the pack inside this program]
+    server_args: ServerArgs,
+    /// Folder of the model pack [default: the built-in pack]
     #[arg(long)]
     model: Option<PathBuf>,
     /// Print the result as JSON
@@ -64,7 +65,7 @@ pub(crate) struct Args {
 }
 
 fn per(text: &str) -> Result<Per, String> {
-    let expected = || format!("expected a column, = and a number, found '{text}'");
+    let expected = || format!("expected COLUMN=N, found '{text}'");
     let (column, most) = text.rsplit_once('=').ok_or_else(expected)?;
     Ok(Per { column: column.trim().to_owned(), most: most.trim().parse().map_err(|_| expected())? })
 }
@@ -75,7 +76,7 @@ fn share(text: &str) -> Result<f32, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    // The cheap checks first: loading the model takes the longest.
+    // Cheap checks come first: loading the model takes the longest.
     let mut options = SearchOptions::default();
     options.search.k = args.k as usize;
     options.search.recall = args.recall;
@@ -84,24 +85,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     options.search.per.clone_from(&args.per);
     options.region = args.crop;
     options.filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(magpie_core::Error::from)?;
-    let server = args.asking.server()?;
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| Failure::io(path, e));
+    let server = args.server_args.server()?;
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| CommandFailure::io(path, e));
     let photo = args.photo.as_ref().map(read).transpose()?;
     let opening = Instant::now();
-    let shard = Shard::open(&args.shard).map_err(|e| Failure::of(&args.shard, e))?;
+    let shard = Shard::open(&args.shard).map_err(|e| CommandFailure::of(&args.shard, e))?;
     let open = opening.elapsed();
     let loading = Instant::now();
     let model = assets::model(args.model.as_ref())?;
     let load = loading.elapsed();
 
-    let engine = Engine::new(model, shard).map_err(|e| Failure::of(&args.shard, e))?;
+    let engine = Engine::new(model, shard).map_err(|e| CommandFailure::of(&args.shard, e))?;
     let failure = |e| match (e, &args.photo) {
-        (e @ magpie_core::Error::Photo(_), Some(photo)) => Failure::of(photo, e),
-        (e @ magpie_core::Error::Shard(_), _) => Failure::of(&args.shard, e),
+        (e @ magpie_core::Error::Photo(_), Some(photo)) => CommandFailure::of(photo, e),
+        (e @ magpie_core::Error::Shard(_), _) => CommandFailure::of(&args.shard, e),
         (other, _) => other.into(),
     };
     let Some(photo) = photo else {
-        let id = args.more_like.as_deref().unwrap_or_default();
+        let id = args.more_like.as_deref().ok_or_else(|| CommandFailure::usage("expected --photo or --more-like"))?;
         let listings = engine.more_like(id, &options).map_err(failure)?;
         if args.json {
             return output::json(&serde_json::json!({ "listings": listings }));
@@ -110,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     };
     if let Some(mut server) = server {
-        let asked = args.asking.search(&engine, &photo, &options, &mut server).map_err(failure)?;
+        let asked = args.server_args.search(&engine, &photo, &options, &mut server).map_err(failure)?;
         if args.json {
             return output::json(&asked);
         }
@@ -119,9 +120,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let results = engine.search_photo(&photo, &options).map_err(failure)?;
     if args.json {
-        let mut value = serde_json::to_value(&results).map_err(|e| Failure::new(e.to_string()))?;
-        value["open_ms"] = (open.as_secs_f64() * 1e3).into();
-        value["load_model_ms"] = (load.as_secs_f64() * 1e3).into();
+        let mut value = serde_json::to_value(&results).map_err(|e| CommandFailure::new(e.to_string()))?;
+        value["open_ms"] = output::millis(open).into();
+        value["load_model_ms"] = output::millis(load).into();
         return output::json(&value);
     }
     let doubtful = results.confidence.is_some_and(|confidence| !confidence.enough);
@@ -139,16 +140,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Rank, score, id, title and price of each listing; doubtful ones have a question mark.
+/// Formats rank, score, id, title, price and photo of each listing. Doubtful ones get a question mark.
 fn listings_table(listings: &[Found], doubtful: bool) -> String {
     let rows: Vec<Vec<String>> = listings.iter().enumerate().map(|(at, found)| row(at, found, doubtful)).collect();
     table(&["> ", ">score", "listing", "title", ">price", "photo"], &rows)
 }
 
-/// The same, and who found it; what the server found is not doubted by the shard's calibration.
+/// Like `listings_table`, with who found each listing. Doubt in the shard's results does not apply to the server's.
 fn sourced_table(listings: &[Sourced], doubtful: bool) -> String {
     let source = |source| match source {
-        Source::Local => "here",
+        Source::Local => "shard",
         Source::Server => "server",
         Source::Both => "both",
     };
@@ -158,7 +159,7 @@ fn sourced_table(listings: &[Sourced], doubtful: bool) -> String {
         row
     };
     let rows: Vec<Vec<String>> = listings.iter().enumerate().map(row).collect();
-    table(&["> ", ">score", "listing", "title", ">price", "photo", "found"], &rows)
+    table(&["> ", ">score", "listing", "title", ">price", "photo", "found by"], &rows)
 }
 
 fn row(at: usize, found: &Found, doubtful: bool) -> Vec<String> {
@@ -169,10 +170,10 @@ fn row(at: usize, found: &Found, doubtful: bool) -> Vec<String> {
 }
 
 fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
-    if rows.is_empty() { "no listing passes\n".to_owned() } else { output::table(headers, rows) }
+    if rows.is_empty() { "no listings found\n".to_owned() } else { output::table(headers, rows) }
 }
 
 fn stages_line(stages: &Stages) -> String {
     let named = stages.named().map(|(name, time)| format!("{name} {}", output::ms(time)));
-    format!("{}; together {}", named.join(", "), output::ms(stages.total()))
+    format!("{}; total {}", named.join(", "), output::ms(stages.total()))
 }

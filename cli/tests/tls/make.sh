@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the certificates of the TLS tests: an authority, and what it says of the loopback. Valid for 100 years; the
-# authority's key is thrown away. Needs OpenSSL.
+# Makes the certificates of the TLS tests: an authority, and a certificate for 127.0.0.1 that it signs. Both are valid for
+# 100 years; the authority's key is thrown away. Needs OpenSSL.
 set -euo pipefail
 cd "$(dirname "$0")"
 key=$(mktemp)

@@ -4,32 +4,33 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-/// A set of instructions that kernels are written for, from the plainest to the widest of each family.
+/// An instruction set that kernels are written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Isa {
-    /// Plain Rust: what every CPU runs.
+    /// Plain Rust, for every CPU.
     Scalar,
-    /// x86-64 with AVX2 and FMA.
+    /// x86-64 with AVX2 and FMA: 256-bit vectors.
     Avx2,
-    /// [`Isa::Avx2`] and AVX-VNNI: dot products of bytes, 256 bits wide.
+    /// [`Isa::Avx2`] and AVX-VNNI: dot products of bytes in 256-bit vectors.
     AvxVnni,
-    /// [`Isa::Avx2`] and AVX-512 F, BW, DQ, VL and VNNI: dot products of bytes, 512 bits wide.
+    /// [`Isa::Avx2`] and AVX-512 F, BW, DQ, VL and VNNI: dot products of bytes in 512-bit vectors.
     Avx512Vnni,
     /// ARM's Advanced SIMD, which every 64-bit ARM CPU has.
     Neon,
     /// [`Isa::Neon`] and the dot product extension (SDOT, UDOT): phones since 2018.
     NeonDot,
-    /// [`Isa::NeonDot`] and the matrix extension I8MM (SMMLA), twice as many products an instruction: phones since 2021.
+    /// [`Isa::NeonDot`] and the matrix extension I8MM (SMMLA), which has twice as many products per instruction: phones
+    /// since 2021.
     NeonI8mm,
 }
 
 impl Isa {
-    /// All of them, plainest first.
+    /// All instruction sets; within a family, each is wider than those before it.
     pub const ALL: [Isa; 7] =
         [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni, Isa::Neon, Isa::NeonDot, Isa::NeonI8mm];
 
-    /// The name that [`FromStr`] reads.
+    /// The name, which [`FromStr`] parses.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
@@ -42,7 +43,7 @@ impl Isa {
         }
     }
 
-    /// Whether this CPU, and its operating system, can run it.
+    /// Whether this CPU and its operating system support it.
     pub fn is_available(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         {
@@ -75,15 +76,15 @@ impl Isa {
         }
     }
 
-    /// Those that this CPU can run, plainest first; never empty.
+    /// The instruction sets that this CPU supports, in the order of [`Isa::ALL`]. Always starts with [`Isa::Scalar`].
     pub fn available() -> impl Iterator<Item = Isa> {
         Isa::ALL.into_iter().filter(|isa| isa.is_available())
     }
 
-    /// The widest that this CPU can run.
+    /// The widest instruction set that this CPU supports. It is detected once.
     pub fn best() -> Isa {
         static BEST: OnceLock<Isa> = OnceLock::new();
-        *BEST.get_or_init(|| Isa::available().last().unwrap_or(Isa::Scalar))
+        *BEST.get_or_init(|| Isa::available().fold(Isa::Scalar, |_, wider| wider))
     }
 }
 
@@ -99,7 +100,7 @@ impl FromStr for Isa {
     fn from_str(name: &str) -> Result<Isa, String> {
         Isa::ALL.into_iter().find(|isa| isa.name() == name).ok_or_else(|| {
             let names = Isa::ALL.map(Isa::name).join(", ");
-            format!("no instruction set is called '{}'; there are {names}", name.escape_debug())
+            format!("unknown instruction set '{}', expected one of {names}", name.escape_debug())
         })
     }
 }
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_is_available_and_names_are_read_back() {
+    fn the_best_is_available_and_names_can_be_parsed() {
         assert!(Isa::best().is_available());
         assert_eq!(Isa::available().next(), Some(Isa::Scalar));
         for isa in Isa::ALL {

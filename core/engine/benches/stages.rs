@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jpeg_encoder::{ColorType, Encoder};
 use magpie_core::builder::{Field, Identity, ShardBuilder};
-use magpie_core::image::{Limits, decode, normalise};
+use magpie_core::image::{DecodeLimits, decode, normalise};
 use magpie_core::model::{Model, Pack};
 use magpie_core::search::{Filter, search};
 use magpie_core::shard::Shard;
@@ -24,7 +24,7 @@ fn main() {
     let pack = Pack::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/packs/default")).unwrap();
     let model = Model::load(&pack).unwrap();
     let recipe = &model.manifest().input;
-    let limits = Limits::default();
+    let limits = DecodeLimits::default();
     // An input of 1024 pixels requires decoding a 12-megapixel photo at full size.
     let full = magpie_core::recipe::Recipe { width: 1024, height: 1024, ..recipe.clone() };
     let (baseline, progressive) = (photo(false), photo(true));

@@ -1,13 +1,13 @@
-//! Camera frames of 1920 x 1080 pixels to the network's input and to the live gate's picture.
+//! Times how camera frames of 1920 x 1080 pixels become the network's input and the live gate's picture.
 //!
-//! `cargo bench -p magpie-core --no-default-features --features image --bench frames`. Cases take turns and the median
-//! of CPU time is shown. `--smoke` runs each case once, as a test that it works.
-#![allow(clippy::unwrap_used, missing_docs)] // a bench may stop at the first thing that is wrong
+//! Run it with `cargo bench -p magpie-image --bench frames`. The cases are run in turn, and the median of the CPU time
+//! is printed. `--smoke` runs each case once, as a test.
+#![allow(clippy::unwrap_used, missing_docs)] // a benchmark may stop at the first error
 
 use std::time::Duration;
 
-use magpie_image::recipe::{Channels, Filter, Fit, Recipe};
-use magpie_image::{Frame, Pixels, Plane, Rotation};
+use magpie_image::recipe::Recipe;
+use magpie_image::{Frame, Pixels, Plane, QuarterTurn};
 
 const WIDTH: usize = 1920;
 const HEIGHT: usize = 1080;
@@ -16,18 +16,9 @@ type Case<'a> = (String, Box<dyn Fn() + 'a>);
 
 fn main() {
     let rounds = if std::env::args().any(|arg| arg == "--smoke") { 1 } else { 101 };
-    let recipe = Recipe {
-        name: "image".to_owned(),
-        width: 144,
-        height: 144,
-        fit: Fit::Squash,
-        filter: Filter::Bilinear,
-        channels: Channels::Rgb,
-        mean: [0.5; 3],
-        std: [0.5; 3],
-    };
-    // Smooth colours with sensor noise, the same with saturated edges, and noise alone: the more pixels leave the
-    // colours that there are, the longer YUV takes.
+    let recipe = Recipe::new(144, 144);
+    // Smooth colours with sensor noise, the same with saturated edges, and pure noise: the more colours have to be
+    // clamped, the longer YUV takes.
     let pictures = [("smooth", picture(3, false)), ("edges", picture(3, true)), ("noise", picture(256, false))];
     let stored: Vec<_> = pictures.iter().map(|(name, rgb)| (*name, Stored::new(rgb, *name == "noise"))).collect();
     let mut cases: Vec<Case<'_>> = Vec::new();
@@ -56,7 +47,7 @@ fn main() {
     }
 }
 
-/// RGB of smooth colours with noise of so many levels, and with saturated stripes if asked for.
+/// RGB pixels of smooth colours with noise of `noise` levels, optionally with saturated stripes.
 fn picture(noise: u32, edges: bool) -> Vec<u8> {
     let mut state = 1u32;
     let mut rgb = Vec::with_capacity(WIDTH * HEIGHT * 3);
@@ -74,7 +65,7 @@ fn picture(noise: u32, edges: bool) -> Vec<u8> {
     rgb
 }
 
-/// The layouts of one picture.
+/// One picture in every pixel format.
 struct Stored {
     bgra: Vec<u8>,
     y: Vec<u8>,
@@ -84,7 +75,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// `raw`: chroma is noise too, rather than the mean of four pixels.
+    /// With `raw`, chroma is noise too instead of the mean of four pixels.
     fn new(rgb: &[u8], raw: bool) -> Self {
         let bgra = rgb.chunks_exact(3).flat_map(|p| [p[2], p[1], p[0], 255]).collect();
         let luma = |p: &[u8]| 0.299 * f32::from(p[0]) + 0.587 * f32::from(p[1]) + 0.114 * f32::from(p[2]);
@@ -115,7 +106,7 @@ impl Stored {
             pixels,
             width: WIDTH as u32,
             height: HEIGHT as u32,
-            rotation: Rotation::Quarter,
+            rotation: QuarterTurn::Quarter,
             mirrored: false,
         };
         [
@@ -126,7 +117,7 @@ impl Stored {
     }
 }
 
-/// CPU time of this thread; the conversion starts none.
+/// CPU time of this thread. The conversion starts no other.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

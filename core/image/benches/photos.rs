@@ -1,8 +1,8 @@
-//! Decoded photos to the network's input, beside the crate fast_image_resize on the same pixels.
+//! Times how decoded photos become the network's input, compared with the crate fast_image_resize on the same pixels.
 //!
-//! `cargo bench -p magpie-core --no-default-features --features image --bench photos`. Cases take turns and the median
-//! of CPU time is shown. `--smoke` runs each case once, as a test that it works.
-#![allow(clippy::unwrap_used, missing_docs)] // a bench may stop at the first thing that is wrong
+//! Run it with `cargo bench -p magpie-image --bench photos`. The cases are run in turn, and the median of the CPU time
+//! is printed. `--smoke` runs each case once, as a test.
+#![allow(clippy::unwrap_used, missing_docs)] // a benchmark may stop at the first error
 
 use std::io::Cursor;
 use std::time::Duration;
@@ -10,26 +10,26 @@ use std::time::Duration;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{ImageFormat, RgbImage};
-use magpie_image::recipe::{Channels, Filter, Fit, Recipe};
-use magpie_image::{Limits, decode};
+use magpie_image::recipe::{Recipe, ResizeFilter};
+use magpie_image::{DecodeLimits, decode};
 
 const SIDE: u32 = 144;
 
 fn main() {
     let smoke = std::env::args().any(|arg| arg == "--smoke");
     println!("to {SIDE} x {SIDE}; median of thread CPU time");
-    let filters = [(Filter::Bilinear, FilterType::Bilinear), (Filter::Lanczos, FilterType::Lanczos3)];
+    let filters = [(ResizeFilter::Bilinear, FilterType::Bilinear), (ResizeFilter::Lanczos, FilterType::Lanczos3)];
     for (width, height, rounds) in [(400, 300, 401), (4000, 3000, 41)] {
         let picture = RgbImage::from_fn(width, height, |x, y| {
             let noise = (x * 31 + y * 17) ^ (x * y);
             image::Rgb([(x * 200 / width) as u8, (y * 200 / height) as u8, 100].map(|v| v + noise as u8 % 32))
         });
-        // PNG, because JPEG would be decoded smaller.
+        // PNG, because a JPEG would be decoded at a lower resolution.
         let mut png = Vec::new();
         picture.write_to(&mut Cursor::new(&mut png), ImageFormat::Png).unwrap();
         for (filter, theirs) in filters {
-            let recipe = recipe(filter);
-            let photo = decode(&png, None, &recipe, &Limits::default()).unwrap();
+            let recipe = Recipe::new(SIDE, SIDE).with_filter(filter);
+            let photo = decode(&png, None, &recipe, &DecodeLimits::default()).unwrap();
             let ours = || drop(photo.input_rgb(None, &recipe).unwrap());
             let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(theirs)).use_alpha(false);
             let theirs = || {
@@ -62,13 +62,7 @@ fn medians(cases: [&dyn Fn(); 2], rounds: usize) -> [Duration; 2] {
     })
 }
 
-fn recipe(filter: Filter) -> Recipe {
-    let [mean, std] = [[0.5; 3]; 2];
-    let (fit, channels) = (Fit::Squash, Channels::Rgb);
-    Recipe { name: "image".to_owned(), width: SIDE, height: SIDE, fit, filter, channels, mean, std }
-}
-
-/// CPU time of this thread; resizing starts none.
+/// CPU time of this thread. Resizing starts no other.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,41 +1,21 @@
-//! Which format it is, and the formats other than JPEG.
+//! Decodes a photo: format detection, and the formats other than JPEG.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::codecs::{png::PngDecoder, webp::WebPDecoder};
-use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
 
-use super::limits::{Limits, TimedReader};
+use super::limits::{DecodeLimits, TimedReader};
+use super::photo::{Format, Need, Photo};
 use super::region::Region;
 use super::{jpeg, orient};
 use crate::error::PhotoError;
 use crate::recipe::Recipe;
 
-/// A picture format that can be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Format {
-    /// JPEG, baseline or progressive.
-    Jpeg,
-    /// PNG.
-    Png,
-    /// WebP, lossy or lossless, first frame.
-    WebP,
-}
-
-impl Format {
-    /// The name for people.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Format::Jpeg => "JPEG",
-            Format::Png => "PNG",
-            Format::WebP => "WebP",
-        }
-    }
-}
-
-/// Tells the format from the first bytes; the file's name does not count.
+/// Detects the format by the first bytes.
+///
+/// # Errors
+/// [`PhotoError::UnknownFormat`] if the bytes are not JPEG, PNG or WebP. It names some other common formats.
 pub fn sniff(bytes: &[u8]) -> Result<Format, PhotoError> {
     let at = |from: usize, magic: &[u8]| bytes.get(from..).is_some_and(|rest| rest.starts_with(magic));
     if at(0, &[0xff, 0xd8, 0xff]) {
@@ -65,50 +45,40 @@ pub fn sniff(bytes: &[u8]) -> Result<Format, PhotoError> {
     Err(PhotoError::UnknownFormat { found })
 }
 
-/// What the caller wants of a photo, so that no more is decoded than that.
-pub(super) struct Need {
-    pub(super) region: Option<Region>,
-    /// Width and height of the network's input.
-    pub(super) input: (u32, u32),
-}
-
-impl Need {
-    /// The region, checked against an upright photo of this size.
-    pub(super) fn region(&self, upright: (u32, u32)) -> Result<Region, PhotoError> {
-        Region::of(self.region, upright.0, upright.1)
-    }
-}
-
-/// A decoded photo: stored pixels, possibly at a fraction of the full size, and how to turn them upright.
-#[derive(Debug, Clone)]
-pub struct Photo {
-    pub(super) rgb: RgbImage,
-    pub(super) orientation: Orientation,
-    /// Width and height as stored at full size.
-    pub(super) full: (u32, u32),
-}
-
-impl Photo {
-    pub(super) fn new(rgb: RgbImage, orientation: Orientation, full: (u32, u32)) -> Self {
-        Photo { rgb, orientation, full }
-    }
-
-    /// Width and height of the upright photo at full size: the space of [`Region`].
-    pub fn size(&self) -> (u32, u32) {
-        orient::turned(self.orientation, self.full)
-    }
-
-    /// Width and height that were decoded, as stored.
-    pub fn decoded_size(&self) -> (u32, u32) {
-        self.rgb.dimensions()
-    }
-}
-
-/// Decodes a photo for a recipe's input, under the limits, after checking the region against the header.
+/// Decodes a photo for a recipe's input, within the limits.
 ///
-/// JPEG is decoded at the smallest of 1/8, 1/4, 1/2 and 1/1 that leaves the region at least twice the input's size.
-/// Transparent pixels are laid on white, as catalogue cut-outs are shown. Colour profiles are not applied.
-pub fn decode(bytes: &[u8], region: Option<Region>, recipe: &Recipe, limits: &Limits) -> Result<Photo, PhotoError> {
+/// A JPEG is decoded at the smallest scale of 1/8, 1/4, 1/2 and 1/1 at which the region (the whole photo by default)
+/// has at least twice the input's width and height. Transparent pixels are blended with white, the background of
+/// catalogue cut-outs. Colour profiles are not applied.
+///
+/// ```
+/// use magpie_image::recipe::Recipe;
+/// use magpie_image::{DecodeLimits, PhotoError, Region, decode};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bytes = std::fs::read("../../models/packs/default/golden/plain-mug/photo.png")?;
+/// let recipe = Recipe::new(64, 64);
+/// let region = Some(Region { x: 10, y: 20, width: 100, height: 80 });
+/// let photo = decode(&bytes, region, &recipe, &DecodeLimits::default())?;
+/// let input = photo.input_rgb(region, &recipe)?;
+/// assert_eq!((input.width, input.height), (64, 64));
+///
+/// let strict = DecodeLimits::default().with_max_pixels(1_000);
+/// let refused = decode(&bytes, region, &recipe, &strict);
+/// assert!(matches!(refused, Err(PhotoError::TooManyPixels { limit: 1_000, .. })));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// The file is not a picture that can be decoded, it exceeds a limit, or the region does not lie inside it. Sizes and
+/// the region are checked against the header, before any pixel is decoded.
+pub fn decode(
+    bytes: &[u8],
+    region: Option<Region>,
+    recipe: &Recipe,
+    limits: &DecodeLimits,
+) -> Result<Photo, PhotoError> {
     limits.check_bytes(bytes)?;
     let need = Need { region, input: (recipe.width, recipe.height) };
     let format = sniff(bytes)?;
@@ -123,33 +93,34 @@ pub fn decode(bytes: &[u8], region: Option<Region>, recipe: &Recipe, limits: &Li
             full_size(format.name(), decoder.map_err(|e| translate(format.name(), e, limits))?, &need, limits)
         }
     }));
-    // No photo is known on which a decoder panics; if there is one, it costs that photo and not the app.
-    let failed = |_| Err(PhotoError::Damaged { format: format.name(), detail: "the decoder failed on it".to_owned() });
+    // No photo is known that makes a decoder panic. Should there be one, only that photo is lost, not the process.
+    let failed = |_| Err(PhotoError::Damaged { format: format.name(), detail: "the decoder panicked".to_owned() });
     decoded.unwrap_or_else(failed)
 }
 
-/// Largest side of a photo in pixels, as of a JPEG: what resampling takes grows with it, whatever the area is.
+/// Largest side of a photo in pixels, the same as a JPEG's. The resampler's memory grows with the side, whatever the
+/// area is.
 const MAX_PHOTO_SIDE: u32 = u16::MAX as u32;
 
 fn full_size(
     format: &'static str,
     mut decoder: impl ImageDecoder,
     need: &Need,
-    limits: &Limits,
+    limits: &DecodeLimits,
 ) -> Result<Photo, PhotoError> {
     let failed = |error| translate(format, error, limits);
     let (width, height) = decoder.dimensions();
-    // The decoder's own buffer, and RGB made of it.
+    // The decoder's own buffer, and its conversion to RGB.
     limits.check_size(width, height, u64::from(decoder.color_type().bytes_per_pixel()) + 3)?;
     if let Some(side) = [width, height].into_iter().find(|side| *side > MAX_PHOTO_SIDE) {
-        let detail = format!("a side of {side} pixels, more than {MAX_PHOTO_SIDE}");
+        let detail = format!("one side has {side} pixels, more than {MAX_PHOTO_SIDE}");
         return Err(PhotoError::Unsupported { format, detail });
     }
     let mut decoder_limits = image::Limits::default();
     decoder_limits.max_alloc = Some(limits.max_memory);
     decoder.set_limits(decoder_limits).map_err(failed)?;
     let orientation = decoder.orientation().map_err(failed)?;
-    need.region(orient::turned(orientation, (width, height)))?;
+    need.region(orient::oriented_size(orientation, (width, height)))?;
     let picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
     Ok(Photo::new(on_white(picture), orientation, (width, height)))
 }
@@ -170,14 +141,14 @@ fn on_white(picture: DynamicImage) -> RgbImage {
     rgb
 }
 
-fn translate(format: &'static str, error: ImageError, limits: &Limits) -> PhotoError {
+fn translate(format: &'static str, error: ImageError, limits: &DecodeLimits) -> PhotoError {
     let timed_out = |io: &std::io::Error| io.kind() == std::io::ErrorKind::TimedOut;
     match error {
         ImageError::IoError(io) if timed_out(&io) => PhotoError::TooSlow { limit: limits.max_time },
         ImageError::Limits(_) => PhotoError::TooMuchMemory { bytes: limits.max_memory, limit: limits.max_memory },
         ImageError::Unsupported(what) => PhotoError::Unsupported { format, detail: what.to_string() },
         other => {
-            // Decoders wrap the reader's error; the time limit has to be found again behind it.
+            // Decoders wrap the reader's error: look for the time limit in the chain of causes.
             let mut cause: Option<&dyn std::error::Error> = Some(&other);
             while let Some(error) = cause {
                 if error.downcast_ref().is_some_and(timed_out) {

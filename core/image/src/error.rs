@@ -1,74 +1,74 @@
-//! Why a photo, a region of it or a camera frame was refused.
+//! The reasons to refuse a photo, a region of it or a camera frame.
 
 use std::time::Duration;
 
-/// Why a photo was refused.
+/// The reason why a photo, a region or a camera frame was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PhotoError {
-    /// No bytes at all.
+    /// The file has no bytes.
     #[error("the file is empty")]
     Empty,
-    /// More bytes than [`Limits::max_bytes`](crate::Limits).
+    /// The file has more bytes than [`DecodeLimits::max_bytes`](crate::DecodeLimits).
     #[error("{bytes} bytes are more than the {limit} allowed")]
     TooManyBytes {
-        /// Size of the file.
+        /// Size of the file in bytes.
         bytes: u64,
         /// The limit.
         limit: u64,
     },
-    /// The header announces more pixels than [`Limits::max_pixels`](crate::Limits).
+    /// The header announces more pixels than [`DecodeLimits::max_pixels`](crate::DecodeLimits).
     #[error("{width} x {height} pixels are more than the {limit} allowed")]
     TooManyPixels {
-        /// Announced width.
+        /// Width in the header.
         width: u32,
-        /// Announced height.
+        /// Height in the header.
         height: u32,
-        /// The limit.
+        /// The limit in pixels.
         limit: u64,
     },
-    /// Decoding would take more memory than [`Limits::max_memory`](crate::Limits).
+    /// Decoding would take more memory than [`DecodeLimits::max_memory`](crate::DecodeLimits).
     #[error("decoding needs about {bytes} bytes of memory, more than the {limit} allowed")]
     TooMuchMemory {
-        /// Estimate, made before anything is allocated.
+        /// The estimate, made before the picture's memory is allocated.
         bytes: u64,
-        /// The limit.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// Decoding took longer than [`Limits::max_time`](crate::Limits).
+    /// Decoding took longer than [`DecodeLimits::max_time`](crate::DecodeLimits).
     #[error("decoding took longer than the {limit:?} allowed")]
     TooSlow {
         /// The limit.
         limit: Duration,
     },
-    /// Not a JPEG, PNG or WebP file.
+    /// The file is not JPEG, PNG or WebP.
     #[error("not a JPEG, PNG or WebP picture{}", hint(.found))]
     UnknownFormat {
-        /// What it looks like instead, where that can be told.
+        /// The format that it seems to be, if it is a known one.
         found: Option<&'static str>,
     },
-    /// The file starts like a picture but cannot be decoded: truncated or damaged.
-    #[error("the {format} picture is damaged or cut short: {detail}")]
+    /// The file starts like a picture but cannot be decoded: it is truncated or damaged.
+    #[error("the {format} picture is damaged or truncated: {detail}")]
     Damaged {
         /// The format.
         format: &'static str,
-        /// What the decoder said.
+        /// The decoder's message.
         detail: String,
     },
-    /// A valid picture of a kind that the decoder does not know.
+    /// The picture is valid, but uses a feature that the decoder does not support.
     #[error("this kind of {format} is not supported: {detail}")]
     Unsupported {
         /// The format.
         format: &'static str,
-        /// What the decoder said.
+        /// The decoder's message.
         detail: String,
     },
-    /// The region of interest has no area or lies outside the photo.
+    /// The region of interest is empty or reaches outside the photo.
     #[error("the crop {x},{y},{width},{height} does not lie inside the photo of {photo_width} x {photo_height} pixels")]
     BadRegion {
-        /// Left edge.
+        /// Left edge of the crop.
         x: u32,
-        /// Top edge.
+        /// Top edge of the crop.
         y: u32,
         /// Width of the crop.
         width: u32,
@@ -79,22 +79,22 @@ pub enum PhotoError {
         /// Height of the upright photo.
         photo_height: u32,
     },
-    /// The numbers that describe a camera frame do not fit together, or what is wanted of it is too large.
+    /// The description of a camera frame is inconsistent, or the size requested from it is out of range.
     #[error("the frame's {what} is {found}, expected {}", range(*.least, *.most))]
     BadFrame {
-        /// Which number: a side in pixels, or a stride or length of a plane in bytes.
+        /// The name of the number: a side in pixels, or the stride or length of a plane in bytes.
         what: String,
-        /// What it is.
+        /// Its value.
         found: u64,
-        /// The least that it may be.
+        /// The smallest valid value.
         least: u64,
-        /// The most that it may be, where there is a bound.
+        /// The largest valid value, if there is an upper bound.
         most: Option<u64>,
     },
-    /// A camera frame is turned by quarters only.
-    #[error("the frame is turned by {degrees} degrees, expected 0, 90, 180 or 270")]
+    /// The rotation of a camera frame is not a multiple of 90 degrees below 360.
+    #[error("the frame's rotation is {degrees} degrees, expected 0, 90, 180 or 270")]
     BadRotation {
-        /// The turn asked for.
+        /// The rotation in degrees.
         degrees: u32,
     },
 }

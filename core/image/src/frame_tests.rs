@@ -1,65 +1,68 @@
-//! Frames against the slow way: every pixel converted in floating point, then resized and turned as a photo is.
+//! Compares frames with the slow way: every pixel is converted in floating point, then resized and rotated as a photo.
 #![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use image::RgbImage;
 use proptest::prelude::*;
 
-use super::frame::{Frame, Pixels, Plane, Rotation};
+use super::frame::{Frame, QuarterTurn};
 use super::oracle;
+use super::picture::InputRgb;
+use super::pixels::{Pixels, Plane};
 use super::region::Region;
-use super::resize::InputRgb;
-use super::yuv::{BLOCK, Matrix, YuvRange};
+use super::rows::BLOCK;
+use super::test_support::{self, any_cut, any_filter, cases};
+use super::yuv::{ColourMatrix, YuvRange};
 use super::yuv_tests;
 use crate::error::PhotoError;
-use crate::recipe::{Channels, Filter, Fit, Recipe};
+use crate::recipe::{Fit, Recipe, ResizeFilter};
 
-/// What a camera hands over: the buffers of a frame, with padding and strides of their own.
+/// The buffers that a camera provides for a frame, with their own padding and strides.
 #[derive(Clone)]
 struct Buffers {
-    layout: Layout,
+    layout: BufferLayout,
     width: usize,
     height: usize,
-    /// Samples between the end of a row and the next.
+    /// Bytes between the end of a row and the start of the next.
     padding: usize,
     range: YuvRange,
     bytes: [Vec<u8>; 3],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Layout {
+enum BufferLayout {
     Rgba,
     Bgra,
-    /// Pixels of more than four bytes.
+    /// Pixels of six bytes.
     WideRgba,
     Nv12,
     Nv21,
     I420,
-    /// Planes of one buffer that overlap, the second ending a byte before the row does: Android's.
+    /// Chroma planes that overlap in one buffer, as on Android: the first one ends a byte before the buffer.
     Overlapping,
-    /// Luma at every second byte, chroma at every third.
+    /// Pixel strides of 2 for luma and 3 for chroma.
     Sparse,
 }
 
-const LAYOUTS: [Layout; 8] = [
-    Layout::Rgba,
-    Layout::Bgra,
-    Layout::WideRgba,
-    Layout::Nv12,
-    Layout::Nv21,
-    Layout::I420,
-    Layout::Overlapping,
-    Layout::Sparse,
+const LAYOUTS: [BufferLayout; 8] = [
+    BufferLayout::Rgba,
+    BufferLayout::Bgra,
+    BufferLayout::WideRgba,
+    BufferLayout::Nv12,
+    BufferLayout::Nv21,
+    BufferLayout::I420,
+    BufferLayout::Overlapping,
+    BufferLayout::Sparse,
 ];
 
 impl std::fmt::Debug for Buffers {
-    /// Without the bytes: a failure is to be read.
+    /// Leaves out the bytes, so that a failure can be read.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?} {} x {} +{} {:?}", self.layout, self.width, self.height, self.padding, self.range)
     }
 }
 
 impl Buffers {
-    /// Row stride and length of a plane, which ends with its last sample.
+    /// Row stride and length of a plane that ends with its last sample.
     fn plane(columns: usize, rows: usize, stride: usize, sample: usize, padding: usize) -> (usize, usize) {
         let row = (columns - 1) * stride + sample;
         (row + padding, (row + padding) * (rows - 1) + row)
@@ -67,17 +70,17 @@ impl Buffers {
 
     fn strides(&self) -> [usize; 2] {
         match self.layout {
-            Layout::Rgba | Layout::Bgra => [4, 0],
-            Layout::WideRgba => [6, 0],
-            Layout::Nv12 | Layout::Nv21 | Layout::Overlapping => [1, 2],
-            Layout::I420 => [1, 1],
-            Layout::Sparse => [2, 3],
+            BufferLayout::Rgba | BufferLayout::Bgra => [4, 0],
+            BufferLayout::WideRgba => [6, 0],
+            BufferLayout::Nv12 | BufferLayout::Nv21 | BufferLayout::Overlapping => [1, 2],
+            BufferLayout::I420 => [1, 1],
+            BufferLayout::Sparse => [2, 3],
         }
     }
 
-    /// Buffers of the right lengths, filled by `fill` (plane, byte).
+    /// Buffers of the right lengths with bytes from `fill`.
     fn new(
-        layout: Layout,
+        layout: BufferLayout,
         (width, height): (usize, usize),
         padding: usize,
         range: YuvRange,
@@ -87,11 +90,13 @@ impl Buffers {
         let [luma, chroma] = buffers.strides();
         let (half_w, half_h) = (width.div_ceil(2), height.div_ceil(2));
         let lengths = match layout {
-            Layout::Rgba | Layout::Bgra | Layout::WideRgba => [Self::plane(width, height, luma, 4, padding).1, 0, 0],
-            Layout::Nv12 | Layout::Nv21 | Layout::Overlapping => {
+            BufferLayout::Rgba | BufferLayout::Bgra | BufferLayout::WideRgba => {
+                [Self::plane(width, height, luma, 4, padding).1, 0, 0]
+            }
+            BufferLayout::Nv12 | BufferLayout::Nv21 | BufferLayout::Overlapping => {
                 [Self::plane(width, height, luma, 1, padding).1, Self::plane(half_w, half_h, chroma, 2, padding).1, 0]
             }
-            Layout::I420 | Layout::Sparse => {
+            BufferLayout::I420 | BufferLayout::Sparse => {
                 let half = Self::plane(half_w, half_h, chroma, 1, padding).1;
                 [Self::plane(width, height, luma, 1, padding).1, half, half]
             }
@@ -100,7 +105,7 @@ impl Buffers {
         buffers
     }
 
-    fn frame(&self, rotation: Rotation, mirrored: bool) -> Frame<'_> {
+    fn frame(&self, rotation: QuarterTurn, mirrored: bool) -> Frame<'_> {
         let [stride, chroma] = self.strides();
         let half = self.width.div_ceil(2);
         let plane = |bytes, columns, pixel_stride, sample| Plane {
@@ -111,14 +116,14 @@ impl Buffers {
         let [first, second, third] = &self.bytes;
         let y = plane(first, self.width, stride, 1);
         let pixels = match self.layout {
-            Layout::Rgba | Layout::WideRgba => Pixels::Rgba(plane(first, self.width, stride, 4)),
-            Layout::Bgra => Pixels::Bgra(plane(first, self.width, stride, 4)),
-            Layout::Nv12 => Pixels::nv12(y, plane(second, half, chroma, 2)),
-            Layout::Nv21 => Pixels::nv21(y, plane(second, half, chroma, 2)),
-            Layout::I420 | Layout::Sparse => {
+            BufferLayout::Rgba | BufferLayout::WideRgba => Pixels::Rgba(plane(first, self.width, stride, 4)),
+            BufferLayout::Bgra => Pixels::Bgra(plane(first, self.width, stride, 4)),
+            BufferLayout::Nv12 => Pixels::nv12(y, plane(second, half, chroma, 2)),
+            BufferLayout::Nv21 => Pixels::nv21(y, plane(second, half, chroma, 2)),
+            BufferLayout::I420 | BufferLayout::Sparse => {
                 Pixels::i420(y, plane(second, half, chroma, 1), plane(third, half, chroma, 1))
             }
-            Layout::Overlapping => {
+            BufferLayout::Overlapping => {
                 let whole = plane(second, half, chroma, 2);
                 let u = Plane { bytes: &whole.bytes[..whole.bytes.len() - 1], ..whole };
                 Pixels::i420(y, u, Plane { bytes: &whole.bytes[1..], ..whole })
@@ -134,14 +139,15 @@ fn at<'a>(plane: &Plane<'a>, x: usize, y: usize) -> &'a [u8] {
     &plane.bytes[y * plane.row_stride + x * plane.pixel_stride..]
 }
 
-/// A pixel as RGB, as it is converted where it is not summed first.
+/// A pixel as RGB, converted by itself.
 fn pixel(frame: &Frame<'_>, x: usize, y: usize) -> [u8; 3] {
     match &frame.pixels {
         Pixels::Rgba(plane) => [0, 1, 2].map(|c| at(plane, x, y)[c]),
         Pixels::Bgra(plane) => [2, 1, 0].map(|c| at(plane, x, y)[c]),
         Pixels::Yuv420 { y: luma, u, v, range } => {
             let chroma = [u, v].map(|plane| at(plane, x / 2, y / 2)[0]);
-            yuv_tests::converted(&Matrix::new(*range), &[at(luma, x, y)[0]; BLOCK], chroma).map(|colour| colour[0])
+            yuv_tests::converted(&ColourMatrix::new(*range), &[at(luma, x, y)[0]; BLOCK], chroma)
+                .map(|colour| colour[0])
         }
     }
 }
@@ -150,14 +156,13 @@ fn converted(frame: &Frame<'_>) -> RgbImage {
     RgbImage::from_fn(frame.width, frame.height, |x, y| image::Rgb(pixel(frame, x as usize, y as usize)))
 }
 
-/// The way of a photo with these pixels.
-fn slowly(frame: &Frame<'_>, region: Option<Region>, recipe: &Recipe) -> InputRgb {
+/// The input that a photo with these pixels gives.
+fn as_photo(frame: &Frame<'_>, region: Option<Region>, recipe: &Recipe) -> InputRgb {
     oracle::input(&converted(frame), frame.orientation(), region, recipe)
 }
 
-fn recipe((width, height): (u32, u32), filter: Filter, fit: Fit) -> Recipe {
-    let [mean, std] = [[0.0; 3], [1.0; 3]];
-    Recipe { name: "image".to_owned(), width, height, fit, filter, channels: Channels::Rgb, mean, std }
+fn recipe((width, height): (u32, u32), filter: ResizeFilter, fit: Fit) -> Recipe {
+    Recipe::new(width, height).with_filter(filter).with_fit(fit)
 }
 
 fn furthest(a: &[u8], b: &[u8]) -> u8 {
@@ -165,7 +170,7 @@ fn furthest(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
 }
 
-/// Different pictures: noise, smooth colours, and a few saturated spots on grey.
+/// Bytes of different pictures: noise, smooth colours, and a few saturated spots on grey.
 fn fill(kind: u8, seed: u32) -> impl FnMut() -> u8 {
     let (mut state, mut count) = (seed, 0u32);
     move || {
@@ -187,8 +192,13 @@ fn fill(kind: u8, seed: u32) -> impl FnMut() -> u8 {
     }
 }
 
-fn rotation() -> impl Strategy<Value = Rotation> {
-    proptest::sample::select(vec![Rotation::None, Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters])
+fn rotation() -> impl Strategy<Value = QuarterTurn> {
+    proptest::sample::select(vec![
+        QuarterTurn::None,
+        QuarterTurn::Quarter,
+        QuarterTurn::Half,
+        QuarterTurn::ThreeQuarters,
+    ])
 }
 
 fn buffers(sides: std::ops::Range<usize>) -> impl Strategy<Value = Buffers> {
@@ -202,55 +212,51 @@ fn buffers(sides: std::ops::Range<usize>) -> impl Strategy<Value = Buffers> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(cases(400)))]
 
-    /// With a filter that overshoots, each pixel is converted by itself as a photo's are, and nothing differs. Else both
-    /// passes take means: those of rounded and of unrounded colours are half a level apart, and a little for fixed point,
-    /// so a level at most where the first pass has rounded them, and means of these are no further apart.
+    /// With a filter that overshoots, pixels are converted one by one, as for a photo, and nothing differs. The other
+    /// filters take means. The means of rounded and of unrounded colours differ by half a level, and a little for fixed
+    /// point: by one level at most after the rounding of the vertical pass. The horizontal pass, which takes means of
+    /// these, cannot increase that.
     #[test]
     fn a_frame_is_within_a_level_of_a_photo(
         buffers in buffers(1..150), rotation in rotation(), mirrored: bool, to in (1u32..40, 1u32..40),
-        cut in proptest::option::of((0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0)), crop: bool,
-        filter in proptest::sample::select(vec![Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos]),
+        cut in any_cut(), crop: bool,
+        filter in any_filter(),
     ) {
         let frame = buffers.frame(rotation, mirrored);
-        let (width, height) = frame.upright_size();
-        let region = cut.map(|(x, y, w, h)| {
-            let (x, y) = ((x * f64::from(width)) as u32, (y * f64::from(height)) as u32);
-            let side = |share: f64, most: u32| ((share * f64::from(most)) as u32).max(1);
-            Region { x, y, width: side(w, width - x), height: side(h, height - y) }
-        });
+        let region = test_support::region(cut, frame.upright_size());
         let recipe = recipe(to, filter, if crop { Fit::Crop(0.9) } else { Fit::Squash });
-        let (fast, slow) = (frame.input_rgb(region, &recipe).unwrap(), slowly(&frame, region, &recipe));
+        let (fast, slow) = (frame.input_rgb(region, &recipe).unwrap(), as_photo(&frame, region, &recipe));
         prop_assert_eq!((fast.width, fast.height), (slow.width, slow.height));
-        let most = match filter { Filter::Box | Filter::Bilinear => 1, _ => 0 };
+        let most = match filter { ResizeFilter::Box | ResizeFilter::Bilinear => 1, _ => 0 };
         prop_assert!(furthest(&fast.rgb, &slow.rgb) <= most, "off by {}", furthest(&fast.rgb, &slow.rgb));
     }
 
-    /// Where a frame's buffers are cut, it is refused; where they are whole, padding does not matter.
+    /// A frame with truncated buffers is refused. Bytes after the end of complete ones do not matter.
     #[test]
-    fn short_buffers_are_refused_and_padding_is_not_looked_at(
+    fn short_buffers_are_refused_and_trailing_bytes_are_ignored(
         buffers in buffers(1..40), plane in 0usize..3, cut in 1usize..2000,
     ) {
-        let small = recipe((5, 5), Filter::Bilinear, Fit::Squash);
-        let whole = buffers.frame(Rotation::None, false).input_rgb(None, &small).unwrap();
+        let small = recipe((5, 5), ResizeFilter::Bilinear, Fit::Squash);
+        let whole = buffers.frame(QuarterTurn::None, false).input_rgb(None, &small).unwrap();
 
         let mut padded = buffers.clone();
         padded.bytes.iter_mut().filter(|bytes| !bytes.is_empty()).for_each(|bytes| bytes.extend([0xaa; 70]));
-        if padded.layout != Layout::Overlapping {
-            prop_assert_eq!(&padded.frame(Rotation::None, false).input_rgb(None, &small).unwrap(), &whole);
+        if padded.layout != BufferLayout::Overlapping {
+            prop_assert_eq!(&padded.frame(QuarterTurn::None, false).input_rgb(None, &small).unwrap(), &whole);
         }
 
         let mut short = buffers;
         let length = short.bytes[plane].len();
-        prop_assume!(length > 2 && short.layout != Layout::Overlapping);
+        prop_assume!(length > 2 && short.layout != BufferLayout::Overlapping);
         short.bytes[plane].truncate(length - cut.min(length - 1));
-        let error = short.frame(Rotation::None, false).input_rgb(None, &small).unwrap_err();
+        let error = short.frame(QuarterTurn::None, false).input_rgb(None, &small).unwrap_err();
         prop_assert!(matches!(&error, PhotoError::BadFrame { what, .. } if what.ends_with("length")), "{}", error);
     }
 
     #[test]
-    fn no_numbers_panic(
+    fn no_sides_or_strides_cause_a_panic(
         bytes in proptest::collection::vec(any::<u8>(), 0..300), numbers in proptest::array::uniform6(edge()),
         sides in (edge(), edge()), packed: bool, rotation in rotation(), to in (edge(), edge()),
     ) {
@@ -262,21 +268,23 @@ proptest! {
         };
         let frame = Frame { pixels, width: sides.0 as u32, height: sides.1 as u32, rotation, mirrored: true };
         let to = (to.0 as u32, to.1 as u32);
-        let whole = frame.input_rgb(None, &recipe(to, Filter::Lanczos, Fit::Squash));
+        let whole = frame.input_rgb(None, &recipe(to, ResizeFilter::Lanczos, Fit::Squash));
         let luma = frame.luma(to.0, to.1);
         prop_assert_eq!(whole.is_ok(), luma.is_ok());
     }
 
-    /// Luma is the mean of the red, green and blue that it covers, weighted as the eye does.
+    /// Luma is the mean of the pixels that it covers, with red, green and blue weighted as in BT.601.
     #[test]
-    fn luma_is_the_mean_of_what_it_covers(mut buffers in buffers(24..80), rotation in rotation(), mirrored: bool) {
-        // Whole pixels in each mean, so that it can be taken here in the plain way.
+    fn luma_is_the_mean_of_the_pixels_it_covers(
+        mut buffers in buffers(24..80), rotation in rotation(), mirrored: bool,
+    ) {
+        // Each mean covers whole pixels, so that the expected value is simple.
         let (columns, rows) = (buffers.width / 4, buffers.height / 4);
         let fill = fill(1, columns as u32);
-        // BT.601 on both sides: luma of RGB is what its pixels would have had as YUV.
+        // BT.601 only: the luma of RGB pixels uses its weights.
         let range = match buffers.range { YuvRange::Bt709Full => YuvRange::Bt601Full, _ => YuvRange::Bt601Video };
         buffers = Buffers::new(buffers.layout, (columns * 4, rows * 4), buffers.padding, range, fill);
-        let stored = buffers.frame(Rotation::None, false);
+        let stored = buffers.frame(QuarterTurn::None, false);
         let small = stored.luma(columns as u32, rows as u32).unwrap();
         for (place, value) in small.values.iter().enumerate() {
             let (left, top) = (place % columns * 4, place / columns * 4);
@@ -293,61 +301,63 @@ proptest! {
                     }
                 };
             }
-            // Rounded after each pass, and once more where it is made of three colours.
+            // It is rounded after each pass, and once more if it is computed from three colours.
             prop_assert!((f64::from(*value) - sum / 16.0).abs() <= 1.5, "{value}, expected {}", sum / 16.0);
         }
-        // Turning and mirroring move the values about.
+        // Rotating and mirroring only permute the values.
         let upright = buffers.frame(rotation, mirrored);
-        let turned = if upright.upright_size() == stored.upright_size() { (columns, rows) } else { (rows, columns) };
-        let mut turned = upright.luma(turned.0 as u32, turned.1 as u32).unwrap().values;
+        let rotated = if upright.upright_size() == stored.upright_size() { (columns, rows) } else { (rows, columns) };
+        let mut rotated = upright.luma(rotated.0 as u32, rotated.1 as u32).unwrap().values;
         let mut values = small.values;
-        turned.sort_unstable();
+        rotated.sort_unstable();
         values.sort_unstable();
-        prop_assert_eq!(turned, values);
+        prop_assert_eq!(rotated, values);
     }
 }
 
-/// Numbers near the ends of their types, and small ones.
+/// Small numbers, and numbers near the limits of their types.
 fn edge() -> impl Strategy<Value = usize> {
     prop_oneof![0usize..20, Just(u32::MAX as usize), Just(usize::MAX), Just(usize::MAX / 2), Just(1 << 14)]
 }
 
 #[test]
-fn rows_of_864_pixels_in_896_bytes() {
-    for layout in [Layout::Nv12, Layout::Nv21, Layout::I420, Layout::Overlapping, Layout::Bgra] {
+fn a_row_stride_above_the_width_is_honoured() {
+    for layout in
+        [BufferLayout::Nv12, BufferLayout::Nv21, BufferLayout::I420, BufferLayout::Overlapping, BufferLayout::Bgra]
+    {
         let buffers = Buffers::new(layout, (864, 480), 32, YuvRange::Bt601Full, fill(2, 7));
-        let frame = buffers.frame(Rotation::Quarter, true);
+        let frame = buffers.frame(QuarterTurn::Quarter, true);
         if let Pixels::Yuv420 { y, .. } = &frame.pixels {
             assert_eq!(y.row_stride, 896);
         }
-        let recipe = recipe((144, 144), Filter::Bilinear, Fit::Squash);
-        let (fast, slow) = (frame.input_rgb(None, &recipe).unwrap(), slowly(&frame, None, &recipe));
+        let recipe = recipe((144, 144), ResizeFilter::Bilinear, Fit::Squash);
+        let (fast, slow) = (frame.input_rgb(None, &recipe).unwrap(), as_photo(&frame, None, &recipe));
         assert!(furthest(&fast.rgb, &slow.rgb) <= 1, "{layout:?}: {}", furthest(&fast.rgb, &slow.rgb));
     }
 }
 
-/// A row that only the second pass changes. Were it converted in fixed point, green of 126.496 would be 127 in place of
-/// 126, and the third pixel here two levels brighter.
+/// Only the horizontal pass changes this row. If it were converted in fixed point, a green of 126.496 would become 127
+/// instead of 126, and the third pixel two levels brighter.
 #[test]
-fn nothing_is_off_where_only_the_second_pass_overshoots() {
+fn nothing_differs_where_only_the_horizontal_pass_overshoots() {
     let (luma, vu) = ([140, 139, 142, 141, 140, 140, 141, 140], [142, 142, 142, 144, 142, 145, 145, 145]);
     let plane = |bytes, pixel_stride| Plane { bytes, row_stride: 8, pixel_stride };
     let pixels = Pixels::nv21(plane(&luma, 1), plane(&vu, 2));
-    let frame = Frame { pixels, width: 8, height: 1, rotation: Rotation::None, mirrored: false };
+    let frame = Frame { pixels, width: 8, height: 1, rotation: QuarterTurn::None, mirrored: false };
     let region = Some(Region { x: 1, y: 0, width: 6, height: 1 });
-    let recipe = recipe((7, 1), Filter::Bicubic, Fit::Squash);
+    let recipe = recipe((7, 1), ResizeFilter::Bicubic, Fit::Squash);
     let fast = frame.input_rgb(region, &recipe).unwrap().rgb;
-    assert_eq!(fast, slowly(&frame, region, &recipe).rgb);
+    assert_eq!(fast, as_photo(&frame, region, &recipe).rgb);
     let green: Vec<u8> = fast.iter().skip(1).step_by(3).copied().collect();
     assert_eq!(green, [124, 126, 125, 124, 124, 124, 123]);
 }
 
-/// A photo turned upright before it is resized gives the same: a region is where the user saw it.
+/// A photo that is rotated upright before it is resized gives the same: a region is where the user saw it.
 #[test]
-fn turning_first_gives_the_same() {
-    let buffers = Buffers::new(Layout::Nv21, (121, 83), 7, YuvRange::Bt601Full, fill(1, 3));
-    let recipe = recipe((24, 24), Filter::Bilinear, Fit::Squash);
-    for rotation in [Rotation::None, Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters] {
+fn rotating_first_gives_the_same() {
+    let buffers = Buffers::new(BufferLayout::Nv21, (121, 83), 7, YuvRange::Bt601Full, fill(1, 3));
+    let recipe = recipe((24, 24), ResizeFilter::Bilinear, Fit::Squash);
+    for rotation in [QuarterTurn::None, QuarterTurn::Quarter, QuarterTurn::Half, QuarterTurn::ThreeQuarters] {
         for mirrored in [false, true] {
             let frame = buffers.frame(rotation, mirrored);
             let mut upright = converted(&frame);
@@ -368,9 +378,9 @@ fn turning_first_gives_the_same() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_both_numbers() {
-    let buffers = Buffers::new(Layout::Nv21, (10, 6), 3, YuvRange::Bt601Full, fill(0, 1));
-    let frame = buffers.frame(Rotation::None, false);
+fn errors_name_the_value_found_and_the_value_expected() {
+    let buffers = Buffers::new(BufferLayout::Nv21, (10, 6), 3, YuvRange::Bt601Full, fill(0, 1));
+    let frame = buffers.frame(QuarterTurn::None, false);
     let error = |frame: Frame<'_>| frame.check().unwrap_err().to_string();
     assert_eq!(frame.check(), Ok(()));
     assert_eq!(error(Frame { width: 0, ..frame }), "the frame's width is 0, expected 1 to 16384");
@@ -383,11 +393,11 @@ fn what_is_wrong_is_said_with_both_numbers() {
     assert_eq!(error(with(Plane { row_stride: 8, ..u })), "the frame's U row stride is 8, expected at least 9");
     assert_eq!(error(with(Plane { bytes: &[], ..u })), "the frame's U length is 0, expected at least 35");
     assert_eq!(
-        Rotation::from_degrees(45).unwrap_err().to_string(),
-        "the frame is turned by 45 degrees, expected 0, 90, 180 or 270"
+        QuarterTurn::from_degrees(45).unwrap_err().to_string(),
+        "the frame's rotation is 45 degrees, expected 0, 90, 180 or 270"
     );
     let region = Region { x: 6, y: 0, width: 5, height: 1 };
-    let recipe = recipe((4, 4), Filter::Box, Fit::Squash);
+    let recipe = recipe((4, 4), ResizeFilter::Box, Fit::Squash);
     assert!(matches!(frame.input_rgb(Some(region), &recipe), Err(PhotoError::BadRegion { photo_width: 10, .. })));
     assert!(matches!(frame.luma(0, 4), Err(PhotoError::BadFrame { found: 0, .. })));
 }

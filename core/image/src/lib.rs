@@ -1,10 +1,4 @@
-//! From the bytes of a photo to the network's input.
-//!
-//! [`decode`] reads JPEG, PNG and WebP under [`Limits`], no larger than the network needs; [`Photo::input_rgb`] takes a
-//! region of it, scales it and turns it upright; [`normalise`] makes the tensor. The recipe comes from the model pack,
-//! and the same steps are taken in training: a difference here costs recall and nothing fails.
-//!
-//! [`Frame`] does the same for a camera's planes, and [`Frame::luma`] gives the live gate something small to look at.
+#![doc = include_str!("../README.md")]
 
 mod decode;
 mod error;
@@ -12,28 +6,32 @@ mod frame;
 mod jpeg;
 mod limits;
 pub mod live;
-mod luma;
 mod normalise;
 mod orient;
 mod packed;
 mod passes;
+mod photo;
+mod picture;
+mod pixels;
 mod planes;
 pub mod recipe;
 mod region;
 mod resize;
+mod rows;
 mod simd;
 mod taps;
 mod yuv;
 mod yuv420;
 
-pub use decode::{Format, Photo, decode, sniff};
+pub use decode::{decode, sniff};
 pub use error::PhotoError;
-pub use frame::{Frame, MAX_FRAME_SIDE, Pixels, Plane, Rotation};
-pub use limits::Limits;
-pub use luma::Luma;
+pub use frame::{Frame, MAX_FRAME_SIDE, QuarterTurn};
+pub use limits::DecodeLimits;
 pub use normalise::normalise;
+pub use photo::{Format, Photo};
+pub use picture::{InputRgb, Luma};
+pub use pixels::{Pixels, Plane};
 pub use region::Region;
-pub use resize::InputRgb;
 pub use yuv::YuvRange;
 
 #[cfg(test)]
@@ -42,5 +40,7 @@ mod frame_tests;
 mod oracle;
 #[cfg(test)]
 mod resize_tests;
+#[cfg(test)]
+mod test_support;
 #[cfg(test)]
 mod yuv_tests;

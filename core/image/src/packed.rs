@@ -1,21 +1,23 @@
-//! Pictures whose pixels are a few bytes side by side: photos, and cameras' RGBA and BGRA.
+//! Resamples pictures with interleaved colours: decoded photos, and RGBA and BGRA of cameras.
 
-use super::frame::Plane;
 use super::passes::{Area, Columns, shrink};
-use super::simd::{BLOCK, Kernels, RowLayout, Rows};
+use super::pixels::Plane;
+use super::rows::{BLOCK, RowLayout, Rows};
+use super::simd::ResampleKernels;
 use super::taps::Taps;
-use crate::recipe::Filter;
+use crate::recipe::ResizeFilter;
 
-/// Red, green and blue of the area at the target's size, interleaved. They are at `order` in pixels of `BYTES` bytes.
+/// Resizes the area to `to` and returns interleaved red, green and blue.
 ///
-/// The plane was checked: all of the area's pixels are there.
+/// A pixel has `BYTES` bytes, with red, green and blue at the positions in `order`. The plane must have been checked to
+/// hold all of the area's pixels.
 pub(super) fn rgb<const BYTES: usize>(
     plane: &Plane<'_>,
     order: [usize; 3],
     area: &Area,
     to: (u32, u32),
-    filter: Filter,
-    kernels: &Kernels,
+    filter: ResizeFilter,
+    kernels: &ResampleKernels,
 ) -> Vec<u8> {
     let [down, across] = area.taps(to, filter);
     shrink(&mut Packed::<BYTES> { plane, order, area, down, kernels }, &across, to, kernels)
@@ -23,11 +25,11 @@ pub(super) fn rgb<const BYTES: usize>(
 
 struct Packed<'a, const BYTES: usize> {
     plane: &'a Plane<'a>,
-    /// Where red, green and blue are.
+    /// Positions of red, green and blue in a pixel.
     order: [usize; 3],
     area: &'a Area,
     down: Taps,
-    kernels: &'a Kernels,
+    kernels: &'a ResampleKernels,
 }
 
 impl<const BYTES: usize> Columns<3> for Packed<'_, BYTES> {
@@ -44,7 +46,7 @@ impl<const BYTES: usize> Columns<3> for Packed<'_, BYTES> {
         if pixel_stride == BYTES {
             return self.kernels.down_bytes(Rows { bytes, stride: row_stride }, weights, precision, into);
         }
-        // Pixels with bytes between them are copied, block by block.
+        // Pixels with unused bytes between them are packed first, block by block.
         let mut copies = vec![0; weights.len() * BLOCK];
         for (block, into) in into.chunks_mut(BLOCK).enumerate() {
             for (row, copy) in copies.chunks_exact_mut(BLOCK).enumerate() {

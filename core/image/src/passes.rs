@@ -1,14 +1,16 @@
-//! The two passes of the resampler: down the columns first, then along the rows, as Pillow's resizer would in turn.
+//! The two passes of the separable resampler: the vertical pass first, then the horizontal one, with bytes in between.
 //!
-//! A band of target rows is made at the width of the source, and transposed. The second pass is then the same sum of
-//! rows as the first, for any number of colours and without sums across a register; its results are turned back.
+//! The vertical pass makes a band of target rows at the width of the source, which is then transposed. This makes the
+//! horizontal pass a weighted sum of rows too, for any number of colours and without horizontal sums in a register. Its
+//! result is transposed back.
 
 use super::region::Region;
-use super::simd::{BLOCK, Kernels, RowLayout, TILE};
+use super::rows::{BLOCK, RowLayout};
+use super::simd::{ResampleKernels, TILE};
 use super::taps::{Coefficients, Taps};
-use crate::recipe::Filter;
+use crate::recipe::ResizeFilter;
 
-/// The region in the stored picture, by columns and rows.
+/// A region of the stored picture, in columns and rows.
 pub(super) struct Area {
     pub(super) left: usize,
     pub(super) top: usize,
@@ -26,33 +28,34 @@ impl Area {
         }
     }
 
-    /// The weights down its columns and along its rows that make it this wide and high.
-    pub(super) fn coefficients(&self, to: (u32, u32), filter: Filter) -> [Coefficients; 2] {
+    /// The weights of the vertical and the horizontal pass that resize the area to `to`.
+    pub(super) fn coefficients(&self, to: (u32, u32), filter: ResizeFilter) -> [Coefficients; 2] {
         [(self.height, to.1), (self.width, to.0)].map(|(from, to)| Coefficients::new(filter, from, to as usize))
     }
 
-    /// The same as integers.
-    pub(super) fn taps(&self, to: (u32, u32), filter: Filter) -> [Taps; 2] {
+    /// The same weights in fixed point.
+    pub(super) fn taps(&self, to: (u32, u32), filter: ResizeFilter) -> [Taps; 2] {
         self.coefficients(to, filter).map(|pass| pass.taps())
     }
 }
 
-/// The first pass: one target row at the width of the source.
+/// The vertical pass: makes one target row at the width of the source.
 pub(super) trait Columns<const N: usize> {
-    /// How the rows are laid out.
+    /// The layout of the rows.
     fn layout(&self) -> RowLayout<N>;
 
-    /// Makes a row; `into` has at least the layout's length.
+    /// Makes a row. `into` has at least the length of the layout.
     fn row(&mut self, target: usize, into: &mut [u8]);
 }
 
-/// Both passes, `to.1` rows; the colours come out interleaved. `taps` are the second pass's, from the layout's first
-/// samples on.
+/// Runs both passes and returns `to.1` rows of `to.0` pixels with interleaved colours.
+///
+/// `taps` are those of the horizontal pass; their positions count from the first samples of the layout.
 pub(super) fn shrink<const N: usize>(
     source: &mut impl Columns<N>,
     taps: &Taps,
     to: (u32, u32),
-    kernels: &Kernels,
+    kernels: &ResampleKernels,
 ) -> Vec<u8> {
     let (width, height) = (N * to.0 as usize, to.1 as usize);
     if width == 0 {

@@ -1,14 +1,21 @@
-//! How a picture becomes the network's input: shared by `image`, which does it, and `model`, which prescribes it.
+//! The recipe that turns a picture into the network's input: the model pack prescribes it, this package follows it.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Largest side of a network input that is accepted.
+/// Largest side of a network's input, in pixels.
 pub const MAX_SIDE: u32 = 1024;
 
 /// The preprocessing recipe of a model pack.
+///
+/// ```
+/// use magpie_image::recipe::{Fit, Recipe};
+///
+/// let recipe = Recipe::new(224, 224).with_fit(Fit::Crop(0.875)).with_mean_std([0.5; 3], [0.25; 3]);
+/// assert_eq!(recipe.check(), Ok(()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -18,10 +25,10 @@ pub struct Recipe {
     pub width: u32,
     /// Height of the input in pixels.
     pub height: u32,
-    /// How a region of another aspect ratio is made to fit.
+    /// How a region with another aspect ratio is fitted to the input.
     pub fit: Fit,
-    /// Resampling filter, antialiased (its support grows with the reduction).
-    pub filter: Filter,
+    /// Resampling filter, antialiased: the kernel support grows with the reduction.
+    pub filter: ResizeFilter,
     /// Order of the colour planes.
     pub channels: Channels,
     /// Subtracted from `value / 255`, per plane in the order of `channels`.
@@ -31,7 +38,59 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Says what is wrong with the numbers, if anything.
+    /// The recipe for an input of this size that is named `image`: squash, bilinear, RGB, values from 0 to 1.
+    pub fn new(width: u32, height: u32) -> Recipe {
+        Recipe {
+            name: "image".to_owned(),
+            width,
+            height,
+            fit: Fit::Squash,
+            filter: ResizeFilter::Bilinear,
+            channels: Channels::Rgb,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        }
+    }
+
+    /// Sets the name of the network's input.
+    #[must_use]
+    pub fn with_name(mut self, name: &str) -> Recipe {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Sets how a region with another aspect ratio is fitted to the input.
+    #[must_use]
+    pub fn with_fit(mut self, fit: Fit) -> Recipe {
+        self.fit = fit;
+        self
+    }
+
+    /// Sets the resampling filter.
+    #[must_use]
+    pub fn with_filter(mut self, filter: ResizeFilter) -> Recipe {
+        self.filter = filter;
+        self
+    }
+
+    /// Sets the order of the colour planes.
+    #[must_use]
+    pub fn with_channels(mut self, channels: Channels) -> Recipe {
+        self.channels = channels;
+        self
+    }
+
+    /// Sets what is subtracted from `value / 255` and what divides the difference, per plane.
+    #[must_use]
+    pub fn with_mean_std(mut self, mean: [f32; 3], std: [f32; 3]) -> Recipe {
+        (self.mean, self.std) = (mean, std);
+        self
+    }
+
+    /// Checks that the sides are 1 to [`MAX_SIDE`] and that the numbers are finite and can be divided by.
+    ///
+    /// # Errors
+    /// A message that names the field and its value.
     pub fn check(&self) -> Result<(), String> {
         for (name, side) in [("width", self.width), ("height", self.height)] {
             if !(1..=MAX_SIDE).contains(&side) {
@@ -48,13 +107,13 @@ impl Recipe {
     }
 }
 
-/// How a region is made to fit the input.
+/// How a region is fitted to the input.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Fit {
-    /// `squash`: the whole region is scaled to the input, its aspect ratio is not kept.
+    /// `squash`: the whole region is scaled to the input; its aspect ratio is not kept.
     Squash,
-    /// `crop` or `crop:0.875`: the largest centred part with the input's aspect ratio, times this fraction, is used.
+    /// `crop` or `crop:0.875`: the largest centred part with the input's aspect ratio, its sides times this fraction.
     Crop(f32),
 }
 
@@ -105,25 +164,25 @@ impl From<Fit> for String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Filter {
-    /// Mean of the covered pixels.
+pub enum ResizeFilter {
+    /// Box: mean of the covered pixels.
     Box,
     /// Triangle.
     Bilinear,
     /// Catmull-Rom cubic (a = -0.5).
     Bicubic,
-    /// Lanczos with three lobes.
+    /// Lanczos with three lobes (a = 3).
     Lanczos,
 }
 
-impl Filter {
+impl ResizeFilter {
     /// The name in the manifest.
     pub fn name(self) -> &'static str {
         match self {
-            Filter::Box => "box",
-            Filter::Bilinear => "bilinear",
-            Filter::Bicubic => "bicubic",
-            Filter::Lanczos => "lanczos",
+            ResizeFilter::Box => "box",
+            ResizeFilter::Bilinear => "bilinear",
+            ResizeFilter::Bicubic => "bicubic",
+            ResizeFilter::Lanczos => "lanczos",
         }
     }
 }
@@ -148,7 +207,7 @@ impl Channels {
     }
 }
 
-/// The network's input: 1 x 3 x height x width, planes first.
+/// The network's input: a tensor of 1 x 3 x height x width.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InputTensor {
     /// Width in pixels.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::PhotoError;
 use crate::recipe::Fit;
 
-/// A rectangle in pixels of the upright, full-size photo, from its top left corner.
+/// A rectangle in pixels of the upright, full-size photo. The origin is its top left corner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Region {
     /// Left edge.
@@ -21,7 +21,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// The region, or all of a photo of `width` x `height` pixels; refused where it is empty or reaches outside.
+    /// The region, by default all of a photo of `width` x `height` pixels. Fails if it is empty or reaches outside.
     pub(super) fn of(region: Option<Region>, width: u32, height: u32) -> Result<Region, PhotoError> {
         let region = region.unwrap_or(Region { x: 0, y: 0, width, height });
         let inside =
@@ -39,7 +39,7 @@ impl Region {
         })
     }
 
-    /// The part of the region that a recipe uses, for an input of `width` x `height`.
+    /// The part of the region that a recipe uses for an input of `width` x `height` pixels.
     pub(super) fn fitted(self, fit: Fit, width: u32, height: u32) -> Region {
         let Fit::Crop(fraction) = fit else { return self };
         let (w, h) = (f64::from(self.width), f64::from(self.height));
@@ -50,9 +50,9 @@ impl Region {
         Region { x: self.x + (self.width - width) / 2, y: self.y + (self.height - height) / 2, width, height }
     }
 
-    /// The region in a picture that was decoded at a lower resolution (`from` and `to` are widths and heights).
+    /// The same region in a picture that was decoded at a lower resolution; `from` and `to` are its widths and heights.
     ///
-    /// Edges go to the nearest pixel; at least one pixel stays.
+    /// Edges are rounded to the nearest pixel, and at least one pixel is kept.
     pub(super) fn scaled(self, from: (u32, u32), to: (u32, u32)) -> Region {
         let axis = |start: u32, length: u32, from: u32, to: u32| {
             let edge = |at: u64| ((at * u64::from(to) * 2 + u64::from(from)) / (2 * u64::from(from))) as u32;
@@ -99,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn centre_crop_keeps_the_inputs_aspect() {
+    fn centre_crop_has_the_aspect_ratio_of_the_input() {
         let fitted = REGION.fitted(Fit::Crop(0.5), 64, 64);
         assert_eq!(fitted, Region { x: 110, y: 70, width: 100, height: 100 });
         assert_eq!(REGION.fitted(Fit::Squash, 64, 64), REGION);
     }
 
     #[test]
-    fn scaling_down_keeps_at_least_a_pixel() {
+    fn scaling_down_keeps_at_least_one_pixel() {
         let tiny = Region { x: 999, y: 0, width: 1, height: 1 };
         let scaled = tiny.scaled((1000, 1000), (125, 125));
         assert_eq!(scaled, Region { x: 124, y: 0, width: 1, height: 1 });

@@ -1,4 +1,4 @@
-//! Photos against another resizer, and against the golden inputs of the default pack.
+//! Compares photos with another resizer, and with the golden inputs of the default pack.
 #![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use std::fs;
@@ -8,19 +8,20 @@ use image::RgbImage;
 use image::metadata::Orientation;
 use proptest::prelude::*;
 
-use super::decode::{Photo, decode};
-use super::limits::Limits;
+use super::decode::decode;
+use super::limits::DecodeLimits;
 use super::oracle;
+use super::photo::Photo;
 use super::region::Region;
+use super::test_support::{self, any_cut, any_filter, cases};
 use crate::error::PhotoError;
-use crate::recipe::{Channels, Filter, Fit, Recipe};
+use crate::recipe::{Fit, Recipe, ResizeFilter};
 
-fn recipe((width, height): (u32, u32), filter: Filter, fit: Fit) -> Recipe {
-    let [mean, std] = [[0.0; 3], [1.0; 3]];
-    Recipe { name: "image".to_owned(), width, height, fit, filter, channels: Channels::Rgb, mean, std }
+fn recipe((width, height): (u32, u32), filter: ResizeFilter, fit: Fit) -> Recipe {
+    Recipe::new(width, height).with_filter(filter).with_fit(fit)
 }
 
-/// Noise of so many levels on a slope: few let rounding show, many let overshooting show.
+/// A gradient with noise of `levels` levels: few of them expose errors of rounding, many of them overshooting.
 fn picture((width, height): (u32, u32), levels: u32, seed: u32) -> RgbImage {
     let mut state = seed;
     RgbImage::from_fn(width, height, |x, y| {
@@ -32,23 +33,18 @@ fn picture((width, height): (u32, u32), levels: u32, seed: u32) -> RgbImage {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(cases(600)))]
 
-    /// Smaller and larger, odd sizes, regions, orientations, every filter.
+    /// Enlarged and reduced, with odd sizes, regions, orientations and every filter.
     #[test]
     fn a_photo_is_resized_as_by_another_resizer(
         size in (1u32..220, 1u32..220), to in (1u32..90, 1u32..90), levels in 1u32..=256, seed: u32,
-        cut in proptest::option::of((0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0)), crop: bool, tag in 1u8..=8,
-        filter in proptest::sample::select(vec![Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos]),
+        cut in any_cut(), crop: bool, tag in 1u8..=8,
+        filter in any_filter(),
     ) {
         let stored = picture(size, levels, seed);
         let photo = Photo::new(stored.clone(), Orientation::from_exif(tag).unwrap(), size);
-        let (width, height) = photo.size();
-        let region = cut.map(|(x, y, w, h)| {
-            let (x, y) = ((x * f64::from(width)) as u32, (y * f64::from(height)) as u32);
-            let side = |share: f64, most: u32| ((share * f64::from(most)) as u32).max(1);
-            Region { x, y, width: side(w, width - x), height: side(h, height - y) }
-        });
+        let region = test_support::region(cut, photo.size());
         let recipe = recipe(to, filter, if crop { Fit::Crop(0.9) } else { Fit::Squash });
         let ours = photo.input_rgb(region, &recipe).unwrap();
         let theirs = oracle::input(&stored, Orientation::from_exif(tag).unwrap(), region, &recipe);
@@ -57,10 +53,10 @@ proptest! {
     }
 }
 
-/// What training made of the golden pictures: the same pixels within a level. Where another JPEG decoder was used, whose
-/// chroma is interpolated in another way, three at edges of colours, and nearly nothing in the mean.
+/// The inputs that training made of the golden pictures are the same within one level. For JPEG, training used another
+/// decoder, which interpolates chroma differently: up to three levels at the edges of colours, and 0.25 in the mean.
 #[test]
-fn golden_inputs_are_met() {
+fn golden_inputs_are_reproduced() {
     let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/packs/default");
     let manifest: serde_json::Value = serde_json::from_slice(&fs::read(pack.join("manifest.json")).unwrap()).unwrap();
     let recipe: Recipe = serde_json::from_value(manifest["input"].clone()).unwrap();
@@ -75,7 +71,7 @@ fn golden_inputs_are_met() {
         let crop: Option<[u32; 4]> = serde_json::from_value(notes["crop"].clone()).unwrap();
         let region = crop.map(|[x, y, width, height]| Region { x, y, width, height });
         let expected = image::open(case.join("input.png")).unwrap().into_rgb8();
-        let photo = decode(&fs::read(file).unwrap(), region, &recipe, &Limits::default()).unwrap();
+        let photo = decode(&fs::read(file).unwrap(), region, &recipe, &DecodeLimits::default()).unwrap();
         let found = photo.input_rgb(region, &recipe).unwrap();
         assert_eq!((found.width, found.height), expected.dimensions());
         let furthest = found.rgb.iter().zip(expected.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
@@ -88,21 +84,21 @@ fn golden_inputs_are_met() {
     assert!(cases >= 9, "found {cases} cases");
 }
 
-/// Memory for resampling grows with a side, not with the area: a strip is refused before it is decoded.
+/// The resampler's memory grows with the sides, not with the area: a strip is refused before it is decoded.
 #[test]
 fn a_strip_of_a_hundred_thousand_pixels_is_refused() {
     let mut png = Vec::new();
     let strip = RgbImage::new(100_000, 1);
     strip.write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();
-    let recipe = recipe((4, 4), Filter::Bilinear, Fit::Squash);
-    let error = decode(&png, None, &recipe, &Limits::default()).unwrap_err();
+    let recipe = recipe((4, 4), ResizeFilter::Bilinear, Fit::Squash);
+    let error = decode(&png, None, &recipe, &DecodeLimits::default()).unwrap_err();
     assert!(matches!(&error, PhotoError::Unsupported { detail, .. } if detail.contains("100000")), "{error}");
 }
 
 #[test]
-fn a_recipe_without_a_width_that_nobody_checked_gives_nothing() {
+fn an_unchecked_recipe_without_a_width_or_height_gives_an_empty_input() {
     let photo = Photo::new(RgbImage::new(3, 3), Orientation::NoTransforms, (3, 3));
     for to in [(0, 4), (4, 0), (0, 0)] {
-        assert_eq!(photo.input_rgb(None, &recipe(to, Filter::Box, Fit::Squash)).unwrap().rgb.len(), 0);
+        assert_eq!(photo.input_rgb(None, &recipe(to, ResizeFilter::Box, Fit::Squash)).unwrap().rgb.len(), 0);
     }
 }

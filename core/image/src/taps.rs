@@ -1,24 +1,29 @@
-//! Antialiased resampling as integer weights, by the same rule as the resizer of photos.
+//! Resampling taps: the weights of an antialiased filter, exact and in fixed point.
 
 use std::f64::consts::PI;
 
-use super::yuv::FRACTION;
-use crate::recipe::Filter;
+use crate::recipe::ResizeFilter;
 
-/// Most fractional bits of a weight: a sum of bytes times weights then stays within 32 bits, negative lobes included.
+/// Fractional bits of resampled luma and chroma. A byte then takes 14 bits of a word, which leaves one for the sign and
+/// one for filters that overshoot.
+pub(super) const FRACTION: u32 = 6;
+
+/// Largest number of fractional bits of a weight. The weights of a target add up to 1, so a sum of bytes times weights
+/// needs 8 bits more; the two left of 31 are for filters with negative lobes.
 const MAX_PRECISION: u32 = 21;
 
-/// Which source samples make each target sample, and with what weights; the weights of a target add up to 1.
+/// For each target sample, the first source sample of its window and the weights, which add up to 1.
 pub(super) struct Coefficients(Vec<(usize, Vec<f64>)>);
 
 impl Coefficients {
-    /// For `from` samples made `to`. The filter's support grows with the reduction and is cut off at both ends.
-    pub(super) fn new(filter: Filter, from: usize, to: usize) -> Self {
+    /// The weights that resample `from` samples to `to`. The kernel support grows with the reduction, and windows are
+    /// cut off at both ends of the source.
+    pub(super) fn new(filter: ResizeFilter, from: usize, to: usize) -> Self {
         let (function, support): (fn(f64) -> f64, f64) = match filter {
-            Filter::Box => (boxed, 0.5),
-            Filter::Bilinear => (triangle, 1.0),
-            Filter::Bicubic => (catmull_rom, 2.0),
-            Filter::Lanczos => (lanczos, 3.0),
+            ResizeFilter::Box => (boxed, 0.5),
+            ResizeFilter::Bilinear => (triangle, 1.0),
+            ResizeFilter::Bicubic => (catmull_rom, 2.0),
+            ResizeFilter::Lanczos => (lanczos, 3.0),
         };
         let scale = from as f64 / to as f64;
         let stretch = scale.max(1.0);
@@ -35,8 +40,8 @@ impl Coefficients {
         Coefficients((0..to).map(window).collect())
     }
 
-    /// The same for samples at half the resolution, each of which stands for two neighbours: positions start at
-    /// `offset` in full resolution.
+    /// The same weights for samples at half the resolution, each of which stands for two neighbours. Position 0 of the
+    /// weights is position `offset` at full resolution.
     pub(super) fn halved(&self, offset: usize) -> Self {
         let window = |(first, weights): &(usize, Vec<f64>)| {
             let start = (offset + first) / 2;
@@ -49,10 +54,11 @@ impl Coefficients {
         Coefficients(self.0.iter().map(window).collect())
     }
 
-    /// As integers.
+    /// The weights in fixed point, with as many fractional bits as let the largest one fit 16 bits.
     pub(super) fn taps(&self) -> Taps {
         let largest = self.0.iter().flat_map(|(_, weights)| weights).fold(0.0, |a: f64, b| a.max(*b));
         let fits = |precision: &u32| (largest * f64::from(1 << precision)).round() < f64::from(1 << 15);
+        debug_assert!(fits(&FRACTION), "a weight of {largest} among weights that add up to 1");
         let precision = (FRACTION..=MAX_PRECISION).rev().find(fits).unwrap_or(FRACTION);
         let one = f64::from(1 << precision);
         let mut taps = Taps { precision, windows: Vec::with_capacity(self.0.len()), weights: Vec::new() };
@@ -65,16 +71,16 @@ impl Coefficients {
     }
 }
 
-/// Whether the filter has negative weights for some sizes. A pass then gives more than the largest of its samples or less
-/// than the smallest, and errors in them grow.
-pub(super) fn overshoots(filter: Filter) -> bool {
+/// Whether the filter has negative weights for some sizes. The result of a pass may then lie outside the range of its
+/// samples, and errors of the samples are amplified.
+pub(super) fn overshoots(filter: ResizeFilter) -> bool {
     match filter {
-        Filter::Box | Filter::Bilinear => false,
-        Filter::Bicubic | Filter::Lanczos => true,
+        ResizeFilter::Box | ResizeFilter::Bilinear => false,
+        ResizeFilter::Bicubic | ResizeFilter::Lanczos => true,
     }
 }
 
-/// Coefficients in fixed point.
+/// [`Coefficients`] in fixed point.
 pub(super) struct Taps {
     /// Fractional bits of the weights, at least [`FRACTION`].
     pub(super) precision: u32,
@@ -83,7 +89,7 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    /// First source sample and weights of a target sample.
+    /// The first source sample and the weights of a target sample.
     pub(super) fn window(&self, target: usize) -> (usize, &[i16]) {
         let (first, weights) = &self.windows[target];
         (*first, &self.weights[weights.clone()])
@@ -122,7 +128,7 @@ mod tests {
 
     #[test]
     fn only_bicubic_and_lanczos_overshoot() {
-        for filter in [Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+        for filter in [ResizeFilter::Box, ResizeFilter::Bilinear, ResizeFilter::Bicubic, ResizeFilter::Lanczos] {
             let mut sizes = (1..50).flat_map(|from| (1..50).map(move |to| (from, to)));
             let negative = |(from, to): (usize, usize)| {
                 Coefficients::new(filter, from, to)

@@ -1,36 +1,35 @@
-//! Luma and chroma to RGB, in blocks of sixteen pairs of pixels and 16-bit arithmetic.
+//! Converts luma and chroma to RGB, in blocks of 32 pixels and mostly in 16-bit arithmetic.
 
-use super::simd::Rows;
+use super::rows::{BLOCK, Rows};
+use super::taps::FRACTION;
 
-/// Matrix and range of YUV pixels.
+/// Colour matrix and value range of YUV pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum YuvRange {
-    /// BT.601, 0 to 255, as in JPEG: what Android's camera gives, and iOS as `420f` for most formats.
+    /// BT.601, 0 to 255, as in JPEG. Android's camera uses it, and iOS for most formats of type `420f`.
     #[default]
     Bt601Full,
     /// BT.601, luma 16 to 235, chroma 16 to 240.
     Bt601Video,
     /// BT.709, 0 to 255.
     Bt709Full,
-    /// BT.709, luma 16 to 235, chroma 16 to 240: `420v` of iOS in high definition.
+    /// BT.709, luma 16 to 235, chroma 16 to 240. iOS uses it for `420v` in high definition.
     Bt709Video,
 }
 
-/// Pixels of a block along a row; it has half as many chroma samples.
-pub(super) const BLOCK: usize = 32;
-/// Chroma samples of a block.
+/// Chroma samples of a block: one for two pixels.
 pub(super) const HALF: usize = BLOCK / 2;
 
-/// Fractional bits of the values below.
-pub(super) const FRACTION: u32 = 6;
-/// Fractional bits of the factors.
+/// Fractional bits of the factors: the largest of them, 2.11 for blue in BT.709's video range, still fits 16 bits.
 const FACTOR: u32 = 13;
-/// What luma and chroma are multiplied with.
+
+/// The factors that make RGB of luma and chroma.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Matrix {
-    /// Luma, red of V, green of U, green of V and blue of U once more.
+pub(super) struct ColourMatrix {
+    /// Exact factors: luma, red of V, green of U, green of V and blue of U.
     precise: [f32; 5],
+    /// The luma of black, with [`FRACTION`] fractional bits. The factors below have [`FACTOR`] fractional bits.
     black: i16,
     luma: i16,
     red_v: i16,
@@ -39,15 +38,15 @@ pub(super) struct Matrix {
     blue_u: i16,
 }
 
-/// What a block's chroma adds to red, green and blue of each pixel, to be rounded as real numbers are.
+/// The contribution of a block's chroma to red, green and blue of each pixel, not yet rounded.
 type PreciseTints = [[f32; BLOCK]; 3];
 
-/// The lowest bits of a sum with this are those of the other, rounded to a whole number.
+/// 2^23. Added to a smaller number of at least 0, it leaves that number, rounded to an integer, in the lowest bits.
 const ROUNDING: f32 = 8_388_608.0;
 
-impl Matrix {
+impl ColourMatrix {
     pub(super) fn new(range: YuvRange) -> Self {
-        // The luma that red and blue make, and the ranges.
+        // The weights of red and blue in luma, as the standards define them.
         let (kr, kb) = match range {
             YuvRange::Bt601Full | YuvRange::Bt601Video => (0.299, 0.114),
             YuvRange::Bt709Full | YuvRange::Bt709Video => (0.2126, 0.0722),
@@ -60,7 +59,7 @@ impl Matrix {
         let kg = 1.0 - kr - kb;
         let (red_v, blue_u) = (2.0 * (1.0 - kr) * chroma, 2.0 * (1.0 - kb) * chroma);
         let (green_u, green_v) = (-blue_u * kb / kg, -red_v * kr / kg);
-        Matrix {
+        ColourMatrix {
             precise: [luma, red_v, green_u, green_v, blue_u].map(|value| value as f32),
             black: black << FRACTION,
             luma: factor(luma),
@@ -87,7 +86,7 @@ impl Matrix {
         [each(&wide_v, |v| v * red_v), green, each(&wide_u, |u| u * blue_u)]
     }
 
-    /// Each pixel by itself, rounded and clamped to 0 to 255.
+    /// Converts a block pixel by pixel, rounded and clamped to 0 to 255.
     #[inline(always)]
     fn precisely(&self, luma: &[u8; BLOCK], tints: &PreciseTints) -> [[i16; BLOCK]; 3] {
         let black = f32::from(self.black >> FRACTION);
@@ -101,16 +100,17 @@ impl Matrix {
         colours
     }
 
-    /// Luma on the scale of RGB, rounded and clamped to 0 to 255. Values have [`FRACTION`] fractional bits.
-    #[inline(always)] // into functions with wider registers
+    /// Scales luma to the range of RGB, rounded and clamped to 0 to 255. `luma` has [`FRACTION`] fractional bits.
+    #[inline(always)] // into functions compiled for wider registers
     pub(super) fn grey(&self, luma: &[i16], into: &mut [u8]) {
         for (into, luma) in into.as_chunks_mut::<BLOCK>().0.iter_mut().zip(luma.as_chunks::<BLOCK>().0) {
             *into = each(&self.scaled_luma(luma), whole);
         }
     }
 
-    /// A row of luma and chroma to rows of red, green and blue, one after the other, rounded and clamped to 0 to 255.
-    #[inline(always)] // into functions with wider registers
+    /// Converts a row of luma, U and V, with [`FRACTION`] fractional bits, to a row of red, one of green and one of
+    /// blue, rounded and clamped to 0 to 255.
+    #[inline(always)] // into functions compiled for wider registers
     pub(super) fn colour(&self, [luma, u, v]: &[Vec<i16>; 3], into: &mut [u8]) {
         let (red, rest) = into.split_at_mut(luma.len());
         let (green, blue) = rest.split_at_mut(luma.len());
@@ -147,9 +147,10 @@ impl Matrix {
         tints
     }
 
-    /// A block of rows converted pixel by pixel and summed then, as photos are. The weights have `shift` fractional bits.
-    #[inline(always)] // into functions with wider registers
-    pub(super) fn long_way(&self, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
+    /// Converts the rows of a block pixel by pixel and then takes their weighted sum, as for a photo. The weights have
+    /// `shift` fractional bits.
+    #[inline(always)] // into functions compiled for wider registers
+    pub(super) fn convert_then_sum(&self, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
         let mut sums = [[1i32 << shift >> 1; BLOCK]; 3];
         let mut tints = [[0.0; BLOCK]; 3];
         for (row, weight) in weights.iter().enumerate() {
@@ -172,12 +173,15 @@ impl Matrix {
         colours
     }
 
-    /// For each block, whether a pixel may have to be clamped. May say so of colours that only come within a quarter of
-    /// a level of it, since values have four fractional bits, and where luma and chroma that never meet would be.
-    #[inline(always)] // into functions with wider registers
+    /// Determines for each block whether the colour of a pixel may have to be clamped.
+    ///
+    /// It may say so without need: for colours within a quarter of a level of the limit, since it computes with four
+    /// fractional bits, and for extremes of luma and chroma that never occur in the same pixel.
+    #[inline(always)] // into functions compiled for wider registers
     pub(super) fn leaves_gamut(&self, [luma, u, v]: &[Extremes; 3], into: &mut [bool]) {
+        /// Fractional bits of the products: 7 + [`FACTOR`] - 16.
         const ROUGH: u32 = 4;
-        // Seven bits below a byte, times a factor, without the lower 16: four are left.
+        // `value` has 7 fractional bits; the lower 16 bits of the product are dropped.
         let times = |value: i16, factor: i16| ((i32::from(value) * i32::from(factor)) >> 16) as i16;
         let black = self.black << (7 - FRACTION);
         let lows = u.low.as_chunks::<HALF>().0.iter().zip(v.low.as_chunks::<HALF>().0);
@@ -197,7 +201,8 @@ impl Matrix {
                 let lowest = times(low_v, self.red_v).min(times(low_u, self.blue_u)).min(green);
                 let green = times(low_u, self.green_u) + times(low_v, self.green_v);
                 let highest = times(high_v, self.red_v).max(times(high_u, self.blue_u)).max(green);
-                // Rounded down each: two of luma and one of green, at most.
+                // Each product is rounded down, so the brightest colour is too low by less than 3 units (luma and the
+                // two products of green); a fourth covers the rounding of the factors.
                 outside |= i16::from(darkest + lowest < -(1 << ROUGH >> 1) + 1);
                 outside |= i16::from(brightest + highest > (255 << ROUGH) + (1 << ROUGH >> 1) - 4);
             }
@@ -206,30 +211,31 @@ impl Matrix {
     }
 }
 
-/// Columns of a block: luma, and the two rows of chroma that go with it.
+/// The rows of a block, from its first column on: luma, and the chroma that goes with it.
 pub(super) struct Strip<'a> {
     pub(super) luma: Rows<'a>,
     /// U and V.
     pub(super) chroma: [Rows<'a>; 2],
-    /// Whether the first row of luma is the second one of its chroma.
+    /// Whether the first row of luma is the lower one of the two that share its chroma.
     pub(super) odd: bool,
 }
 
-/// The start of a row; past the end of the plane, nothing that matters.
+/// The first `N` bytes of a row. Bytes past the end of the plane are 0 and belong to columns outside the picture.
 #[inline(always)]
 fn block<const N: usize>(rows: Rows<'_>, row: usize) -> [u8; N] {
+    debug_assert!(row * rows.stride < rows.bytes.len(), "the row starts inside the plane");
     let from = rows.bytes.get(row * rows.stride..).unwrap_or_default();
     from.first_chunk().copied().unwrap_or_else(|| std::array::from_fn(|at| from.get(at).copied().unwrap_or_default()))
 }
 
-/// The lowest and highest samples of some rows, column by column.
+/// The lowest and highest sample of each column, over some rows.
 pub(super) struct Extremes {
     low: Vec<u8>,
     high: Vec<u8>,
 }
 
 impl Extremes {
-    /// Of no row.
+    /// The extremes over zero rows.
     pub(super) fn new(length: usize) -> Self {
         Extremes { low: vec![255; length], high: vec![0; length] }
     }
@@ -239,7 +245,8 @@ impl Extremes {
         self.high.fill(0);
     }
 
-    #[inline(always)] // into functions with wider registers
+    /// Includes another row.
+    #[inline(always)] // into functions compiled for wider registers
     pub(super) fn add(&mut self, row: &[u8]) {
         for ((low, high), value) in self.low.iter_mut().zip(&mut self.high).zip(row) {
             *low = (*low).min(*value);
@@ -248,7 +255,7 @@ impl Extremes {
     }
 }
 
-/// `map` of arrays, as a loop: compilers make vector code of that.
+/// Like `map` of arrays, but as a loop, which compilers vectorise.
 #[inline(always)]
 fn each<T: Copy, U: Copy + Default, const N: usize>(values: &[T; N], of: impl Fn(T) -> U) -> [U; N] {
     let mut out = [U::default(); N];
@@ -258,14 +265,15 @@ fn each<T: Copy, U: Copy + Default, const N: usize>(values: &[T; N], of: impl Fn
     out
 }
 
-/// Rounded and clamped to a byte.
+/// Rounds a value with [`FRACTION`] fractional bits and clamps it to a byte.
 #[inline(always)]
 fn whole(value: i16) -> u8 {
     (value.saturating_add(1 << (FRACTION - 1)) >> FRACTION).clamp(0, 255) as u8
 }
 
+/// Rounds a product with a factor back to the fractional bits of its value.
 #[inline(always)]
 fn scaled(product: i32) -> i16 {
-    // Saturates where a filter with negative lobes overshoots; it is clamped to a byte anyway.
+    // It saturates only where a filter with negative lobes overshoots, and is clamped to a byte later anyway.
     ((product + (1 << (FACTOR - 1))) >> FACTOR).clamp(i16::MIN.into(), i16::MAX.into()) as i16
 }

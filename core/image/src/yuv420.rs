@@ -1,28 +1,31 @@
-//! Camera frames as luma and chroma planes.
+//! Resamples YUV 4:2:0: a luma plane, and chroma planes at half the resolution.
 //!
-//! Resampling and the colour matrix are both linear, so luma and chroma are resampled apart, in a quarter of the time of
-//! converting every pixel. That is only right where no pixel's colour has to be clamped. Blocks with such pixels
-//! (noise, saturated edges) are found first, by the extremes of luma and chroma, and take the long way: every pixel is
-//! converted before it is summed. With a filter that overshoots, all blocks do: apart and together are rounded differently,
-//! by a level at most, and negative weights in the second pass would make that two.
+//! Resampling and the colour matrix are both linear, so luma and chroma are resampled separately, in a quarter of the
+//! time of converting every pixel. That is only correct if no pixel's colour has to be clamped. Blocks with such pixels
+//! (noise, saturated edges) are found first, by the extremes of luma and chroma. There, every pixel is converted before
+//! it is summed.
+//!
+//! With a filter that overshoots, this is done for all blocks: the two ways round differently, by at most one level,
+//! and the negative weights of the horizontal pass could make two levels of it.
 
 use std::borrow::Cow;
 
-use super::frame::Plane;
 use super::passes::{Area, Columns, shrink};
-use super::simd::{Kernels, RowLayout, Rows};
-use super::taps::{self, Coefficients, Taps};
-use super::yuv::{BLOCK, Extremes, FRACTION, HALF, Matrix, Strip};
-use crate::recipe::Filter;
+use super::pixels::Plane;
+use super::rows::{BLOCK, RowLayout, Rows};
+use super::simd::ResampleKernels;
+use super::taps::{self, Coefficients, FRACTION, Taps};
+use super::yuv::{ColourMatrix, Extremes, HALF, Strip};
+use crate::recipe::ResizeFilter;
 
-/// Red, green and blue of the area at the target's size, interleaved. The planes were checked.
+/// Resizes the area to `to` and returns interleaved red, green and blue. The planes must have been checked.
 pub(super) fn rgb(
     planes: [&Plane<'_>; 3],
-    matrix: Matrix,
+    matrix: ColourMatrix,
     area: &Area,
     to: (u32, u32),
-    filter: Filter,
-    kernels: &Kernels,
+    filter: ResizeFilter,
+    kernels: &ResampleKernels,
 ) -> Vec<u8> {
     let [down, across] = area.coefficients(to, filter);
     let mut yuv = Yuv::new(planes, matrix, area, &down, kernels);
@@ -32,14 +35,14 @@ pub(super) fn rgb(
     shrink(&mut yuv, &across.taps(), to, kernels)
 }
 
-/// Luma of the area at the target's size, 0 to 255 whatever the range of the pixels.
+/// Resizes the luma of the area to `to`. The result is 0 to 255 whatever the range of the pixels.
 pub(super) fn grey(
     plane: &Plane<'_>,
-    matrix: Matrix,
+    matrix: ColourMatrix,
     area: &Area,
     to: (u32, u32),
-    filter: Filter,
-    kernels: &Kernels,
+    filter: ResizeFilter,
+    kernels: &ResampleKernels,
 ) -> Vec<u8> {
     let [down, across] = area.taps(to, filter);
     let luma = Samples::new(plane, (area.left, area.top), (area.width, area.height));
@@ -47,13 +50,13 @@ pub(super) fn grey(
     shrink(&mut Grey { luma, matrix, down, sums, kernels }, &across, to, kernels)
 }
 
-/// The luma plane alone.
+/// The vertical pass over luma alone.
 struct Grey<'a> {
     luma: Samples<'a>,
-    matrix: Matrix,
+    matrix: ColourMatrix,
     down: Taps,
     sums: Vec<i16>,
-    kernels: &'a Kernels,
+    kernels: &'a ResampleKernels,
 }
 
 impl Columns<1> for Grey<'_> {
@@ -69,29 +72,31 @@ impl Columns<1> for Grey<'_> {
     }
 }
 
-/// Three planes, chroma at half the resolution.
+/// The vertical pass over luma and chroma.
 struct Yuv<'a> {
-    /// From the region's first row, and its column or the one to the left, where chroma starts.
+    /// From the area's first row on. It starts at an even column, where a chroma sample starts: the area's first column
+    /// or the one to its left.
     luma: Samples<'a>,
-    /// U and V, from the same pixel.
+    /// U and V, from the same column on.
     chroma: [Samples<'a>; 2],
-    matrix: Matrix,
+    matrix: ColourMatrix,
     area: &'a Area,
     down: Taps,
-    /// For chroma rows, counted from the frame's top.
+    /// For chroma rows, counted from the top of the frame.
     chroma_down: Taps,
-    /// By groups of chroma rows, then by block: whether each pixel has to be converted by itself. Empty where all have
-    /// to be.
+    /// By group of chroma rows, then by block: whether pixels have to be converted before they are summed. Empty if all
+    /// have to be.
     clamped: Vec<bool>,
-    /// A row of luma and of each chroma: whole blocks.
+    /// Resampled rows of luma, U and V, in whole blocks.
     sums: [Vec<i16>; 3],
-    kernels: &'a Kernels,
+    kernels: &'a ResampleKernels,
 }
 
-/// Chroma rows that are looked at together for colours to be clamped.
+/// Chroma rows whose extremes are taken together. More would cost less per row, and find more blocks that only look as
+/// if they had to be clamped.
 const GROUP: usize = 4;
 
-/// Chroma rows that the area touches.
+/// The number of chroma rows that the area touches.
 fn chroma_rows(area: &Area) -> usize {
     (area.top + area.height).div_ceil(2) - area.top / 2
 }
@@ -99,10 +104,10 @@ fn chroma_rows(area: &Area) -> usize {
 impl<'a> Yuv<'a> {
     fn new(
         [y, u, v]: [&'a Plane<'a>; 3],
-        matrix: Matrix,
+        matrix: ColourMatrix,
         area: &'a Area,
         down: &Coefficients,
-        kernels: &'a Kernels,
+        kernels: &'a ResampleKernels,
     ) -> Self {
         let (chroma_down, down) = (down.halved(area.top).taps(), down.taps());
         let (top, left, odd) = (area.top / 2, area.left / 2, area.left % 2);
@@ -114,6 +119,7 @@ impl<'a> Yuv<'a> {
         Yuv { luma, chroma, matrix, area, down, chroma_down, clamped: Vec::new(), sums, kernels }
     }
 
+    /// Finds the blocks with colours that may have to be clamped.
     fn find_clamped(&mut self) {
         let rows = chroma_rows(self.area);
         let in_row = self.sums[0].len() / BLOCK;
@@ -136,13 +142,13 @@ impl<'a> Yuv<'a> {
         }
     }
 
-    /// First chroma row of a target row, from the region's first one, and the weights.
+    /// The first chroma row of a target row, counted from the area's first one, and the weights.
     fn chroma_window(&self, target: usize) -> (usize, &[i16]) {
         let (first, weights) = self.chroma_down.window(target);
         (first - self.area.top / 2, weights)
     }
 
-    /// A target row of luma and chroma, not yet converted.
+    /// Resamples a target row of luma and chroma into `sums`, not yet converted.
     fn sum(&mut self, target: usize) {
         let mut sums = std::mem::take(&mut self.sums);
         let (first, weights) = self.down.window(target);
@@ -175,13 +181,14 @@ impl Columns<3> for Yuv<'_> {
         let in_row = length / BLOCK;
         let groups = chroma_first / GROUP..(chroma_first + chroma_weights.len()).div_ceil(GROUP);
         let clamped = self.clamped.get(groups.start * in_row..groups.end * in_row);
+        debug_assert!(clamped.is_some() || self.clamped.is_empty(), "the window lies in the area");
         for block in 0..in_row {
             if clamped.is_some_and(|rows| !rows.iter().skip(block).step_by(in_row).any(|clamped| *clamped)) {
                 continue;
             }
             let chroma = self.chroma.each_ref().map(|plane| plane.from(chroma_first, block * HALF));
             let strip = Strip { luma: self.luma.from(first, block * BLOCK), chroma, odd };
-            let colours = self.kernels.long_way(&self.matrix, &strip, weights, self.down.precision);
+            let colours = self.kernels.convert_then_sum(&self.matrix, &strip, weights, self.down.precision);
             for (row, colour) in into.chunks_exact_mut(length).zip(colours) {
                 row[block * BLOCK..][..BLOCK].copy_from_slice(&colour);
             }
@@ -189,7 +196,7 @@ impl Columns<3> for Yuv<'_> {
     }
 }
 
-/// A part of a plane with its samples side by side: the plane itself, or a copy where others lie between them.
+/// A part of a plane with contiguous samples: the plane itself, or a copy if its pixel stride is not 1.
 struct Samples<'a> {
     bytes: Cow<'a, [u8]>,
     row_stride: usize,
@@ -197,7 +204,7 @@ struct Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    /// The plane was checked: all of the samples are there.
+    /// The plane must have been checked to hold these samples.
     fn new(plane: &Plane<'a>, (left, top): (usize, usize), (columns, rows): (usize, usize)) -> Self {
         let stride = plane.pixel_stride;
         let bytes = &plane.bytes[top * plane.row_stride + left * stride..];
@@ -206,10 +213,10 @@ impl<'a> Samples<'a> {
         }
         let mut copy = vec![0; columns * rows];
         for (row, copy) in copy.chunks_exact_mut(columns).enumerate() {
-            // The last row may end with its last sample.
+            // The last row may end with its last sample, without padding.
             let row = &bytes[row * plane.row_stride..][..(columns - 1) * stride + 1];
             if stride == 2 {
-                // Compilers make vector code of pairs.
+                // Compilers vectorise the loop over pairs.
                 let (pairs, last) = row.as_chunks::<2>();
                 for (sample, pair) in copy.iter_mut().zip(pairs) {
                     *sample = u16::from_le_bytes(*pair) as u8;

@@ -1,155 +1,178 @@
-//! A quantised network as layers over values: what is to be computed, not yet how.
+//! A quantised network as layers over values: what to compute, not how.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// What the bytes of a value mean: `(byte - zero) * factor`.
+/// How the bytes of a value map to real numbers: `(byte - zero) * factor`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
-    /// The step from one byte to the next: positive and finite.
+    /// The step from one byte to the next: positive and finite, see [`is_sound`].
     pub factor: f32,
-    /// The byte that means 0.
+    /// The zero point: the byte that means 0.
     pub zero: u8,
 }
 
-/// A value of the network, by the layer that makes it.
+/// A value of the network, named by the index of the layer that computes it.
 pub type Value = usize;
 
-/// Layers in the order in which they run: a layer reads values of layers before it.
+/// A quantised network. The layers run in order, and a layer reads only values of earlier layers.
 #[derive(Debug, Default, Clone)]
-pub struct Graph {
+pub struct LayerGraph {
     /// All layers.
     pub layers: Vec<Layer>,
-    /// Values that the caller gets: of layers that give f32.
+    /// The values that the caller gets. Each comes from a layer that gives f32.
     pub outputs: Vec<Value>,
 }
 
-/// One layer.
+/// A layer of a [`LayerGraph`].
 #[derive(Debug, Clone)]
 pub struct Layer {
-    /// What it was called in the file, for messages.
+    /// The layer's name in the original file, for messages and reports.
     pub name: String,
-    /// What it does.
-    pub kind: Kind,
-    /// What it reads.
+    /// The operation.
+    pub kind: LayerKind,
+    /// The values that it reads.
     pub from: Vec<Value>,
-    /// What its bytes mean; of no importance where it gives f32.
+    /// Scale and zero point of its result; ignored where the result is f32.
     pub scale: Scale,
-    /// Least and largest byte that it gives: an activation function, by saturation.
+    /// The least and the largest byte of the result: results are clamped to it, which is how an activation function such
+    /// as ReLU is fused into the layer.
     pub range: [u8; 2],
 }
 
-/// What a layer does.
+/// The operation of a [`Layer`].
+///
+/// Values have the shape `[height, width, channels]` (NHWC with a batch of one). Unless stated otherwise a layer reads one
+/// value of bytes and gives a value of bytes.
 #[derive(Debug, Clone)]
-pub enum Kind {
-    /// Input number so and so, f32 `[1, channels, height, width]` or `[1, channels]`, to bytes.
+pub enum LayerKind {
+    /// Quantises the network's input of this index, f32 `[1, channels, height, width]` or `[1, channels]`. Reads no value.
     Quantise(usize),
-    /// Bytes to f32 of the same shape.
+    /// Dequantises bytes to f32 of the same shape.
     Dequantise,
-    /// Dense convolution: weights `[output][row][column][input]`.
+    /// Dense convolution with weights `[output][row][column][input]`.
     Convolution(Filters, Geometry),
-    /// Depthwise convolution: weights `[channel][row][column]`.
+    /// Depthwise convolution with weights `[channel][row][column]`.
     Depthwise(Filters, Geometry),
-    /// Fully connected: weights `[output][input]`.
+    /// Fully connected layer over one pixel, with weights `[output][input]`.
     Linear(Filters),
-    /// As [`Kind::Linear`], and the results stay f32.
+    /// As [`LayerKind::Linear`], but the results stay f32: `accumulator * scale`, not requantised.
     LinearFloats(Filters),
     /// Sum of two values of one shape.
     Add,
-    /// Product of two values; the second may have one pixel only.
+    /// Product of two values of one shape. The second may also be a single pixel, which scales every pixel of the first.
     Multiply,
-    /// Mean over all pixels.
-    Average,
-    /// Maximum over a window; what is outside of the picture does not count.
-    Largest(Geometry),
-    /// A function of one value, as a table of all bytes.
+    /// Mean over all pixels: `[1, 1, channels]`.
+    AveragePool,
+    /// Maximum over a window. Padding does not take part.
+    MaxPool(Geometry),
+    /// A function of one byte, as a lookup table.
     Table(Box<[u8; 256]>),
-    /// One pixel to a vector.
+    /// Turns a single pixel `[1, channels, 1, 1]` into a vector `[1, channels]`. The bytes stay as they are.
     Flatten,
 }
 
-/// Weights of a convolution or fully connected layer.
+/// Weights of a convolution or of a fully connected layer.
 #[derive(Debug, Clone)]
 pub struct Filters {
-    /// Whole numbers: a weight is `weights * factor of its output`. Shared, as they are most of a network.
+    /// Quantised weights without a zero point, in the order that the [`LayerKind`] states. Shared, because they are most of
+    /// a network's memory.
     pub weights: Arc<Vec<i8>>,
-    /// One an output, in steps of the input's factor times the output's weight factor.
+    /// One value per output, in units of the input's factor times the output's entry in `factors`.
     pub bias: Vec<i32>,
-    /// One an output.
+    /// The scale of the weights, one per output: a real weight is `weight * factor`.
     pub factors: Vec<f32>,
 }
 
-/// How a window moves: rows first, then columns.
+/// The window of a convolution or pooling layer. Each pair is vertical first, then horizontal; all are in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Geometry {
-    /// Size of the window.
+    /// Height and width of the window.
     pub kernel: [usize; 2],
-    /// How far it moves.
+    /// Distance between neighbouring windows.
     pub stride: [usize; 2],
-    /// Rows above, columns to the left.
+    /// Padding above and to the left.
     pub before: [usize; 2],
-    /// Rows below, columns to the right.
+    /// Padding below and to the right.
     pub after: [usize; 2],
 }
 
-impl Kind {
-    /// A word for reports.
+impl Geometry {
+    /// Whether every output pixel depends only on the input pixel at the same position.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.before == [0, 0] && self.after == [0, 0]
+    }
+}
+
+impl LayerKind {
+    /// A word for the operation, for reports.
     pub fn name(&self) -> &'static str {
         match self {
-            Kind::Quantise(_) => "quantise",
-            Kind::Dequantise => "dequantise",
-            Kind::Convolution(_, Geometry { kernel: [1, 1], .. }) => "pointwise",
-            Kind::Convolution(..) => "convolution",
-            Kind::Depthwise(..) => "depthwise",
-            Kind::Linear(_) | Kind::LinearFloats(_) => "fully connected",
-            Kind::Add => "add",
-            Kind::Multiply => "multiply",
-            Kind::Average => "average pool",
-            Kind::Largest(_) => "max pool",
-            Kind::Table(_) => "table",
-            Kind::Flatten => "flatten",
+            LayerKind::Quantise(_) => "quantise",
+            LayerKind::Dequantise => "dequantise",
+            LayerKind::Convolution(_, Geometry { kernel: [1, 1], .. }) => "pointwise",
+            LayerKind::Convolution(..) => "convolution",
+            LayerKind::Depthwise(..) => "depthwise",
+            LayerKind::Linear(_) | LayerKind::LinearFloats(_) => "fully connected",
+            LayerKind::Add => "add",
+            LayerKind::Multiply => "multiply",
+            LayerKind::AveragePool => "average pool",
+            LayerKind::MaxPool(_) => "max pool",
+            LayerKind::Table(_) => "table",
+            LayerKind::Flatten => "flatten",
         }
     }
 }
 
-/// Largest number of values between two layers: beyond every network that a phone runs.
-pub(super) const MAX_VALUES: usize = 1 << 26;
-
-/// Largest accumulator and largest rounded result: both fit an i32 with room to spare.
-const MAX_SUM: f64 = (1u32 << 30) as f64;
-
-/// Checks one factor: a number that is neither zero nor so small or large that products of three leave f32.
+/// Whether a factor can be used for quantisation: positive, and so far from zero and infinity that a product of three of
+/// them stays a normal f32.
 pub fn is_sound(factor: f32) -> bool {
     (1e-12..1e12).contains(&factor)
 }
 
-/// From accumulator to output step for each output of a layer, and a check that no accumulator and no result can leave
-/// its range.
-///
-/// # Errors
-/// A text that says what is out of range.
-pub(super) fn multipliers(filters: &Filters, from: Scale, to: Option<Scale>) -> Result<Vec<f32>, String> {
-    let Filters { weights, bias, factors } = filters;
-    let depth = weights.len() / bias.len().max(1);
-    if bias.is_empty() || depth == 0 || weights.len() != depth * bias.len() || factors.len() != bias.len() {
-        return Err(format!("{} weights for {} outputs", weights.len(), bias.len()));
-    }
-    let mut multipliers = Vec::with_capacity(bias.len());
-    for ((row, &bias), &factor) in weights.chunks_exact(depth).zip(bias).zip(factors) {
-        if ![factor, from.factor, to.map_or(1.0, |to| to.factor)].into_iter().all(is_sound) {
-            return Err("a scale is zero, negative, not a number or far from one".to_owned());
-        }
-        // In this order, so that it rounds as ONNX Runtime does.
-        let multiplier = from.factor * factor / to.map_or(1.0, |to| to.factor);
-        let sum: f64 = row.iter().map(|&w| 255.0 * f64::from(w).abs()).sum::<f64>();
-        // Twice: the zero point is folded into the bias.
-        let largest = 2.0 * sum + f64::from(bias).abs();
-        if largest >= MAX_SUM || (to.is_some() && largest * f64::from(multiplier) >= MAX_SUM) {
-            return Err("sums may leave 32 bits".to_owned());
-        }
-        multipliers.push(multiplier);
-    }
-    Ok(multipliers)
+/// The shape of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Height, width and channels. A vector has a height and a width of 1.
+    pub size: [usize; 3],
+    /// Whether the f32 tensor of this shape is `[1, channels]` instead of `[1, channels, 1, 1]`.
+    pub vector: bool,
 }
+
+impl Shape {
+    /// The shape of an f32 tensor `[1, channels, height, width]` or `[1, channels]`. `None` for other tensors, for empty
+    /// ones, and for more than 2^26 values.
+    pub fn of(tensor: &[usize]) -> Option<Shape> {
+        let shape = match *tensor {
+            [1, c, h, w] => Shape { size: [h, w, c], vector: false },
+            [1, c] => Shape { size: [1, 1, c], vector: true },
+            _ => return None,
+        };
+        shape.values().map(|_| shape)
+    }
+
+    /// The sizes of the f32 tensor of this shape: `[1, channels, height, width]` or `[1, channels]`.
+    pub fn tensor(self) -> Vec<usize> {
+        let [h, w, c] = self.size;
+        if self.vector { vec![1, c] } else { vec![1, c, h, w] }
+    }
+
+    pub(crate) fn pixels(self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    pub(crate) fn channels(self) -> usize {
+        self.size[2]
+    }
+
+    /// The number of values; `None` for none or more than [`MAX_VALUES`].
+    pub(crate) fn values(self) -> Option<usize> {
+        let values = self.size.iter().try_fold(1usize, |product, &n| product.checked_mul(n))?;
+        (1..=MAX_VALUES).contains(&values).then_some(values)
+    }
+}
+
+/// The most values that a tensor between two layers may have: far above any network that runs on a phone.
+const MAX_VALUES: usize = 1 << 26;

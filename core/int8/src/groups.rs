@@ -1,26 +1,26 @@
-//! Which layers threads may do one after the other without waiting for each other.
+//! Finds runs of layers that threads can compute without waiting for each other after every layer.
 
 use std::ops::Range;
 
-use super::graph::{Graph, Kind, Layer};
-use super::plan::{Shape, is_plain};
+use super::graph::{Layer, LayerGraph, LayerKind, Shape};
 
-/// Rows of a picture that are worth a thread: with fewer, cutting a layer by its channels shares the work better.
+/// Rows of a picture per thread below which layers are not grouped: splitting each layer by its channels then balances
+/// better.
 const ROWS: usize = 7;
 
-/// Layers that run together: a thread does some rows of the picture through all of them.
+/// Layers that run as one: each thread takes some rows of the picture through all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Layers {
-    /// One after the other.
-    pub(super) layers: Range<usize>,
-    /// Height and width of what they give, where there is more than one layer.
-    pub(super) size: [usize; 2],
+pub(crate) struct LayerGroup {
+    /// Consecutive layers.
+    pub(crate) layers: Range<usize>,
+    /// Height and width of every result, if there is more than one layer.
+    pub(crate) size: [usize; 2],
 }
 
-/// All layers in groups. The first layer of a group may read pixels around its own, since what it reads was done before;
-/// the others read, of what the group makes, the same pixel only.
-pub(super) fn groups(graph: &Graph, shapes: &[Shape], threads: usize) -> Vec<Layers> {
-    let mut groups: Vec<Layers> = Vec::new();
+/// Divides all layers into groups. The first layer of a group may read neighbouring pixels, because its input is complete
+/// before the group starts. Of the group's own values, the other layers read only the pixel that they write.
+pub(crate) fn groups(graph: &LayerGraph, shapes: &[Shape], threads: usize) -> Vec<LayerGroup> {
+    let mut groups: Vec<LayerGroup> = Vec::new();
     for (at, (layer, shape)) in graph.layers.iter().zip(shapes).enumerate() {
         let [height, width, _] = shape.size;
         if let Some(group) = groups.last_mut()
@@ -33,36 +33,37 @@ pub(super) fn groups(graph: &Graph, shapes: &[Shape], threads: usize) -> Vec<Lay
             group.layers.end = at + 1;
             continue;
         }
-        groups.push(Layers { layers: at..at + 1, size: [height, width] });
+        groups.push(LayerGroup { layers: at..at + 1, size: [height, width] });
     }
     groups
 }
 
-/// Whether rows of the result can be made apart from others.
-fn by_rows(kind: &Kind) -> bool {
+/// Whether some rows of the result can be computed without the others.
+fn by_rows(kind: &LayerKind) -> bool {
     match kind {
-        Kind::Convolution(..)
-        | Kind::Depthwise(..)
-        | Kind::Add
-        | Kind::Multiply
-        | Kind::Largest(_)
-        | Kind::Table(_) => true,
-        Kind::Quantise(_)
-        | Kind::Dequantise
-        | Kind::Linear(_)
-        | Kind::LinearFloats(_)
-        | Kind::Average
-        | Kind::Flatten => false,
+        LayerKind::Convolution(..)
+        | LayerKind::Depthwise(..)
+        | LayerKind::Add
+        | LayerKind::Multiply
+        | LayerKind::MaxPool(_)
+        | LayerKind::Table(_) => true,
+        LayerKind::Quantise(_)
+        | LayerKind::Dequantise
+        | LayerKind::Linear(_)
+        | LayerKind::LinearFloats(_)
+        | LayerKind::AveragePool
+        | LayerKind::Flatten => false,
     }
 }
 
-/// Whether each pixel of a layer is made of the same pixel of the values from `start` on, and of values before.
+/// Whether each pixel of the result depends only on the same pixel of the values from `start` on. Values before `start`
+/// may be read in any way.
 fn follows(layer: &Layer, start: usize, shapes: &[Shape]) -> bool {
     match &layer.kind {
-        Kind::Convolution(_, geometry) => is_plain(geometry),
-        Kind::Add | Kind::Table(_) => true,
-        // A factor for a whole channel must be there already.
-        Kind::Multiply => {
+        LayerKind::Convolution(_, geometry) => geometry.is_pointwise(),
+        LayerKind::Add | LayerKind::Table(_) => true,
+        // A single pixel that scales all others has to be complete before the group starts.
+        LayerKind::Multiply => {
             let [a, b] = [layer.from[0], layer.from[1]];
             shapes[a].size == shapes[b].size || b < start
         }

@@ -1,103 +1,96 @@
-//! Weights in the order in which the kernels read them.
+//! Weights packed into the [`Layout`] of an instruction set.
+//!
+//! The fields are private, and a packed value cannot change: the kernels rely on the sizes that packing gives its arrays,
+//! and on the layout that it was packed for, which `CheckedSteps` compares with that of the kernels.
 
 use std::ops::Range;
 
+use super::arena::Aligned;
+use super::layout::{Layout, ROW_ORDER, column};
 use super::saturating::{self, split};
-use super::simd::{Layout, column};
 
-/// Bytes that start at a multiple of 64.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Aligned(Vec<Line>);
-
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([u8; 64]);
-
-impl Aligned {
-    /// At least `bytes` zeros.
-    pub(super) fn zeros(bytes: usize) -> Aligned {
-        Aligned(vec![Line([0; 64]); bytes.div_ceil(64)])
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
-    }
-
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        bytemuck::cast_slice_mut(&mut self.0)
-    }
-
-    fn signed(&self) -> &[i8] {
-        bytemuck::cast_slice(&self.0)
-    }
-
-    fn signed_mut(&mut self) -> &mut [i8] {
-        bytemuck::cast_slice_mut(&mut self.0)
-    }
-}
-
-/// Filters of a convolution as it is in the network: weights of `[output][row][column][input]`, or of
-/// `[channel][row][column]` where it is depthwise.
+/// Filters as they are in the network: weights `[output][row][column][input]`, or `[channel][row][column]` of a depthwise
+/// layer.
 #[derive(Debug, Clone)]
-pub(super) struct Filters<'a> {
-    pub(super) weights: &'a [i8],
-    pub(super) bias: &'a [i32],
-    /// From accumulator to output step, one a channel.
-    pub(super) scale: &'a [f32],
+pub(crate) struct PackingInput<'a> {
+    pub(crate) weights: &'a [i8],
+    /// One per output.
+    pub(crate) bias: &'a [i32],
+    /// From accumulator to output step, one per output.
+    pub(crate) scale: &'a [f32],
     /// The zero point of the activations.
-    pub(super) zero: u8,
+    pub(crate) zero: u8,
 }
 
-impl Filters<'_> {
-    /// The bias with the activations' zero point folded in: `sum((x - zero) * w) + bias` from the stored `x`.
+impl PackingInput<'_> {
+    /// The bias of a channel minus the zero point's part of its sum, so that kernels can add up `x * w` for the stored `x`.
+    /// `sum` is the sum of the channel's weights.
     fn folded(&self, layout: Layout, channel: usize, sum: i32) -> i32 {
         let zero = i32::from(self.zero) - if layout.signed { 128 } else { 0 };
         self.bias[channel] - zero * sum
     }
 }
 
-/// A matrix of `depth` x `columns` weights, cut into panels of up to four vectors of columns. In a panel, four weights
-/// of a column stand side by side (eight where [`Layout::deep`] says so), then the other columns of the vector, the other
-/// vectors, the next four rows.
+/// A matrix of weights with one column per output, cut into panels; see [`layout`](super::layout) for the order in a panel.
 ///
-/// Where the instruction set adds two products in 16 bits, the panel has its fours in an order of its own: see
-/// [`saturating`].
+/// For saturating dot products each panel has its quads in an order of its own, see [`saturating`].
 #[derive(Debug)]
-pub(super) struct Matrix {
-    pub(super) columns: usize,
-    /// Rows, in fours.
-    pub(super) quads: usize,
-    pub(super) panels: Vec<Panel>,
-    /// In the order of lanes, with zeros for lanes that have no column.
-    pub(super) bias: Vec<i32>,
-    /// As `bias`.
-    pub(super) scale: Vec<f32>,
-    /// Which four rows, for each four of a panel, where they have an order of their own.
-    pub(super) order: Vec<u32>,
+pub(crate) struct PackedMatrix {
+    layout: Layout,
+    columns: usize,
+    quads: usize,
+    panels: Vec<Panel>,
+    bias: Vec<i32>,
+    scale: Vec<f32>,
+    order: Vec<u32>,
     weights: Aligned,
 }
 
+/// Some neighbouring columns of a [`PackedMatrix`].
 #[derive(Debug)]
-pub(super) struct Panel {
-    pub(super) vectors: usize,
-    /// The first column.
-    pub(super) column: usize,
-    /// Where its weights start.
-    pub(super) weights: usize,
-    /// Where its biases and scales start.
-    pub(super) lanes: usize,
-    /// Where its fours stand in `Matrix::order`: those as they are, those that all lanes pick alike, those that each lane
-    /// picks for itself.
-    pub(super) order: [Range<usize>; 3],
+pub(crate) struct Panel {
+    vectors: usize,
+    column: usize,
+    weights: usize,
+    lanes: usize,
+    order: [Range<usize>; 3],
 }
 
-impl Matrix {
-    /// Packs `bias.len()` filters of `depth` weights each.
-    pub(super) fn pack(filters: &Filters<'_>, depth: usize, layout: Layout) -> Matrix {
+impl Panel {
+    /// The number of vectors.
+    #[inline]
+    pub(crate) fn vectors(&self) -> usize {
+        self.vectors
+    }
+
+    /// The first column.
+    #[inline]
+    pub(crate) fn column(&self) -> usize {
+        self.column
+    }
+
+    /// Where the panel's weights start in [`PackedMatrix::weights`].
+    #[inline]
+    pub(crate) fn weights(&self) -> usize {
+        self.weights
+    }
+
+    /// Where the panel's lanes start in [`PackedMatrix::bias`] and [`PackedMatrix::scale`].
+    #[inline]
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes
+    }
+}
+
+impl PackedMatrix {
+    /// Packs `bias.len()` columns of `depth` weights each.
+    pub(crate) fn pack(filters: &PackingInput<'_>, depth: usize, layout: Layout) -> PackedMatrix {
         let n = layout.lanes;
         let (columns, quads) = (filters.bias.len(), depth.div_ceil(4));
+        debug_assert!(columns > 0 && filters.scale.len() == columns && filters.weights.len() == columns * depth);
         let vectors = columns.div_ceil(n);
-        let mut matrix = Matrix {
+        let mut matrix = PackedMatrix {
+            layout,
             columns,
             quads,
             panels: Vec::new(),
@@ -107,9 +100,9 @@ impl Matrix {
             weights: Aligned::default(),
         };
         let mut packed = Vec::with_capacity(vectors * n * quads * 4);
-        for first in (0..vectors).step_by(layout.panel) {
-            let count = layout.panel.min(vectors - first);
-            // For each lane, its filter; for lanes without a column, none.
+        for first in (0..vectors).step_by(layout.panel_vectors) {
+            let count = layout.panel_vectors.min(vectors - first);
+            // Each lane's filter. Lanes behind the last column have none: their weights are zero.
             let lanes: Vec<&[i8]> = (0..count * n)
                 .map(|lane| first * n + column(count, lane / n, lane % n))
                 .map(|at| if at < columns { &filters.weights[at * depth..][..depth] } else { &[] })
@@ -132,9 +125,9 @@ impl Matrix {
             if layout.saturates {
                 panel.order = saturating::pack(&lanes, n, quads, &mut matrix.order, &mut packed);
             } else {
-                for first in (0..depth).step_by(layout.deep) {
+                for first in (0..depth).step_by(layout.column_block) {
                     let weight = |lane: &&[i8], at: usize| lane.get(first + at).copied().unwrap_or(0);
-                    lanes.iter().for_each(|lane| packed.extend((0..layout.deep).map(|at| weight(lane, at))));
+                    lanes.iter().for_each(|lane| packed.extend((0..layout.column_block).map(|at| weight(lane, at))));
                 }
             }
             matrix.panels.push(panel);
@@ -144,41 +137,81 @@ impl Matrix {
         matrix
     }
 
-    pub(super) fn weights(&self) -> &[i8] {
+    /// The layout that it was packed for.
+    #[inline]
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The number of columns: outputs. At least 1.
+    #[inline]
+    pub(crate) fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The depth in quads, rounded up.
+    #[inline]
+    pub(crate) fn quads(&self) -> usize {
+        self.quads
+    }
+
+    /// The panels, in the order of their columns.
+    #[inline]
+    pub(crate) fn panels(&self) -> &[Panel] {
+        &self.panels
+    }
+
+    /// The biases with the zero point folded in, one per lane. Lanes behind the last column have zeros.
+    #[inline]
+    pub(crate) fn bias(&self) -> &[i32] {
+        &self.bias
+    }
+
+    /// From accumulator to output step, one per lane as in [`PackedMatrix::bias`].
+    #[inline]
+    pub(crate) fn scale(&self) -> &[f32] {
+        &self.scale
+    }
+
+    /// The quads of a panel as [`saturating`] sorts them: as they are, permuted alike in all lanes, permuted lane by lane.
+    /// Empty if the layout does not saturate.
+    #[inline]
+    pub(crate) fn order(&self, panel: &Panel) -> [&[u32]; 3] {
+        panel.order.each_ref().map(|quads| &self.order[quads.clone()])
+    }
+
+    /// The weights of all panels, and for saturating dot products shuffle indices among them.
+    #[inline]
+    pub(crate) fn weights(&self) -> &[i8] {
         self.weights.signed()
     }
 }
 
-/// The order of a window's rows in a group of four: the two in the middle of a filter, which tend to be its largest, are
-/// not neighbours, so that fewer weights have to be split.
-pub(super) const ROW_ORDER: [usize; 4] = [0, 2, 1, 3];
-
-/// Filters of a depthwise convolution, in groups of four vectors of channels. In a group the window's rows stand in
-/// fours side by side for each channel (in [`ROW_ORDER`]), then the other channels, the other columns, the next four rows.
-/// Windows of 3 x 3 have all of that twice: at first for the upper three of four rows, then for the lower three.
+/// The filters of a depthwise convolution, in groups of four vectors of channels.
+///
+/// A group has one step of four vectors of quads for each column of the window and each four of its rows, which stand in
+/// [`ROW_ORDER`] and are zero below the window. Windows of 3 x 3 have all steps twice: with the window in the upper three of
+/// four picture rows, then in the lower three.
 #[derive(Debug)]
-pub(super) struct Depthwise {
-    pub(super) channels: usize,
+pub(crate) struct PackedDepthwise {
+    layout: Layout,
+    channels: usize,
     kernel: [usize; 2],
-    /// Weights of a group, with what `split` left over.
-    pub(super) group_weights: usize,
-    /// In the order of lanes.
-    pub(super) bias: Vec<i32>,
-    /// As `bias`.
-    pub(super) scale: Vec<f32>,
-    /// For each column of each group, where its rest starts, from its weights; 0 where it has none.
+    group_weights: usize,
+    bias: Vec<i32>,
+    scale: Vec<f32>,
     rests: Vec<usize>,
-    /// Columns of a group.
     steps: usize,
     weights: Aligned,
     padding: Aligned,
 }
 
-impl Depthwise {
+impl PackedDepthwise {
     /// Packs `bias.len()` filters of `kernel[0]` rows and `kernel[1]` columns each.
-    pub(super) fn pack(filters: &Filters<'_>, kernel: [usize; 2], layout: Layout) -> Depthwise {
+    pub(crate) fn pack(filters: &PackingInput<'_>, kernel: [usize; 2], layout: Layout) -> PackedDepthwise {
         let n = layout.lanes;
         let (channels, size) = (filters.bias.len(), kernel[0] * kernel[1]);
+        debug_assert!(channels > 0 && filters.scale.len() == channels && filters.weights.len() == channels * size);
         let groups = channels.div_ceil(4 * n);
         let fours = kernel[0].div_ceil(4);
         let shifts = if kernel == [3, 3] { 2 } else { 1 };
@@ -187,7 +220,8 @@ impl Depthwise {
         let group_weights = if layout.saturates { 2 * block } else { block };
         let mut padding = Aligned::zeros(channels + 64);
         padding.bytes_mut().fill(if layout.signed { filters.zero ^ 128 } else { filters.zero });
-        let mut packed = Depthwise {
+        let mut packed = PackedDepthwise {
+            layout,
             channels,
             kernel,
             group_weights,
@@ -233,22 +267,58 @@ impl Depthwise {
         packed
     }
 
-    pub(super) fn weights(&self) -> &[i8] {
+    /// The layout that they were packed for.
+    #[inline]
+    pub(crate) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The number of channels. At least 1.
+    #[inline]
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Height and width of the window.
+    #[inline]
+    pub(crate) fn kernel(&self) -> [usize; 2] {
+        self.kernel
+    }
+
+    /// Bytes from a group's weights to the next group's.
+    #[inline]
+    pub(crate) fn group_weights(&self) -> usize {
+        self.group_weights
+    }
+
+    /// The biases with the zero point folded in, one per lane. Lanes behind the last channel have zeros.
+    #[inline]
+    pub(crate) fn bias(&self) -> &[i32] {
+        &self.bias
+    }
+
+    /// From accumulator to output step, one per lane as in [`PackedDepthwise::bias`].
+    #[inline]
+    pub(crate) fn scale(&self) -> &[f32] {
+        &self.scale
+    }
+
+    /// The weights of all groups.
+    #[inline]
+    pub(crate) fn weights(&self) -> &[i8] {
         self.weights.signed()
     }
 
-    /// Whether they were packed for windows of this size.
-    pub(super) fn fits(&self, kernel: [usize; 2]) -> bool {
-        self.kernel == kernel
-    }
-
-    /// For each column of a group, where its rest starts, from its weights; 0 where it has none.
-    pub(super) fn rests(&self, group: usize) -> &[usize] {
+    /// For each step of a group, the distance from its weights to the second summands of those that were split. 0 if none
+    /// were.
+    #[inline]
+    pub(crate) fn rests(&self, group: usize) -> &[usize] {
         &self.rests[group * self.steps..][..self.steps]
     }
 
-    /// A pixel of the zero point, and 64 bytes more.
-    pub(super) fn padding(&self) -> &[u8] {
+    /// One pixel of the zero point, and 64 bytes behind it.
+    #[inline]
+    pub(crate) fn padding(&self) -> &[u8] {
         self.padding.bytes()
     }
 }

@@ -1,31 +1,31 @@
 internal import MagpieGenerated
 
-/// What asking a server depends on beside what is found.
+/// When and for how long to ask a server.
 ///
 /// ```swift
 /// var asking = AskOptions(monitor.connectivity)
 /// asking.setting = .unmeteredOnly
 /// ```
 public struct AskOptions: Sendable, Hashable {
-    /// What the phone can reach.
+    /// The phone's current network.
     public var connectivity: Connectivity
     /// What the user allows.
     public var setting: Setting
-    /// What the server's answer may take with all retries, from the phone's own search on. With less than 100 ms the
-    /// server is not asked.
+    /// How long the server's answer may take, retries included, counted from the end of the phone's own search. Below
+    /// 100 ms the server is not asked.
     public var deadline: Duration
 
-    /// What the user allows.
+    /// When the user allows a server to be asked.
     public enum Setting: Sendable, Hashable {
-        /// Ask where it may help.
+        /// Ask when it is likely to improve the results.
         case whenUseful
-        /// The same, but not on metered networks.
+        /// As ``whenUseful``, but not on metered networks.
         case unmeteredOnly
-        /// Never.
+        /// Never ask.
         case never
     }
 
-    /// Options, each with its usual value.
+    /// Creates options for this network; the others have defaults.
     public init(
         _ connectivity: Connectivity, setting: Setting = .whenUseful, deadline: Duration = .milliseconds(1500)
     ) {
@@ -35,71 +35,80 @@ public struct AskOptions: Sendable, Hashable {
     }
 }
 
-/// What the phone can reach.
+/// The phone's network connection.
 public enum Connectivity: Sendable, Hashable {
-    /// Nothing.
+    /// No network.
     case offline
-    /// A network that costs by the byte: the server is asked less, and one request at a time.
+    /// A network that is billed by volume: the server is asked less often, with one request at a time.
     case metered
     /// Any other network.
     case unmetered
 }
 
-/// Whether a server was asked, and how that ended.
+/// Whether a server was asked, and with what outcome.
 public struct Asked: Sendable, Hashable {
-    /// Why it was asked, or not.
+    /// Why the server was asked or not.
     public let reason: Reason
-    /// How that ended.
+    /// How the request ended.
     public let outcome: Outcome
-    /// Requests that were sent.
+    /// The number of HTTP requests sent.
     public let requests: Int
-    /// How long it took after the phone's own search; zero where it was not asked.
+    /// How long it took after the phone's own search; zero if the server was not asked.
     public let time: Duration
 
-    /// Why a server is asked, or not.
+    /// Creates a value, for example for an app's tests.
+    public init(reason: Reason, outcome: Outcome, requests: Int = 0, time: Duration = .zero) {
+        self.reason = reason
+        self.outcome = outcome
+        self.requests = requests
+        self.time = time
+    }
+
+    /// Why a server was asked or not.
     public enum Reason: Sendable, Hashable {
-        /// Not asked: the user does not want it, here or at all.
+        /// Not asked: the user's setting does not allow it, at all or on this network.
         case notAllowed
         /// Not asked: there is no network.
         case offline
-        /// Not asked: the server failed lately, or asked to be left alone.
+        /// Not asked: the server failed repeatedly or sent `Retry-After`, and its circuit breaker is open.
         case serverResting
-        /// Not asked: the answer would come too late.
+        /// Not asked: the deadline is too short for an answer.
         case noTime
         /// Not asked: the phone's answer is good enough.
         case goodEnough
-        /// Asked: the filter names columns that the phone's catalogue does not have.
+        /// Asked: the filter names columns that are missing from the phone's catalogue.
         case filterUnknown
         /// Asked: the phone found nothing.
         case nothingFound
-        /// Asked: the phone has too little of the photo's category.
+        /// Asked: the phone's catalogue has too few listings of the photo's category.
         case categoryMissing
-        /// Asked: the phone found fewer listings than wanted.
+        /// Asked: the phone found fewer listings than requested.
         case tooFew
-        /// Asked: the phone's first listing is probably not it.
+        /// Asked: the phone's first listing is probably wrong.
         case doubtful
     }
 
-    /// How asking a server ended.
+    /// How a request to a server ended.
     public enum Outcome: Sendable, Hashable {
-        /// It was not asked.
+        /// The server was not asked.
         case notAsked
-        /// It is being asked: these are the phone's own results.
+        /// The request is in progress: these are the phone's own results.
         case pending
-        /// With an answer, which the results are merged with.
+        /// The server answered, and its listings are merged into the results.
         case answered
-        /// Without an answer: these are the phone's own results.
+        /// The server did not answer: these are the phone's own results.
         ///
-        /// The name is `unreachable`, `untrusted`, `broken`, `timed_out`, `busy`, `server_error`, `refused` (a wrong
-        /// token, a column that the server does not have), `wrong_model` (update the app or its model), `too_large`,
-        /// `bad_reply`, `resting` or `cancelled`; the reason is the same in English, for developers.
+        /// The name is a stable identifier: `unreachable`, `untrusted`, `broken`, `timed_out`, `busy`, `server_error`,
+        /// `refused` (a wrong token, or a column that the server does not have), `wrong_model` (update the app or its
+        /// model), `too_large`, `bad_reply`, `resting` or `cancelled`. The reason is the same in English, for
+        /// developers.
         case failed(name: String, reason: String)
     }
 }
 
 extension AskOptions {
     var generated: MagpieGenerated.AskOptions {
-        // Out of range, the nearest that can be.
+        // Values out of range are clamped.
         let milliseconds = min(max(deadline / .milliseconds(1), 0), Double(UInt32.max))
         let setting: AskSetting =
             switch setting {

@@ -1,7 +1,7 @@
 import Foundation
 internal import MagpieGenerated
 
-/// Runs calls that block, on threads of its own: those that tasks share are for work that does not wait.
+/// Runs blocking calls on its own threads, because the threads that tasks share must not block.
 struct Calls: Sendable {
     private let queue: OperationQueue
 
@@ -12,8 +12,7 @@ struct Calls: Sendable {
         queue.maxConcurrentOperationCount = max(width, 1)
     }
 
-    /// Runs `call` when it is its turn. Cancelling the task cancels the call, between two of its stages, or before it
-    /// starts.
+    /// Queues `call` and runs it. Cancelling the task stops the call between two of its stages, or before it starts.
     func run<Value: Sendable>(
         _ call: @escaping @Sendable (Cancellation) throws -> Value
     ) async throws(MagpieError) -> Value {
@@ -33,7 +32,7 @@ struct Calls: Sendable {
     private static func result<Value>(
         of call: (Cancellation) throws -> Value, _ cancellation: Cancellation
     ) -> Result<Value, MagpieError> {
-        // Not every call looks at it before it starts.
+        // Not every call checks for cancellation before it starts.
         guard !cancellation.isCancelled() else { return .failure(.cancelled) }
         return Result { try call(cancellation) }.mapError(MagpieError.init)
     }

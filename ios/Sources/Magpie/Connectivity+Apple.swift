@@ -1,21 +1,21 @@
-// What the system says of the network. Not compiled on Linux.
+// The network state that the system reports. Not compiled on Linux.
 
 #if canImport(Network)
 import Dispatch
 import Network
 
-/// Says what the phone can reach. Keep one as long as the app runs: the first answer of the system comes a moment after
-/// it was made, until when there seems to be no network.
+/// Reports the phone's current network. Keep one instance for the lifetime of the app: until the system's first report,
+/// a moment after the initialiser, the network counts as offline.
 ///
 /// ```swift
 /// let monitor = ConnectivityMonitor()
 /// let results = try await engine.search(photo: photo, server: shop, asking: AskOptions(monitor.connectivity))
 /// ```
 public final class ConnectivityMonitor: @unchecked Sendable {
-    // Safe to be asked from any thread.
+    // Thread-safe.
     private let monitor = NWPathMonitor()
 
-    /// Begins to watch.
+    /// Starts monitoring.
     public init() {
         monitor.start(queue: DispatchQueue(label: "magpie.connectivity"))
     }
@@ -24,14 +24,14 @@ public final class ConnectivityMonitor: @unchecked Sendable {
         monitor.cancel()
     }
 
-    /// What can be reached now. That a network is there does not mean that the server can be reached.
+    /// The current network. A network connection does not guarantee that the server can be reached.
     public var connectivity: Connectivity {
         Connectivity(monitor.currentPath)
     }
 }
 
 extension Connectivity {
-    /// What a path says: cellular data, hotspots and Low Data Mode count as metered.
+    /// Classifies a path: cellular data, hotspots and Low Data Mode count as metered.
     public init(_ path: NWPath) {
         self =
             switch path.status {

@@ -1,6 +1,6 @@
 internal import MagpieGenerated
 
-/// What an ``Engine`` was opened with.
+/// What an ``Engine`` has opened.
 public struct EngineInfo: Sendable, Hashable {
     /// Version of this library.
     public let version: String
@@ -8,63 +8,112 @@ public struct EngineInfo: Sendable, Hashable {
     public let model: String
     /// Identifies network and preprocessing: 64 hexadecimal digits.
     public let modelID: String
-    /// Width of the network's input in pixels.
+    /// Width of the network's input, in pixels.
     public let inputWidth: Int
-    /// Height of the network's input in pixels.
+    /// Height of the network's input, in pixels.
     public let inputHeight: Int
-    /// The instruction set that the network runs on.
+    /// The instruction set that the network uses.
     public let instructions: String
     /// Name of the catalogue.
     public let catalog: String
-    /// Listings in it.
+    /// Number of listings in the catalogue.
     public let listings: Int
-    /// Photos of them.
+    /// Number of photos in the catalogue.
     public let photos: Int
-    /// Names of a listing's fields.
+    /// Names of the listings' fields.
     public let fields: [String]
-    /// Whether it has thumbnails.
+    /// Whether the catalogue contains thumbnails.
     public let hasThumbnails: Bool
-    /// What a filter can name.
+    /// The columns that a filter can name.
     public let columns: [Column]
     /// How long opening took.
     public let openTime: Duration
 
-    /// A column that filters can name.
+    /// Creates a description, for example for an app's tests.
+    public init(
+        version: String = "", model: String = "", modelID: String = "", inputWidth: Int = 0, inputHeight: Int = 0,
+        instructions: String = "", catalog: String = "", listings: Int = 0, photos: Int = 0, fields: [String] = [],
+        hasThumbnails: Bool = false, columns: [Column] = [], openTime: Duration = .zero
+    ) {
+        self.version = version
+        self.model = model
+        self.modelID = modelID
+        self.inputWidth = inputWidth
+        self.inputHeight = inputHeight
+        self.instructions = instructions
+        self.catalog = catalog
+        self.listings = listings
+        self.photos = photos
+        self.fields = fields
+        self.hasThumbnails = hasThumbnails
+        self.columns = columns
+        self.openTime = openTime
+    }
+
+    /// A column that a filter can name.
     public struct Column: Sendable, Hashable {
-        /// Its name.
+        /// The column's name.
         public let name: String
-        /// Whether it holds numbers, which can be compared, rather than words.
+        /// Whether it holds numbers, which can be compared by size, rather than words.
         public let isNumber: Bool
+
+        /// Creates a column, for example for an app's tests.
+        public init(name: String, isNumber: Bool = false) {
+            self.name = name
+            self.isNumber = isNumber
+        }
     }
 }
 
-/// What ``Engine/benchmark(photo:runs:options:)`` measured.
+/// The measurements of ``Engine/benchmark(photo:runs:options:)``.
 public struct Benchmark: Sendable, Hashable {
-    /// Searches that were measured.
+    /// Number of measured searches.
     public let runs: Int
-    /// Percentiles of each stage, and of all together.
+    /// Percentiles of each stage and of their total.
     public let stages: [Stage]
     /// How long opening the engine took.
     public let openTime: Duration
-    /// Physical memory of the process after the searches, in bytes, where the system tells.
+    /// Resident memory of the process after the searches, in bytes; nil if the system does not report it.
     public let residentBytes: UInt64?
-    /// The instruction set that the network runs on.
+    /// The instruction set that the network uses.
     public let instructions: String
-    /// Photos in the catalogue.
+    /// Number of photos in the catalogue.
     public let photos: Int
-    /// All of this as one line of JSON.
+    /// All of this as one line of JSON, with times in milliseconds.
     public let json: String
 
-    /// Percentiles of one stage.
+    /// Creates measurements, for example for an app's tests.
+    public init(
+        runs: Int, stages: [Stage], openTime: Duration = .zero, residentBytes: UInt64? = nil,
+        instructions: String = "", photos: Int = 0, json: String = ""
+    ) {
+        self.runs = runs
+        self.stages = stages
+        self.openTime = openTime
+        self.residentBytes = residentBytes
+        self.instructions = instructions
+        self.photos = photos
+        self.json = json
+    }
+
+    /// Percentiles of the time of one stage.
     public struct Stage: Sendable, Hashable {
         /// `decode`, `prepare`, `network`, `search`, `listings`, or `together`.
         public let name: String
         /// Median.
         public let p50: Duration
-        /// Nine in ten took no longer.
+        /// 90th percentile.
         public let p90: Duration
-        /// 99 in a hundred took no longer.
+        /// 99th percentile.
         public let p99: Duration
+
+        /// Creates percentiles, for example for an app's tests.
+        public init(name: String, p50: Duration, p90: Duration, p99: Duration) {
+            self.name = name
+            self.p50 = p50
+            self.p90 = p90
+            self.p99 = p99
+        }
     }
 }
 

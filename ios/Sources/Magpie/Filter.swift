@@ -1,4 +1,4 @@
-/// Which listings count: conditions on the catalogue's columns, joined with `&&`, `||` and `!`.
+/// A condition on the listings of a catalogue: comparisons of columns, joined with `&&`, `||` and `!`.
 ///
 /// ```swift
 /// let price = Filter.Column("price"), colour = Filter.Column("colour")
@@ -6,9 +6,9 @@
 /// let results = try await engine.search(photo: photo, options: SearchOptions(filter: filter))
 /// ```
 ///
-/// Names and values are quoted, so that they may hold anything that a shopper typed. ``EngineInfo/columns`` says what
-/// a catalogue can be filtered by; a search throws ``MagpieError/request(reason:)`` where the filter names another
-/// column, or compares a number with a word.
+/// Names and values are quoted, so a value may be any text that a shopper typed. ``EngineInfo/columns`` lists the
+/// columns that a filter can name. A search throws ``MagpieError/request(reason:)`` if the filter names another column,
+/// or compares a number with a word.
 public struct Filter: Sendable, Hashable {
     fileprivate indirect enum Node: Hashable, Sendable {
         case and([Node])
@@ -19,9 +19,9 @@ public struct Filter: Sendable, Hashable {
 
     fileprivate let node: Node
 
-    /// A filter that is written in the filter language already, e.g. `category=Mugs and price<50`.
+    /// Creates a filter from the filter language, such as `category=Mugs and price<50`. Searches parse it.
     public init(verbatim text: String) {
-        // In parentheses, so that what it is joined with does not reach into it.
+        // In parentheses, so that operators joined to it cannot change its meaning.
         node = .condition("(\(text))")
     }
 
@@ -29,22 +29,22 @@ public struct Filter: Sendable, Hashable {
         self.node = node
     }
 
-    /// Both hold.
+    /// Both conditions hold.
     public static func && (left: Filter, right: Filter) -> Filter {
         Filter(.and(left.parts(of: \.conjuncts) + right.parts(of: \.conjuncts)))
     }
 
-    /// At least one holds.
+    /// At least one of the conditions holds.
     public static func || (left: Filter, right: Filter) -> Filter {
         Filter(.or(left.parts(of: \.disjuncts) + right.parts(of: \.disjuncts)))
     }
 
-    /// It does not hold.
+    /// The condition does not hold.
     public static prefix func ! (filter: Filter) -> Filter {
         if case .not(let node) = filter.node { Filter(node) } else { Filter(.not(filter.node)) }
     }
 
-    // A chain stays flat: the filter language bounds how deep parentheses nest.
+    // Chains stay flat, because the filter language limits the nesting of parentheses.
     private func parts(of list: (Node) -> [Node]?) -> [Node] {
         list(node) ?? [node]
     }
@@ -65,17 +65,17 @@ extension Filter.Node {
 }
 
 extension Filter: CustomStringConvertible {
-    /// The filter in the filter language.
+    /// The text in the filter language.
     public var description: String { node.text }
 }
 
 extension Filter {
-    /// A column of the catalogue, to be compared with a value.
+    /// A column of the catalogue, to compare with values.
     public struct Column: Sendable {
-        /// Its name.
+        /// The column's name.
         public let name: String
 
-        /// The column of this name.
+        /// Creates a reference to the column of this name.
         public init(_ name: String) {
             self.name = name
         }
@@ -83,24 +83,24 @@ extension Filter {
         /// The value is one of these words.
         public func isOne(of values: some Sequence<String>) -> Filter {
             let values = values.map(quoted)
-            // The language has no empty list; this holds for no listing, whether the column has words or numbers.
+            // The language has no empty list. This condition is never true, for words as well as for numbers.
             guard !values.isEmpty else { return self == 0 && self != 0 }
             return Filter(.condition("\(quoted(name)) in (\(values.joined(separator: ", ")))"))
         }
 
         /// The value is this word.
         public static func == (column: Column, value: String) -> Filter { column.compare("=", value) }
-        /// The value is another word, or there is none.
+        /// The value is another word, or the listing has no value.
         public static func != (column: Column, value: String) -> Filter { column.compare("!=", value) }
         /// The value is this number.
         public static func == (column: Column, value: Double) -> Filter { column.compare("=", number(value)) }
-        /// The value is another number, or there is none.
+        /// The value is another number, or the listing has no value.
         public static func != (column: Column, value: Double) -> Filter { column.compare("!=", number(value)) }
-        /// The value is below this number.
+        /// The value is less than this number.
         public static func < (column: Column, value: Double) -> Filter { column.compare("<", number(value)) }
         /// The value is at most this number.
         public static func <= (column: Column, value: Double) -> Filter { column.compare("<=", number(value)) }
-        /// The value is above this number.
+        /// The value is greater than this number.
         public static func > (column: Column, value: Double) -> Filter { column.compare(">", number(value)) }
         /// The value is at least this number.
         public static func >= (column: Column, value: Double) -> Filter { column.compare(">=", number(value)) }
@@ -116,6 +116,6 @@ private func quoted(_ text: String) -> String {
 }
 
 private func number(_ value: Double) -> String {
-    // A whole number is written as one, so that it also fits a column of words such as sizes.
+    // Whole numbers are written as integers, so that they also match in a column of words such as sizes.
     Int64(exactly: value).map(String.init) ?? String(value)
 }

@@ -1,20 +1,20 @@
-// Camera frames of Apple's frameworks. Not compiled on Linux.
+// Frames from Apple's camera frameworks. Not compiled on Linux.
 
 #if canImport(CoreVideo)
 import CoreVideo
 import Foundation
 
 extension Frame {
-    /// A frame of a pixel buffer: 32-bit BGRA, or 8-bit 4:2:0 in two planes, in full or video range.
+    /// Creates a frame from a pixel buffer: 32-bit BGRA, or 8-bit 4:2:0 in two planes, in full or video range.
     ///
-    /// The buffer is held and locked for reading as long as the frame, or a search with it, lives: a camera has few of
-    /// them, so let frames go.
+    /// The buffer is retained and locked for reading as long as the frame, or a search with it, exists. A camera has
+    /// only a few buffers, so release frames early.
     ///
     /// - Parameters:
-    ///   - rotation: The clockwise turn that makes it upright. The back camera of a phone that is held upright gives
-    ///     frames that need a quarter, unless the capture connection was told to turn them.
-    ///   - isMirrored: Whether it is then mirrored left to right.
-    /// - Throws: ``MagpieError/photo(reason:)`` where the buffer has another format, or cannot be read.
+    ///   - rotation: The clockwise rotation that makes it upright. The back camera of a phone held in portrait delivers
+    ///     frames that need a quarter turn, unless its capture connection is set to rotate them.
+    ///   - isMirrored: Whether the upright frame is then mirrored left to right.
+    /// - Throws: ``MagpieError/photo(reason:)`` if the buffer has another format or cannot be read.
     public init(
         _ buffer: CVPixelBuffer, rotation: Rotation = .none, isMirrored: Bool = false
     ) throws(MagpieError) {
@@ -33,7 +33,7 @@ extension Frame {
                 luma: try held.plane(0, bytes: 1), chroma: try held.plane(1, bytes: 2),
                 held.isBT709 ? .bt709Video : .bt601Video)
         default:
-            throw .photo(reason: "pixel format \(format) is none of BGRA, 420f and 420v")
+            throw .photo(reason: "unsupported pixel format \(format): expected BGRA, 420f or 420v")
         }
         self.init(
             pixels, width: CVPixelBufferGetWidth(buffer), height: CVPixelBufferGetHeight(buffer), rotation: rotation,
@@ -41,9 +41,9 @@ extension Frame {
     }
 }
 
-/// A pixel buffer that may be read until this is gone.
+/// Keeps a pixel buffer locked for reading until it is deallocated.
 private final class LockedBuffer: @unchecked Sendable {
-    // Read only, which a locked buffer allows from any thread.
+    // Only read, and a locked buffer may be read from any thread.
     private let buffer: CVPixelBuffer
 
     init(_ buffer: CVPixelBuffer) throws(MagpieError) {
@@ -56,7 +56,7 @@ private final class LockedBuffer: @unchecked Sendable {
         CVPixelBufferUnlockBaseAddress(buffer, .readOnly)
     }
 
-    /// Whether the buffer says so; the other matrix is usual.
+    /// Whether the buffer declares BT.709; otherwise BT.601 is assumed.
     var isBT709: Bool {
         let matrix = CVBufferCopyAttachment(buffer, kCVImageBufferYCbCrMatrixKey, nil) as? String
         return matrix == kCVImageBufferYCbCrMatrix_ITU_R_709_2 as String
@@ -81,7 +81,7 @@ private final class LockedBuffer: @unchecked Sendable {
         at start: UnsafeMutableRawPointer?, rowStride: Int, width: Int, height: Int
     ) throws(MagpieError) -> Frame.Plane {
         guard let start, width > 0, height > 0 else { throw .photo(reason: "the pixel buffer has no bytes") }
-        // The last row may lack its padding.
+        // The last row may lack padding.
         let count = (height - 1) * rowStride + width
         let release: (UnsafeMutableRawPointer, Int) -> Void = { _, _ in withExtendedLifetime(self) {} }
         return Frame.Plane(
@@ -94,12 +94,12 @@ private final class LockedBuffer: @unchecked Sendable {
 import CoreMedia
 
 extension Frame {
-    /// A frame of a sample of the camera's output; else as for a pixel buffer.
+    /// Creates a frame from a sample of the camera's output; otherwise as for a pixel buffer.
     public init(
         _ sample: CMSampleBuffer, rotation: Rotation = .none, isMirrored: Bool = false
     ) throws(MagpieError) {
         guard let buffer = CMSampleBufferGetImageBuffer(sample) else {
-            throw .photo(reason: "the sample holds no picture")
+            throw .photo(reason: "the sample contains no image")
         }
         try self.init(buffer, rotation: rotation, isMirrored: isMirrored)
     }
@@ -110,7 +110,7 @@ extension Frame {
 import ImageIO
 
 extension Frame {
-    /// Turns the frame as this says, instead of as it was turned before.
+    /// Replaces the frame's rotation and mirroring by this orientation.
     public mutating func orient(_ orientation: CGImagePropertyOrientation) {
         switch orientation {
         case .up: (rotation, isMirrored) = (.none, false)

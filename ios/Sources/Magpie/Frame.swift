@@ -1,11 +1,11 @@
 import Foundation
 internal import MagpieGenerated
 
-/// A camera frame: planes as the camera made them, and how they lie.
+/// A camera frame: planes as the camera delivers them, and their layout.
 ///
-/// A frame borrows its planes; nothing is copied or converted on the way to the network's input. On Apple's systems,
-/// `Frame(pixelBuffer)` makes one of a `CVPixelBuffer`, and there are others for `CMSampleBuffer`, `CGImage` and
-/// `UIImage`.
+/// A frame borrows its planes; nothing is copied or converted before the network's input is computed. On Apple's
+/// systems, `Frame(pixelBuffer)` wraps a `CVPixelBuffer`, and there are initialisers for `CMSampleBuffer`, `CGImage`
+/// and `UIImage`.
 ///
 /// ```swift
 /// let plane = Frame.Plane(bytes: bgra, rowStride: 4 * 1920)
@@ -13,18 +13,18 @@ internal import MagpieGenerated
 /// let results = try await engine.search(frame: frame)
 /// ```
 public struct Frame: Sendable {
-    /// Its pixels, as stored.
+    /// The pixels as stored.
     public var pixels: Pixels
     /// Width as stored, in pixels.
     public var width: Int
     /// Height as stored, in pixels.
     public var height: Int
-    /// The clockwise turn that makes it upright.
+    /// The clockwise rotation that makes the frame upright.
     public var rotation: Rotation
-    /// Whether it is then mirrored left to right, as a front camera's frame is shown.
+    /// Whether the upright frame is then mirrored left to right, as a front camera's preview is.
     public var isMirrored: Bool
 
-    /// The frame with these pixels.
+    /// Creates a frame with these pixels.
     public init(_ pixels: Pixels, width: Int, height: Int, rotation: Rotation = .none, isMirrored: Bool = false) {
         self.pixels = pixels
         self.width = width
@@ -35,49 +35,49 @@ public struct Frame: Sendable {
 
     /// One plane of a frame.
     public struct Plane: Sendable {
-        /// From the first sample to the last or beyond. The last row may end with its last sample, without padding.
+        /// The bytes from the first sample to the last or beyond. The last row may lack padding.
         public var bytes: Data
-        /// Bytes from one row to the next.
+        /// Bytes between the starts of two rows.
         public var rowStride: Int
 
-        /// The plane in these bytes.
+        /// Creates a plane of these bytes.
         public init(bytes: Data, rowStride: Int) {
             self.bytes = bytes
             self.rowStride = rowStride
         }
     }
 
-    /// How pixels are stored.
+    /// The storage format of pixels.
     public enum Pixels: Sendable {
-        /// Red, green, blue and a byte that is ignored: cameras give opaque pixels.
+        /// Red, green, blue and an ignored byte per pixel: cameras deliver opaque pixels.
         case rgba(Plane)
-        /// Blue, green, red and a byte that is ignored.
+        /// Blue, green, red and an ignored byte per pixel.
         case bgra(Plane)
-        /// Luma, and a plane of half the size with Cb and Cr in turn, in this matrix and range.
+        /// Luma, and a plane of half the width and height with interleaved Cb and Cr.
         case nv12(luma: Plane, chroma: Plane, YUV)
     }
 
-    /// Matrix and range of luma and chroma.
+    /// Colour matrix and range of luma and chroma.
     public enum YUV: Sendable, Hashable {
-        /// BT.601, 0 to 255, as in JPEG: what `420f` of iOS is for most formats.
+        /// BT.601, 0 to 255, as in JPEG: the usual format of `420f` on iOS.
         case bt601Full
         /// BT.601, luma 16 to 235, chroma 16 to 240.
         case bt601Video
         /// BT.709, 0 to 255.
         case bt709Full
-        /// BT.709, luma 16 to 235, chroma 16 to 240: `420v` of iOS in high definition.
+        /// BT.709, luma 16 to 235, chroma 16 to 240: `420v` on iOS in high definition.
         case bt709Video
     }
 
-    /// A clockwise turn.
+    /// A clockwise rotation.
     public enum Rotation: Sendable, Hashable, CaseIterable {
-        /// By 0 degrees.
+        /// 0 degrees.
         case none
-        /// By 90 degrees.
+        /// 90 degrees.
         case quarter
-        /// By 180 degrees.
+        /// 180 degrees.
         case half
-        /// By 270 degrees.
+        /// 270 degrees.
         case threeQuarters
     }
 }
@@ -91,13 +91,13 @@ extension Frame {
     private var isOnItsSide: Bool { rotation == .quarter || rotation == .threeQuarters }
 }
 
-/// A frame as it crosses: its planes, and how they lie.
+/// A frame in the form that crosses to Rust: its planes and their layout.
 struct Planes: Sendable {
     let first: Data
     let second: Data
     let layout: FrameLayout
 
-    /// No format of ours has a third.
+    /// None of the formats has a third plane.
     let third = Data()
 
     init(_ frame: Frame) throws(MagpieError) {
@@ -112,18 +112,18 @@ struct Planes: Sendable {
             (chroma, chromaStride, color) = (plane.bytes, plane.rowStride, yuv.generated)
         }
         second = chroma
-        for plane in [first, second] { _ = try crossing(plane) }
+        for plane in [first, second] { _ = try validated(plane) }
         layout = FrameLayout(
             format: format, width: try side(frame.width, "width"), height: try side(frame.height, "height"),
             rowStride: try side(rowStride, "row stride"),
-            chromaRowStride: try side(chromaStride, "chroma's row stride"),
+            chromaRowStride: try side(chromaStride, "chroma row stride"),
             rotationDegrees: frame.rotation.degrees, mirrored: frame.isMirrored, color: color)
     }
 }
 
 private func side(_ pixels: Int, _ name: String) throws(MagpieError) -> UInt32 {
     guard let side = UInt32(exactly: pixels) else {
-        throw .photo(reason: "the frame's \(name) cannot be \(pixels)")
+        throw .photo(reason: "invalid \(name) of the frame: \(pixels)")
     }
     return side
 }
@@ -151,17 +151,17 @@ extension Frame.Rotation {
 }
 
 extension Crop {
-    /// The part of a frame that a box on its preview shows.
+    /// Converts a box on a frame's preview to a crop.
     ///
     /// - Parameters:
-    ///   - box: Shares of the upright frame's width and height, 0 to 1, from the top left. What lies outside is cut off.
+    ///   - box: Shares of the upright frame's width and height, 0 to 1, from the top left. Parts outside are cut off.
     ///   - frame: The frame.
     public init(_ box: CGRect, of frame: Frame) {
         let edge = { (share: CGFloat, side: Int) in
             share.isFinite ? Int((min(max(share, 0), 1) * CGFloat(side)).rounded()) : 0
         }
         let (width, height) = (frame.uprightWidth, frame.uprightHeight)
-        // A box beside the frame, or without a size, is a pixel at its edge.
+        // A box outside the frame, or an empty one, becomes one pixel at the edge.
         let left = min(edge(box.minX, width), max(width - 1, 0))
         let top = min(edge(box.minY, height), max(height - 1, 0))
         self.init(

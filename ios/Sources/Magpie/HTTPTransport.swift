@@ -5,45 +5,56 @@ internal import MagpieGenerated
 import FoundationNetworking
 #endif
 
-/// Sends single requests to a ``CatalogServer``. When to send, to send again and to give up is decided by the library.
+/// Sends single requests to a ``CatalogServer``. The library decides when to send, retry and give up.
 ///
-/// ``URLSessionTransport`` is the usual one.
+/// ``URLSessionTransport`` is the default.
 public protocol HTTPTransport: Sendable {
-    /// Posts a request and gives the response, with any status.
+    /// Posts a request and returns the response, whatever its status.
     ///
-    /// Its task is cancelled where the request is given up: the connection should then be closed. It must not follow
-    /// redirects, and must not send again by itself.
+    /// An abandoned request's task is cancelled; close its connection then. Implementations must neither follow
+    /// redirects nor retry.
     ///
-    /// - Throws: ``HTTPTrouble`` where there is no response, or a `URLError`, which is understood; anything else counts as
-    ///   ``HTTPTrouble/broken``.
+    /// - Throws: ``HTTPTrouble`` if there is no response, or a `URLError`, which is translated. Any other error counts
+    ///   as ``HTTPTrouble/broken``.
     func send(_ request: HTTPRequest) async throws -> HTTPReply
 }
 
 /// A request to post.
 public struct HTTPRequest: Sendable {
-    /// Where to.
+    /// The target URL.
     public let url: URL
-    /// All that it needs, with the token where there is one: not for logs.
+    /// All headers that are needed, including the token if there is one. Do not log them.
     public let headers: [String: String]
-    /// JSON, in UTF-8.
+    /// UTF-8 encoded JSON.
     public let body: Data
-    /// How long the response may take with all of its body; it is then given up in any case.
+    /// How long the response may take, body included. The library abandons the request after it.
     public let timeout: Duration
-    /// The longest body of a response that is of use, in bytes.
+    /// The longest response body that is accepted, in bytes.
     public let maxReplyBytes: Int
+
+    /// Creates a request, for example to test a transport.
+    public init(
+        url: URL, headers: [String: String] = [:], body: Data = Data(), timeout: Duration, maxReplyBytes: Int
+    ) {
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.timeout = timeout
+        self.maxReplyBytes = maxReplyBytes
+    }
 }
 
 /// A response.
 public struct HTTPReply: Sendable {
-    /// The HTTP status.
+    /// The HTTP status code.
     public var status: Int
-    /// The header `retry-after`.
+    /// The value of the `Retry-After` header.
     public var retryAfter: String?
-    /// All of the body.
+    /// The complete body.
     public var body: Data
 
-    /// A response with these.
-    public init(status: Int, retryAfter: String? = nil, body: Data) {
+    /// Creates a response.
+    public init(status: Int, retryAfter: String? = nil, body: Data = Data()) {
         self.status = status
         self.retryAfter = retryAfter
         self.body = body
@@ -52,20 +63,20 @@ public struct HTTPReply: Sendable {
 
 /// Why there is no response.
 public enum HTTPTrouble: Error, Sendable, Hashable {
-    /// No connection: no route, no name, refused, or no TLS where there has to be.
+    /// No connection: no route, unknown host, connection refused, or no TLS on a port that should have it.
     case unreachable
-    /// The server's certificate is not one that is trusted, is for another name, or is not valid now.
+    /// The server's certificate is not trusted, is for another host name, or is not valid now.
     case untrusted
-    /// The connection ended before the response did.
+    /// The connection broke before the response was complete.
     case broken
-    /// Its time was over.
+    /// The request timed out.
     case timedOut
     /// The body is longer than ``HTTPRequest/maxReplyBytes``.
     case tooLarge
 }
 
 extension HTTPTrouble {
-    /// What an error of a transport says of the server.
+    /// Maps a transport's error to what it reveals about the server.
     init(_ error: any Error) {
         switch error {
         case let trouble as HTTPTrouble: self = trouble

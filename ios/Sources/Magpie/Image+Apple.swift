@@ -1,20 +1,20 @@
-// Pictures that the system decoded, HEIC among them. Not compiled on Linux.
+// Images decoded by the system, including HEIC. Not compiled on Linux.
 
 #if canImport(CoreGraphics)
 import CoreGraphics
 import Foundation
 
 extension Frame {
-    /// A frame of a picture, drawn in sRGB on white: four bytes a pixel are taken for it.
+    /// Creates a frame from an image, drawn in sRGB on white. It takes four bytes per pixel.
     ///
-    /// For JPEG, PNG and WebP, ``Engine/search(photo:options:)`` is quicker and takes less memory.
+    /// For JPEG, PNG and WebP, ``Engine/search(photo:options:)`` is faster and needs less memory.
     ///
-    /// - Throws: ``MagpieError/photo(reason:)`` where the picture cannot be drawn.
+    /// - Throws: ``MagpieError/photo(reason:)`` if the image cannot be drawn.
     public init(_ image: CGImage) throws(MagpieError) {
         let (width, height) = (image.width, image.height)
-        // The largest frame; the product below cannot overflow then.
+        // The library's limit for frames; it also keeps the products below from overflowing.
         guard (1...16_384).contains(width), (1...16_384).contains(height) else {
-            throw .photo(reason: "a picture of \(width) x \(height) pixels")
+            throw .photo(reason: "the image has \(width) x \(height) pixels; each side must be 1 to 16,384")
         }
         var bytes = Data(count: 4 * width * height)
         let isDrawn = bytes.withUnsafeMutableBytes { bytes -> Bool in
@@ -29,7 +29,7 @@ extension Frame {
             context.draw(image, in: all)
             return true
         }
-        guard isDrawn else { throw .photo(reason: "the picture cannot be drawn") }
+        guard isDrawn else { throw .photo(reason: "the image cannot be drawn") }
         self.init(.rgba(Plane(bytes: bytes, rowStride: 4 * width)), width: width, height: height)
     }
 }
@@ -39,9 +39,9 @@ extension Frame {
 import UIKit
 
 extension Frame {
-    /// A frame of a picture, upright as it is shown; else as for a `CGImage`.
+    /// Creates a frame from an image, upright as it is displayed; otherwise as for a `CGImage`.
     public init(_ image: UIImage) throws(MagpieError) {
-        guard let picture = image.cgImage else { throw .photo(reason: "the picture has no bitmap") }
+        guard let picture = image.cgImage else { throw .photo(reason: "the image has no bitmap") }
         try self.init(picture)
         switch image.imageOrientation {
         case .up: orient(.up)

@@ -2,11 +2,11 @@ import Foundation
 internal import MagpieGenerated
 
 extension Engine {
-    /// Searches while the camera looks around: with the frames that deserve it, and with a list that holds still.
+    /// Searches continuously with camera frames that are worth it, and keeps the list of results stable.
     ///
-    /// A frame is passed over while the camera moves, where there is nothing to see, and where nothing has changed. Of
-    /// the frames that come while a search runs, only the newest is of use: let the rest go, as an `AsyncStream` with
-    /// `bufferingNewest(1)` does. Where the filter changes, start a new one.
+    /// A frame is skipped if the camera is moving, if there is nothing to see, or if nothing has changed. Of the frames
+    /// that arrive during a search, only the newest is useful: drop the others, as an `AsyncStream` with
+    /// `bufferingNewest(1)` does. If the filter changes, start a new live search.
     ///
     /// ```swift
     /// for try await update in engine.live(frames) {
@@ -19,9 +19,9 @@ extension Engine {
     /// ```
     ///
     /// - Parameters:
-    ///   - frames: What the camera sees, ended by its end or its error.
-    ///   - settings: How often to search, and how firmly the list holds.
-    ///   - options: The options for a search with this frame, e.g. its crop.
+    ///   - frames: The camera's frames. The live search ends when they end or throw.
+    ///   - settings: How often to search, and how stable the list is.
+    ///   - options: The options for a search with this frame, such as its crop.
     public func live<Frames: AsyncSequence>(
         _ frames: Frames, settings: LiveSettings = LiveSettings(),
         options: @escaping @Sendable (Frame) -> SearchOptions = { _ in SearchOptions() }
@@ -30,11 +30,11 @@ extension Engine {
     }
 }
 
-/// What became of the camera's frames, one after the other; ``Engine/live(_:settings:options:)`` makes it.
+/// A sequence of updates, one per camera frame; see ``Engine/live(_:settings:options:)``.
 ///
-/// It throws what a search throws, and what the frames throw.
+/// It throws what searches throw and what the frames throw.
 public struct LiveSearch<Frames: AsyncSequence>: AsyncSequence where Frames.Element == Frame {
-    /// What became of a frame.
+    /// The update for one frame.
     public typealias Element = LiveUpdate
 
     fileprivate let engine: Engine
@@ -47,13 +47,13 @@ public struct LiveSearch<Frames: AsyncSequence>: AsyncSequence where Frames.Elem
         Iterator(self)
     }
 
-    /// Takes frames as it is asked for updates.
+    /// Takes a frame each time it is asked for an update.
     public struct Iterator: AsyncIteratorProtocol {
         private let live: LiveSearch
         private var frames: Frames.AsyncIterator
         private let gate: LiveGate
         private let start = ContinuousClock.now
-        /// The list on show, by id.
+        /// The displayed listings, by id.
         private var shown: [Listing.ID: Listing] = [:]
 
         fileprivate init(_ live: LiveSearch) {
@@ -62,7 +62,7 @@ public struct LiveSearch<Frames: AsyncSequence>: AsyncSequence where Frames.Elem
             gate = LiveGate(settings: live.settings.generated)
         }
 
-        /// What became of the next frame; nil after the last.
+        /// Processes the next frame. Returns nil after the last one.
         public mutating func next() async throws -> LiveUpdate? {
             guard let frame = try await frames.next() else { return nil }
             let (engine, gate, now, power) = (live.engine, gate, elapsed, live.settings.power().generated)
@@ -74,12 +74,12 @@ public struct LiveSearch<Frames: AsyncSequence>: AsyncSequence where Frames.Elem
             }
             if let reason = SkipReason(verdict) { return .skipped(reason) }
             let began = elapsed
-            // However it ends, the gate waits for the end.
+            // The gate must learn of the end, even if the search fails.
             defer { gate.searched(tookMs: elapsed - began, nowMs: elapsed) }
             return .found(steady(try await engine.search(frame: frame, options: live.options(frame))))
         }
 
-        /// The results with the list to show in the place of their own.
+        /// Replaces the listings of the results with the stable list to show.
         private mutating func steady(_ results: SearchResults) -> SearchResults {
             let found = Dictionary(results.listings.map { ($0.id, $0) }) { first, _ in first }
             let known = shown.merging(found) { _, new in new }
@@ -98,48 +98,48 @@ public struct LiveSearch<Frames: AsyncSequence>: AsyncSequence where Frames.Elem
     }
 }
 
-/// What became of a frame.
+/// What happened to a frame.
 public enum LiveUpdate: Sendable, Hashable {
-    /// It was searched with. The listings are the list to show: it follows the results without flickering.
+    /// The frame was searched with. The listings are the list to show, which follows the results without flickering.
     case found(SearchResults)
-    /// It was passed over.
+    /// The frame was skipped.
     case skipped(SkipReason)
 }
 
-/// Why a frame was passed over.
+/// Why a frame was skipped.
 public enum SkipReason: Sendable, Hashable {
-    /// It is too small to be judged.
+    /// The frame is too small to be analysed.
     case unusable
-    /// A search is under way.
+    /// A search is in progress.
     case busy
-    /// The last search was too recent, or took so long that a rest is due.
+    /// The last search started too recently, or took so long that a pause is due.
     case tooSoon
-    /// It would be time if the phone did not save its battery.
+    /// Postponed because Low Power Mode is on.
     case saving
-    /// It would be time if the phone were not hot.
+    /// Postponed because the phone is hot.
     case hot
-    /// It is too dark to see much.
+    /// The frame is too dark.
     case dark
-    /// The camera or the scene is moving, or has only just come to rest.
+    /// The camera or the scene is moving, or stopped only just now.
     case moving
-    /// It is out of focus, or there is nothing but plain surfaces.
+    /// The frame is out of focus or shows only plain surfaces.
     case blurred
-    /// It is what was searched last.
+    /// The scene is the one of the last search.
     case unchanged
 }
 
-/// How often a live search searches, and how firmly its list holds.
+/// How often a live search runs, and how stable its list is.
 public struct LiveSettings: Sendable {
-    /// Least time from one search's start to the next's.
+    /// Minimum time between the starts of two searches.
     public var minInterval: Duration
-    /// Length of the list. Searches may find more: those stand by.
+    /// Length of the list. Searches may find more listings, which can move up later.
     public var count: Int
-    /// A listing passes the one above it at once if its score is higher by more than this.
+    /// A listing overtakes the one above it at once if its score is higher by more than this.
     public var margin: Float
-    /// What is to be spared, asked for each frame.
+    /// The battery and thermal state, read for each frame.
     public var power: @Sendable () -> PowerHint
 
-    /// Settings, each with its usual value; what is to be spared is what the system says.
+    /// Creates settings; each has a default. By default, `power` is what the system reports.
     public init(
         minInterval: Duration = .milliseconds(300), count: Int = 10, margin: Float = 0.03,
         power: @escaping @Sendable () -> PowerHint = { .system }
@@ -151,16 +151,16 @@ public struct LiveSettings: Sendable {
     }
 }
 
-/// What the system says of battery and heat.
+/// The system's battery and thermal state.
 public enum PowerHint: Sendable, Hashable {
-    /// Nothing to spare.
+    /// No restriction.
     case normal
-    /// The battery is to be saved: searches are three times as far apart.
+    /// Low Power Mode is on: the interval between searches is three times as long.
     case saving
-    /// The phone is hot: searches are eight times as far apart.
+    /// The phone is hot: the interval between searches is eight times as long.
     case hot
 
-    /// What the system says now; nothing to spare where it does not say.
+    /// The state that the system reports now; ``normal`` if it reports none.
     public static var system: PowerHint {
         #if canImport(Darwin)
         let process = ProcessInfo.processInfo
@@ -176,7 +176,7 @@ public enum PowerHint: Sendable, Hashable {
 
 extension LiveSettings {
     fileprivate var generated: MagpieGenerated.LiveSettings {
-        // Out of range, the nearest that can be: there is no call yet that could fail.
+        // Values out of range are clamped, because no call here could throw.
         let interval = min(max(minInterval / .milliseconds(1), 0), Double(UInt32.max))
         return MagpieGenerated.LiveSettings(
             minIntervalMs: UInt32(interval), listings: UInt32(clamping: count), margin: margin)
@@ -194,7 +194,7 @@ extension PowerHint {
 }
 
 extension SkipReason {
-    /// Nil where the frame deserves a search.
+    /// Returns nil if the frame is worth a search.
     fileprivate init?(_ verdict: Verdict) {
         switch verdict {
         case .search: return nil

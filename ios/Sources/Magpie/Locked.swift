@@ -1,8 +1,8 @@
 import Foundation
 
-/// A value that any thread may read and replace. `Mutex` of the standard library needs newer systems.
+/// A value that any thread may read and replace. The standard library's `Mutex` needs newer systems.
 final class Locked<Value: Sendable>: @unchecked Sendable {
-    // Touched with the lock held only.
+    // Accessed only while the lock is held.
     private var stored: Value
     private let lock = NSLock()
 
@@ -15,7 +15,7 @@ final class Locked<Value: Sendable>: @unchecked Sendable {
     }
 
     func set(_ value: Value) {
-        // What was there is let go after the lock.
+        // The old value is released after the lock.
         _ = lock.withLock { () -> Value in
             defer { stored = value }
             return stored

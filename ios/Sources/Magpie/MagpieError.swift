@@ -1,9 +1,9 @@
 import Foundation
 internal import MagpieGenerated
 
-/// Why a call failed, by what the app can do about it.
+/// Why a call failed, grouped by what the app can do about it.
 ///
-/// The reasons are English and meant for logs and developers, not for shoppers. They may quote what a shopper typed.
+/// The reasons are English text for logs and developers, not for shoppers. They may quote what a shopper typed.
 ///
 /// ```swift
 /// do {
@@ -17,13 +17,13 @@ internal import MagpieGenerated
 /// }
 /// ```
 public enum MagpieError: Error, Sendable, Hashable {
-    /// The photo or frame cannot be used, or the crop does not lie in it: take another.
+    /// The photo or frame cannot be used, or the crop exceeds it: try another one.
     case photo(reason: String)
     /// The catalogue cannot be used: download it again, or update the app.
     case catalog(reason: String)
-    /// The model pack cannot be used, or is another than the catalogue was built with: install it again.
+    /// The model pack cannot be used, or the catalogue was built with another model: install both again.
     case model(reason: String)
-    /// The request cannot be answered as it is: a filter that is not understood, a listing that is not there.
+    /// The request cannot be answered: for example, the filter is invalid or the listing does not exist.
     case request(reason: String)
     /// A file could not be read.
     case file(reason: String)
@@ -31,12 +31,12 @@ public enum MagpieError: Error, Sendable, Hashable {
     case cancelled
     /// The engine was closed before the call.
     case closed
-    /// A defect of the library: report it.
+    /// A defect of the library: please report it.
     case `internal`(reason: String)
 }
 
 extension MagpieError: LocalizedError {
-    /// What went wrong, in English.
+    /// A description in English.
     public var errorDescription: String? {
         switch self {
         case .photo(let reason): "photo: \(reason)"
@@ -52,7 +52,7 @@ extension MagpieError: LocalizedError {
 }
 
 extension MagpieError {
-    /// What a generated call threw.
+    /// Translates an error thrown by the generated code.
     init(_ error: any Error) {
         switch error {
         case let error as MagpieError: self = error
@@ -67,7 +67,7 @@ extension MagpieError {
                 case .Cancelled: .cancelled
                 case .Internal(let reason): .internal(reason: reason)
                 }
-        // The crossing itself failed.
+        // The generated code itself failed.
         default: self = .internal(reason: String(describing: error))
         }
     }

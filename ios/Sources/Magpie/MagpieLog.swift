@@ -5,7 +5,7 @@ internal import MagpieGenerated
 import os
 #endif
 
-/// What the library says of its work. Nothing that a shopper photographed or typed is logged.
+/// The library's log. Nothing that a shopper photographed or typed is logged.
 ///
 /// ```swift
 /// MagpieLog.start(.info)  // to the system's log, on Apple's systems
@@ -16,36 +16,43 @@ public enum MagpieLog {
     public enum Level: Sendable, Hashable, Comparable {
         /// Nothing.
         case off
-        /// Defects and files that cannot be used.
+        /// Defects of the library, and files that cannot be used.
         case error
-        /// What may be wrong.
+        /// Possible problems.
         case warning
-        /// What was opened, and what was refused.
+        /// What was opened, and which inputs were refused.
         case info
-        /// Every call with its times.
+        /// Every call, with its times.
         case debug
     }
 
     /// A line of the log.
     public struct Line: Sendable, Hashable {
-        /// How grave it is.
+        /// The severity.
         public let level: Level
-        /// Which part of the library it is from.
+        /// The part of the library that logs.
         public let module: String
-        /// What is said.
+        /// The message.
         public let text: String
+
+        /// Creates a line, for example to test a sink.
+        public init(level: Level, module: String, text: String) {
+            self.level = level
+            self.module = module
+            self.text = text
+        }
     }
 
-    /// Starts logging to `sink`, or changes level and sink. The sink is called on the thread that logs: it must be
-    /// quick, and must not call the library.
+    /// Starts logging to `sink`, or changes level and sink. The sink is called on the thread that logs: it must be fast
+    /// and must not call the library.
     ///
-    /// - Returns: Whether it could: another Rust library in the app may have taken the place of the logger.
+    /// - Returns: False if another Rust library in the app has already installed a logger.
     @discardableResult
     public static func start(_ level: Level, to sink: @escaping @Sendable (Line) -> Void) -> Bool {
         startLogging(level: level.generated, sink: Sink(sink))
     }
 
-    /// Ends logging and lets the sink go.
+    /// Stops logging and releases the sink.
     public static func stop() {
         _ = startLogging(level: .off, sink: nil)
     }

@@ -1,15 +1,16 @@
 internal import MagpieGenerated
 
-/// What to open an ``Engine`` with beside the model and the catalogue.
+/// How to open an ``Engine``, besides the model and the catalogue.
 public struct OpenOptions: Sendable, Hashable {
-    /// Threads that work on one run of the network. More than one helps networks of 224 pixels and more.
+    /// Number of threads for one run of the network. More than one helps networks with inputs of 224 pixels and more.
     public var threads: Int
-    /// Reads the catalogue into memory instead of mapping it: for a file that others may shorten meanwhile.
+    /// Reads the catalogue into memory instead of mapping it: needed if another process may shorten the file while it
+    /// is open.
     public var inMemory: Bool
-    /// Calls that may run at once; others wait for their turn. Each takes a thread while it runs.
+    /// The largest number of calls that run at the same time; further calls wait. Each running call takes a thread.
     public var concurrentCalls: Int
 
-    /// Options, each with its usual value.
+    /// Creates options; each has a default.
     public init(threads: Int = 1, inMemory: Bool = false, concurrentCalls: Int = 4) {
         self.threads = threads
         self.inMemory = inMemory
@@ -17,7 +18,7 @@ public struct OpenOptions: Sendable, Hashable {
     }
 }
 
-/// What to search for beside the photo.
+/// What to search for, besides the photo.
 ///
 /// ```swift
 /// var options = SearchOptions(count: 20, filter: Filter.Column("price") < 50)
@@ -25,37 +26,37 @@ public struct OpenOptions: Sendable, Hashable {
 /// options.atMost = .init(2, forEach: "shop")
 /// ```
 public struct SearchOptions: Sendable, Hashable {
-    /// Listings wanted, at most 10,000.
+    /// Number of listings to return, at most 10,000.
     public var count: Int
-    /// Which listings count; all by default.
+    /// Restricts the listings; nil for all.
     public var filter: Filter?
-    /// The part that shows the thing; all by default.
+    /// The part of the photo that shows the object; nil for all of it.
     public var crop: Crop?
-    /// The share of the nearest photos that the search should find, 0 to 1; about 0.98 by default.
+    /// The share of the true nearest photos that the search should find, 0 to 1; about 0.98 if nil.
     public var recall: Float?
-    /// Listings below this cosine are left out.
+    /// Leaves out listings with a lower cosine.
     public var minScore: Float?
-    /// Listings whose photo is this near, as a cosine, to that of a better one are left out; 0.97 is about the same
-    /// photo.
+    /// Leaves out a listing if the cosine between its photo and that of a better listing is at least this; 0.97 is
+    /// about the same photo.
     public var nearDuplicates: Float?
-    /// At most so many listings for each value of a column.
+    /// Returns at most a given number of listings per value of a column.
     public var atMost: Quota?
 
-    /// A number of listings for each value of a column: two for each shop.
+    /// A limit of listings per value of a column, such as two per shop.
     public struct Quota: Sendable, Hashable {
-        /// Listings for each of the column's values.
+        /// The largest number of listings per value.
         public var count: Int
-        /// A column of the catalogue.
+        /// A filter column of the catalogue.
         public var column: String
 
-        /// At most `count` listings for each value of `column`.
+        /// Creates a limit of `count` listings per value of `column`.
         public init(_ count: Int, forEach column: String) {
             self.count = count
             self.column = column
         }
     }
 
-    /// Options, each with its usual value.
+    /// Creates options; each has a default.
     public init(
         count: Int = 10, filter: Filter? = nil, crop: Crop? = nil, recall: Float? = nil, minScore: Float? = nil,
         nearDuplicates: Float? = nil, atMost: Quota? = nil
@@ -70,7 +71,7 @@ public struct SearchOptions: Sendable, Hashable {
     }
 }
 
-/// A part of the upright photo or frame, in its pixels, from the top left.
+/// A part of the upright photo or frame, in pixels from the top left.
 public struct Crop: Sendable, Hashable {
     /// Left edge.
     public var x: Int
@@ -81,7 +82,7 @@ public struct Crop: Sendable, Hashable {
     /// Height, at least 1.
     public var height: Int
 
-    /// The part with these edges.
+    /// Creates a crop.
     public init(x: Int, y: Int, width: Int, height: Int) {
         self.x = x
         self.y = y
@@ -91,17 +92,17 @@ public struct Crop: Sendable, Hashable {
 }
 
 extension SearchOptions {
-    /// The generated record; throws where a number is none that can cross.
+    /// Converts to the generated record; throws if a number is out of range.
     func generated() throws(MagpieError) -> MagpieGenerated.SearchOptions {
         MagpieGenerated.SearchOptions(
-            k: try crossing(count, "count"),
-            filter: try filter.map { filter throws(MagpieError) in try crossing(filter.description) },
+            k: try validated(count, "count"),
+            filter: try filter.map { filter throws(MagpieError) in try validated(filter.description) },
             crop: try crop.map { crop throws(MagpieError) in try crop.generated() },
             recall: recall,
             minScore: minScore,
             nearDuplicates: nearDuplicates,
             group: try atMost.map { quota throws(MagpieError) in
-                MagpieGenerated.Group(column: try crossing(quota.column), most: try crossing(quota.count, "count"))
+                MagpieGenerated.Group(column: try validated(quota.column), most: try validated(quota.count, "count"))
             }
         )
     }
@@ -116,14 +117,14 @@ extension Crop {
     }
 }
 
-/// A count as it crosses.
-func crossing(_ count: Int, _ name: String) throws(MagpieError) -> UInt32 {
-    guard let count = UInt32(exactly: count) else { throw .request(reason: "\(name) cannot be \(count)") }
+/// Checks a count and converts it to 32 bits.
+func validated(_ count: Int, _ name: String) throws(MagpieError) -> UInt32 {
+    guard let count = UInt32(exactly: count) else { throw .request(reason: "invalid \(name): \(count)") }
     return count
 }
 
-/// A text as it crosses. The generated code ends the process over one of 2 GiB; none that is longer than this is of use.
-func crossing(_ text: String) throws(MagpieError) -> String {
-    guard text.utf8.count <= 1 << 20 else { throw .request(reason: "a text is longer than a million bytes") }
+/// Checks a text's length. The generated code crashes on a text of 2 GiB; no valid text is longer than this limit.
+func validated(_ text: String) throws(MagpieError) -> String {
+    guard text.utf8.count <= 1 << 20 else { throw .request(reason: "a text is longer than 1 MiB") }
     return text
 }

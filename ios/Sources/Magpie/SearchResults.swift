@@ -1,19 +1,31 @@
 import Foundation
 internal import MagpieGenerated
 
-/// What a search found.
+/// The results of a search.
 public struct SearchResults: Sendable, Hashable {
-    /// Best first; ties in the order of listing ids.
+    /// Best first; ties are ordered by listing id.
     public let listings: [Listing]
-    /// How far the first listing can be trusted; nil where the model is not calibrated, or a server found another first
-    /// one.
+    /// How far the first listing can be trusted; nil if the model is not calibrated, or if a server found a different
+    /// first listing.
     public let confidence: Confidence?
-    /// What the network says of the photo, e.g. that its colour is green.
+    /// What the network recognises in the photo, such as its colour.
     public let attributes: [Attribute]
     /// How long each stage took on the phone.
     public let times: StageTimes
-    /// Whether a server was asked, and how that ended; nil where none was named.
+    /// Whether a server was asked, and with what outcome; nil if the search was given no server.
     public let asked: Asked?
+
+    /// Creates results, for example for an app's tests.
+    public init(
+        listings: [Listing], confidence: Confidence? = nil, attributes: [Attribute] = [],
+        times: StageTimes = StageTimes(), asked: Asked? = nil
+    ) {
+        self.listings = listings
+        self.confidence = confidence
+        self.attributes = attributes
+        self.times = times
+        self.asked = asked
+    }
 }
 
 /// How far a search's first listing can be trusted.
@@ -22,13 +34,19 @@ public struct SearchResults: Sendable, Hashable {
 /// let heading = results.confidence?.isEnough == false ? "No good match. Similar:" : "Found:"
 /// ```
 ///
-/// It depends on the photo, the catalogue and the filter, not on how many listings are asked for, nor on the least score or
-/// the groups. In a live search it is that of the frame's search, whose list may hold still meanwhile.
+/// It depends on the photo, the catalogue and the filter, but not on the count, the minimum score or the quota. In a
+/// live search it belongs to the search with the current frame, although the displayed list may be older.
 public struct Confidence: Sendable, Hashable {
-    /// Probability that the first listing is what the photo shows, 0 to 1; 0 where nothing was found.
+    /// Probability that the first listing shows what the photo shows, 0 to 1; 0 if nothing was found.
     public let probability: Float
-    /// Whether that is enough, by the model's threshold. If not, there is no good match.
+    /// Whether the probability reaches the model's threshold. If not, there is no good match.
     public let isEnough: Bool
+
+    /// Creates a confidence, for example for an app's tests.
+    public init(probability: Float, isEnough: Bool) {
+        self.probability = probability
+        self.isEnough = isEnough
+    }
 }
 
 /// A listing that was found.
@@ -39,20 +57,33 @@ public struct Confidence: Sendable, Hashable {
 public struct Listing: Sendable, Hashable, Identifiable {
     /// The catalogue's id of the listing.
     public let id: String
-    /// Cosine between the query and the photo that was found, -1 to 1.
+    /// Cosine between the query and the matching photo, -1 to 1.
     public let score: Float
-    /// Name of the photo that was found.
+    /// Name of the matching photo.
     public let photo: String
-    /// Names of all its photos.
+    /// Names of all photos of the listing.
     public let photos: [String]
-    /// Its fields in the catalogue's order; the value is empty where it has none.
+    /// All fields in the catalogue's order; a value is empty if the listing has none.
     public let fields: [Field]
-    /// Who found it.
+    /// Who found the listing.
     public let source: Source
+
+    /// Creates a listing, for example for an app's tests.
+    public init(
+        id: String, score: Float, photo: String = "", photos: [String] = [], fields: [Field] = [],
+        source: Source = .shard
+    ) {
+        self.id = id
+        self.score = score
+        self.photo = photo
+        self.photos = photos
+        self.fields = fields
+        self.source = source
+    }
 
     /// Who found a listing.
     public enum Source: Sendable, Hashable {
-        /// The phone, in its catalogue.
+        /// The phone, in its own catalogue.
         case shard
         /// The server.
         case server
@@ -62,51 +93,82 @@ public struct Listing: Sendable, Hashable, Identifiable {
 
     /// A field of a listing.
     public struct Field: Sendable, Hashable {
-        /// Its name, e.g. `title`.
+        /// The field's name, such as `title`.
         public let name: String
-        /// Its value.
+        /// The field's value.
         public let value: String
+
+        /// Creates a field, for example for an app's tests.
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
     }
 
-    /// The value of a field; nil where the listing has none.
+    /// The value of a field, or nil if the listing has none.
     public subscript(field: String) -> String? {
         fields.first { $0.name == field }.flatMap { $0.value.isEmpty ? nil : $0.value }
     }
 }
 
-/// What the network says of a photo, e.g. that its colour is green.
+/// Something that the network recognises in a photo, such as its colour.
 public struct Attribute: Sendable, Hashable {
-    /// Which attribute, e.g. `colour`.
+    /// The attribute, such as `colour`.
     public let name: String
-    /// The most probable label, e.g. `green`; nil where the network is not sure enough of it to say it.
+    /// The most probable label, such as `green`; nil if its probability is below the model's threshold.
     public let label: String?
-    /// Probability of the most probable label, said or not, 0 to 1.
+    /// Probability of the most probable label, 0 to 1, given even if ``label`` is nil.
     public let probability: Float
+
+    /// Creates an attribute, for example for an app's tests.
+    public init(name: String, label: String?, probability: Float) {
+        self.name = name
+        self.label = label
+        self.probability = probability
+    }
 }
 
 /// Wall-clock time of each stage of a search.
 public struct StageTimes: Sendable, Hashable {
-    /// Bytes to pixels; none for a frame.
+    /// Decoding the photo; zero for a frame.
     public let decode: Duration
-    /// Crop, resize, turn.
+    /// Cropping, resizing and rotating.
     public let prepare: Duration
-    /// The network.
+    /// Running the network.
     public let network: Duration
-    /// Nearest listings.
+    /// Finding the nearest listings.
     public let search: Duration
-    /// Texts of the listings found.
+    /// Reading the texts of the listings found.
     public let listings: Duration
 
-    /// All stages together.
+    /// Creates times, for example for an app's tests.
+    public init(
+        decode: Duration = .zero, prepare: Duration = .zero, network: Duration = .zero, search: Duration = .zero,
+        listings: Duration = .zero
+    ) {
+        self.decode = decode
+        self.prepare = prepare
+        self.network = network
+        self.search = search
+        self.listings = listings
+    }
+
+    /// The sum of all stages.
     public var total: Duration { decode + prepare + network + search + listings }
 }
 
-/// A photo as a point on the unit sphere. Searches do not need it; it is for comparisons and tests.
+/// The embedding of a photo, a vector of unit length, for comparisons and tests. Searches do not need it.
 public struct Embedding: Sendable, Hashable {
     /// The coordinates.
     public let values: [Float]
-    /// The model that made it; embeddings of different models cannot be compared.
+    /// The model that computed it; embeddings of different models cannot be compared.
     public let modelID: String
+
+    /// Creates an embedding, for example for an app's tests.
+    public init(values: [Float], modelID: String) {
+        self.values = values
+        self.modelID = modelID
+    }
 }
 
 extension SearchResults {

@@ -4,12 +4,12 @@ import Foundation
 import FoundationNetworking
 #endif
 
-/// Sends requests with a session of its own, which keeps no cookies, no cache and no passwords.
+/// Sends requests with its own `URLSession`.
 public final class URLSessionTransport: HTTPTransport {
     private let session: URLSession
     private let responses = Responses()
 
-    /// A session of this configuration; where none is given, an ephemeral one.
+    /// Creates a session with this configuration. The default is ephemeral, without cookies, cache and credentials.
     public init(configuration: URLSessionConfiguration? = nil) {
         let chosen = configuration ?? .ephemeral
         if configuration == nil {
@@ -21,13 +21,13 @@ public final class URLSessionTransport: HTTPTransport {
     }
 
     deinit {
-        // The session holds its delegate until then.
+        // The session retains its delegate until it is invalidated.
         session.finishTasksAndInvalidate()
     }
 
-    /// Posts a request and gives the response, with any status.
+    /// Posts a request and returns the response, whatever its status.
     public func send(_ request: HTTPRequest) async throws -> HTTPReply {
-        // Of the time without any byte; that of all of it is the caller's to watch.
+        // This is the timeout between two packets; the caller watches the total time.
         var posted = URLRequest(url: request.url, timeoutInterval: request.timeout / .seconds(1))
         posted.httpMethod = "POST"
         posted.httpBody = request.body
@@ -44,7 +44,7 @@ public final class URLSessionTransport: HTTPTransport {
     }
 }
 
-/// Collects the responses of a session's tasks.
+/// Collects the responses of the session's tasks.
 private final class Responses: NSObject, URLSessionDataDelegate, @unchecked Sendable {
     private struct Response {
         let continuation: CheckedContinuation<HTTPReply, any Error>
@@ -52,7 +52,7 @@ private final class Responses: NSObject, URLSessionDataDelegate, @unchecked Send
         var body = Data()
     }
 
-    // Touched with the lock held only.
+    // Accessed only while the lock is held.
     private var waiting: [Int: Response] = [:]
     private let lock = NSLock()
 
@@ -65,7 +65,7 @@ private final class Responses: NSObject, URLSessionDataDelegate, @unchecked Send
         task.cancel()
     }
 
-    /// The first end counts.
+    /// Resumes the continuation once; later calls have no effect.
     private func end(_ task: URLSessionTask, _ result: Result<HTTPReply, any Error>) {
         let response = lock.withLock { waiting.removeValue(forKey: task.taskIdentifier) }
         response?.continuation.resume(with: result)
@@ -81,7 +81,7 @@ private final class Responses: NSObject, URLSessionDataDelegate, @unchecked Send
     func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
         let isTooLarge = lock.withLock { () -> Bool in
             guard var response = waiting.removeValue(forKey: dataTask.taskIdentifier) else { return false }
-            // Out of the dictionary, so that the body is not copied.
+            // Out of the dictionary, so that appending does not copy the body.
             response.body.append(data)
             let isTooLarge = response.body.count > response.limit
             if isTooLarge { response.body = Data() }

@@ -2,7 +2,7 @@ import Foundation
 import Magpie
 import Testing
 
-/// A phone that has mugs only, and a real server that has all of the demo.
+/// A phone whose catalogue has only mugs, and a real server with the whole demo catalogue.
 @Suite(.timeLimit(.minutes(5))) struct AskTests {
     private let asking = AskOptions(.unmetered, deadline: .seconds(20))
     private let twenty = SearchOptions(count: 20)
@@ -17,7 +17,7 @@ import Testing
         try await updates.reduce(into: []) { $0.append($1) }
     }
 
-    @Test func whatThePhoneDoesNotHaveTheServerFinds() async throws {
+    @Test func theServerFindsWhatThePhoneDoesNotHave() async throws {
         let shop = try await RealServer(shard: Demo.catalog)
         defer { shop.stop() }
         let results = try await Demo.phone.search(
@@ -30,13 +30,13 @@ import Testing
         #expect(first.id.hasPrefix("chair-") && first.source == .server)
         #expect(results.listings.count == 20)
         #expect(results.listings.map(\.score) == results.listings.map(\.score).sorted(by: >))
-        // It has all that the phone has, and more of it: the column that is not here.
+        // The server has every listing of the phone's shard, and a column that the phone lacks.
         #expect(!sources(results).contains(.shard) && first["shop"] != nil)
         #expect(results.confidence == nil)
         #expect(!results.attributes.isEmpty && results.times.network > .zero)
     }
 
-    @Test func bothSidesGiveAListingOneScore() async throws {
+    @Test func phoneAndServerScoreAListingAlike() async throws {
         let shop = try await RealServer(shard: Demo.catalog)
         defer { shop.stop() }
         let (photo, all) = (try Demo.query("mug-01"), SearchOptions(count: 200, recall: 1))
@@ -46,11 +46,11 @@ import Testing
             photo: photo, server: server, asking: AskOptions(.offline), options: all)
         let both = results.listings.filter { $0.source == .both }
         #expect(both.map(\.id) == here.listings.map(\.id))
-        // Each shard codes its photos by itself.
+        // Not bit-identical: each shard encodes its photos by itself.
         for (one, other) in zip(both, here.listings) { #expect(abs(one.score - other.score) < 1e-3) }
     }
 
-    @Test func aColumnThatThePhoneLacksIsTheServersToFilterBy() async throws {
+    @Test func theServerAppliesFiltersOnColumnsThatThePhoneLacks() async throws {
         let shop = try await RealServer(shard: Demo.catalog)
         defer { shop.stop() }
         let (photo, server) = (try Demo.query("mug-01"), try CatalogServer(url: shop.url))
@@ -59,11 +59,11 @@ import Testing
         #expect(results.asked?.reason == .filterUnknown && results.asked?.outcome == .answered)
         #expect(sources(results) == [.server])
         #expect(results.listings.allSatisfy { $0["shop"] == "Larkspur & Pine" })
-        // Nothing to show before the answer.
+        // The phone has nothing to show before the answer.
         let updates = try await Demo.phone.searchUpdates(
             photo: photo, server: server, asking: asking, options: options)
         #expect(try await collect(updates).count == 1)
-        // Where nobody is asked, it is the app's mistake.
+        // If the server is not asked, the unknown column is an error of the app.
         for alone in [AskOptions(.offline), AskOptions(.unmetered, setting: .never)] {
             let error = await failure {
                 try await Demo.phone.search(photo: photo, server: server, asking: alone, options: options)
@@ -72,7 +72,7 @@ import Testing
         }
     }
 
-    @Test func thePhonesOwnListingsComeFirstWhereTheyAreWorthShowing() async throws {
+    @Test func thePhonesOwnListingsComeFirstIfTheyAreWorthShowing() async throws {
         let shop = try await RealServer(shard: Demo.catalog)
         defer { shop.stop() }
         let (photo, server) = (try Demo.query("chair-02"), try CatalogServer(url: shop.url))
@@ -88,7 +88,7 @@ import Testing
         #expect(none.map(\.asked?.reason) == [.nothingFound])
     }
 
-    @Test func aGoodAnswerIsNotAskedAbout() async throws {
+    @Test func theServerIsNotAskedIfThePhonesAnswerIsGoodEnough() async throws {
         let nobody = try CatalogServer(url: BadServer.nobody())
         let photo = try Demo.photo("mug-01-1")
         for connectivity in [Connectivity.unmetered, .metered] {
@@ -104,7 +104,7 @@ import Testing
         }
     }
 
-    @Test func whatTheNetworkAndTheUserDoNotAllowIsNotDone() async throws {
+    @Test func theServerIsNotAskedIfNetworkUserOrDeadlineRuleItOut() async throws {
         let nobody = try CatalogServer(url: BadServer.nobody())
         let photo = try Demo.query("chair-02")
         let cases: [(AskOptions, Asked.Reason)] = [
@@ -127,7 +127,7 @@ import Testing
         #expect(try await Demo.phone.search(photo: photo).asked == nil)
     }
 
-    @Test func framesAskAsPhotosDo() async throws {
+    @Test func framesAskTheServerAsPhotosDo() async throws {
         let shop = try await RealServer(shard: Demo.catalog)
         defer { shop.stop() }
         let server = try CatalogServer(url: shop.url.appendingPathComponent("/"))
@@ -140,7 +140,7 @@ import Testing
         #expect(updates.last?.listings == results.listings)
     }
 
-    @Test func aServerWithAnotherModelAndOneThatWantsAToken() async throws {
+    @Test func aServerWithAnotherModelAndAServerThatNeedsAToken() async throws {
         let photo = try Demo.query("chair-02")
         let ask = { (server: CatalogServer) in
             try await Demo.phone.search(photo: photo, server: server, asking: asking, options: twenty)
@@ -157,7 +157,7 @@ import Testing
         let closed = try await RealServer(shard: Demo.catalog, "--tokens", tokens.path)
         defer { closed.stop() }
         #if !canImport(FoundationNetworking)
-        // Linux's Foundation ends the process over the server's `www-authenticate: Bearer`.
+        // Linux's Foundation crashes on the server's `www-authenticate: Bearer`.
         for token in [nil, "another-long-token"] {
             let results = try await ask(CatalogServer(url: closed.url, token: token))
             #expect(results.failed == "refused" && sources(results) == [.shard])
@@ -167,11 +167,11 @@ import Testing
         #expect(known.asked?.outcome == .answered)
     }
 
-    @Test func uselessPhotosAndAClosedEngineAreErrorsAsWithoutAServer() async throws {
+    @Test func invalidPhotosAndAClosedEngineThrowAsWithoutAServer() async throws {
         let nobody = try CatalogServer(url: BadServer.nobody())
         let engine = try await Demo.openPhone()
-        let useless = await failure { try await engine.search(photo: Data(count: 10), server: nobody, asking: asking) }
-        #expect(useless?.kind == .photo)
+        let invalid = await failure { try await engine.search(photo: Data(count: 10), server: nobody, asking: asking) }
+        #expect(invalid?.kind == .photo)
         engine.close()
         let photo = try Demo.query("mug-01")
         #expect(await failure { try await engine.search(photo: photo, server: nobody, asking: asking) } == .closed)
@@ -179,7 +179,7 @@ import Testing
         #expect(await failure { try await collect(updates) } == .closed)
     }
 
-    @Test func onlyURLsOfServersAreTaken() throws {
+    @Test func onlyServerURLsAreAccepted() throws {
         let none = [
             "shop.example", "ftp://shop.example", "/v1/search", "http://", "https://shop.example/?a=b",
             "https://user:password@shop.example", "https://shop.example#top",

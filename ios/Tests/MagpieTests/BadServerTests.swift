@@ -6,13 +6,13 @@ import Testing
 import FoundationNetworking
 #endif
 
-/// Whatever a server does, the phone's listings come, in time, with the reason.
+/// Whatever the server does, the phone's listings arrive in time, with the reason for the failure.
 @Suite(.timeLimit(.minutes(5))) struct BadServerTests {
     private let asking = AskOptions(.unmetered, deadline: .seconds(20))
-    /// For servers that never answer.
+    /// A short deadline, for servers that never answer.
     private let short = Duration.milliseconds(900)
     private let twenty = SearchOptions(count: 20)
-    /// Late by this is late by any measure; tests do not time.
+    /// Generous margin for a loaded machine: these tests do not measure time.
     private let patience = Duration.seconds(10)
 
     private func ask(_ server: CatalogServer, _ asking: AskOptions? = nil) async throws -> Asked {
@@ -26,7 +26,7 @@ import FoundationNetworking
         return try #require(results.asked)
     }
 
-    /// The name of the failure, and the requests that came.
+    /// Returns the name of the failure and the number of requests.
     private func against(
         reads: Bool = true, deadline: Duration? = nil, _ behave: @escaping @Sendable (Connection, Int) -> Void
     ) async throws -> Failure {
@@ -56,12 +56,12 @@ import FoundationNetworking
         #"{"model_id": "\#(model)", "catalog": "shop", "listings": []}"#
     }
 
-    @Test func serversThatAreNotThere() async throws {
+    @Test func serversThatCannotBeReached() async throws {
         let asked = try await ask(CatalogServer(url: BadServer.nobody()))
         #expect(Failure(asked) == Failure("unreachable", 3))
     }
 
-    @Test func serversThatNeverAnswerCostTheDeadlineAndNoMore() async throws {
+    @Test func serversThatNeverAnswerCostNoMoreThanTheDeadline() async throws {
         let silent = try await against(deadline: short) { connection, _ in connection.waitForTheEnd() }
         #expect(silent.name == "timed_out")
         let dripping = try await against(deadline: short) { connection, _ in
@@ -71,7 +71,7 @@ import FoundationNetworking
         #expect(dripping.name == "timed_out")
     }
 
-    @Test func connectionsThatBreakAreTriedAgain() async throws {
+    @Test func brokenConnectionsAreRetried() async throws {
         #expect(try await against { _, _ in } == Failure("broken", 3))
         #expect(try await against { connection, _ in connection.reset() } == Failure("broken", 3))
         let cut = try await against { connection, _ in
@@ -87,7 +87,7 @@ import FoundationNetworking
         #expect(asked.outcome == .answered && asked.requests == 2)
     }
 
-    @Test func whatIsNoReplyIsNotBelieved() async throws {
+    @Test func invalidRepliesAreRejected() async throws {
         let portal = "<html>Sign in to use this network</html>"
         let other = empty(String(repeating: "09", count: 32))
         let cases: [(Int, String, String, Failure)] = [
@@ -102,14 +102,14 @@ import FoundationNetworking
         }
         let noise = try await against { connection, _ in connection.say(Data(repeating: 0xff, count: 2000)) }
         #expect(["broken", "bad_reply"].contains(noise.name))
-        // It is not followed.
+        // Redirects are not followed.
         let elsewhere = try BadServer { _, _ in }
         defer { elsewhere.stop() }
         let location = "location: \(elsewhere.url)/v1/search\r\n"
         let sent = try await against { connection, _ in connection.say(status: 307, more: location) }
         #expect(sent == Failure("refused", 1))
         #expect(elsewhere.heads.isEmpty)
-        // Without an end, as fast as it can.
+        // An endless body, sent as fast as possible.
         let endless = try await against { connection, _ in
             connection.say(Data("HTTP/1.1 200 OK\r\ncontent-length: 2000000000\r\n\r\n".utf8))
             while connection.say(Data(repeating: 0x20, count: 1 << 16)) {}
@@ -117,7 +117,7 @@ import FoundationNetworking
         #expect(endless == Failure("too_large", 1))
     }
 
-    @Test func aServerThatFailsAgainAndAgainIsLeftAlone() async throws {
+    @Test func theCircuitBreakerOpensForAServerThatKeepsFailing() async throws {
         let breaking = try BadServer { _, _ in }
         defer { breaking.stop() }
         let server = try CatalogServer(url: breaking.url)
@@ -128,14 +128,14 @@ import FoundationNetworking
             requests += asked.requests
         }
         #expect(requests == 6)
-        // Of a request that was given up on a slow machine the server may not have read the head.
+        // On a slow machine, the server may not have read the head of an abandoned request.
         let sent = breaking.heads.count
         let asked = try await ask(server)
         #expect(asked.reason == .serverResting && asked.outcome == .notAsked && asked.requests == 0)
         #expect(breaking.heads.count == sent)
     }
 
-    @Test func cancellingEndsTheAskingAndTheConnection() async throws {
+    @Test func cancellingEndsTheSearchAndClosesTheConnection() async throws {
         let silent = try BadServer { connection, _ in connection.waitForTheEnd() }
         defer { silent.stop() }
         let (server, photo) = (try CatalogServer(url: silent.url), try Demo.query("chair-02"))
@@ -150,7 +150,7 @@ import FoundationNetworking
         #expect(ContinuousClock.now - begun < patience)
         while silent.ended == 0 { try await Task.sleep(for: .milliseconds(5)) }
 
-        // Who iterates has seen enough.
+        // Iteration that stops after the first element.
         let updates = try await Demo.phone.searchUpdates(
             photo: photo, server: server, asking: patient, options: twenty)
         for try await results in updates {
@@ -160,7 +160,7 @@ import FoundationNetworking
         #expect(ContinuousClock.now - begun < patience + patience)
     }
 
-    @Test func aRequestSaysWhatItIsAndNoMoreThanItMust() async throws {
+    @Test func aRequestContainsWhatItNeedsAndNoMore() async throws {
         let server = try BadServer { connection, _ in connection.say(status: 404) }
         defer { server.stop() }
         let url = server.url.appendingPathComponent("shop/")
@@ -173,7 +173,7 @@ import FoundationNetworking
         #expect(!head.contains("cookie"))
     }
 
-    @Test func anAppMaySendRequestsByItself() async throws {
+    @Test func anAppCanUseItsOwnTransport() async throws {
         let model = try await Demo.phone.info.modelID
         let own = Own { _ in HTTPReply(status: 200, body: Data(self.empty(model).utf8)) }
         let url = try #require(URL(string: "https://shop.example"))
@@ -186,7 +186,7 @@ import FoundationNetworking
         #expect(request.timeout <= asking.deadline && request.maxReplyBytes > 1 << 20)
     }
 
-    @Test func whateverATransportThrowsOrForgetsThePhonesListingsCome() async throws {
+    @Test func whateverATransportThrowsOrIgnoresThePhonesListingsArrive() async throws {
         let url = try #require(URL(string: "https://shop.example"))
         let cases: [(String, @Sendable (HTTPRequest) async throws -> HTTPReply)] = [
             ("broken", { _ in throw CocoaError(.fileNoSuchFile) }),
@@ -205,7 +205,7 @@ import FoundationNetworking
                     throw URLError(.unknown)
                 }
             ),
-            // It does not listen when it is cancelled.
+            // Ignores cancellation.
             (
                 "timed_out",
                 { _ in
@@ -226,7 +226,7 @@ import FoundationNetworking
     }
 }
 
-/// A transport of an app's own.
+/// The transport of an app.
 private final class Own: HTTPTransport, @unchecked Sendable {
     private let answer: @Sendable (HTTPRequest) async throws -> HTTPReply
     private let lock = NSLock()
@@ -245,13 +245,13 @@ private final class Own: HTTPTransport, @unchecked Sendable {
 }
 
 extension Asked {
-    /// The name of the failure.
+    /// The name of the failure, or nil if there is none.
     var failed: String? {
         if case .failed(let name, let reason) = outcome, !reason.isEmpty { name } else { nil }
     }
 }
 
 extension SearchResults {
-    /// The name of the failure.
+    /// The name of the failure, or nil if there is none.
     var failed: String? { asked?.failed }
 }

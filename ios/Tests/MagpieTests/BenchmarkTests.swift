@@ -2,9 +2,9 @@ import Foundation
 import Magpie
 import Testing
 
-/// What a benchmark measures, as a value and as JSON.
+/// The measurements of a benchmark, as a value and as JSON.
 @Suite struct BenchmarkTests {
-    @Test func aBenchmarkNamesEveryStage() async throws {
+    @Test func aBenchmarkReportsEveryStage() async throws {
         let benchmark = try await Demo.engine.benchmark(photo: Demo.query("mug-01"), runs: 4)
         #expect(benchmark.runs == 4 && benchmark.photos == 256)
         #expect(benchmark.stages.map(\.name) == ["decode", "prepare", "network", "search", "listings", "together"])

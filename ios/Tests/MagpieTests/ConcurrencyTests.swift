@@ -2,23 +2,23 @@ import Foundation
 import Magpie
 import Testing
 
-/// Cancelling, closing, and many tasks at once. A call that were not to end would hang its test: hence the limits.
+/// Cancelling, closing, and many concurrent tasks. A call that does not end hangs its test: hence the time limit.
 @Suite(.timeLimit(.minutes(5))) struct ConcurrencyTests {
-    /// Longer than anyone waits: only cancelling ends it.
+    /// Longer than any test waits: only cancelling ends it.
     private let forever = 50_000_000
 
-    @Test func cancellingATaskEndsItsCall() async throws {
+    @Test func cancellingATaskStopsItsCall() async throws {
         let engine = try await Demo.open()
         let photo = try Demo.query("mug-01")
         let task = Task { try await engine.benchmark(photo: photo, runs: forever) }
         try await Task.sleep(for: .milliseconds(100))
         task.cancel()
         #expect(await failure { try await task.value } == .cancelled)
-        // The engine goes on.
+        // The engine still works.
         #expect(try await engine.search(photo: photo).listings.first?.id == "mug-01")
     }
 
-    @Test func aCancelledTaskCallsNothing() async throws {
+    @Test func aCancelledTaskStartsNoCall() async throws {
         let engine = try await Demo.open()
         let photo = try Demo.query("mug-01")
         let scene = Picture.scene()
@@ -58,14 +58,14 @@ import Testing
         #expect(await failure { try await first.value } == .cancelled)
     }
 
-    /// Tasks share about as many threads as there are cores; calls that block take none of them.
-    @Test func callsLeaveOtherTasksTheirThreads() async throws {
+    /// Tasks share about as many threads as there are cores; blocking calls must not take them.
+    @Test func callsDoNotBlockTheThreadsOfOtherTasks() async throws {
         let width = 2 * ProcessInfo.processInfo.activeProcessorCount + 2
         let engine = try await Demo.open(OpenOptions(concurrentCalls: width))
         let photo = try Demo.query("mug-01")
         let calls = (0..<width).map { _ in Task { try await engine.benchmark(photo: photo, runs: forever) } }
         try await Task.sleep(for: .milliseconds(200))
-        // These would wait for ever.
+        // If calls blocked the shared threads, these would wait forever.
         let others = (0..<width).map { number in Task.detached { number } }
         var sum = 0
         for other in others { sum += await other.value }
@@ -89,7 +89,7 @@ import Testing
         engine.close()
         engine.close()
         for call in calls {
-            // Those that came before end as if nothing had happened.
+            // Calls that started before the closing finish normally.
             switch await call.result {
             case .success(let listings): #expect(listings == expected)
             case .failure(let error): #expect(error as? MagpieError == .closed)
@@ -99,14 +99,14 @@ import Testing
         #expect(await failure { try await engine.words(of: "category") } == .closed)
         #expect(engine.info.listings == 128)
 
-        // The last call keeps the catalogue, and lets it go.
+        // The last call keeps the catalogue mapped, and unmaps it when it ends.
         #expect(try isMapped(catalog) != false)
         long.cancel()
         #expect(await failure { try await long.value } == .cancelled)
         try await eventually { try isMapped(catalog) != true }
     }
 
-    @Test func anEngineThatNobodyHoldsIsClosed() async throws {
+    @Test func anUnreferencedEngineIsClosed() async throws {
         let folder = try Demo.folder()
         defer { try? FileManager.default.removeItem(at: folder) }
         let catalog = folder.appendingPathComponent("dropped.magpie")
@@ -121,7 +121,7 @@ import Testing
         try await eventually { try isMapped(catalog) != true }
     }
 
-    /// `MAGPIE_TEST_SECONDS` says for how long; 5 by default.
+    /// `MAGPIE_TEST_SECONDS` sets the duration; the default is 5.
     @Test func eightTasksAtOnce() async throws {
         let seconds = ProcessInfo.processInfo.environment["MAGPIE_TEST_SECONDS"].flatMap(Double.init) ?? 5
         let engine = try await Demo.open(OpenOptions(concurrentCalls: 8))
@@ -151,14 +151,14 @@ import Testing
         #expect(searches >= 8)
     }
 
-    /// Whether the process has the file mapped; nil where the system does not tell.
+    /// Whether the process has the file mapped; nil if the system does not report it.
     private func isMapped(_ file: URL) throws -> Bool? {
-        // /proc states a size of nothing: this reads to the end all the same.
+        // Files in /proc report a size of zero, so read to the end.
         guard let maps = try FileHandle(forReadingAtPath: "/proc/self/maps")?.readToEnd() else { return nil }
         return String(decoding: maps, as: UTF8.self).contains(file.path)
     }
 
-    /// The thread that ran the last call lets go of it a moment after the call has answered.
+    /// The thread of the last call releases its reference a moment after the call has returned.
     private func eventually(_ holds: () throws -> Bool) async throws {
         while try !holds() { try await Task.sleep(for: .milliseconds(10)) }
     }

@@ -1,8 +1,8 @@
 import Foundation
 import Magpie
 
-/// The demo catalogue with thumbnails, the shipped model and the shoppers' photos: what all tests run on.
-/// `cargo xtask test swift` makes what is under `target`.
+/// The demo catalogue with thumbnails, the default model and the shoppers' photos, which all tests use. The files under
+/// `target` are written by `cargo xtask test swift`.
 enum Demo {
     static let repository = URL(fileURLWithPath: #filePath)
         .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
@@ -13,19 +13,19 @@ enum Demo {
 
     private static let opened = Task { try await open() }
 
-    /// The engine that tests share.
+    /// An engine shared by the tests.
     static var engine: Engine {
         get async throws { try await opened.value }
     }
 
-    /// Mugs alone, without the column `shop`: what a phone has that asks a server.
+    /// Opens a shard with only mugs and without the column `shop`: the catalogue of a phone that asks a server.
     static func openPhone() async throws -> Engine {
         try await Engine.open(model: model, catalog: made.appendingPathComponent("phone.magpie"))
     }
 
     private static let openedPhone = Task { try await openPhone() }
 
-    /// The engine with mugs alone that tests share.
+    /// An engine with only mugs, shared by the tests.
     static var phone: Engine {
         get async throws { try await openedPhone.value }
     }
@@ -34,17 +34,17 @@ enum Demo {
         try await Engine.open(model: model, catalog: catalog, options: options)
     }
 
-    /// A shopper's photo of a listing of the demo catalogue.
+    /// Returns a shopper's photo of a listing of the demo catalogue.
     static func query(_ name: String) throws -> Data {
         try Data(contentsOf: repository.appendingPathComponent("cli/demo/queries/\(name).jpg"))
     }
 
-    /// A photo of the catalogue itself.
+    /// Returns a photo of the catalogue itself.
     static func photo(_ name: String) throws -> Data {
         try Data(contentsOf: repository.appendingPathComponent("cli/demo/photos/\(name).jpg"))
     }
 
-    /// Names of the shoppers' photos, which are the ids of the listings that they show.
+    /// Returns the names of the shoppers' photos, which are the ids of the listings that they show.
     static func queries() throws -> [String] {
         let file = repository.appendingPathComponent("cli/demo/queries.csv")
         let table = try String(contentsOf: file, encoding: .utf8)
@@ -52,7 +52,7 @@ enum Demo {
         return rows.compactMap { $0.split(separator: ",").last.map(String.init) }
     }
 
-    /// The pack in a folder of its own, with this confidence, and heads that are sure of nothing.
+    /// Copies the pack to a new folder, with this confidence, and with heads that never reach their threshold.
     static func calibrated(confidence: [String: Any]) throws -> URL {
         let file = try Data(contentsOf: model.appendingPathComponent("manifest.json"))
         guard var manifest = try JSONSerialization.jsonObject(with: file) as? [String: Any],
@@ -68,7 +68,7 @@ enum Demo {
         return folder
     }
 
-    /// A folder of its own for a test that writes files.
+    /// Creates a folder for a test that writes files.
     static func folder() throws -> URL {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("magpie-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -76,7 +76,7 @@ enum Demo {
     }
 }
 
-/// What a call throws; nil where it does not.
+/// Returns the error that a call throws, or nil if it throws none.
 func failure<Value>(of call: () async throws -> Value) async -> MagpieError? {
     do {
         _ = try await call()
@@ -86,7 +86,7 @@ func failure<Value>(of call: () async throws -> Value) async -> MagpieError? {
     }
 }
 
-/// Says a figure beside the tests' lines, which are not on standard output either.
+/// Prints a measurement to standard error, where the test framework's lines go too.
 func report(_ line: String) {
     FileHandle.standardError.write(Data((line + "\n").utf8))
 }
@@ -107,7 +107,7 @@ extension MagpieError {
         }
     }
 
-    /// What is said beside the kind.
+    /// The reason that comes with the kind, if any.
     var reason: String {
         switch self {
         case .photo(let reason), .catalog(let reason), .model(let reason), .request(let reason), .file(let reason),

@@ -2,7 +2,7 @@ import Foundation
 import Magpie
 import Testing
 
-/// Filters say what they mean, whatever is in the values.
+/// Filters keep the right listings, whatever their values contain.
 @Suite struct FilterTests {
     private let price = Filter.Column("price")
     private let colour = Filter.Column("colour")
@@ -18,7 +18,7 @@ import Testing
         #expect((Filter(verbatim: "a=1 or b=2") && price > 1).description == "((a=1 or b=2) and 'price' > '1')")
     }
 
-    @Test func anyTextIsAValueAndNothingElse() async throws {
+    @Test func anyTextIsQuotedAsAValue() async throws {
         let texts = [
             "'", "''", "\"", "' or price > 0 or colour = '", "red' or 'red", "not", "(", "", " ", "\n\u{0}é€🪻",
             "\\", "%", "a,b",
@@ -31,12 +31,12 @@ import Testing
         #expect(try await count(Filter.Column("shop") == "Larkspur & Pine") == 16)
     }
 
-    @Test func oneOfNothingIsNothing() async throws {
+    @Test func anEmptyListMatchesNothing() async throws {
         #expect(try await count(colour.isOne(of: [])) == 0)
         #expect(try await count(price.isOne(of: [])) == 0)
     }
 
-    @Test func aLongChainIsNotADeepOne() async throws {
+    @Test func aLongChainStaysFlat() async throws {
         let none = (0..<500).map { colour == "no colour \($0)" }.reduce(colour == "green") { $0 || $1 }
         #expect(none.description.count > 10_000)
         let some = (0..<200).map { price != Double(-$0 - 1) }.reduce(price > 0) { $0 && $1 }
@@ -48,7 +48,7 @@ import Testing
         #expect(reason.contains("longer"))
     }
 
-    /// Listings that pass.
+    /// Returns the number of listings that pass.
     private func count(_ filter: Filter) async throws -> Int {
         let options = SearchOptions(count: 200, filter: filter)
         return try await Demo.engine.search(photo: Demo.query("mug-01"), options: options).listings.count

@@ -2,7 +2,7 @@ import Foundation
 import Magpie
 import Testing
 
-/// Camera frames are seen as photos are, however they lie.
+/// Camera frames give the same results as photos, whatever their format and layout.
 @Suite struct FrameTests {
     private let scene = Picture.scene()
 
@@ -19,8 +19,8 @@ import Testing
         #expect(try await Demo.engine.search(frame: frame, options: mugs).listings.count == 8)
     }
 
-    @Test func everyFormatIsThePhoto() async throws {
-        // Odd sides: the last chroma sample stands for what is left of four pixels.
+    @Test func everyFormatMatchesThePhoto() async throws {
+        // With odd sides, the last chroma samples stand for fewer than four pixels.
         for scene in [scene, .scene(width: 321, height: 241)] {
             let photo = try await Demo.engine.embedding(of: scene.png)
             for padding in [0, 32] {
@@ -37,21 +37,21 @@ import Testing
         }
     }
 
-    @Test func theWrongFormatIsAnotherPicture() async throws {
+    @Test func theWrongFormatGivesADifferentEmbedding() async throws {
         let photo = try await Demo.engine.embedding(of: scene.png)
         let right = try await cosine(.bgra(scene.packed(isBGRA: true)), scene, photo)
         let wrong = try await cosine(.bgra(scene.packed(isBGRA: false)), scene, photo)
         #expect(wrong < right - 0.01)
     }
 
-    @Test func aFrameIsTurnedUpright() async throws {
+    @Test func aFrameIsRotatedUpright() async throws {
         let crop = Crop(x: 60, y: 30, width: 150, height: 190)
         let upright = try await Demo.engine.embedding(of: scene.png)
         let cropped = try await Demo.engine.embedding(of: scene.png, crop: crop)
         for (quarters, rotation) in Frame.Rotation.allCases.enumerated() {
             for isMirrored in [false, true] {
-                // As the sensor would store it: what turning and mirroring make upright again.
-                let stored = (isMirrored ? scene.mirrored : scene).turned(4 - quarters)
+                // As the sensor would store it: the frame's rotation and mirroring make it upright again.
+                let stored = (isMirrored ? scene.mirrored : scene).rotated(4 - quarters)
                 let frames = [Frame.Pixels.bgra(stored.packed(isBGRA: true)), stored.nv12(.bt601Full)].map {
                     Frame(
                         $0, width: stored.width, height: stored.height, rotation: rotation, isMirrored: isMirrored)
@@ -66,13 +66,13 @@ import Testing
                 }
             }
         }
-        // The wrong turn is seen.
+        // A wrong rotation changes the embedding.
         let lying = Frame(
             .bgra(scene.packed(isBGRA: true)), width: scene.width, height: scene.height, rotation: .quarter)
         #expect(cosine(try await Demo.engine.embedding(of: lying), upright) < 0.98)
     }
 
-    @Test func aFrameThatDoesNotFitItsNumbersIsRefused() async throws {
+    @Test func aFrameThatDoesNotFitItsPlanesIsRejected() async throws {
         let plane = scene.packed(isBGRA: true)
         let short = Frame.Plane(bytes: plane.bytes.dropLast(), rowStride: plane.rowStride)
         let (width, height) = (scene.width, scene.height)
@@ -120,7 +120,7 @@ import Testing
         return cosine(try await Demo.engine.embedding(of: frame), photo)
     }
 
-    /// Embeddings have unit length.
+    /// The dot product: embeddings have unit length.
     private func cosine(_ one: Embedding, _ other: Embedding) -> Double {
         zip(one.values, other.values).reduce(0) { $0 + Double($1.0) * Double($1.1) }
     }

@@ -2,7 +2,7 @@ import Foundation
 import Magpie
 import Testing
 
-/// Live search: what deserves a search, and a list that holds still. A gate that never opened would hang its test.
+/// Live search: which frames are searched with, and a stable list. A gate that never opens hangs its test.
 @Suite(.timeLimit(.minutes(5))) struct LiveTests {
     @Test func aSceneThatHoldsStillIsSearched() async throws {
         let camera = Camera(.grey(2))
@@ -10,7 +10,7 @@ import Testing
         #expect(try await updates.next() == .skipped(.dark))
 
         camera.show(.scene())
-        // Two frames have to follow the first.
+        // The gate waits for two more frames of the same scene.
         #expect(try await updates.next() == .skipped(.moving))
         #expect(try await updates.next() == .skipped(.moving))
         guard case .found(let results) = try await updates.next() else {
@@ -21,7 +21,7 @@ import Testing
         #expect(results.listings == alone.listings)
         #expect(results.attributes == alone.attributes)
 
-        // It is not searched again, and once the rest is over the reason is that nothing has changed.
+        // The scene is not searched again, and after the minimum interval the reason becomes `unchanged`.
         #expect(try await reasons(&updates, until: .unchanged).allSatisfy { $0 == .tooSoon })
 
         camera.show(.grey(128))
@@ -31,7 +31,7 @@ import Testing
     }
 
     @Test(arguments: [(PowerHint.saving, SkipReason.saving), (.hot, .hot)])
-    func aPhoneThatSavesOrIsHotRests(hint: PowerHint, reason: SkipReason) async throws {
+    func aPhoneThatSavesPowerOrIsHotSearchesLess(hint: PowerHint, reason: SkipReason) async throws {
         let scenes = [Picture.scene(), .scene(left: 0.25)]
         let camera = Camera(scenes[0])
         let settings = LiveSettings(minInterval: .milliseconds(200)) { hint }
@@ -39,7 +39,7 @@ import Testing
         _ = try await found(&updates)
         var reasons: [SkipReason] = []
         var turn = 0
-        // On a busy machine a frame may be so late that the longer wait is over too: another search, then.
+        // On a busy machine a frame may come so late that the longer interval is over too, which starts a search.
         while !reasons.contains(reason) {
             turn += 1
             camera.show(scenes[turn % 2])
@@ -50,8 +50,8 @@ import Testing
         #expect(Set(reasons).isSubset(of: [reason, .tooSoon, .moving]))
     }
 
-    @Test func theListHoldsAsFirmlyAsItIsTold() async throws {
-        // Cosines are never as far apart as the one, and always further than the other.
+    @Test func theMarginDecidesHowStableTheListIs() async throws {
+        // Cosines differ by at most 2, so with a margin of 2.1 the list never changes; with -1 it follows the scores.
         for (margin, isFirm) in [(Float(2.1), true), (-1, false)] {
             let camera = Camera(.scene())
             let settings = LiveSettings(minInterval: .milliseconds(50), margin: margin)
@@ -64,13 +64,13 @@ import Testing
             if isFirm {
                 #expect(second.map(\.id) == first.map(\.id))
             } else {
-                // In the order of scores; a listing that was not found again may stay among them with the score it had.
+                // Ordered by score. A listing that was not found again may keep its place with its old score.
                 #expect(second.map(\.score) == second.map(\.score).sorted(by: >))
                 let again = second.map(\.id).filter(Set(alone.map(\.id)).contains)
                 #expect(again == Array(alone.map(\.id).prefix(again.count)))
                 #expect(second.map(\.id) != first.map(\.id))
             }
-            // Those that were found again have the score of the last search; the others stay as they were.
+            // Listings that were found again have the score of the last search; the others are unchanged.
             for listing in second {
                 let expected = alone.first { $0.id == listing.id } ?? first.first { $0.id == listing.id }
                 #expect(listing == expected)
@@ -78,7 +78,7 @@ import Testing
         }
     }
 
-    @Test func optionsMayDependOnTheFrame() async throws {
+    @Test func optionsCanDependOnTheFrame() async throws {
         let camera = Camera(.scene())
         let engine = try await Demo.engine
         let live = engine.live(camera, settings: LiveSettings(count: 3)) { frame in
@@ -94,7 +94,7 @@ import Testing
         #expect(try await engine.search(frame: camera.frame, options: options).listings == listings)
     }
 
-    @Test func errorsAndCancellingEndIt() async throws {
+    @Test func errorsAndCancellingEndALiveSearch() async throws {
         let camera = Camera(.scene())
         camera.break()
         var updates = try await live(camera).makeAsyncIterator()
@@ -125,7 +125,7 @@ import Testing
         throw MagpieError.internal(reason: "the camera ended")
     }
 
-    /// Why frames were passed over until one is for this reason. None of them is searched.
+    /// Collects the reasons for skipping frames until this one. No frame may be searched before it.
     private func reasons(
         _ updates: inout LiveSearch<Camera>.Iterator, until last: SkipReason
     ) async throws -> [SkipReason] {
@@ -138,7 +138,7 @@ import Testing
     }
 }
 
-/// A camera that shows what it is told to, as often as it is asked.
+/// A camera that repeats the current picture until it is told to show another one.
 private struct Camera: AsyncSequence, Sendable {
     typealias Element = Frame
 
@@ -154,7 +154,7 @@ private struct Camera: AsyncSequence, Sendable {
 
     func end() { current.value = nil }
 
-    /// Shows frames whose numbers are wrong.
+    /// Shows frames that do not fit their planes.
     func `break`() { current.value?.width += 100 }
 
     func makeAsyncIterator() -> Iterator { Iterator(current: current) }
@@ -163,7 +163,7 @@ private struct Camera: AsyncSequence, Sendable {
         fileprivate let current: Setting<Frame?>
 
         func next() async -> Frame? {
-            // Goes on where the task was cancelled: what ends it then is the search.
+            // Continues after cancellation: the search must end it.
             try? await Task.sleep(for: .milliseconds(5))
             return current.value
         }
@@ -174,7 +174,7 @@ private struct Camera: AsyncSequence, Sendable {
     }
 }
 
-/// What a test changes while something else reads it.
+/// A value that a test changes while something else reads it.
 private final class Setting<Value: Sendable>: @unchecked Sendable {
     private var stored: Value
     private let lock = NSLock()

@@ -2,7 +2,7 @@ import Foundation
 import Magpie
 import Testing
 
-/// Log lines reach the host, and nothing of shoppers is in them.
+/// Log lines reach the host and contain nothing about shoppers.
 @Suite(.serialized) struct LoggingTests {
     @Test func linesReachTheSink() async throws {
         let lines = Lines()
@@ -22,7 +22,7 @@ import Testing
         #expect(!lines.all.contains { $0.text.contains(later.lastPathComponent) })
     }
 
-    @Test func whatAShopperTypedIsNotLogged() async throws {
+    @Test func userInputIsNotLogged() async throws {
         let lines = Lines()
         MagpieLog.start(.debug) { line in lines.add(line) }
         defer { MagpieLog.stop() }
@@ -31,7 +31,7 @@ import Testing
         let error = await failure {
             try await Demo.engine.search(photo: Demo.query("mug-01"), options: SearchOptions(filter: filter))
         }
-        // The app is told; the log is not.
+        // The app gets the reason; the log does not.
         #expect(error?.kind == .request)
         let reason = error?.reason ?? ""
         #expect(reason.contains(typed))

@@ -2,9 +2,9 @@ import Foundation
 import Magpie
 import Testing
 
-/// What can be opened, and what is said of what cannot.
+/// What can be opened, and the errors for what cannot.
 @Suite struct OpeningTests {
-    @Test func whatWasOpenedIsDescribed() async throws {
+    @Test func theOpenedEngineIsDescribed() async throws {
         let info = try await Demo.engine.info
         #expect(info.listings == 128 && info.photos == 256)
         #expect(info.hasThumbnails)
@@ -16,14 +16,14 @@ import Testing
         #expect(!info.version.isEmpty && !info.model.isEmpty && !info.instructions.isEmpty && !info.catalog.isEmpty)
     }
 
-    @Test func optionsDoNotChangeWhatIsFound() async throws {
+    @Test func openOptionsDoNotChangeTheResults() async throws {
         let photo = try Demo.query("mug-01")
         let listings = try await Demo.engine.search(photo: photo).listings
         let other = try await Demo.open(OpenOptions(threads: 2, inMemory: true, concurrentCalls: 1))
         #expect(try await other.search(photo: photo).listings == listings)
     }
 
-    @Test func aFileThatIsNotThereIsNamed() async throws {
+    @Test func theErrorNamesAMissingFile() async throws {
         let missing = Demo.made.appendingPathComponent("not-there.magpie")
         let errors = [
             await failure { try await Engine.open(model: Demo.model, catalog: missing) },
@@ -37,7 +37,7 @@ import Testing
         }
     }
 
-    @Test func aCatalogueOfAnotherModelIsRefusedWithBothIds() async throws {
+    @Test func aCatalogueOfAnotherModelIsRejectedWithItsModelID() async throws {
         let other = Demo.repository.appendingPathComponent("tests/compat/v2.magpie")
         let error = await failure { try await Engine.open(model: Demo.model, catalog: other) }
         #expect(error?.kind == .model)
@@ -45,7 +45,7 @@ import Testing
         #expect(reason.contains(try await Demo.engine.info.modelID))
     }
 
-    @Test func aBrokenCatalogueIsRefused() async throws {
+    @Test func aDamagedCatalogueIsRejected() async throws {
         let folder = try Demo.folder()
         defer { try? FileManager.default.removeItem(at: folder) }
         let sound = try Data(contentsOf: Demo.catalog)
@@ -63,13 +63,13 @@ import Testing
             let error = await failure { try await Engine.verify(catalog: file) }
             #expect(error?.kind == .catalog, "\(name)")
             guard name != "a changed byte" else { continue }
-            // Opening is cheap and does not read all of the file.
+            // Opening is cheap because it does not read the whole file.
             let opening = await failure { try await Engine.open(model: Demo.model, catalog: file) }
             #expect(opening?.kind == .catalog, "\(name)")
         }
     }
 
-    @Test func aBrokenModelIsRefused() async throws {
+    @Test func aDamagedModelIsRejected() async throws {
         let folder = try Demo.folder()
         defer { try? FileManager.default.removeItem(at: folder) }
         for name in ["manifest.json", "model.onnx"] {
@@ -84,7 +84,7 @@ import Testing
         #expect(error?.kind == .model)
     }
 
-    @Test func numbersThatCannotBeAreRefused() async throws {
+    @Test func numbersOutOfRangeAreRejected() async throws {
         let error = await failure { try await Demo.open(OpenOptions(threads: -1)) }
         #expect(error?.kind == .request)
     }

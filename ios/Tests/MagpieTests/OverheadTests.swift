@@ -2,10 +2,10 @@ import Foundation
 import Magpie
 import Testing
 
-/// What Swift adds to Rust: crossing, threads and tasks. The figures count where these tests run alone, in release; the
-/// README has the command.
+/// The overhead of Swift: crossing, threads and tasks. The figures are meaningful only if these tests run alone, in
+/// release mode; the README has the command.
 @Suite(.serialized) struct OverheadTests {
-    /// By the clock: a search of a 1080p frame, less the stages that Rust reports.
+    /// Wall-clock time: a search with a 1080p frame, minus the stages that Rust reports.
     @Test func rustsStagesAreWithinSwiftsTime() async throws {
         let (width, height) = (1920, 1080)
         var bytes = Data(count: 4 * width * height)
@@ -26,15 +26,15 @@ import Testing
         report("1080p BGRA frame, clock: Rust's stages \(summary(stages)); Swift adds \(summary(added))")
     }
 
-    /// By the process's CPU time, which other programs on the machine do not change: as many searches from Swift as
-    /// Rust runs by itself.
+    /// CPU time of the process, which other programs on the machine do not affect: the same number of searches called
+    /// from Swift and run by Rust's benchmark.
     @Test func searchesFromSwiftAndFromRustAreTheSame() async throws {
         let (engine, photo, runs) = (try await Demo.open(), try Demo.query("mug-01"), 40)
         var (inRust, added): ([Duration], [Duration]) = ([], [])
         for _ in 0..<5 {
             var start = cpuTime()
             #expect(try await engine.benchmark(photo: photo, runs: runs).runs == runs)
-            // Three more warm up.
+            // The benchmark runs three more searches to warm up.
             let rust = (cpuTime() - start) / (runs + 3)
             start = cpuTime()
             for _ in 0..<runs { #expect(try await engine.search(photo: photo).listings.count == 10) }
@@ -46,7 +46,7 @@ import Testing
 
     private func summary(_ times: [Duration]) -> String {
         let sorted = times.sorted().map { String(format: "%.3f", $0 / .milliseconds(1)) }
-        return "least \(sorted[0]), p50 \(sorted[sorted.count / 2]), p90 \(sorted[sorted.count * 9 / 10]) ms"
+        return "min \(sorted[0]), p50 \(sorted[sorted.count / 2]), p90 \(sorted[sorted.count * 9 / 10]) ms"
     }
 
     private func cpuTime() -> Duration {

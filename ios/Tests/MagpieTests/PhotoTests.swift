@@ -2,10 +2,10 @@ import Foundation
 import Magpie
 import Testing
 
-/// Embeddings equal Rust's, and bytes that are no photo do no harm.
+/// Embeddings equal Rust's, and invalid photos do no harm.
 @Suite struct PhotoTests {
-    /// `golden.npy` is what `magpie embed --list golden.txt` wrote: the same photos, seen by Rust alone.
-    @Test func goldenEmbeddingsAreRustsToTheBit() async throws {
+    /// `golden.npy` was written by `magpie embed --list golden.txt`: embeddings of the same photos, computed by Rust.
+    @Test func embeddingsEqualRustsBitForBit() async throws {
         let list = try String(contentsOf: Demo.made.appendingPathComponent("golden.txt"), encoding: .utf8)
         let photos = list.split(separator: "\n").map(String.init)
         let rows = try floats(npy: Data(contentsOf: Demo.made.appendingPathComponent("golden.npy")))
@@ -21,14 +21,14 @@ import Testing
         }
     }
 
-    @Test func whatIsNoPhotoIsRefused() async throws {
+    @Test func bytesThatAreNotAPhotoAreRejected() async throws {
         let photo = try Demo.query("mug-01")
         var noise = photo
         for at in stride(from: 2, to: noise.count, by: 3) { noise[at] = UInt8(truncatingIfNeeded: at &* 31) }
         let cases = [
-            "empty": Data(), "text": Data("no photo at all".utf8), "one byte": Data([0xFF]),
+            "empty": Data(), "text": Data("not a photo".utf8), "one byte": Data([0xFF]),
             "a header alone": photo.prefix(20), "noise": noise,
-            // Zeros that nobody wrote: as many bytes as make a file too large, without taking their memory.
+            // Zeroed memory that is never touched: larger than the limit, without occupying it.
             "too large": Data(count: 65 << 20), "GIF": Data("GIF89a\u{1}\u{0}\u{1}\u{0}".utf8),
         ]
         for (name, bytes) in cases {
@@ -38,18 +38,18 @@ import Testing
             #expect(!reason.isEmpty)
             #expect(error?.errorDescription == "photo: \(reason)")
         }
-        // The engine is none the worse for it.
+        // The engine still works.
         #expect(try await Demo.engine.search(photo: photo).listings.first?.id == "mug-01")
     }
 
-    @Test func aSliceOfBytesIsAPhoto() async throws {
+    @Test func aSliceOfDataIsAccepted() async throws {
         let photo = try Demo.query("mug-01")
         let padded = Data(repeating: 7, count: 100) + photo + Data(repeating: 7, count: 100)
         let slice = padded[100..<100 + photo.count]
         #expect(try await Demo.engine.embedding(of: slice) == Demo.engine.embedding(of: photo))
     }
 
-    /// The float32 values of a NumPy file of version 1.
+    /// Reads the float32 values of a NumPy file of version 1.
     private func floats(npy: Data) throws -> [Float] {
         try #require(npy.starts(with: Data([0x93]) + Data("NUMPY\u{1}\u{0}".utf8)))
         let values = npy.dropFirst(10 + Int(npy[8]) + Int(npy[9]) << 8)

@@ -1,14 +1,14 @@
 import Foundation
 import Magpie
 
-/// A picture that tests draw, as a photo and as camera frames.
+/// A picture drawn by tests, as a photo and as camera frames.
 struct Picture {
     let width: Int
     let height: Int
-    /// Red, green and blue of each pixel, by rows.
+    /// Red, green and blue of each pixel, row by row.
     private(set) var rgb: [UInt8]
 
-    /// Draws each pixel.
+    /// Draws the picture pixel by pixel.
     init(width: Int, height: Int, _ colour: (Int, Int) -> (Double, Double, Double)) {
         (self.width, self.height) = (width, height)
         rgb = []
@@ -21,8 +21,8 @@ struct Picture {
         }
     }
 
-    /// A mug of sorts on a table: a body with a handle, stripes that are sharp, and soft light. `left` is how far to the
-    /// left it stands, as a share of the width.
+    /// A scene like a mug on a table: a body with a handle, sharp stripes, and soft light. `left` moves it to the left,
+    /// as a share of the width.
     static func scene(width: Int = 320, height: Int = 240, left: Double = 0) -> Picture {
         Picture(width: width, height: height) { x, y in
             let (u, v) = (Double(x) / Double(width) + left, Double(y) / Double(height))
@@ -37,7 +37,7 @@ struct Picture {
         }
     }
 
-    /// Nothing but this level of grey.
+    /// A uniform grey picture.
     static func grey(_ level: Double) -> Picture {
         Picture(width: 320, height: 240) { _, _ in (level, level, level) }
     }
@@ -47,17 +47,17 @@ struct Picture {
         return (rgb[at], rgb[at + 1], rgb[at + 2])
     }
 
-    /// Turned clockwise by quarters.
-    func turned(_ quarters: Int) -> Picture {
+    /// Rotates the picture clockwise by quarter turns.
+    func rotated(_ quarters: Int) -> Picture {
         guard quarters % 4 != 0 else { return self }
         let once = Picture(width: height, height: width) { x, y in
             let (red, green, blue) = pixel(y, height - 1 - x)
             return (Double(red), Double(green), Double(blue))
         }
-        return once.turned(quarters - 1)
+        return once.rotated(quarters - 1)
     }
 
-    /// Left and right exchanged.
+    /// The picture mirrored left to right.
     var mirrored: Picture {
         Picture(width: width, height: height) { x, y in
             let (red, green, blue) = pixel(width - 1 - x, y)
@@ -65,7 +65,7 @@ struct Picture {
         }
     }
 
-    /// Four bytes a pixel, with so many bytes after each row but the last.
+    /// Four bytes per pixel, with this number of padding bytes after all rows but the last.
     func packed(isBGRA: Bool, padding: Int = 0) -> Frame.Plane {
         var bytes = Data(capacity: height * (4 * width + padding))
         for y in 0..<height {
@@ -78,12 +78,12 @@ struct Picture {
         return Frame.Plane(bytes: bytes, rowStride: 4 * width + padding)
     }
 
-    /// Luma, and the mean chroma of each square of four pixels, with so many bytes after each row but the last.
+    /// Luma, and the mean chroma of each 2 x 2 square, with this number of padding bytes after all rows but the last.
     func nv12(_ yuv: Frame.YUV, padding: Int = 0) -> Frame.Pixels {
         let isFull = yuv == .bt601Full || yuv == .bt709Full
         let (red, blue) = yuv == .bt601Full || yuv == .bt601Video ? (0.299, 0.114) : (0.2126, 0.0722)
         let byte = { (value: Double) in UInt8(min(max(value.rounded(), 0), 255)) }
-        /// Luma, and chroma about zero, of a pixel; those at an edge stand for what lies beyond it.
+        /// Luma, and chroma around zero, of a pixel. Pixels beyond the edge repeat the edge.
         func samples(_ x: Int, _ y: Int) -> (luma: Double, cb: Double, cr: Double) {
             let colour = pixel(min(x, width - 1), min(y, height - 1))
             let (r, g, b) = (Double(colour.red), Double(colour.green), Double(colour.blue))
@@ -110,7 +110,7 @@ struct Picture {
             chroma: Frame.Plane(bytes: chroma, rowStride: 2 * ((width + 1) / 2) + padding), yuv)
     }
 
-    /// A PNG file, not compressed.
+    /// The picture as an uncompressed PNG file.
     var png: Data {
         var rows = Data()
         for y in 0..<height {

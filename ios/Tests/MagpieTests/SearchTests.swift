@@ -2,7 +2,7 @@ import Foundation
 import Magpie
 import Testing
 
-/// What searches find, and every wish that they take.
+/// Searches and all their options.
 @Suite struct SearchTests {
     @Test func aPhotoOfTheCatalogueFindsItsListing() async throws {
         let results = try await Demo.engine.search(photo: Demo.photo("mug-01-2"))
@@ -41,12 +41,12 @@ import Testing
         let nothing = try await engine.search(photo: photo, options: free).confidence
         #expect(nothing?.probability == 0 && nothing?.isEnough == false)
 
-        // Heads whose threshold is 1 say no label.
+        // Heads with a threshold of 1 give no label.
         let category = try #require(results.attributes.first { $0.name == "category" })
         #expect(category.label == nil && (0...1).contains(category.probability))
     }
 
-    /// The renders of shoppers' photos are what the command line's demo searches with; it finds 9 in 10 of them.
+    /// The shoppers' photos are renders that the CLI's demo also searches with; it finds nine in ten.
     @Test func shoppersPhotosFindTheirListings() async throws {
         var right = 0
         let queries = try Demo.queries()
@@ -75,7 +75,7 @@ import Testing
         #expect(written == found)
     }
 
-    @Test func aFilterThatDoesNotFitIsRefused() async throws {
+    @Test func aFilterThatDoesNotFitTheCatalogueIsRejected() async throws {
         let filters = [
             Filter.Column("weight") > 3, Filter.Column("category") > 3, Filter.Column("price") == "cheap",
             Filter.Column("price") < .nan, Filter(verbatim: "price <"),
@@ -86,7 +86,7 @@ import Testing
         }
     }
 
-    @Test func aCropIsWhatIsSearchedFor() async throws {
+    @Test func aSearchUsesOnlyTheCrop() async throws {
         let photo = try Demo.query("mug-01")
         let crop = Crop(x: 40, y: 30, width: 90, height: 110)
         let whole = try await Demo.engine.embedding(of: photo)
@@ -94,11 +94,11 @@ import Testing
         #expect(part != whole)
         let options = SearchOptions(crop: crop)
         let found = try await Demo.engine.search(photo: photo, options: options).listings
-        // Scores are cosines of the part's embedding, not of the whole's.
+        // Scores are cosines of the crop's embedding, not of the whole photo's.
         let all = try await Demo.engine.search(photo: photo).listings
         #expect(found.map(\.score) != all.map(\.score))
 
-        // A crop of all of it changes nothing.
+        // A crop of the whole photo changes nothing.
         let golden = try Data(contentsOf: Demo.model.appendingPathComponent("golden/plain-mug/photo.png"))
         let size = try #require(pngSize(golden))
         let everything = Crop(x: 0, y: 0, width: size.width, height: size.height)
@@ -113,7 +113,7 @@ import Testing
         }
     }
 
-    @Test func atMostSoManyForEachShop() async throws {
+    @Test func aQuotaLimitsTheListingsOfEachShop() async throws {
         let found = try await search(SearchOptions(count: 12, atMost: .init(2, forEach: "shop")))
         let shops = Dictionary(grouping: found) { $0["shop"] ?? "" }
         #expect(found.count == 12 && shops.values.allSatisfy { $0.count <= 2 })
@@ -127,16 +127,16 @@ import Testing
         #expect(few.first == all.first && few.map(\.id) != all.map(\.id), "\(all.map(\.score))")
     }
 
-    @Test func aLeastScoreHolds() async throws {
+    @Test func aMinimumScoreLeavesOutLowerOnes() async throws {
         let all = try await search(SearchOptions(count: 20))
         let bar = all[4].score
         let found = try await search(SearchOptions(count: 20, minScore: bar))
         #expect(found == Array(all.prefix(5)))
     }
 
-    @Test func whatIsNotInTheCatalogueFallsBelowTheScoreOfWhatIs() async throws {
+    @Test func anObjectThatIsNotInTheCatalogueScoresLower() async throws {
         let shown = try await Demo.engine.search(photo: Demo.query("mug-01")).listings[0].score
-        // A wall in the shadow.
+        // A wall in shadow.
         let wall = Picture(width: 320, height: 240) { x, y in (90 + Double(x) / 8, 80 + Double(x) / 8, 70) }
         let other = try await Demo.engine.search(photo: wall.png).listings[0].score
         #expect(other < shown, "\(other) and \(shown)")
@@ -145,7 +145,7 @@ import Testing
         #expect(try await Demo.engine.search(photo: wall.png, options: options).listings.isEmpty)
     }
 
-    @Test func aRecallOfOneScoresEverything() async throws {
+    @Test func aRecallOfOneScoresAllPhotos() async throws {
         let found = try await search(SearchOptions(count: 128, recall: 1))
         #expect(found.count == 128)
     }
@@ -173,7 +173,7 @@ import Testing
         let best = try #require(try await search(SearchOptions(count: 1)).first)
         let found = try #require(try await Demo.engine.thumbnail(of: best))
         #expect(found.starts(with: [0xFF, 0xD8]))
-        // A thumbnail shows what the photo shows.
+        // A thumbnail shows the same as its photo.
         let again = try #require(try await Demo.engine.search(photo: found).listings.first)
         #expect(again.id == best.id && again.score > 0.9)
         let second = try #require(try await Demo.engine.thumbnail(of: best, photo: best.photos[1]))
@@ -184,7 +184,7 @@ import Testing
         #expect(error?.kind == .request)
     }
 
-    @Test func numbersThatCannotBeAreRefused() async throws {
+    @Test func numbersOutOfRangeAreRejected() async throws {
         for options in [SearchOptions(count: -1), SearchOptions(atMost: .init(.max, forEach: "shop"))] {
             let error = await failure { try await search(options) }
             #expect(error?.kind == .request)
@@ -199,7 +199,7 @@ import Testing
     }
 }
 
-/// Width and height from a PNG's header.
+/// Reads width and height from a PNG header.
 private func pngSize(_ png: Data) -> (width: Int, height: Int)? {
     guard png.count > 24 else { return nil }
     let number = { (at: Int) in png[at..<at + 4].reduce(0) { $0 << 8 | Int($1) } }

@@ -7,7 +7,7 @@ import Glibc
 import Darwin
 #endif
 
-/// A `magpie-server` of its own process, on a free port, until it is stopped.
+/// A `magpie-server` in its own process, on a free port, until it is stopped.
 final class RealServer {
     let url: URL
     private let process = Process()
@@ -16,30 +16,30 @@ final class RealServer {
         let folder = ProcessInfo.processInfo.environment["MAGPIE_LIBRARY"].map(URL.init(fileURLWithPath:))
         let programs = folder ?? Demo.repository.appendingPathComponent("target/debug")
         process.executableURL = programs.appendingPathComponent("magpie-server")
-        // The tests share the machine: a search may well have to wait for a thread.
+        // The tests share the machine, so a search may have to wait for a thread.
         let usual = ["--listen", "127.0.0.1:0", "--linger-ms", "0", "--max-wait-ms", "5000", "--log-json"]
         process.arguments = ["--shards", shard.path] + usual + settings
-        // To a file: nobody has to read it lest it fills up.
+        // A file, because a pipe that nobody reads would fill up.
         let log = FileManager.default.temporaryDirectory.appendingPathComponent("magpie-\(UUID().uuidString).log")
         try Data().write(to: log)
         defer { try? FileManager.default.removeItem(at: log) }
         process.standardError = try FileHandle(forWritingTo: log)
         try process.run()
         let end = Date(timeIntervalSinceNow: 30)
-        var said = ""
-        while !said.contains("\"serving\"") || !said.hasSuffix("\n") {
-            guard Date() < end else { throw Unexpected(what: "the server said \(said)") }
+        var text = ""
+        while !text.contains("\"serving\"") || !text.hasSuffix("\n") {
+            guard Date() < end else { throw Unexpected(what: "the server printed \(text)") }
             try await Task.sleep(for: .milliseconds(10))
-            said = String(decoding: try Data(contentsOf: log), as: UTF8.self)
+            text = String(decoding: try Data(contentsOf: log), as: UTF8.self)
         }
-        guard let address = said.firstMatch(of: /127\.0\.0\.1:\d+/), let url = URL(string: "http://\(address.0)") else {
-            throw Unexpected(what: "the server said \(said)")
+        guard let address = text.firstMatch(of: /127\.0\.0\.1:\d+/), let url = URL(string: "http://\(address.0)") else {
+            throw Unexpected(what: "the server printed \(text)")
         }
         self.url = url
     }
 
     func stop() {
-        // Threads that tasks share block other signals, and so do the processes that they start.
+        // Not SIGTERM: the threads that tasks share block other signals, and child processes inherit that.
         kill(process.processIdentifier, SIGKILL)
     }
 }
@@ -52,7 +52,7 @@ struct Unexpected: Error {
 struct Connection: Sendable {
     fileprivate let socket: Int32
 
-    /// False where the other side has left.
+    /// Sends the bytes. Returns false if the other side has closed the connection.
     @discardableResult
     func say(_ bytes: Data) -> Bool {
         var rest = bytes[...]
@@ -69,18 +69,18 @@ struct Connection: Sendable {
         say(Data("HTTP/1.1 \(status) Status\r\n\(more)content-length: \(body.utf8.count)\r\n\r\n\(body)".utf8))
     }
 
-    /// Waits until the other side hangs up.
+    /// Waits until the other side closes the connection.
     func waitForTheEnd() {
         while read() != nil {}
     }
 
-    /// Makes the end of this connection a reset.
+    /// Makes closing this connection send a reset.
     func reset() {
         var now = linger(l_onoff: 1, l_linger: 0)
         setsockopt(socket, SOL_SOCKET, SO_LINGER, &now, socklen_t(MemoryLayout<linger>.size))
     }
 
-    /// The head of a request, whose body is read too; nil where there is none.
+    /// Reads a request and returns its head, or nil if there is none.
     fileprivate func request() -> String? {
         var text = ""
         while true {
@@ -100,15 +100,15 @@ struct Connection: Sendable {
     }
 }
 
-/// A server that does something with each connection, once the request is read, or at once, until it is stopped.
+/// A server that runs `behave` for each connection, after reading the request or at once, until it is stopped.
 final class BadServer {
     let url: URL
     private let listener: Int32
     private let seen = Seen()
 
-    /// Heads of the requests that came, in small letters.
+    /// Heads of the received requests, in lower case.
     var heads: [String] { seen.lock.withLock { seen.heads } }
-    /// Connections that ended.
+    /// Number of closed connections.
     var ended: Int { seen.lock.withLock { seen.ended } }
 
     private final class Seen: @unchecked Sendable {
@@ -149,7 +149,7 @@ final class BadServer {
         close(listener)
     }
 
-    /// A URL at which nobody listens.
+    /// Returns a URL that nothing listens on.
     static func nobody() throws -> URL {
         let listener = try listen()
         defer { close(listener) }
@@ -195,6 +195,6 @@ private let stream = Int32(SOCK_STREAM.rawValue)
 private let noSignal = Int32(MSG_NOSIGNAL)
 #else
 private let stream = SOCK_STREAM
-/// On Apple's systems the test's process has to ignore SIGPIPE.
+/// On Apple's systems the test process has to ignore SIGPIPE.
 private let noSignal: Int32 = 0
 #endif

@@ -1,6 +1,6 @@
-//! Requests to the nodes of a cluster: each within its deadline, again at another node where one fails.
+//! Requests to the nodes of a cluster, with deadlines. If a node fails, the request is retried at another one.
 //!
-//! Whatever is asked here may be asked twice: searches change nothing, and documents are written under ids of their own.
+//! All requests are idempotent, so they can be retried: searches change nothing, and documents have fixed ids.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,38 +15,38 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{sleep, timeout};
 
-use crate::trace::pass_on;
+use crate::trace::propagate;
 
-/// How long a connection may take: nodes are near.
+/// Timeout to connect: nodes are expected to be in the same network.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long a node that failed is asked after the others.
+/// How long a node that failed is tried after the others.
 const REST: Duration = Duration::from_secs(5);
-/// Pause after all nodes failed; doubles each round.
+/// Initial pause after all nodes failed; doubles with each round.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Times that all nodes are asked for one answer.
+/// How often a request is tried at all nodes.
 const ROUNDS: usize = 3;
-/// Bytes of a reply, where a call does not say its own bound.
+/// Longest response in bytes, unless the call sets its own limit.
 const MOST: usize = 4 << 20;
-/// Longest part of an error that is passed on.
+/// Longest part of an error response to report, in bytes.
 const LONGEST_DETAIL: usize = 300;
 
-/// The nodes of a cluster, asked in turns.
+/// A client of the nodes of a cluster; requests are distributed round-robin.
 pub struct Cluster {
     client: Client<HttpConnector, Body>,
-    nodes: Vec<Node>,
+    nodes: Vec<ClusterNode>,
     next: AtomicUsize,
     retries: Counter,
     started: Instant,
 }
 
-struct Node {
+struct ClusterNode {
     /// `host:port`.
     authority: String,
-    /// When it failed last, in milliseconds after the start; 0 for never.
+    /// When it failed last, in milliseconds since the client was created; 0 for never.
     failed: AtomicU64,
 }
 
-/// A request to whichever node answers.
+/// A request that any node can answer.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
     method: &'static str,
@@ -54,7 +54,7 @@ pub(super) struct Call {
     kind: &'static str,
     body: Bytes,
     most: usize,
-    /// Whether a node may take all the time that there is: what it does is long, not stuck.
+    /// Whether one node may use all the time until the deadline, because the request is expected to take long.
     patient: bool,
 }
 
@@ -72,7 +72,7 @@ impl Call {
         Call { kind: "application/x-ndjson", body: body.into(), ..Call::json("POST", path, String::new()) }.patient()
     }
 
-    /// Bounds the reply.
+    /// Limits the response to `most` bytes.
     pub(super) fn most(self, most: usize) -> Call {
         Call { most, ..self }
     }
@@ -82,38 +82,38 @@ impl Call {
     }
 }
 
-/// Why there is no reply.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum ClusterError {
     /// The deadline passed.
-    #[error("the engine did not answer in time")]
+    #[error("OpenSearch did not answer in time")]
     Late,
-    /// There is no such index.
-    #[error("there is no such index")]
+    /// The index does not exist.
+    #[error("the index does not exist")]
     NotFound,
-    /// The engine has too much to do.
-    #[error("the engine has too much to do")]
+    /// The cluster is overloaded.
+    #[error("OpenSearch is overloaded")]
     Busy,
     /// No node answered.
-    #[error("no node of the engine answered: {0}")]
+    #[error("no OpenSearch node answered: {0}")]
     Unreachable(String),
-    /// A node answered that it will not, or something that makes no sense.
-    #[error("the engine refused: {0}")]
+    /// A node rejected the request, or sent an invalid response.
+    #[error("OpenSearch rejected the request: {0}")]
     Refused(String),
 }
 
 impl Cluster {
-    /// The nodes of one cluster, e.g. `http://10.0.0.7:9200`.
+    /// Creates a client for the nodes of one cluster, e.g. `http://10.0.0.7:9200`.
     ///
     /// # Errors
-    /// The address that is none.
+    /// The address that is not valid.
     pub fn new(nodes: &[String]) -> Result<Cluster, String> {
         let node = |text: &String| {
-            let uri: Uri = text.parse().map_err(|e| format!("'{text}' is no address: {e}"))?;
+            let uri: Uri = text.parse().map_err(|e| format!("'{text}' is not a valid address: {e}"))?;
             let plain = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
             match uri.authority().filter(|authority| plain && !authority.as_str().contains('@')) {
-                Some(authority) => Ok(Node { authority: authority.to_string(), failed: AtomicU64::new(0) }),
-                None => Err(format!("'{text}' is no address of a node: expected http://HOST:PORT")),
+                Some(authority) => Ok(ClusterNode { authority: authority.to_string(), failed: AtomicU64::new(0) }),
+                None => Err(format!("'{text}' is not the address of a node: expected http://HOST:PORT")),
             }
         };
         let nodes = nodes.iter().map(node).collect::<Result<Vec<_>, String>>()?;
@@ -128,7 +128,7 @@ impl Cluster {
         Ok(Cluster { client, nodes, next, retries, started: Instant::now() })
     }
 
-    /// Requests that were sent again.
+    /// The number of retries.
     pub(super) fn retries(&self) -> u64 {
         self.retries.get()
     }
@@ -142,33 +142,34 @@ impl Cluster {
         self.nodes.len()
     }
 
-    /// The reply with a status of 2xx. A node that fails is followed by the next, until the deadline.
-    pub(super) async fn call(&self, call: &Call, deadline: Instant) -> Result<Bytes, Fault> {
-        let (mut last, mut tries) = (Fault::Late, 0);
+    /// Sends a request and returns the body of the 2xx response. If a node fails, tries the next one, until the
+    /// deadline.
+    pub(super) async fn call(&self, call: &Call, deadline: Instant) -> Result<Bytes, ClusterError> {
+        let (mut last, mut tries) = (ClusterError::Late, 0);
         let mut pause = PAUSE;
-        // A mistake that every node makes again must not be made until the deadline.
+        // An error that every node repeats must not be retried until the deadline.
         let rounds = if call.patient { usize::MAX } else { ROUNDS };
         for _ in 0..rounds {
             for node in self.order() {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    // What a node said is more than that time is over; that all hung is not.
+                    // A node's error says more than the deadline. If all nodes hung, this is the timeout anyway.
                     return Err(last);
                 }
                 if tries > 0 {
                     self.retries.inc();
                 }
                 tries += 1;
-                // A node that hangs leaves time for another one.
+                // A node that hangs must leave time for another one.
                 let share = if call.patient || self.nodes.len() == 1 { left } else { left / 2 };
                 match timeout(share, self.attempt(node, call)).await {
                     Ok(Ok(reply)) => {
                         node.failed.store(0, Ordering::Relaxed);
                         return Ok(reply);
                     }
-                    Ok(Err(fault @ Fault::Unreachable(_))) => (last, _) = (fault, self.rest(node)),
+                    Ok(Err(fault @ ClusterError::Unreachable(_))) => (last, _) = (fault, self.rest(node)),
                     Ok(Err(fault)) => return Err(fault),
-                    Err(_) => (last, _) = (Fault::Late, self.rest(node)),
+                    Err(_) => (last, _) = (ClusterError::Late, self.rest(node)),
                 }
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -178,17 +179,17 @@ impl Cluster {
         Err(last)
     }
 
-    fn rest(&self, node: &Node) {
+    fn rest(&self, node: &ClusterNode) {
         node.failed.store((self.started.elapsed().as_millis() as u64).max(1), Ordering::Relaxed);
     }
 
-    /// The nodes in turns, those that failed a moment ago last.
-    fn order(&self) -> Vec<&Node> {
+    /// The nodes in round-robin order, with those that failed recently at the end.
+    fn order(&self) -> Vec<&ClusterNode> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
         let (back, front) = self.nodes.split_at(first);
-        let mut order: Vec<&Node> = front.iter().chain(back).collect();
+        let mut order: Vec<&ClusterNode> = front.iter().chain(back).collect();
         let now = self.started.elapsed().as_millis() as u64;
-        let rests = |node: &Node| match node.failed.load(Ordering::Relaxed) {
+        let rests = |node: &ClusterNode| match node.failed.load(Ordering::Relaxed) {
             0 => false,
             failed => now.saturating_sub(failed) < REST.as_millis() as u64,
         };
@@ -196,36 +197,38 @@ impl Cluster {
         order
     }
 
-    async fn attempt(&self, node: &Node, call: &Call) -> Result<Bytes, Fault> {
+    async fn attempt(&self, node: &ClusterNode, call: &Call) -> Result<Bytes, ClusterError> {
         let mut request = Request::builder().method(call.method).uri(format!("http://{}{}", node.authority, call.path));
         if !call.kind.is_empty() {
             request = request.header(CONTENT_TYPE, call.kind);
         }
-        let mut request = request.body(Body::from(call.body.clone())).map_err(|e| Fault::Refused(e.to_string()))?;
-        pass_on(request.headers_mut());
+        let mut request =
+            request.body(Body::from(call.body.clone())).map_err(|e| ClusterError::Refused(e.to_string()))?;
+        propagate(request.headers_mut());
         let unreachable = |e: &dyn std::error::Error| {
             let cause = e.source().map(|source| format!(": {source}")).unwrap_or_default();
-            Fault::Unreachable(format!("{}: {e}{cause}", node.authority))
+            ClusterError::Unreachable(format!("{}: {e}{cause}", node.authority))
         };
         let response = self.client.request(request).await.map_err(|e| unreachable(&e))?;
         let status = response.status().as_u16();
         let body = to_bytes(Body::new(response.into_body()), call.most).await;
         match (status, body) {
             (200..=299, Ok(body)) => Ok(body),
-            // Too long, or the connection broke: another node would send as much, so only the latter is tried again.
-            (200..=299, Err(error)) if is_too_long(&error) => {
-                Err(Fault::Refused(format!("{}: a reply of more than {} bytes", node.authority, call.most)))
-            }
+            // Too long: another node would send the same, so this is not retried. A broken connection is.
+            (200..=299, Err(error)) if is_too_long(&error) => Err(ClusterError::Refused(format!(
+                "{}: the response is longer than {} bytes",
+                node.authority, call.most
+            ))),
             (200..=299, Err(error)) => Err(unreachable(&error)),
-            (404, _) => Err(Fault::NotFound),
-            (429, _) => Err(Fault::Busy),
-            (500..=599, body) => Err(Fault::Unreachable(self.said(node, status, &body.unwrap_or_default()))),
-            (_, body) => Err(Fault::Refused(self.said(node, status, &body.unwrap_or_default()))),
+            (404, _) => Err(ClusterError::NotFound),
+            (429, _) => Err(ClusterError::Busy),
+            (500..=599, body) => Err(ClusterError::Unreachable(self.detail(node, status, &body.unwrap_or_default()))),
+            (_, body) => Err(ClusterError::Refused(self.detail(node, status, &body.unwrap_or_default()))),
         }
     }
 
-    /// What a node said, as far as it can be printed.
-    fn said(&self, node: &Node, status: u16, body: &[u8]) -> String {
+    /// Describes an error response: node, status and the escaped start of the body.
+    fn detail(&self, node: &ClusterNode, status: u16, body: &[u8]) -> String {
         let text = String::from_utf8_lossy(body.get(..body.len().min(LONGEST_DETAIL)).unwrap_or_default());
         format!("{}: status {status}: {}", node.authority, text.escape_debug())
     }

@@ -1,7 +1,7 @@
-//! Loading shards into an index: with as much at once as the engine takes, and going on where a load was interrupted.
+//! Loading shards into an index: adapts its concurrency to the cluster, and resumes interrupted loads.
 //!
-//! The index is a new one, named after what is in it. Searches go to an alias, which changes over to it once everything
-//! is there: no search sees half a catalogue, and none fails meanwhile.
+//! A load creates a new index, named after its contents. Searches use an alias, which is switched to the new index once
+//! it is complete: no search sees a partial catalogue, and none fails during the switch.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,61 +13,62 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::bulk::{Batch, Sent, send};
-use super::cluster::{Call, Cluster, Fault};
+use super::bulk::{Batch, SentBatch, send};
+use super::cluster::{Call, Cluster, ClusterError};
 use super::records::Records;
-use super::schema::{self, Meta};
+use super::schema::{self, IndexMeta};
 
-/// Bytes of a bulk request, and documents.
+/// Target size of a bulk request, in bytes and documents.
 const BATCH_BYTES: usize = 512 << 10;
 const BATCH_DOCUMENTS: usize = 500;
-/// How often the index is told how far it is.
+/// How often the progress is saved in the index.
 const REMEMBER: Duration = Duration::from_secs(5);
-/// How long merging may take.
+/// Timeout for merging.
 const MERGE: Duration = Duration::from_secs(3600);
-/// Batches in a row that the engine took, after which it gets one more at once.
+/// After this many batches in a row without pushback, the concurrency grows by one.
 const STEP: u32 = 8;
 
-/// How to load.
+/// The options of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// The alias that searches go to.
+    /// The alias that servers search.
     pub alias: String,
-    /// Shards of the index.
+    /// Number of shards of the index.
     pub shards: u32,
-    /// Copies of each shard beside the first.
+    /// Number of replicas of each shard.
     pub replicas: u32,
-    /// Whether to merge each shard into one segment at the end: searches are quicker and find more, loading is slower.
+    /// Whether to merge each shard into one segment at the end: searches get faster and find more, loading takes
+    /// longer.
     pub merge: bool,
-    /// How long a batch may go on failing.
+    /// How long to retry a failing request.
     pub patience: Duration,
 }
 
-/// What a load did.
+/// The result of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loaded {
-    /// The index.
+    /// The name of the index.
     pub index: String,
-    /// Its listings.
+    /// The number of its listings.
     pub listings: u64,
-    /// Their photos.
+    /// The number of their photos.
     pub photos: u64,
-    /// Listings that an earlier load had left there.
+    /// Listings that an interrupted load had already sent.
     pub resumed: u64,
-    /// Batches that the engine did not take at first.
+    /// Batches that were not fully accepted at the first attempt.
     pub pushed_back: u64,
-    /// Requests that were sent again to another node.
+    /// Requests that were retried.
     pub retries: u64,
 }
 
-/// Puts the shards of one catalogue into an index of their own and points the alias to it. The index before stays, for
-/// servers that still search it; older ones are deleted. `progress` is told how many listings are there.
+/// Loads the shards of one catalogue into a new index and points the alias to it. Keeps the previous index, for servers
+/// that still search it, and deletes older ones. Calls `progress` with the number of listings loaded so far.
 ///
-/// Called again after a failure, it goes on where the last one ended.
+/// Called again after a failure, it resumes the load.
 ///
 /// # Errors
-/// Which shard cannot be used, or what the engine said.
+/// Which shard cannot be used, or OpenSearch's error.
 pub async fn load(
     cluster: Arc<Cluster>,
     paths: &[PathBuf],
@@ -75,9 +76,9 @@ pub async fn load(
     progress: impl Fn(u64),
 ) -> Result<Loaded, String> {
     let (shards, digest) = open(paths)?;
-    let mut meta = Meta::of(&shards, 0, 0)?;
+    let mut meta = IndexMeta::of(&shards, 0, 0)?;
     let name = format!("{}-{}-s{}-{digest}", options.alias, meta.sequence, options.shards);
-    let work = Work { cluster, name, options };
+    let work = LoadTask { cluster, name, options };
     work.prepare(&mut meta).await?;
     let resumed = meta.loaded;
     let pushed_back = work.fill(&shards, &mut meta, progress).await?;
@@ -86,7 +87,7 @@ pub async fn load(
     Ok(Loaded { index: work.name, listings, photos, resumed, pushed_back, retries })
 }
 
-/// Opens and checks the shards; also gives a digest of their bytes.
+/// Opens and verifies the shards. Also returns a digest of their bytes.
 fn open(paths: &[PathBuf]) -> Result<(Vec<Shard>, String), String> {
     let (mut shards, mut hasher) = (Vec::<Shard>::new(), blake3::Hasher::new());
     for path in paths {
@@ -96,7 +97,7 @@ fn open(paths: &[PathBuf]) -> Result<(Vec<Shard>, String), String> {
         if let Some(first) = shards.first() {
             let header = |shard: &Shard| (shard.header().model_id, shard.header().dim, shard.catalog().to_owned());
             if header(first) != header(&shard) {
-                return Err(fault(&"another catalogue or model than the first shard's"));
+                return Err(fault(&"its catalogue or model differs from the first shard's"));
             }
         }
         let file = std::fs::File::open(path).map_err(|e| fault(&e))?;
@@ -106,36 +107,36 @@ fn open(paths: &[PathBuf]) -> Result<(Vec<Shard>, String), String> {
     Ok((shards, hasher.finalize().to_hex()[..8].to_owned()))
 }
 
-struct Work<'a> {
+struct LoadTask<'a> {
     cluster: Arc<Cluster>,
     name: String,
     options: &'a LoadOptions,
 }
 
-impl Work<'_> {
-    async fn ask(&self, call: Call) -> Result<Value, Fault> {
+impl LoadTask<'_> {
+    async fn ask(&self, call: Call) -> Result<Value, ClusterError> {
         let reply = self.cluster.call(&call.patient(), Instant::now() + self.options.patience).await?;
-        serde_json::from_slice(&reply).map_err(|e| Fault::Refused(e.to_string()))
+        serde_json::from_slice(&reply).map_err(|e| ClusterError::Refused(e.to_string()))
     }
 
     async fn change(&self, method: &'static str, path: String, body: &Value) -> Result<Value, String> {
         self.ask(Call::json(method, path, body.to_string())).await.map_err(|e| e.to_string())
     }
 
-    /// Makes the index, or finds how far an earlier load got.
-    async fn prepare(&self, meta: &mut Meta) -> Result<(), String> {
+    /// Creates the index, or reads the progress of an interrupted load.
+    async fn prepare(&self, meta: &mut IndexMeta) -> Result<(), String> {
         let path = format!("/{}", self.name);
         let reply = self.cluster.call(&Call::get(path.clone()), Instant::now() + self.options.patience).await;
         match reply {
             Ok(reply) => {
                 let (_, there, _) = schema::described(&reply)?;
-                *meta = Meta { loaded: there.loaded, ..meta.clone() };
+                *meta = IndexMeta { loaded: there.loaded, ..meta.clone() };
                 return Ok(());
             }
-            Err(Fault::NotFound) => {}
+            Err(ClusterError::NotFound) => {}
             Err(other) => return Err(other.to_string()),
         }
-        // For whoever restores or reindexes by hand; this index gets the same below.
+        // The template is for manual restores and reindexing; it also applies to the index created below.
         let settings = json!({ "index": {
             "knn": true, "number_of_shards": self.options.shards, "number_of_replicas": self.options.replicas,
         }});
@@ -144,17 +145,18 @@ impl Work<'_> {
             "template": { "settings": settings, "mappings": meta.mapping() },
         });
         self.change("PUT", format!("/_index_template/{}", self.options.alias), &template).await?;
-        // Copies from the start: what was acknowledged must survive the loss of a node. Nobody searches it yet.
+        // With replicas from the start: acknowledged documents must survive the loss of a node. No refresh: there are
+        // no searches yet.
         let body = json!({ "settings": { "index": { "refresh_interval": "-1" } } });
         self.change("PUT", path, &body).await?;
         Ok(())
     }
 
-    /// Sends what is not there yet. Returns how often the engine pushed back.
-    async fn fill(&self, shards: &[Shard], meta: &mut Meta, progress: impl Fn(u64)) -> Result<u64, String> {
+    /// Sends the records that are not loaded yet. Returns the number of batches that were pushed back.
+    async fn fill(&self, shards: &[Shard], meta: &mut IndexMeta, progress: impl Fn(u64)) -> Result<u64, String> {
         let mut records = Records::new(shards, meta)?;
-        let mut under_way: JoinSet<Result<Sent, String>> = JoinSet::new();
-        // Additive increase, multiplicative decrease: the window finds what the engine takes.
+        let mut under_way: JoinSet<Result<SentBatch, String>> = JoinSet::new();
+        // Additive increase, multiplicative decrease: the window adapts to what the cluster can take.
         let (mut window, most, mut taken, mut pushed_back) = (1, 2 * self.cluster.nodes().max(1), 0, 0);
         let (mut at, mut photos, mut remembered) = (0, 0, Instant::now());
         let mut ahead: BTreeMap<u64, u64> = BTreeMap::new();
@@ -163,7 +165,7 @@ impl Work<'_> {
         while next || !under_way.is_empty() {
             if next && under_way.len() < window {
                 let mut batch = Batch::new(at);
-                // Reads and decompresses some hundred records: a few milliseconds.
+                // Blocks for a few milliseconds, to read and decompress a few hundred records.
                 while batch.bytes() < BATCH_BYTES && batch.len() < BATCH_DOCUMENTS {
                     let Some(record) = records.next()? else {
                         next = false;
@@ -185,7 +187,7 @@ impl Work<'_> {
             }
             let Some(sent) = under_way.join_next().await else { continue };
             match sent.map_err(|e| e.to_string()).and_then(|sent| sent) {
-                Ok(Sent { from, to, pushes }) => {
+                Ok(SentBatch { from, to, pushes }) => {
                     ahead.insert(from, to);
                     while let Some(to) = ahead.remove(&meta.loaded) {
                         meta.loaded = to;
@@ -198,7 +200,7 @@ impl Work<'_> {
                     pushed_back += u64::from(pushes > 0);
                     progress(meta.loaded);
                 }
-                // What is under way may still arrive; nothing more is begun.
+                // Batches in flight may still succeed; no more are started.
                 Err(fault) => (next, failed) = (false, failed.or(Some(fault))),
             }
             if remembered.elapsed() >= REMEMBER {
@@ -208,24 +210,24 @@ impl Work<'_> {
         }
         if let Some(fault) = failed {
             let kept = self.remember(meta).await.is_ok();
-            let there = if kept { meta.loaded } else { 0 };
-            return Err(format!("{fault}; {there} listings are there, and the same command goes on with them"));
+            let loaded = if kept { meta.loaded } else { 0 };
+            return Err(format!("{fault}; {loaded} listings are loaded, and the same command resumes from there"));
         }
         (meta.listings, meta.photos) = (at, photos);
         Ok(pushed_back)
     }
 
-    async fn remember(&self, meta: &Meta) -> Result<(), String> {
+    async fn remember(&self, meta: &IndexMeta) -> Result<(), String> {
         self.change("PUT", format!("/{}/_mapping", self.name), &json!({ "_meta": meta })).await.map(drop)
     }
 
-    /// Checks that everything is there, and lets searches change over.
-    async fn publish(&self, meta: &mut Meta) -> Result<(), String> {
+    /// Checks that the index is complete, and points the alias to it.
+    async fn publish(&self, meta: &mut IndexMeta) -> Result<(), String> {
         let (name, alias) = (&self.name, &self.options.alias);
         self.change("POST", format!("/{name}/_refresh"), &json!({})).await?;
         let count = self.ask(Call::get(format!("/{name}/_count"))).await.map_err(|e| e.to_string())?;
         if count.get("count").and_then(Value::as_u64) != Some(meta.listings) {
-            // The next load starts from the beginning, over what is there.
+            // The next load starts from the beginning, and overwrites the documents.
             meta.loaded = 0;
             self.remember(meta).await?;
             return Err(format!("the index has {} listings, expected {}", count["count"], meta.listings));
@@ -244,7 +246,7 @@ impl Work<'_> {
         let before = self.ask(Call::get(format!("/_alias/{alias}"))).await;
         let before: Vec<String> = match before {
             Ok(Value::Object(indexes)) => indexes.into_iter().map(|(index, _)| index).collect(),
-            Ok(_) | Err(Fault::NotFound) => Vec::new(),
+            Ok(_) | Err(ClusterError::NotFound) => Vec::new(),
             Err(other) => return Err(other.to_string()),
         };
         let removed = before.iter().map(|index| json!({ "remove": { "index": index, "alias": alias } }));
@@ -254,21 +256,21 @@ impl Work<'_> {
         self.tidy(meta.sequence, &before).await
     }
 
-    /// Deletes what this program loaded under the alias and nobody searches any longer.
+    /// Deletes older indexes of the alias that a load made and that are no longer searched.
     async fn tidy(&self, sequence: u64, before: &[String]) -> Result<(), String> {
         #[derive(Deserialize)]
-        struct Row {
+        struct IndexRow {
             index: String,
         }
         let alias = &self.options.alias;
         let list = Call::get(format!("/_cat/indices/{alias}-*?format=json&h=index"));
         let rows = self.ask(list).await.map_err(|e| e.to_string())?;
-        let rows: Vec<Row> = serde_json::from_value(rows).map_err(|e| e.to_string())?;
-        for Row { index } in rows {
+        let rows: Vec<IndexRow> = serde_json::from_value(rows).map_err(|e| e.to_string())?;
+        for IndexRow { index } in rows {
             let old = number(alias, &index).is_some_and(|found| found <= sequence);
             if old && index != self.name && !before.contains(&index) {
                 match self.ask(Call::json("DELETE", format!("/{index}"), String::new())).await {
-                    Ok(_) | Err(Fault::NotFound) => {}
+                    Ok(_) | Err(ClusterError::NotFound) => {}
                     Err(other) => return Err(other.to_string()),
                 }
             }
@@ -277,7 +279,7 @@ impl Work<'_> {
     }
 }
 
-/// The sequence number in the name of an index that a load made; `None` for other indexes.
+/// Returns the sequence number in the name of an index that a load made; `None` for other names.
 fn number(alias: &str, index: &str) -> Option<u64> {
     let mut parts = index.strip_prefix(alias)?.strip_prefix('-')?.split('-');
     let (sequence, shards, digest) = (parts.next()?, parts.next()?, parts.next()?);
@@ -291,7 +293,7 @@ mod tests {
     use super::number;
 
     #[test]
-    fn only_names_that_a_load_gives_are_its_own() {
+    fn only_names_given_by_a_load_have_a_sequence_number() {
         assert_eq!(number("shop", "shop-12-s3-0a1b2c3d"), Some(12));
         for other in ["shop", "shop-12", "shop-two-12-s3-0a1b2c3d", "shop-12-s3-0a1b2c3d-x", "shops-12-s3-0a1b2c3d"] {
             assert_eq!(number("shop", other), None, "{other}");

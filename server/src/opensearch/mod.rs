@@ -1,9 +1,9 @@
-//! The engine beside the server: an OpenSearch cluster, for a catalogue beyond one machine.
+//! The external backend: an OpenSearch cluster, for a catalogue that is too large for one machine.
 //!
-//! A document is a listing, and its photos are nested in it: the engine then gives listings, not photos, and all photos
-//! of a listing are in one shard. `schema` is what both sides agree on; `load` puts `records` into an index by `bulk`
-//! requests; `query` words searches, `reply` judges what comes back, `rules` applies what the engine cannot; `cluster`
-//! performs the requests.
+//! A document is a listing with its photos nested in it. So OpenSearch returns listings rather than photos, and keeps
+//! all photos of a listing in one shard. `schema` defines the index; `load` writes `records` to it in `bulk` requests;
+//! `query` builds search requests, `reply` parses and checks responses, `rules` applies the search options that
+//! OpenSearch cannot; `cluster` sends the requests.
 
 mod bulk;
 mod cluster;
@@ -27,52 +27,52 @@ use tokio::sync::Semaphore;
 pub use cluster::Cluster;
 pub use load::{LoadOptions, Loaded, load};
 
-use crate::engine::{Answering, Engine, EngineError, Status};
-use cluster::{Call, Fault};
-use query::Question;
-use schema::Meta;
+use crate::backend::{Answering, BackendError, SearchBackend, Status};
+use cluster::{Call, ClusterError};
+use query::KnnQuery;
+use schema::IndexMeta;
 
-/// How long reading what there is to search may take.
+/// Timeout for reading the description of an index.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Bytes of a reply: some for itself, and some for each listing. Whatever is longer is not read.
+/// Longest response to a search, in bytes: a base, plus a share for each listing, up to a maximum.
 const REPLY_BASE: usize = 256 << 10;
 const REPLY_PER_LISTING: usize = 32 << 10;
 const REPLY_MOST: usize = 32 << 20;
 
-/// Searches the index that an alias points to.
+/// Searches the OpenSearch index that an alias points to.
 pub struct OpenSearch {
     cluster: Arc<Cluster>,
     alias: String,
-    current: RwLock<Arc<Current>>,
-    /// Requests that the cluster works on at once.
+    current: RwLock<Arc<ActiveIndex>>,
+    /// Permits for concurrent requests to the cluster.
     places: Semaphore,
     longest_wait: Duration,
     runtime: Handle,
 }
 
-/// The index at one time.
-struct Current {
+/// The index that the alias points to, as of the last look.
+struct ActiveIndex {
     index: String,
-    meta: Meta,
+    meta: IndexMeta,
     shards: usize,
 }
 
 impl OpenSearch {
-    /// Looks what there is to search. Needs a runtime, on which [`Engine::reload`] and [`Engine::is_outdated`] will ask
-    /// the cluster: they must be called from threads that may wait.
+    /// Reads the description of the index. Must be called on a tokio runtime; [`SearchBackend::reload`] and
+    /// [`SearchBackend::is_outdated`] use it too, and must be called from threads that may block.
     ///
-    /// At most `places` searches are under way at once; one that would wait longer than `longest_wait` is turned away.
+    /// At most `places` searches run concurrently; a search that waits longer than `longest_wait` is rejected.
     ///
     /// # Errors
-    /// What the cluster said, or that there is no such catalogue.
+    /// The cluster's error, or that the alias does not exist.
     pub async fn open(
         cluster: Cluster,
         alias: String,
         places: usize,
         longest_wait: Duration,
     ) -> Result<OpenSearch, String> {
-        let current = Current::look(&cluster, &alias).await?;
+        let current = ActiveIndex::look(&cluster, &alias).await?;
         Ok(OpenSearch {
             cluster: Arc::new(cluster),
             alias,
@@ -83,83 +83,89 @@ impl OpenSearch {
         })
     }
 
-    /// Requests that were sent again to another node.
+    /// The number of requests that were retried.
     pub fn retries(&self) -> u64 {
         self.cluster.retries()
     }
 
-    fn current(&self) -> Arc<Current> {
+    fn current(&self) -> Arc<ActiveIndex> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change_to(&self, fresh: Current) -> Arc<Current> {
+    fn switch_to(&self, fresh: ActiveIndex) -> Arc<ActiveIndex> {
         let fresh = Arc::new(fresh);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&fresh);
         fresh
     }
 
-    /// Looks from a thread that may wait. Not by `block_on`, which panics where the runtime ends meanwhile.
-    fn look_and_wait(&self) -> Result<Current, String> {
+    /// Reads the description of the index from a thread that may block. Does not use `block_on`, which panics if the
+    /// runtime shuts down meanwhile.
+    fn look_and_wait(&self) -> Result<ActiveIndex, String> {
         let (cluster, alias) = (Arc::clone(&self.cluster), self.alias.clone());
-        let (tell, told) = mpsc::channel();
-        self.runtime.spawn(async move { tell.send(Current::look(&cluster, &alias).await) });
-        told.recv().unwrap_or_else(|_| Err("the server is stopping".to_owned()))
+        let (send, receive) = mpsc::channel();
+        self.runtime.spawn(async move { send.send(ActiveIndex::look(&cluster, &alias).await) });
+        receive.recv().unwrap_or_else(|_| Err("the server is shutting down".to_owned()))
     }
 
-    /// Asks the current index; once more the next one where it is gone.
-    async fn find(&self, wish: &Wish, deadline: Instant) -> Result<Vec<Found>, EngineError> {
+    /// Searches the current index. If it has been deleted, looks up its successor and searches that, once.
+    async fn find(&self, lookup: &Lookup, deadline: Instant) -> Result<Vec<Found>, BackendError> {
         let wait = tokio::time::timeout(self.longest_wait, self.places.acquire()).await;
-        let Ok(Ok(_place)) = wait else { return Err(EngineError::Overloaded) };
+        let Ok(Ok(_place)) = wait else { return Err(BackendError::Overloaded) };
         let current = self.current();
-        match self.find_in(&current, wish, deadline).await {
-            Err(Asked::NoIndex) => {}
-            Err(Asked::Failed(error)) => return Err(error),
+        match self.find_in(&current, lookup, deadline).await {
+            Err(FindError::NoIndex) => {}
+            Err(FindError::Failed(error)) => return Err(error),
             Ok(answer) => return Ok(answer),
         }
-        // Deleted: the catalogue is in another index by now.
-        let look = tokio::time::timeout_at(deadline.into(), Current::look(&self.cluster, &self.alias)).await;
-        let current = self.change_to(look.map_err(|_| EngineError::Late)?.map_err(EngineError::Upstream)?);
-        self.find_in(&current, wish, deadline).await.map_err(|asked| match asked {
-            Asked::NoIndex => EngineError::Upstream(format!("the index {} is gone", current.index)),
-            Asked::Failed(error) => error,
+        // The index was deleted, so the alias points to another one by now.
+        let look = tokio::time::timeout_at(deadline.into(), ActiveIndex::look(&self.cluster, &self.alias)).await;
+        let current = self.switch_to(look.map_err(|_| BackendError::Late)?.map_err(BackendError::Upstream)?);
+        self.find_in(&current, lookup, deadline).await.map_err(|error| match error {
+            FindError::NoIndex => BackendError::Upstream(format!("the index {} is gone", current.index)),
+            FindError::Failed(error) => error,
         })
     }
 
     async fn ask(
         &self,
-        current: &Current,
-        question: &Question<'_>,
+        current: &ActiveIndex,
+        request: &KnnQuery<'_>,
         deadline: Instant,
-    ) -> Result<Vec<reply::Hit>, Asked> {
+    ) -> Result<Vec<reply::Hit>, FindError> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let body = question.body(left).to_string();
-        // The copies of a shard have graphs of their own: the same query goes to the same ones, for the same answer.
-        let preference = blake3::hash(question.body(Duration::ZERO).to_string().as_bytes()).to_hex();
+        let body = request.body(left).to_string();
+        // Each replica has its own HNSW graph: route equal queries to the same replicas, to get equal results.
+        let preference = blake3::hash(request.body(Duration::ZERO).to_string().as_bytes()).to_hex();
         let path =
             format!("/{}/_search?allow_partial_search_results=false&preference={}", current.index, &preference[..16]);
-        let most = (REPLY_BASE + question.size() * REPLY_PER_LISTING).min(REPLY_MOST);
+        let most = (REPLY_BASE + request.size() * REPLY_PER_LISTING).min(REPLY_MOST);
         let call = Call::json("POST", path, body).most(most);
-        let reply = self.cluster.call(&call, deadline).await.map_err(Asked::from)?;
-        reply::hits(&reply, &current.meta, question).map_err(Asked::Failed)
+        let reply = self.cluster.call(&call, deadline).await.map_err(FindError::from)?;
+        reply::hits(&reply, &current.meta, request).map_err(FindError::Failed)
     }
 
-    async fn find_in(&self, current: &Current, wish: &Wish, deadline: Instant) -> Result<Vec<Found>, Asked> {
-        let failed = Asked::Failed;
+    async fn find_in(
+        &self,
+        current: &ActiveIndex,
+        lookup: &Lookup,
+        deadline: Instant,
+    ) -> Result<Vec<Found>, FindError> {
+        let failed = FindError::Failed;
         let meta = &current.meta;
-        let query = match wish {
-            Wish::Near(query) => query,
-            Wish::Id(id) => {
-                let hits = self.ask(current, &Question::by_id(id), deadline).await?;
+        let query = match lookup {
+            Lookup::Near(query) => query,
+            Lookup::Id(id) => {
+                let hits = self.ask(current, &KnnQuery::by_id(id), deadline).await?;
                 return Ok(hits.into_iter().map(|hit| hit.found(meta)).collect());
             }
         };
         if query.embedding.model() != meta.model_id {
-            return Err(failed(EngineError::WrongModel { catalog: meta.model_id }));
+            return Err(failed(BackendError::WrongModel { catalog: meta.model_id }));
         }
         let mut size = rules::look_at(&query.params);
         loop {
-            let question = Question::nearest(meta, query, size).map_err(|e| failed(EngineError::Unfit(e)))?;
-            let hits = self.ask(current, &question, deadline).await?;
+            let request = KnnQuery::nearest(meta, query, size).map_err(|e| failed(BackendError::Unfit(e)))?;
+            let hits = self.ask(current, &request, deadline).await?;
             let everything = hits.len() < size || size >= MAX_K;
             let (found, more) = rules::apply(hits, meta, &query.params);
             if everything || !more {
@@ -170,52 +176,56 @@ impl OpenSearch {
     }
 }
 
-/// What someone wants from the catalogue.
-enum Wish {
+/// What to look up in the index.
+enum Lookup {
     /// The listings nearest to a query.
     Near(Parsed),
     /// The listing with an id.
     Id(String),
 }
 
-/// Why an index gave no answer.
-enum Asked {
+/// Why a search of an index failed.
+enum FindError {
     NoIndex,
-    Failed(EngineError),
+    Failed(BackendError),
 }
 
-impl From<Fault> for Asked {
-    fn from(fault: Fault) -> Asked {
+impl From<ClusterError> for FindError {
+    fn from(fault: ClusterError) -> FindError {
         match fault {
-            Fault::NotFound => Asked::NoIndex,
-            Fault::Late => Asked::Failed(EngineError::Late),
-            Fault::Busy => Asked::Failed(EngineError::Overloaded),
-            Fault::Unreachable(detail) | Fault::Refused(detail) => Asked::Failed(EngineError::Upstream(detail)),
+            ClusterError::NotFound => FindError::NoIndex,
+            ClusterError::Late => FindError::Failed(BackendError::Late),
+            ClusterError::Busy => FindError::Failed(BackendError::Overloaded),
+            ClusterError::Unreachable(detail) | ClusterError::Refused(detail) => {
+                FindError::Failed(BackendError::Upstream(detail))
+            }
         }
     }
 }
 
-impl Current {
-    async fn look(cluster: &Cluster, alias: &str) -> Result<Current, String> {
+impl ActiveIndex {
+    async fn look(cluster: &Cluster, alias: &str) -> Result<ActiveIndex, String> {
         let deadline = Instant::now() + LOOK;
         let call = Call::get(format!("/{alias}"));
         let reply = cluster.call(&call, deadline).await.map_err(|fault| match fault {
-            Fault::NotFound => format!("the cluster has no catalogue '{alias}': magpie-server load puts one there"),
+            ClusterError::NotFound => {
+                format!("the cluster has no catalogue '{alias}': create it with magpie-server load")
+            }
             other => other.to_string(),
         })?;
         let (index, meta, shards) = schema::described(&reply)?;
-        Ok(Current { index, meta, shards })
+        Ok(ActiveIndex { index, meta, shards })
     }
 }
 
-impl Engine for OpenSearch {
+impl SearchBackend for OpenSearch {
     fn search(&self, query: Parsed, deadline: Instant) -> Answering<'_, Vec<Found>> {
-        Box::pin(async move { self.find(&Wish::Near(query), deadline).await })
+        Box::pin(async move { self.find(&Lookup::Near(query), deadline).await })
     }
 
     fn listing(&self, id: String, deadline: Instant) -> Answering<'_, Option<Listing>> {
         Box::pin(async move {
-            let found = self.find(&Wish::Id(id), deadline).await?;
+            let found = self.find(&Lookup::Id(id), deadline).await?;
             Ok(found.into_iter().next().map(|found| found.listing))
         })
     }
@@ -225,7 +235,7 @@ impl Engine for OpenSearch {
     }
 
     fn status(&self) -> Option<Status> {
-        let Current { meta, shards, .. } = &*self.current();
+        let ActiveIndex { meta, shards, .. } = &*self.current();
         Some(Status {
             catalog: meta.catalog.clone(),
             model_id: meta.model_id,
@@ -239,22 +249,22 @@ impl Engine for OpenSearch {
     }
 
     fn reload(&self) -> Result<Status, String> {
-        self.change_to(self.look_and_wait()?);
-        self.status().ok_or_else(|| "there is nothing to search".to_owned())
+        self.switch_to(self.look_and_wait()?);
+        self.status().ok_or_else(|| "the index has no catalogue".to_owned())
     }
 
     fn is_outdated(&self) -> bool {
         match self.look_and_wait() {
             Ok(fresh) => fresh.index != self.current().index,
             Err(fault) => {
-                tracing::warn!(fault, "the cluster does not say what there is to search");
+                tracing::warn!(fault, "cannot check the cluster for a newer index");
                 false
             }
         }
     }
 
     fn register(&self, registry: &mut Registry) {
-        let help = "Requests to the engine that were sent again to another node";
+        let help = "Requests to the search engine that were retried";
         registry.register("engine_retries", help, self.cluster.counter());
     }
 }

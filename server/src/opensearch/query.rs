@@ -1,4 +1,4 @@
-//! Searches in the engine's language.
+//! Search requests in OpenSearch's query DSL.
 
 use std::time::Duration;
 
@@ -8,40 +8,40 @@ use magpie_core::shard::ColumnKind;
 use magpie_core::vector::Rotation;
 use serde_json::{Value, json};
 
-use super::schema::{KIND, Meta, VECTOR, bytes, field};
+use super::schema::{IndexMeta, KIND, VECTOR, bytes, field};
 
-/// Photos that a graph keeps in view at least: what 10 listings take for a recall above 0.95.
+/// Smallest number of candidate photos of a graph search: what 10 listings need for a recall above 0.95.
 const LEAST_VIEW: usize = 100;
-/// Comparisons and nesting that the engine takes, less some for what surrounds the filter.
+/// OpenSearch's limits on comparisons and nesting, minus a margin for the query around the filter.
 const MOST_COMPARISONS: usize = 1000;
 const DEEPEST: usize = 15;
 
-/// What the engine is asked.
-pub(super) struct Question<'a> {
-    /// The catalogue of what is near; `None` for a listing by its id.
-    meta: Option<&'a Meta>,
+/// A search request.
+pub(super) struct KnnQuery<'a> {
+    /// The catalogue of a nearest-neighbour search; `None` for a lookup by id.
+    meta: Option<&'a IndexMeta>,
     query: Value,
-    /// Fields of the documents that are read beside names and values.
+    /// Document fields to return in addition to id, names and values.
     columns: Vec<String>,
     size: usize,
 }
 
-impl<'a> Question<'a> {
-    /// The `size` listings nearest to the query that pass its filter.
+impl<'a> KnnQuery<'a> {
+    /// Searches for the `size` listings nearest to the query that pass its filter.
     ///
     /// # Errors
-    /// What does not fit the catalogue.
-    pub(super) fn nearest(meta: &'a Meta, query: &Parsed, size: usize) -> Result<Question<'a>, String> {
+    /// Why the filter or the group-by column does not fit the catalogue.
+    pub(super) fn nearest(meta: &'a IndexMeta, query: &Parsed, size: usize) -> Result<KnnQuery<'a>, String> {
         let seed = meta.rotation_seed().unwrap_or(0);
-        let mut turned = query.embedding.values().to_vec();
-        Rotation::new(turned.len(), seed).turn(&mut turned);
-        // The engine looks for so many in each part of a shard.
+        let mut rotated = query.embedding.values().to_vec();
+        Rotation::new(rotated.len(), seed).turn(&mut rotated);
+        // Candidates in each segment of a shard.
         let view = view(size, query.params.recall);
-        let mut knn = json!({ "vector": bytes(&turned), "k": view });
+        let mut knn = json!({ "vector": bytes(&rotated), "k": view });
         if let Some(filter) = &query.filter {
             let mut left = MOST_COMPARISONS;
             let condition = condition(filter, meta, &mut left, DEEPEST)?;
-            // The engine has to see that this is about listings: photos have no columns, and would all pass a 'not'.
+            // Restricts the filter to listings: nested photos have no columns, so a negation would match all of them.
             knn["filter"] = json!({ "bool": { "filter": [{ "term": { KIND.0: KIND.1 } }, condition] } });
         }
         let columns = match &query.params.per {
@@ -53,25 +53,25 @@ impl<'a> Question<'a> {
             "path": "photos", "score_mode": "max", "query": { "knn": { VECTOR: knn } },
             "inner_hits": { "size": 1, "_source": source },
         }});
-        Ok(Question { meta: Some(meta), query, columns, size })
+        Ok(KnnQuery { meta: Some(meta), query, columns, size })
     }
 
-    /// The listing with an id.
-    pub(super) fn by_id(id: &str) -> Question<'static> {
-        Question { meta: None, query: json!({ "ids": { "values": [id] } }), columns: Vec::new(), size: 1 }
+    /// Looks up a listing by its id.
+    pub(super) fn by_id(id: &str) -> KnnQuery<'static> {
+        KnnQuery { meta: None, query: json!({ "ids": { "values": [id] } }), columns: Vec::new(), size: 1 }
     }
 
-    /// Whether listings near a query are asked for: each then comes with a score and a photo.
+    /// Whether this is a nearest-neighbour search, whose hits have a score and a nearest photo.
     pub(super) fn is_nearest(&self) -> bool {
         self.meta.is_some()
     }
 
-    /// Listings that are asked for.
+    /// The number of listings to return.
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    /// The request's body, where so much time is left.
+    /// The body of the request; `left` becomes OpenSearch's timeout.
     pub(super) fn body(&self, left: Duration) -> Value {
         let fields = ["id", "names", "values"].map(str::to_owned);
         let source: Vec<&String> = fields.iter().chain(&self.columns).collect();
@@ -87,7 +87,8 @@ impl<'a> Question<'a> {
     }
 }
 
-/// How many photos the engine's search keeps in view. More than are wanted: a graph's last finds are its worst.
+/// The number of candidate photos of a graph search. More than are wanted, because its last candidates are the least
+/// reliable.
 fn view(size: usize, recall: f32) -> usize {
     let factor = match recall {
         r if r >= 0.995 => 8,
@@ -97,19 +98,18 @@ fn view(size: usize, recall: f32) -> usize {
     (size * factor).max(LEAST_VIEW * factor / 2).min(MAX_K)
 }
 
-/// Position and kind of a column.
-fn column(meta: &Meta, name: &str) -> Result<(usize, ColumnKind), String> {
+/// The position and kind of a column.
+fn column(meta: &IndexMeta, name: &str) -> Result<(usize, ColumnKind), String> {
     let found = meta.columns.iter().enumerate().find(|(_, column)| column.name == name);
     found.map(|(at, column)| (at, column.kind)).ok_or_else(|| {
         let known: Vec<&str> = meta.columns.iter().map(|column| column.name.as_str()).collect();
-        let known = if known.is_empty() { "no column".to_owned() } else { known.join(", ") };
-        format!("filter: no column '{name}'; this catalogue can filter by {known}")
+        let known = if known.is_empty() { "nothing".to_owned() } else { known.join(", ") };
+        format!("filter: no column '{name}'; this catalogue can be filtered by {known}")
     })
 }
 
-/// A filter in the engine's language, with the meaning that it has on the phone: a listing without a value passes `!=`
-/// and `not`, and nothing else.
-fn condition(filter: &Filter, meta: &Meta, left: &mut usize, depth: usize) -> Result<Value, String> {
+/// Translates a filter. It means the same as in a shard: a listing without a value passes only `!=` and `not`.
+fn condition(filter: &Filter, meta: &IndexMeta, left: &mut usize, depth: usize) -> Result<Value, String> {
     let Some(depth) = depth.checked_sub(1) else { return Err("filter: nested too deeply for this server".to_owned()) };
     let all = |parts: &[Filter], left: &mut usize| -> Result<Vec<Value>, String> {
         parts.iter().map(|part| condition(part, meta, left, depth)).collect()
@@ -132,7 +132,7 @@ fn condition(filter: &Filter, meta: &Meta, left: &mut usize, depth: usize) -> Re
             let values = values.iter().map(|value| typed(name, kind, value)).collect::<Result<Vec<_>, _>>()?;
             Ok(json!({ "terms": { field(at): values } }))
         }
-        _ => Err("filter: not understood by this server's engine".to_owned()),
+        _ => Err("filter: not supported by this server's search engine".to_owned()),
     }
 }
 
@@ -164,13 +164,13 @@ fn compare(field: &str, name: &str, kind: ColumnKind, comparison: Comparison, va
     Ok(json!({ "range": { field: { range: typed } } }))
 }
 
-/// A value as its column holds it.
+/// Converts a value to the type of its column.
 fn typed(name: &str, kind: ColumnKind, value: &str) -> Result<Value, String> {
     if kind != ColumnKind::Number {
         return Ok(value.into());
     }
     let number = value.parse().ok().filter(|number: &f64| number.is_finite());
-    let none = || format!("filter: column '{name}' holds numbers, '{}' is none", value.escape_debug());
-    // The engine tells the two zeros apart.
-    number.map(|number| (number + 0.0).into()).ok_or_else(none)
+    let fault = || format!("filter: column '{name}' holds numbers, '{}' is not a number", value.escape_debug());
+    // OpenSearch distinguishes 0.0 and -0.0; adding 0.0 turns the latter into the former.
+    number.map(|number| (number + 0.0).into()).ok_or_else(fault)
 }

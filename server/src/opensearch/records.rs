@@ -1,4 +1,4 @@
-//! The listings of several shards in the order of their ids, each once.
+//! Reads the listings of several shards as documents, ordered by id, each once.
 
 use std::collections::VecDeque;
 
@@ -8,42 +8,42 @@ use magpie_core::vector::Rotation;
 use magpie_core::{ListingRow, PhotoRow};
 use serde_json::{Map, Value, json};
 
-use super::schema::{KIND, Meta, bytes, field};
+use super::schema::{IndexMeta, KIND, bytes, field};
 
-/// Records that are decompressed at a time: neighbours share blocks.
+/// Records to decompress at a time: neighbours share compressed blocks.
 const AHEAD: u32 = 256;
 
 /// A listing as a document.
-pub(super) struct Document {
+pub(super) struct ListingDocument {
     pub(super) id: String,
     pub(super) body: Map<String, Value>,
     photos: u64,
 }
 
-impl Document {
+impl ListingDocument {
     pub(super) fn photos(&self) -> u64 {
         self.photos
     }
 }
 
-/// A merge of the shards: their listings are sorted by id. A listing that is in two comes from the later one.
+/// A merge of the shards, each of which is sorted by id. A listing in two shards is taken from the later one.
 pub(super) struct Records<'a> {
-    cursors: Vec<Cursor<'a>>,
+    cursors: Vec<ShardCursor<'a>>,
 }
 
-struct Cursor<'a> {
+struct ShardCursor<'a> {
     shard: &'a Shard,
-    /// Listing, place in the listing and row of each photo, sorted.
+    /// Listing, ordinal within the listing, and row of each photo, sorted.
     photos: Vec<(u32, u16, u32)>,
     at: usize,
     row: u32,
     ahead: VecDeque<Record>,
-    /// Undoes this shard's rotation and takes the index's, where the two differ.
-    turns: Option<(Rotation, Rotation)>,
+    /// This shard's rotation, to undo, and the index's rotation, to apply; `None` if they are the same.
+    rotations: Option<(Rotation, Rotation)>,
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(shards: &'a [Shard], meta: &Meta) -> Result<Records<'a>, String> {
+    pub(super) fn new(shards: &'a [Shard], meta: &IndexMeta) -> Result<Records<'a>, String> {
         let seed = meta.rotation_seed().unwrap_or(0);
         let cursor = |shard: &'a Shard| {
             let rows = (0..).map(PhotoRow).zip(shard.photo_listings());
@@ -51,18 +51,18 @@ impl<'a> Records<'a> {
                 rows.map(|(photo, &listing)| (listing, shard.ordinal_of(photo), photo.0)).collect();
             photos.sort_unstable();
             let (own, dim) = (shard.index().rotation_seed, shard.header().dim as usize);
-            let turns = (own != seed).then(|| (Rotation::new(dim, own), Rotation::new(dim, seed)));
-            let mut cursor = Cursor { shard, photos, at: 0, row: 0, ahead: VecDeque::new(), turns };
+            let rotations = (own != seed).then(|| (Rotation::new(dim, own), Rotation::new(dim, seed)));
+            let mut cursor = ShardCursor { shard, photos, at: 0, row: 0, ahead: VecDeque::new(), rotations };
             cursor.fill().map(|()| cursor)
         };
         Ok(Records { cursors: shards.iter().map(cursor).collect::<Result<_, _>>()? })
     }
 
-    /// The next listing.
+    /// Returns the next listing; `None` at the end.
     ///
     /// # Errors
-    /// What is damaged.
-    pub(super) fn next(&mut self) -> Result<Option<Document>, String> {
+    /// What is damaged in a shard.
+    pub(super) fn next(&mut self) -> Result<Option<ListingDocument>, String> {
         let ids = self.cursors.iter().filter_map(|cursor| cursor.ahead.front().map(|record| record.id.as_str()));
         let Some(id) = ids.min().map(str::to_owned) else { return Ok(None) };
         let mut document = None;
@@ -75,7 +75,7 @@ impl<'a> Records<'a> {
     }
 }
 
-impl Cursor<'_> {
+impl ShardCursor<'_> {
     fn fill(&mut self) -> Result<(), String> {
         if self.ahead.is_empty() {
             let end = self.row.saturating_add(AHEAD).min(self.shard.header().listing_count);
@@ -85,7 +85,7 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    fn next(&mut self) -> Result<Option<Document>, String> {
+    fn next(&mut self) -> Result<Option<ListingDocument>, String> {
         let Some(record) = self.ahead.pop_front() else { return Ok(None) };
         let row = self.row;
         self.row += 1;
@@ -99,10 +99,10 @@ impl Cursor<'_> {
         self.document(record, &photos).map(Some)
     }
 
-    fn document(&self, record: Record, photos: &[PhotoRow]) -> Result<Document, String> {
+    fn document(&self, record: Record, photos: &[PhotoRow]) -> Result<ListingDocument, String> {
         let Some(first) = photos.first().filter(|_| photos.len() == record.photos.len()) else {
-            let (there, named) = (photos.len(), record.photos.len());
-            return Err(format!("the listing '{}' has {there} photos and {named} names of photos", record.id));
+            let (rows, names) = (photos.len(), record.photos.len());
+            return Err(format!("the listing '{}' has {rows} photos, but {names} photo names", record.id));
         };
         let nested: Vec<Value> = photos.iter().map(|&photo| json!({ "vector": self.vector(photo) })).collect();
         let mut body = Map::new();
@@ -115,7 +115,7 @@ impl Cursor<'_> {
         for (at, (name, _)) in self.shard.columns().enumerate() {
             let value = match self.shard.column(name) {
                 Some(Column::Number { values }) => match values.get(row).filter(|number| number.is_finite()) {
-                    // The engine tells the two zeros apart.
+                    // OpenSearch distinguishes 0.0 and -0.0; adding 0.0 turns the latter into the former.
                     Some(number) => Value::from(number + 0.0),
                     None => continue,
                 },
@@ -127,14 +127,14 @@ impl Cursor<'_> {
             };
             body.insert(field(at), value);
         }
-        Ok(Document { id: record.id, body, photos: photos.len() as u64 })
+        Ok(ListingDocument { id: record.id, body, photos: photos.len() as u64 })
     }
 
     fn vector(&self, photo: PhotoRow) -> Vec<i8> {
         let mut vector = stored_vector(self.shard, photo);
-        if let Some((back, forth)) = &self.turns {
-            back.undo(&mut vector);
-            forth.turn(&mut vector);
+        if let Some((own, target)) = &self.rotations {
+            own.undo(&mut vector);
+            target.turn(&mut vector);
         }
         bytes(&vector)
     }

@@ -1,4 +1,4 @@
-//! What comes back from the engine, and what of it is believed.
+//! Parses and checks the responses to searches.
 
 use std::collections::HashSet;
 
@@ -6,27 +6,27 @@ use magpie_core::listing::{Found, Listing};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::query::Question;
-use super::schema::Meta;
-use crate::engine::EngineError;
+use super::query::KnnQuery;
+use super::schema::IndexMeta;
+use crate::backend::BackendError;
 
-/// A listing that the engine found.
+/// A listing that OpenSearch found.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Hit {
-    /// Cosine between the query and the nearest photo; 0 where the listing was asked for by its id.
+    /// Cosine between the query and the nearest photo; 0 in a lookup by id.
     pub(super) score: f32,
     id: String,
     photo: usize,
     names: Vec<String>,
     values: Vec<String>,
-    /// Values of the columns that were asked for.
+    /// The values of the requested columns, by field.
     pub(super) columns: Map<String, Value>,
-    /// The vector of the nearest photo, where it was asked for.
+    /// The vector of the nearest photo, if it was requested.
     pub(super) vector: Option<Vec<i8>>,
 }
 
 impl Hit {
-    pub(super) fn found(self, meta: &Meta) -> Found {
+    pub(super) fn found(self, meta: &IndexMeta) -> Found {
         let photo = self.names.get(self.photo).cloned().unwrap_or_default();
         let fields = meta.fields.iter().cloned().zip(self.values).collect();
         Found { score: self.score, listing: Listing { id: self.id, photo, photos: self.names, fields } }
@@ -34,15 +34,15 @@ impl Hit {
 }
 
 #[derive(Deserialize)]
-struct Reply {
+struct SearchResponse {
     timed_out: bool,
     #[serde(rename = "_shards")]
-    shards: Shards,
-    hits: Hits<Document>,
+    shards: ShardCounts,
+    hits: Hits<HitDocument>,
 }
 
 #[derive(Deserialize)]
-struct Shards {
+struct ShardCounts {
     failed: u32,
 }
 
@@ -52,16 +52,16 @@ struct Hits<T> {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct HitDocument {
     #[serde(rename = "_score")]
     score: Option<f32>,
     #[serde(rename = "_source")]
-    source: Source,
-    inner_hits: Option<Inner>,
+    source: HitSource,
+    inner_hits: Option<InnerHits>,
 }
 
 #[derive(Deserialize)]
-struct Source {
+struct HitSource {
     id: String,
     names: Vec<String>,
     values: Vec<String>,
@@ -70,25 +70,25 @@ struct Source {
 }
 
 #[derive(Deserialize)]
-struct Inner {
-    photos: InnerPhotos,
+struct InnerHits {
+    photos: PhotoHits,
 }
 
 #[derive(Deserialize)]
-struct InnerPhotos {
-    hits: Hits<Photo>,
+struct PhotoHits {
+    hits: Hits<PhotoHit>,
 }
 
 #[derive(Deserialize)]
-struct Photo {
+struct PhotoHit {
     #[serde(rename = "_nested")]
-    nested: Nested,
+    nested: NestedOffset,
     #[serde(rename = "_source")]
     source: Option<PhotoSource>,
 }
 
 #[derive(Deserialize)]
-struct Nested {
+struct NestedOffset {
     offset: usize,
 }
 
@@ -97,35 +97,35 @@ struct PhotoSource {
     vector: Vec<i8>,
 }
 
-/// The listings of a reply, best first, ties in the order of ids.
+/// Parses the listings of a response, best first; ties are ordered by id.
 ///
 /// # Errors
-/// [`EngineError::Late`] where the engine gave up, [`EngineError::Upstream`] where the reply is incomplete or makes no
-/// sense.
-pub(super) fn hits(reply: &[u8], meta: &Meta, question: &Question<'_>) -> Result<Vec<Hit>, EngineError> {
-    let size = question.size();
-    let odd = |detail: String| EngineError::Upstream(format!("the engine's reply: {detail}"));
-    let Reply { timed_out, shards, hits } = serde_json::from_slice(reply).map_err(|e| odd(e.to_string()))?;
+/// [`BackendError::Late`] if the search timed out, [`BackendError::Upstream`] if the response is incomplete or invalid.
+pub(super) fn hits(reply: &[u8], meta: &IndexMeta, request: &KnnQuery<'_>) -> Result<Vec<Hit>, BackendError> {
+    let size = request.size();
+    let invalid = |detail: String| BackendError::Upstream(format!("OpenSearch's response: {detail}"));
+    let SearchResponse { timed_out, shards, hits } =
+        serde_json::from_slice(reply).map_err(|e| invalid(e.to_string()))?;
     if timed_out {
-        return Err(EngineError::Late);
+        return Err(BackendError::Late);
     }
     if shards.failed > 0 || hits.hits.len() > size {
-        return Err(odd(format!("{} shards failed, {} listings of {size}", shards.failed, hits.hits.len())));
+        return Err(invalid(format!("{} shards failed, {} listings of {size}", shards.failed, hits.hits.len())));
     }
     let mut hits =
-        hits.hits.into_iter().map(|document| hit(document, meta, question.is_nearest())).collect::<Result<Vec<_>, _>>();
+        hits.hits.into_iter().map(|document| hit(document, meta, request.is_nearest())).collect::<Result<Vec<_>, _>>();
     if let Ok(hits) = &mut hits {
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.id.cmp(&b.id)));
         let mut ids = HashSet::new();
         if let Some(twice) = hits.iter().find(|hit| !ids.insert(hit.id.as_str())) {
-            return Err(odd(format!("the listing '{}' is there twice", twice.id.escape_debug())));
+            return Err(invalid(format!("the listing '{}' occurs twice", twice.id.escape_debug())));
         }
     }
-    hits.map_err(odd)
+    hits.map_err(invalid)
 }
 
-fn hit(document: Document, meta: &Meta, nearest: bool) -> Result<Hit, String> {
-    let Document { score, source: Source { id, names, values, columns }, inner_hits } = document;
+fn hit(document: HitDocument, meta: &IndexMeta, nearest: bool) -> Result<Hit, String> {
+    let HitDocument { score, source: HitSource { id, names, values, columns }, inner_hits } = document;
     if values.len() != meta.fields.len() || names.is_empty() {
         return Err(format!("{} values and {} photos for {} fields", values.len(), names.len(), meta.fields.len()));
     }
@@ -133,11 +133,11 @@ fn hit(document: Document, meta: &Meta, nearest: bool) -> Result<Hit, String> {
         return Ok(Hit { score: 0.0, id, photo: 0, names, values, columns, vector: None });
     }
     let nearest = inner_hits.and_then(|inner| inner.photos.hits.hits.into_iter().next());
-    let nearest = nearest.ok_or("a listing without the photo that is near")?;
+    let nearest = nearest.ok_or("a listing without its nearest photo")?;
     // Lucene's score of a cosine c is (1 + c) / 2.
     let score =
         score.filter(|score| (-0.001..=1.001).contains(score)).map(|score| (2.0 * score - 1.0).clamp(-1.0, 1.0));
-    let score = score.ok_or("a score is missing or no score of a cosine")?;
+    let score = score.ok_or("a score is missing or out of range")?;
     let photo = nearest.nested.offset;
     let vector = nearest.source.map(|source| source.vector);
     if photo >= names.len() || vector.as_ref().is_some_and(|vector| vector.len() != meta.dim as usize) {

@@ -1,4 +1,5 @@
-//! What a result must be beside near: applied here, to the engine's listings, as the core does to a shard's.
+//! Search options that OpenSearch cannot apply: minimum score, group-by limits, near-duplicates. They are applied to
+//! its results here, with the same meaning as in a shard.
 
 use std::collections::HashMap;
 
@@ -6,16 +7,17 @@ use magpie_core::listing::Found;
 use magpie_core::search::{MAX_K, SearchParams};
 
 use super::reply::Hit;
-use super::schema::{Meta, field};
+use super::schema::{IndexMeta, field};
 
-/// Listings to ask for at first. Rules leave some out; asking again costs more than asking for more.
+/// The number of listings to request first. Options that drop listings need more: requesting more at once is cheaper
+/// than a second request.
 pub(super) fn look_at(params: &SearchParams) -> usize {
     let spare = if params.per.is_some() || params.near_duplicates.is_some() { 4 } else { 1 };
     params.k.max(1).saturating_mul(spare).min(MAX_K)
 }
 
-/// Which of the listings, best first, are results. Says whether more listings could add any.
-pub(super) fn apply(hits: Vec<Hit>, meta: &Meta, params: &SearchParams) -> (Vec<Found>, bool) {
+/// Applies the options to the listings, best first. Also returns whether more listings could add results.
+pub(super) fn apply(hits: Vec<Hit>, meta: &IndexMeta, params: &SearchParams) -> (Vec<Found>, bool) {
     let least = params.min_score.unwrap_or(f32::NEG_INFINITY);
     let per = params.per.as_ref().and_then(|per| {
         let at = meta.columns.iter().position(|column| column.name == per.column)?;

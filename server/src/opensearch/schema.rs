@@ -1,51 +1,51 @@
-//! What an index of the engine looks like: the agreement between loading and searching.
+//! The layout of an index, shared by loading and searching.
 //!
-//! Columns are called `c0`, `c1` and so on: names out of a catalogue never become names in the engine.
+//! Columns are named `c0`, `c1` and so on: names from a catalogue are never used as field names.
 
 use magpie_core::ModelId;
 use magpie_core::shard::{ColumnKind, Shard};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::engine::ColumnInfo;
+use crate::backend::ColumnInfo;
 
-/// Version of this layout.
+/// The version of this layout.
 const FORMAT: u32 = 1;
 /// The field of the nested photos' vectors.
 pub(super) const VECTOR: &str = "photos.vector";
-/// A field that all listings have, with one value, and their nested photos have not.
+/// A field and its value in every listing; nested photos do not have it.
 pub(super) const KIND: (&str, &str) = ("kind", "listing");
-/// Longest id of a document, in bytes: the engine's limit.
+/// Longest id of a document, in bytes: OpenSearch's limit.
 pub(super) const LONGEST_ID: usize = 512;
 
-/// What an index says of itself, in `_meta` of its mapping.
+/// The description of an index, stored in `_meta` of its mapping.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Meta {
+pub(super) struct IndexMeta {
     pub(super) format: u32,
     pub(super) catalog: String,
     pub(super) model_id: ModelId,
     pub(super) dim: u32,
     pub(super) sequence: u64,
-    /// The seed of the rotation that vectors were turned by, in hexadecimal: JSON numbers are not that long everywhere.
+    /// The seed of the rotation of the vectors, in hexadecimal: not every JSON parser can read 64-bit numbers.
     pub(super) rotation: String,
-    /// Listings, each counted once.
+    /// The number of distinct listings.
     pub(super) listings: u64,
     pub(super) photos: u64,
-    /// Names of a listing's fields, in the order of its values.
+    /// The names of a listing's fields, in the order of its values.
     pub(super) fields: Vec<String>,
-    /// Filter columns; the field of each is `c` and its position.
+    /// The filter columns; the field of column `n` is `c{n}`.
     pub(super) columns: Vec<ColumnInfo>,
-    /// Records of the shards, in their order, that are in the index for sure: where a load goes on.
+    /// How many records, in the order of [`super::records`], are certainly in the index: where a load resumes.
     pub(super) loaded: u64,
 }
 
-impl Meta {
-    /// What an index of these shards says before anything is loaded. The shards are of one catalogue and model.
+impl IndexMeta {
+    /// Describes an empty index for these shards, which belong to one catalogue and model.
     ///
     /// # Errors
-    /// Shards whose fields or columns differ: documents of one index have the same.
-    pub(super) fn of(shards: &[Shard], listings: u64, photos: u64) -> Result<Meta, String> {
-        let first = shards.first().ok_or("there is no shard to load")?;
+    /// The shards have different fields or columns.
+    pub(super) fn of(shards: &[Shard], listings: u64, photos: u64) -> Result<IndexMeta, String> {
+        let first = shards.first().ok_or("no shard is given")?;
         let columns = |shard: &Shard| -> Vec<ColumnInfo> {
             shard.columns().map(|(name, kind)| ColumnInfo { name: name.to_owned(), kind }).collect()
         };
@@ -55,7 +55,7 @@ impl Meta {
             }
         }
         let header = first.header();
-        Ok(Meta {
+        Ok(IndexMeta {
             format: FORMAT,
             catalog: first.catalog().to_owned(),
             model_id: header.model_id,
@@ -70,14 +70,14 @@ impl Meta {
         })
     }
 
-    /// The seed of the rotation that queries have to be turned by.
+    /// The seed of the rotation to apply to queries.
     pub(super) fn rotation_seed(&self) -> Option<u64> {
         u64::from_str_radix(&self.rotation, 16).ok()
     }
 
     /// The mapping of an index.
     pub(super) fn mapping(&self) -> Value {
-        // Kept for whoever finds the document, never searched.
+        // Stored to be returned, not indexed.
         let kept = json!({ "type": "object", "enabled": false });
         let method = json!({
             "name": "hnsw", "engine": "lucene", "space_type": "cosinesimil",
@@ -101,31 +101,32 @@ impl Meta {
     }
 }
 
-/// The field of a column.
+/// The name of a column's field.
 pub(super) fn field(column: usize) -> String {
     format!("c{column}")
 }
 
-/// A vector with a byte a coordinate: its direction counts, not its length.
+/// Scalar-quantises a vector to one signed byte per coordinate. The scale is dropped, because only the direction
+/// matters.
 pub(super) fn bytes(vector: &[f32]) -> Vec<i8> {
     let largest = vector.iter().fold(0f32, |max, v| max.max(v.abs())).max(f32::MIN_POSITIVE);
     vector.iter().map(|v| (v / largest * 127.0).round() as i8).collect()
 }
 
-/// Name, `_meta` and number of shards of the only index in a reply of `GET /index`.
-pub(super) fn described(reply: &[u8]) -> Result<(String, Meta, usize), String> {
+/// Parses the response to `GET /index`, which must describe exactly one index: its name, `_meta` and number of shards.
+pub(super) fn described(reply: &[u8]) -> Result<(String, IndexMeta, usize), String> {
     #[derive(Deserialize)]
-    struct Described {
-        mappings: Mappings,
-        settings: Settings,
+    struct DescribedIndex {
+        mappings: DescribedMappings,
+        settings: DescribedSettings,
     }
     #[derive(Deserialize)]
-    struct Mappings {
+    struct DescribedMappings {
         #[serde(rename = "_meta")]
-        meta: Meta,
+        meta: IndexMeta,
     }
     #[derive(Deserialize)]
-    struct Settings {
+    struct DescribedSettings {
         index: IndexSettings,
     }
     #[derive(Deserialize)]
@@ -133,10 +134,11 @@ pub(super) fn described(reply: &[u8]) -> Result<(String, Meta, usize), String> {
         number_of_shards: String,
     }
     let foreign = |e: serde_json::Error| format!("the index was not loaded by this program: {e}");
-    let indexes: std::collections::BTreeMap<String, Described> = serde_json::from_slice(reply).map_err(foreign)?;
+    let indexes: std::collections::BTreeMap<String, DescribedIndex> = serde_json::from_slice(reply).map_err(foreign)?;
     let count = indexes.len();
     let mut indexes = indexes.into_iter();
-    let (Some((name, Described { mappings: Mappings { meta }, settings })), None) = (indexes.next(), indexes.next())
+    let (Some((name, DescribedIndex { mappings: DescribedMappings { meta }, settings })), None) =
+        (indexes.next(), indexes.next())
     else {
         return Err(format!("{count} indexes have this name, expected one"));
     };

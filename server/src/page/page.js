@@ -1,19 +1,20 @@
-// The page: a photo, a part of it, and what the catalogue has that looks like it. Texts are only ever set as text.
+// The demo page: choose a photo and a part of it, see the most similar listings. Strings from the server are only ever
+// inserted as text, never as HTML.
 const $ = (id) => document.getElementById(id);
-const K = 60;        // listings asked for: chips are made of all of them
-const SHOWN = 24;
-const CHIPS = 5;     // values of a column that become chips
-const STEP = 0.02;   // of the photo, for a key
+const K = 60;        // listings to request: the filter chips are made from all of them
+const SHOWN = 24;    // listings to show
+const CHIPS = 5;     // chips per column
+const STEP = 0.02;   // how far an arrow key moves the box, as a share of the photo
 
-let about = null;    // what the server searches
+let about = null;    // the server's description of the catalogue
 let file = null;     // the photo
-let box = null;      // the part, in pixels of the upright photo
+let box = null;      // the selected part, in pixels of the upright photo
 let query = null;    // the last embedding, with its attributes and times
 let facets = [];     // columns and their frequent values
 const chosen = new Map();
 const upTo = new Map();
-let running = null;  // what can be cancelled
-let generation = 0;
+let running = null;  // the AbortController of the current search
+let generation = 0;  // the number of the current search; results of older ones are dropped
 let pictures = [];
 
 function element(name, text = "", attributes = {}) {
@@ -51,7 +52,7 @@ async function start() {
 
 // The photo.
 
-async function take(next) {
+async function setPhoto(next) {
   if (!next) return;
   const image = $("photo");
   const before = image.src;
@@ -60,7 +61,7 @@ async function take(next) {
   try {
     await image.decode();
   } catch {
-    say("The browser cannot show this file. JPEG, PNG and WebP will do.", true);
+    say("The browser cannot show this file. Choose a JPEG, PNG or WebP file.", true);
     return;
   }
   file = next;
@@ -95,7 +96,7 @@ function draw() {
   $("whole").hidden = isWhole();
 }
 
-// The box between two points, inside the photo and not too small.
+// Sets the box between two points, clamped to the photo and to a minimum size.
 function between(ax, ay, bx, by) {
   const { naturalWidth: w, naturalHeight: h } = $("photo");
   const least = Math.min(w, h, Math.max(8, 0.05 * Math.min(w, h)));
@@ -125,7 +126,7 @@ $("frame").addEventListener("pointerdown", (event) => {
   const before = { ...box };
   const corner = event.target.dataset.corner;
   const inside = event.target.id === "box" && !isWhole();
-  // A corner pulls against the opposite one; elsewhere a new box begins.
+  // Dragging a corner keeps the opposite corner fixed; dragging elsewhere draws a new box.
   const anchorX = corner ? (corner.includes("w") ? box.x + box.w : box.x) : startX;
   const anchorY = corner ? (corner.includes("n") ? box.y + box.h : box.y) : startY;
   let moved = false;
@@ -167,16 +168,16 @@ $("box").addEventListener("keydown", (event) => {
 });
 
 for (const input of [$("file"), $("camera")]) {
-  input.addEventListener("change", () => { take(input.files[0]); input.value = ""; });
+  input.addEventListener("change", () => { setPhoto(input.files[0]); input.value = ""; });
 }
 $("whole").addEventListener("click", () => { $("box").focus(); whole(); });
 $("token").addEventListener("change", () => { start(); if (file) find(true); });
-addEventListener("paste", (event) => take([...event.clipboardData.files][0]));
+addEventListener("paste", (event) => setPhoto([...event.clipboardData.files][0]));
 for (const name of ["dragover", "dragleave", "drop"]) {
   addEventListener(name, (event) => {
     event.preventDefault();
     $("drop").classList.toggle("over", name === "dragover");
-    if (name === "drop") take(event.dataTransfer.files[0]);
+    if (name === "drop") setPhoto(event.dataTransfer.files[0]);
   });
 }
 
@@ -208,11 +209,11 @@ async function embed(signal) {
 }
 
 async function search(text, signal) {
-  const wanted = { model_id: query.model_id, embedding: query.embedding, k: Math.min(K, about?.max_k ?? K) };
-  if (text) wanted.filter = text;
+  const body = { model_id: query.model_id, embedding: query.embedding, k: Math.min(K, about?.max_k ?? K) };
+  if (text) body.filter = text;
   const begun = performance.now();
   const headers = { "content-type": "application/json", "magpie-deadline-ms": "5000" };
-  const reply = await ask("v1/search", { method: "POST", body: JSON.stringify(wanted), headers, signal });
+  const reply = await ask("v1/search", { method: "POST", body: JSON.stringify(body), headers, signal });
   const found = await reply.json();
   const took = /search;dur=([\d.]+)/.exec(reply.headers.get("server-timing") ?? "");
   const searched = took ? Number(took[1]) : 0;
@@ -226,12 +227,12 @@ async function find(again) {
   const { signal } = running;
   const number = ++generation;
   clearTimeout(pause);
-  say("Looking …");
+  say("Searching …");
   $("results").classList.add("waiting");
   try {
     if (again) {
       query = await embed(signal);
-      // Chips are made of what there is without a filter; those that are chosen stay.
+      // Chips come from the unfiltered results; chosen chips stay.
       const all = await search("", signal);
       if (number !== generation) return;
       facets = count(all.listings);
@@ -250,7 +251,7 @@ async function find(again) {
   }
 }
 
-// Columns with words, and their frequent values among the listings.
+// The columns, each with its values among the listings, most frequent first.
 function count(listings) {
   return (about?.columns ?? []).map(({ name, kind }) => {
     const counts = new Map();
@@ -264,7 +265,7 @@ function count(listings) {
 
 function chip(column, value, note) {
   const values = chosen.get(column) ?? new Set();
-  const made = element("button", `${value} `, { type: "button", "aria-pressed": values.has(value), title: note.endsWith("%") ? "What the network is sure of" : `Among the nearest ${K}` });
+  const made = element("button", `${value} `, { type: "button", "aria-pressed": values.has(value), title: note.endsWith("%") ? "The network's confidence" : `Among the nearest ${K}` });
   made.append(element("small", note));
   made.dataset.column = column;
   made.dataset.value = value;
@@ -279,7 +280,7 @@ function chip(column, value, note) {
 
 function drawChips(focus) {
   const seen = [element("b", "It sees")];
-  // A head that is not sure says no label.
+  // The label is null if the head is not confident.
   for (const { name, label, probability } of query.attributes.filter(({ label }) => label !== null)) {
     const facet = facets.find((f) => f.name === name && f.kind === "word");
     const value = facet?.values.find(([v]) => v.toLowerCase() === label.toLowerCase())?.[0];
@@ -322,12 +323,12 @@ function drawChips(focus) {
   const count = [...chosen.values()].reduce((sum, values) => sum + values.size, upTo.size);
   $("filters").querySelector("summary").textContent = count ? `Filters (${count})` : "Filters";
   if (!focus) return;
-  // The chip that was used is a new element now.
+  // Restore the focus: the chip was replaced by a new element.
   const same = [...document.querySelectorAll(".chips button")].filter((b) => b.dataset.column === focus.column && b.dataset.value === focus.value);
   same[0]?.focus();
 }
 
-// The answer.
+// Results.
 
 function show({ listings, searched, answered }) {
   pictures.forEach((url) => URL.revokeObjectURL(url));
@@ -336,13 +337,13 @@ function show({ listings, searched, answered }) {
   const stages = query.stages.map(({ name, ms }) => [name === "network" ? "model" : name, ms]);
   drawStages([["upload", query.sent], ...stages, ["search", searched], ["reply", answered]]);
   const shown = Math.min(listings.length, SHOWN);
-  if (!listings.length) return say(filter() ? "Nothing passes these filters." : "The catalogue is empty.");
+  if (!listings.length) return say(filter() ? "No listing passes these filters." : "The catalogue is empty.");
   const best = listings[0].score;
   const sure = about && best >= about.sure;
   const limit = about ? about.sure.toFixed(2) : "";
   const verdict = sure
-    ? `Probably right: the best is at ${best.toFixed(2)}, and from ${limit} on an app is content with its own catalogue.`
-    : `Doubtful: the best is at ${best.toFixed(2)}. Below ${limit} an app asks a server too, and it may not be here.`;
+    ? `Probably right: the best score is ${best.toFixed(2)}. From ${limit} on, an app is satisfied with its own catalogue.`
+    : `Doubtful: the best score is ${best.toFixed(2)}. Below ${limit}, an app asks a server too. The item may not be in this catalogue.`;
   say(`${shown} listings. ${verdict}`);
 }
 
@@ -369,7 +370,7 @@ async function load(picture, id, photo, title) {
     pictures.push(url);
     picture.querySelector("p").replaceWith(element("img", "", { src: url, alt: title }));
   } catch {
-    // The catalogue has no picture of it: the place says so.
+    // The catalogue does not have this picture: the placeholder stays.
   }
 }
 

@@ -1,8 +1,8 @@
-"""Recall of a server against exact search: the vectors of `cargo xtask peers search`, whose photos are listings.
+"""Recall of a server against exact search, on the vectors of `cargo xtask peers search`, one listing per photo.
 
     python recall.py --base base_100k.npy --queries queries_test.npy --server http://127.0.0.1:8080
 
-Needs NumPy. The listing ids must be the rows of the base, as in the shard that the peers bench builds.
+Needs NumPy. The listing ids must be row numbers of the base, as in the shard that the peers bench builds.
 """
 
 import argparse
@@ -24,10 +24,10 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--queries", type=Path, required=True)
     parser.add_argument("--server", default="http://127.0.0.1:8080")
-    parser.add_argument("--count", type=int, default=500, help="queries to ask")
-    parser.add_argument("--recall", type=float, default=0.98, help="what is asked for")
-    parser.add_argument("--column", default="bucket", help="a filter column with the row modulo 100")
-    parser.add_argument("--percent", type=int, help="only listings below this in the column")
+    parser.add_argument("--count", type=int, default=500, help="number of queries")
+    parser.add_argument("--recall", type=float, default=0.98, help="the recall to request")
+    parser.add_argument("--column", default="bucket", help="a filter column with the row number modulo 100")
+    parser.add_argument("--percent", type=int, help="filter by column < PERCENT")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     base = np.load(options.base, mmap_mode="r")
@@ -58,10 +58,10 @@ def main() -> None:
     hits = [len(set(rows) & set(true)) for (rows, _, _), true in zip(answers, truth.tolist())]
     off = [abs(s - scores[at, row]) for at, (rows, found, _) in enumerate(answers) for row, s in zip(rows, found)]
     times = np.array([taken for _, _, taken in answers]) * 1e3
-    print(f"{len(queries)} queries, {sum(allowed)} of {len(base)} photos, recall asked for {options.recall}")
+    print(f"{len(queries)} queries, {sum(allowed)} of {len(base)} photos, requested recall {options.recall}")
     print(f"recall@{K} {np.mean(hits) / K:.4f}   complete {np.mean([len(rows) == K for rows, _, _ in answers]):.3f}")
-    print(f"score off by {np.mean(off):.5f} in the mean, {np.max(off):.5f} at most")
-    print(f"p50 {np.median(times):.1f} ms, p99 {np.percentile(times, 99):.1f} ms, {options.threads} at once")
+    print(f"score error {np.mean(off):.5f} on average, {np.max(off):.5f} at most")
+    print(f"p50 {np.median(times):.1f} ms, p99 {np.percentile(times, 99):.1f} ms, {options.threads} concurrent queries")
 
 
 if __name__ == "__main__":

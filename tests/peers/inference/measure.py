@@ -1,4 +1,4 @@
-"""Systems in processes of their own, taking turns on one net."""
+"""Measures systems on one net: each in its own process, taking turns."""
 
 import json
 import os
@@ -14,14 +14,14 @@ import numpy as np
 from packs import Net, cosines
 
 HERE = Path(__file__).resolve().parent
-# A process that has waited finds cold caches, and its second thread a core that sleeps: the first runs of each turn are
-# not counted.
+# Warm-up runs of each turn, not counted: after waiting, a process has cold caches and its second thread a sleeping
+# core.
 WARM = 20
 
 
 @dataclass(frozen=True)
 class System:
-    """A runner with all its arguments, the net among them."""
+    """A system to measure: its runner's command line, including the net."""
 
     name: str
     command: list[str]
@@ -30,7 +30,7 @@ class System:
 
 @dataclass
 class Measured:
-    """What one system did on one net. Milliseconds."""
+    """The measurements of one system on one net: outputs, and milliseconds of each run."""
 
     system: System
     net: Net
@@ -41,7 +41,7 @@ class Measured:
 
     @property
     def median_ms(self) -> float:
-        """Thread CPU time; wall time where other threads work as well."""
+        """Median thread CPU time, or wall time of systems with several threads."""
         return median(self.thread_cpu) if self.system.threads == 1 else self.wall_ms
 
     @property
@@ -50,17 +50,17 @@ class Measured:
 
     @property
     def cosine(self) -> float:
-        """To ONNX Runtime's output from exact sums, the worst photo."""
+        """Cosine to ONNX Runtime's output with exact sums, of the worst photo."""
         return float(cosines(self.outputs, self.net.expected).min())
 
     @property
     def equal(self) -> bool:
-        """Whether all outputs are those, to the last bit."""
+        """Whether all outputs equal ONNX Runtime's with exact sums, bit for bit."""
         return np.array_equal(self.outputs, self.net.expected)
 
     @property
     def hidden_work(self) -> float:
-        """Share of CPU time that other threads of a single-threaded system used."""
+        """Share of CPU time spent in other threads of a system that should use one."""
         return 1 - sum(self.thread_cpu) / sum(self.process_cpu)
 
 
@@ -74,18 +74,18 @@ class Process:
         self.process = subprocess.Popen(
             system.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet
         )
-        self.measured = Measured(system, net, np.array(self.answer(), np.float32))
+        self.measured = Measured(system, net, np.array(self.read_json(), np.float32))
 
-    def answer(self) -> list:
+    def read_json(self) -> list:
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.process.args} ended with status {self.process.wait()}")
+            raise RuntimeError(f"{self.process.args} exited with status {self.process.wait()}")
         return json.loads(line)
 
     def turn(self, runs: int) -> None:
         self.process.stdin.write(f"{WARM + runs}\n")
         self.process.stdin.flush()
-        for thread_cpu, process_cpu, wall in self.answer()[WARM:]:
+        for thread_cpu, process_cpu, wall in self.read_json()[WARM:]:
             self.measured.thread_cpu.append(thread_cpu)
             self.measured.process_cpu.append(process_cpu)
             self.measured.wall.append(wall)
@@ -96,7 +96,7 @@ class Process:
 
 
 def take_turns(systems: list[System], net: Net, rounds: int, runs: int) -> list[Measured]:
-    """`rounds` turns of `runs` runs for each system, in another order each round."""
+    """Measures `rounds` turns of `runs` runs of each system, in a new order each round."""
     processes = []
     try:
         for system in systems:
@@ -115,7 +115,7 @@ def take_turns(systems: list[System], net: Net, rounds: int, runs: int) -> list[
 
 @dataclass(frozen=True)
 class Layers:
-    """Magpie's layers of one kind, together."""
+    """The totals of Magpie's layers of one kind."""
 
     kind: str
     count: int
@@ -128,19 +128,19 @@ class Layers:
 
 
 def profile(runner: Path, net: Net) -> list[Layers]:
-    """The kinds of Magpie's own layers, the one that takes longest first; none that tract hosts."""
-    found = subprocess.run([runner, net.folder, "--profile"], capture_output=True, text=True, check=True)
-    rows = json.loads(found.stdout)
+    """Times Magpie's own layers (not those that tract runs), by kind, the slowest kind first."""
+    result = subprocess.run([runner, net.folder, "--profile"], capture_output=True, text=True, check=True)
+    rows = json.loads(result.stdout)
     timed = [row for row in rows if row[2] > 0]
     kinds = {kind: [(macs, ms) for other, macs, ms in timed if other == kind] for kind, _, _ in timed}
-    sums = [Layers(kind, len(of), sum(m for m, _ in of), sum(ms for _, ms in of)) for kind, of in kinds.items()]
+    sums = [Layers(kind, len(each), sum(m for m, _ in each), sum(ms for _, ms in each)) for kind, each in kinds.items()]
     return sorted(sums, key=lambda layers: -layers.ms)
 
 
 def peak(runner: Path) -> tuple[str, float] | None:
-    """The best instruction set and its int8 GMAC/s of one core without memory, where the runner can tell."""
-    found = subprocess.run([runner, "--peak"], capture_output=True, text=True)
-    if found.returncode != 0:
+    """The best instruction set and the int8 GMAC/s of one core without memory accesses, or None if unknown."""
+    result = subprocess.run([runner, "--peak"], capture_output=True, text=True)
+    if result.returncode != 0:
         return None
-    isa, speed = found.stdout.split()
+    isa, speed = result.stdout.split()
     return isa, float(speed)

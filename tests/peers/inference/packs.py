@@ -1,11 +1,11 @@
-"""A net to compare: a model pack for Magpie, with inputs and ONNX Runtime's outputs beside it.
+"""A net to compare: a model pack for Magpie, plus inputs and the outputs of ONNX Runtime.
 
-    packs/<net>/manifest.json   the pack: every runner reads the input's name and size here
+    packs/<net>/manifest.json   the pack's manifest, from which every runner reads the input's name and size
     packs/<net>/model.onnx      QDQ int8, for ONNX Runtime and Magpie
-    packs/<net>/model.tflite    the same weights for LiteRT, where there is such a file
-    packs/<net>/f32.onnx        the same network without quantisation, where there is one: tract's row
+    packs/<net>/model.tflite    the same weights for LiteRT, if LiteRT runs this net
+    packs/<net>/f32.onnx        the same network in f32 for tract, if available
     packs/<net>/input.f32       photos in NCHW, little-endian f32, normalised
-    packs/<net>/exact.f32       ONNX Runtime's embedding output for each, from exact sums, not normalised
+    packs/<net>/exact.f32       ONNX Runtime's embedding output for each photo, with exact sums, not normalised
 """
 
 import json
@@ -30,7 +30,7 @@ EXACT = "exact.f32"
 
 @dataclass(frozen=True)
 class Net:
-    """A pack folder of this layout."""
+    """A pack folder with this layout."""
 
     folder: Path
 
@@ -39,8 +39,8 @@ class Net:
         return self.folder.name
 
     @property
-    def made(self) -> bool:
-        """Whether it is there, of the present layout: `write` puts it there whole."""
+    def exists(self) -> bool:
+        """Whether the folder exists with the current layout; `write` is atomic."""
         return (self.folder / EXACT).exists()
 
     @property
@@ -70,7 +70,9 @@ class Net:
 
 
 def session(model: Path, threads: int = 1, exact: bool = True) -> onnxruntime.InferenceSession:
-    """`exact` keeps sums of two products from saturating at 16 bits, which they may on CPUs without dot products of bytes."""
+    """An ONNX Runtime session. `exact` prevents sums of two products from saturating at 16 bits, as they can on CPUs
+    without int8 dot products.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -89,10 +91,10 @@ def write(
     extra: dict[str, bytes],
     heads: dict[str, list[str]] | None = None,
 ) -> Net:
-    """Makes the pack of a network whose input is `image` and whose first output is `embedding`; atomic.
+    """Writes the pack of a network with input `image` and first output `embedding`, atomically.
 
-    `mean` is the recipe's, for all channels, in 0 to 1; the standard deviation is the manifest's default. `heads` are
-    further outputs with their labels; a head that is not named is not run by Magpie.
+    `mean` is the recipe's, in 0..1, for all channels; the standard deviation is the manifest's default. `heads` are
+    additional outputs with their labels; Magpie does not run outputs that are not listed.
     """
     part, folder = CACHE / f"{name}.part", CACHE / name
     shutil.rmtree(part, ignore_errors=True)
@@ -105,8 +107,8 @@ def write(
     runtime = session(net.onnx)
     expected = np.concatenate([runtime.run([OUTPUT], {INPUT: x})[0] for x in inputs])
     recipe = Recipe(inputs.shape[-1], inputs.shape[-2], mean=(mean, mean, mean))
-    described = manifest(name, net.onnx, recipe, expected.shape[-1], heads or {})
-    (part / "manifest.json").write_text(json.dumps(described, indent=1) + "\n")
+    contents = manifest(name, net.onnx, recipe, expected.shape[-1], heads or {})
+    (part / "manifest.json").write_text(json.dumps(contents, indent=1) + "\n")
     inputs.astype("<f4").tofile(part / "input.f32")
     expected.astype("<f4").tofile(part / EXACT)
     shutil.rmtree(folder, ignore_errors=True)
@@ -115,6 +117,6 @@ def write(
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Row by row."""
+    """The cosine of each row of `a` to the same row of `b`."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     return (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)

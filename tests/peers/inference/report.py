@@ -1,4 +1,4 @@
-"""The table, the ratios that the project has set itself, and the two files."""
+"""Reports: the tables, the ratios to the project's targets, and the JSON list."""
 
 import json
 import platform
@@ -11,12 +11,12 @@ from measure import Layers, Measured
 
 LITERT, ORT, TRACT = "LiteRT int8", "ONNX Runtime int8", "tract f32"
 ORT_EXACT = "ONNX Runtime int8, exact"
-MAGPIE, AVX2, TWO = "Magpie int8", "Magpie int8, AVX2 forced", "Magpie int8, 2 threads"
+MAGPIE, AVX2, TWO_THREADS = "Magpie int8", "Magpie int8, AVX2 forced", "Magpie int8, 2 threads"
 
 
 @dataclass(frozen=True)
-class Bar:
-    """`of` in relation to `to` on one net: a time that must not exceed a share of another, or a speed-up to reach."""
+class Target:
+    """A target for `of` relative to `to` on one net: a ratio of times not to exceed, or a speed-up to reach."""
 
     net: str
     of: str
@@ -26,23 +26,23 @@ class Bar:
     speed_up: bool = False
 
 
-BARS = (
-    Bar(nets.MOBILENET_V2, MAGPIE, LITERT, 0.62, 0.45),
-    Bar(nets.DEFAULT, MAGPIE, ORT, 0.55, 0.40),
-    Bar(nets.DEFAULT, MAGPIE, ORT_EXACT, 0.55, 0.40),
-    Bar(nets.MOBILENET_V2, AVX2, TRACT, 0.35, 0.20),
-    Bar(nets.MOBILENET_V2, TWO, MAGPIE, 1.6, None, speed_up=True),
-    Bar(nets.RESNET, TWO, MAGPIE, 1.6, None, speed_up=True),
+TARGETS = (
+    Target(nets.MOBILENET_V2, MAGPIE, LITERT, 0.62, 0.45),
+    Target(nets.DEFAULT, MAGPIE, ORT, 0.55, 0.40),
+    Target(nets.DEFAULT, MAGPIE, ORT_EXACT, 0.55, 0.40),
+    Target(nets.MOBILENET_V2, AVX2, TRACT, 0.35, 0.20),
+    Target(nets.MOBILENET_V2, TWO_THREADS, MAGPIE, 1.6, None, speed_up=True),
+    Target(nets.RESNET, TWO_THREADS, MAGPIE, 1.6, None, speed_up=True),
 )
-# Worst cosine to ONNX Runtime's output on the same file, from exact sums.
-AGREEMENT = {nets.MOBILENET_V2: 0.999, nets.DEFAULT: 0.999}
-ZOO_AGREEMENT = 0.99
-# Beyond this, thread CPU time does not tell what a run costs.
-MOST_HIDDEN_WORK = 0.05
+# Lowest acceptable cosine to ONNX Runtime's output on the same file, with exact sums.
+MIN_COSINE = {nets.MOBILENET_V2: 0.999, nets.DEFAULT: 0.999}
+ZOO_MIN_COSINE = 0.99
+# Above this share, thread CPU time understates the cost of a run.
+MAX_HIDDEN_WORK = 0.05
 
 
 def cpu_flags() -> tuple[str, list[str]]:
-    """The CPU's name and what it has for int8."""
+    """The CPU's name and its instruction sets for int8."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -54,7 +54,7 @@ def cpu_flags() -> tuple[str, list[str]]:
 
 
 def saturates() -> bool:
-    """Whether ONNX Runtime's quickest sums can saturate here: AVX2 without a dot product of bytes."""
+    """Whether ONNX Runtime's fastest sums can saturate on this CPU: AVX2 without an int8 dot product."""
     _, flags = cpu_flags()
     return "avx2" in flags and not any("vnni" in flag for flag in flags)
 
@@ -81,30 +81,32 @@ def ratios(results: list[Measured]) -> list[str]:
     def row(what: str, value: str, must: float, aim: float | str | None, reached: bool) -> None:
         lines.append(f"| {what} | {value} | {must} | {'' if aim is None else aim} | {'yes' if reached else 'NO'} |")
 
-    for bar in BARS:
-        of, to = found.get((bar.net, bar.of)), found.get((bar.net, bar.to))
+    for target in TARGETS:
+        of, to = found.get((target.net, target.of)), found.get((target.net, target.to))
         if of is None or to is None:
             continue
-        if bar.speed_up:
+        if target.speed_up:
             value = to.wall_ms / of.wall_ms
-            row(f"{bar.net}: {bar.of}, times as fast (wall)", f"{value:.2f}", bar.must, bar.aim, value >= bar.must)
+            what, reached = f"{target.net}: {target.of}, times as fast (wall)", value >= target.must
+            row(what, f"{value:.2f}", target.must, target.aim, reached)
         else:
             value = of.median_ms / to.median_ms
-            row(f"{bar.net}: {bar.of} / {bar.to}", f"{value:.3f}", bar.must, bar.aim, value <= bar.must)
+            what, reached = f"{target.net}: {target.of} / {target.to}", value <= target.must
+            row(what, f"{value:.3f}", target.must, target.aim, reached)
     for m in results:
         if m.system.name.startswith(MAGPIE):
-            must = AGREEMENT.get(m.net.name, ZOO_AGREEMENT)
+            must = MIN_COSINE.get(m.net.name, ZOO_MIN_COSINE)
             what = f"{m.net.name}: {m.system.name}, cosine to exact ONNX Runtime"
             row(what, f"{m.cosine:.6f}{', every bit' * m.equal}", must, "equal", m.cosine >= must)
     return lines
 
 
-def doubts(results: list[Measured]) -> list[str]:
-    """What a reader must know before believing the table."""
+def caveats(results: list[Measured]) -> list[str]:
+    """Caveats to print below the table."""
     return [
-        f"{m.net.name}, {m.system.name}: {m.hidden_work:.0%} of its CPU time is in other threads and not counted."
+        f"{m.net.name}, {m.system.name}: {m.hidden_work:.0%} of the CPU time is in other threads and not counted."
         for m in results
-        if m.system.threads == 1 and m.hidden_work > MOST_HIDDEN_WORK
+        if m.system.threads == 1 and m.hidden_work > MAX_HIDDEN_WORK
     ]
 
 
@@ -124,10 +126,10 @@ def json_text(results: list[Measured]) -> str:
 def profile_table(profiles: dict[str, list[Layers]], peak: tuple[str, float] | None) -> list[str]:
     lines = ["| net | layers | number | ms | GMAC/s | share of the peak |", "|---|---|---|---|---|---|"]
     for net, kinds in profiles.items():
-        for of in kinds:
-            speed = f"{of.gmac_per_second:.0f}" if of.macs else ""
-            share = f"{of.gmac_per_second / peak[1]:.0%}" if of.macs and peak else ""
-            lines.append(f"| {net} | {of.kind} | {of.count} | {of.ms:.3f} | {speed} | {share} |")
+        for layers in kinds:
+            speed = f"{layers.gmac_per_second:.0f}" if layers.macs else ""
+            share = f"{layers.gmac_per_second / peak[1]:.0%}" if layers.macs and peak else ""
+            lines.append(f"| {net} | {layers.kind} | {layers.count} | {layers.ms:.3f} | {speed} | {share} |")
     return lines
 
 
@@ -139,18 +141,18 @@ def markdown(
     runs: int,
 ) -> str:
     setting = (
-        f"`cargo xtask peers inference`. {cpu()}, {platform.system()}. {versions}. Each system in a process of its "
-        f"own, taking turns; medians of {runs} runs; the cosine is that of the worst of {nets.TESTED} photos. What is "
-        "compared and why it is fair: `tests/peers/inference/README.md`."
+        f"`cargo xtask peers inference`. {cpu()}, {platform.system()}. {versions}. Each system in its own process, "
+        f"taking turns; medians of {runs} runs; cosines of the worst of {nets.TEST_PHOTOS} photos. What is compared, "
+        "and how the comparison is kept fair: `tests/peers/inference/README.md`."
     )
     layers = "Magpie's own layers, one thread"
     if peak is not None:
-        layers += f"; the int8 peak of a core is {peak[1]:.0f} GMAC/s ({peak[0]}, registers only)"
+        layers += f"; the int8 peak of a core is {peak[1]:.0f} GMAC/s ({peak[0]}, without memory accesses)"
     parts = [
-        f"# Inference beside its peers, {date.today()}",
+        f"# Inference compared with peers, {date.today()}",
         setting,
         "\n".join(table(results)),
-        *doubts(results),
+        *caveats(results),
         f"{layers}:",
         "\n".join(profile_table(profiles, peak)),
         "\n".join(ratios(results)),

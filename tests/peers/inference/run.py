@@ -1,6 +1,6 @@
-"""LiteRT, ONNX Runtime, tract and Magpie on the same weights, taking turns; see README.md.
+"""Compares LiteRT, ONNX Runtime, tract and Magpie on the same weights; see README.md.
 
-`cargo xtask peers inference` sets up this script's environment, builds Magpie's runner and passes its arguments on.
+`cargo xtask peers inference` sets up this script's environment, builds Magpie's runner and passes on its arguments.
 """
 
 import argparse
@@ -17,32 +17,32 @@ from packs import Net
 
 HERE = Path(__file__).resolve().parent
 PEERS = ("onnxruntime", "ai-edge-litert")
-# Pixels a side from which a second thread has to help.
+# Nets with at least this input side, in pixels, are also measured with two threads.
 LARGE = 224
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cargo xtask peers inference", description=__doc__.splitlines()[0])
     parser.add_argument("--runner", type=Path, required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the medians here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the medians to this file")
     parser.add_argument(
         "--result",
         type=Path,
         metavar="FILE",
         default=HERE.parent / f"results/{date.today()}-inference.md",
-        help="where the tables go (default: tests/peers/results/<today>-inference.md)",
+        help="file for the tables (default: tests/peers/results/<today>-inference.md)",
     )
     parser.add_argument(
         "--weights",
         type=Path,
         metavar="FOLDER",
         default=packs.ROOT.parent / "shared/weights",
-        help=f"folder of {nets.MOBILENET_V2_FILE}",
+        help=f"folder of {nets.MOBILENET_V2_FILE} (default: ../shared/weights)",
     )
-    parser.add_argument("--zoo", action="store_true", help="torchvision's nets as well; making them takes 6 GB of disk")
-    parser.add_argument("--only", metavar="NET", help="one net instead of all")
-    parser.add_argument("--rounds", type=int, default=20, help="turns of each system")
-    parser.add_argument("--runs", type=int, default=4, help="measured runs of a turn")
+    parser.add_argument("--zoo", action="store_true", help="add torchvision's nets; making them takes 6 GB of disk")
+    parser.add_argument("--only", metavar="NET", help="measure only this net")
+    parser.add_argument("--rounds", type=int, default=20, help="turns of each system (20)")
+    parser.add_argument("--runs", type=int, default=4, help="measured runs in each turn (4)")
     return parser.parse_args()
 
 
@@ -52,7 +52,7 @@ def chosen_nets(options: argparse.Namespace) -> list[Net]:
         found += nets.zoo()
     names = [net.name for net in found]
     if options.only and options.only not in names:
-        raise SystemExit(f"--only {options.only}: the nets are {', '.join(names)} (--zoo has more)")
+        raise SystemExit(f"--only {options.only}: unknown net, expected one of {', '.join(names)} (--zoo adds more)")
     return [net for net in found if options.only in (None, net.name)]
 
 
@@ -67,7 +67,7 @@ def systems(net: Net, runner: Path) -> list[System]:
         found.append(System(report.AVX2, [*magpie, "--isa", "avx2"]))
         found.append(System(report.TRACT, [*magpie, "--plain", str(net.f32)]))
     if net.side >= LARGE:
-        found.append(System(report.TWO, [*magpie, "--threads", "2"], threads=2))
+        found.append(System(report.TWO_THREADS, [*magpie, "--threads", "2"], threads=2))
     return found
 
 

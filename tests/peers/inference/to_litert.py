@@ -1,7 +1,7 @@
-"""A pack's QDQ network as a LiteRT file with the same integers, so that LiteRT can be measured on it.
+"""Converts a pack's QDQ network to a LiteRT file with the same integers, so that LiteRT can be measured on it.
 
-Only what `models/magpie_models/graph.py` writes is known: convolutions, global average pool, fully connected outputs.
-The outputs of a pack are f32; LiteRT's are s8 with a range that is given here.
+Supports only what `models/magpie_models/graph.py` writes: convolutions, global average pooling, and fully connected
+outputs. A pack's outputs are f32; in LiteRT they are s8, with a range given by the caller.
 """
 
 import flatbuffers
@@ -73,51 +73,52 @@ class Writer:
 
 
 class Source:
-    """The ONNX graph, with quantisation looked through: a value has stored integers, scales and a zero point."""
+    """Reads the ONNX graph through its QDQ nodes: the stored integers, scales and zero points of its values."""
 
     def __init__(self, model: onnx.ModelProto):
         self.graph = model.graph
         self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        self.makers = {name: node for node in model.graph.node for name in node.output}
-        self.readers = {name: node for node in model.graph.node for name in node.input}
+        self.producers = {name: node for node in model.graph.node for name in node.output}
+        self.consumers = {name: node for node in model.graph.node for name in node.input}
 
-    def behind(self, name: str) -> str:
-        """The value that `name` is the rounded, or only reshaped, form of."""
-        while name in self.makers and self.makers[name].op_type in ("DequantizeLinear", "QuantizeLinear", "Flatten"):
-            name = self.makers[name].input[0]
+    def source_of(self, name: str) -> str:
+        """The value that `name` is the quantised, dequantised or flattened form of."""
+        passed = ("DequantizeLinear", "QuantizeLinear", "Flatten")
+        while name in self.producers and self.producers[name].op_type in passed:
+            name = self.producers[name].input[0]
         return name
 
     def stored(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A constant's integers and scales."""
-        values, scales, zeros = (self.constants[part] for part in self.makers[name].input)
+        """The integers and scales of a constant."""
+        values, scales, zeros = (self.constants[part] for part in self.producers[name].input)
         if zeros.any():
             raise ValueError(f"{name} is not symmetric")
         return values, scales
 
-    def rounding(self, name: str) -> tuple[np.ndarray, int]:
-        """Scale and zero point, for s8, that an activation is rounded to."""
-        _, scale, zero = self.readers[name].input
+    def quantisation(self, name: str) -> tuple[np.ndarray, int]:
+        """The scale and the s8 zero point that an activation is quantised with."""
+        _, scale, zero = self.consumers[name].input
         return self.constants[scale], int(self.constants[zero]) - 128
 
     def attributes(self, node: onnx.NodeProto) -> dict:
         return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
-def to_litert(model: onnx.ModelProto, side: int, reach: dict[str, float]) -> bytes:
-    """The first output of the file is the network's first. `reach` is the largest magnitude of each output."""
+def to_litert(model: onnx.ModelProto, side: int, max_magnitudes: dict[str, float]) -> bytes:
+    """Converts the network, keeping the order of its outputs. `max_magnitudes` has the largest magnitude of each."""
     source, writer = Source(model), Writer()
     image = source.graph.input[0].name
-    tensors = {image: writer.tensor(image, [1, side, side, 3], *source.rounding(image))}
+    tensors = {image: writer.tensor(image, [1, side, side, 3], *source.quantisation(image))}
     sizes = {image: side}
     for node in source.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Flatten"):
             continue
-        before, after = source.behind(node.input[0]), node.output[0]
+        before, after = source.source_of(node.input[0]), node.output[0]
         if node.op_type == "Conv":
             sizes[after], tensors[after] = convolution(source, writer, node, tensors[before], sizes[before])
         elif node.op_type == "GlobalAveragePool":
             channels = int(writer.graph.tensors[tensors[before]].shape[-1])
-            tensors[after] = writer.tensor(after, [1, channels], *source.rounding(after))
+            tensors[after] = writer.tensor(after, [1, channels], *source.quantisation(after))
             axes = writer.constant("axes", np.array([1, 2], np.int32))
             options = schema.ReducerOptionsT()
             options.keepDims = False
@@ -125,7 +126,7 @@ def to_litert(model: onnx.ModelProto, side: int, reach: dict[str, float]) -> byt
         elif node.op_type == "Gemm":
             weight, scales = source.stored(node.input[1])
             bias, bias_scales = source.stored(node.input[2])
-            tensors[after] = writer.tensor(after, [1, len(bias)], np.array(reach[after] / 127), 0)
+            tensors[after] = writer.tensor(after, [1, len(bias)], np.array(max_magnitudes[after] / 127), 0)
             parts = [
                 tensors[before],
                 writer.constant(f"{after}_weight", weight, scales),
@@ -133,21 +134,21 @@ def to_litert(model: onnx.ModelProto, side: int, reach: dict[str, float]) -> byt
             ]
             writer.operator("FULLY_CONNECTED", parts, tensors[after], schema.FullyConnectedOptionsT())
         else:
-            raise ValueError(f"operator {node.op_type} is not known here")
+            raise ValueError(f"operator {node.op_type} is not supported")
     return writer.finish([tensors[image]], [tensors[output.name] for output in source.graph.output])
 
 
 def convolution(source: Source, writer: Writer, node: onnx.NodeProto, before: int, size: int) -> tuple[int, int]:
-    name, given = node.output[0], source.attributes(node)
+    name, attributes = node.output[0], source.attributes(node)
     weight, scales = source.stored(node.input[1])
     bias, bias_scales = source.stored(node.input[2])
-    stride, kernel = given["strides"][0], weight.shape[2]
+    stride, kernel = attributes["strides"][0], weight.shape[2]
     low, high = same_padding(size, kernel, stride)
-    if given["pads"] != [low, low, high, high]:
-        raise ValueError(f"{name}: padding {given['pads']} is not TensorFlow's SAME")
+    if attributes["pads"] != [low, low, high, high]:
+        raise ValueError(f"{name}: padding {attributes['pads']} is not TensorFlow's SAME")
     size = -(-size // stride)
-    after = writer.tensor(name, [1, size, size, len(bias)], *source.rounding(name))
-    if given["group"] == 1:
+    after = writer.tensor(name, [1, size, size, len(bias)], *source.quantisation(name))
+    if attributes["group"] == 1:
         kind, options = "CONV_2D", schema.Conv2DOptionsT()
         stored = writer.constant(f"{name}_weight", weight.transpose(0, 2, 3, 1), scales)
     else:

@@ -1,8 +1,8 @@
-"""A quantised LiteRT file, read operator by operator, and the same network as an ONNX QDQ graph.
+"""Translates a quantised LiteRT file, operator by operator, to an ONNX QDQ graph and to an f32 ONNX graph.
 
-Every weight, bias, scale and zero point is taken over as it is. The one change of form: LiteRT keeps activations in s8,
-the ONNX graph in u8, which is what ONNX Runtime is quickest with on x86; the zero points move by exactly 128 with them.
-ReLU6 needs no node: it is the saturation of an activation whose range is 0 to 6, which is checked.
+Weights, biases, scales and zero points are copied unchanged, with one exception: activations are s8 in LiteRT and u8 in
+the ONNX graph, as ONNX Runtime is fastest with u8 on x86, so their zero points are shifted by exactly 128. ReLU6 needs
+no node: an activation with the range 0 to 6 saturates in the same way.
 """
 
 from dataclasses import dataclass
@@ -22,21 +22,21 @@ OPSET, IR_VERSION = 13, 8
 
 @dataclass(frozen=True)
 class Scale:
-    """real = scale * (stored - zero); one scale, or one for each output channel."""
+    """Quantisation parameters: real = scale * (stored - zero), with one scale, or one per output channel."""
 
     scale: np.ndarray
     zero: int
 
 
 def without_softmax(path: Path) -> bytes:
-    """The file up to its logits: the other runners have no softmax."""
+    """Cuts off the softmax, which the other runners do not have, so that the file ends with the logits."""
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
     graph = model.subgraphs[0]
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     end = next(at for at, op in enumerate(graph.operators) if codes[op.opcodeIndex] == schema.BuiltinOperator.SOFTMAX)
     graph.outputs = graph.operators[end].inputs
     graph.operators = graph.operators[:end]
-    # The signature names the output that is gone; runners here use the graph's own list.
+    # The signature refers to the removed output; the runners use the graph's own list of outputs.
     model.signatureDefs = None
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -44,7 +44,7 @@ def without_softmax(path: Path) -> bytes:
 
 
 class LiteRtFile:
-    """Operators and tensors of a file, without delegates, which would hide them."""
+    """The operators and tensors of a file, read without delegates, which would hide them."""
 
     def __init__(self, content: bytes):
         self.interpreter = Interpreter(
@@ -63,15 +63,15 @@ class LiteRtFile:
         return self.interpreter.get_tensor(tensor)
 
     def scale(self, tensor: int) -> Scale:
-        found = self.details[tensor]["quantization_parameters"]
-        zeros = found["zero_points"]
+        parameters = self.details[tensor]["quantization_parameters"]
+        zeros = parameters["zero_points"]
         if not (zeros == zeros[0]).all():
             raise ValueError(f"tensor {tensor} has several zero points")
-        return Scale(found["scales"].astype(np.float32), int(zeros[0]))
+        return Scale(parameters["scales"].astype(np.float32), int(zeros[0]))
 
 
 class Graph:
-    """An ONNX graph under construction, twice: with QDQ pairs, and in f32 with the dequantised weights."""
+    """An ONNX graph under construction, in two forms: with QDQ pairs, and in f32 with dequantised weights."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, list[onnx.NodeProto]] = {"int8": [], "f32": []}
@@ -82,12 +82,12 @@ class Graph:
         return name
 
     def node(self, kind: str, inputs: list[str], output: str, **attributes) -> None:
-        """The same node in both forms."""
+        """Adds the same node to both forms."""
         for nodes in self.nodes.values():
             nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
 
     def weight(self, name: str, stored: np.ndarray, scale: Scale) -> str:
-        """A constant along its first axis: DequantizeLinear of the stored integers, or their real values."""
+        """Adds a constant quantised along its first axis: DequantizeLinear of the stored integers, or real values."""
         per_channel = scale.scale.reshape(-1, *[1] * (stored.ndim - 1))
         if scale.zero != 0:
             raise ValueError(f"{name} is not symmetric")
@@ -101,7 +101,7 @@ class Graph:
         return name
 
     def requantise(self, source: str, name: str, scale: Scale) -> str:
-        """`source` rounded to u8 and back; in f32 the range only, which is the ReLU6 where there is one."""
+        """Quantises `source` to u8 and dequantises it; in f32, only clips it to the range if it starts at 0 (ReLU6)."""
         zero = scale.zero + 128
         parts = [
             self.constant("int8", f"{name}_scale", scale.scale.reshape(())),
@@ -128,13 +128,13 @@ class Graph:
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME: the odd pixel goes to the right and to the bottom."""
+    """Pixels before and after, as in TensorFlow's SAME padding: the odd pixel goes to the right and bottom."""
     total = max(0, (-(-size // stride) - 1) * stride + kernel - size)
     return total // 2, total - total // 2
 
 
 def translate(content: bytes) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """The network as ONNX, quantised and in f32: NCHW photo in, logits out."""
+    """Translates the network to ONNX, quantised and in f32: NCHW photo in, logits out."""
     file, graph = LiteRtFile(content), Graph()
     names: dict[int, str] = {}
     for at, op in enumerate(file.operators):
@@ -142,7 +142,7 @@ def translate(content: bytes) -> tuple[onnx.ModelProto, onnx.ModelProto]:
         inputs = [int(i) for i in op["inputs"] if i >= 0]
         name = f"{at:02}_{kind.lower()}"
         if kind == "QUANTIZE":
-            # u8 to s8 of the same scale: in the ONNX graph it is the first quantisation.
+            # u8 to s8 with the same scale: in the ONNX graph, this becomes the quantisation of the input.
             side = file.shape(out)[1]
             names[out] = graph.requantise(INPUT, name, file.scale(out))
         elif kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
@@ -158,7 +158,7 @@ def translate(content: bytes) -> tuple[onnx.ModelProto, onnx.ModelProto]:
             graph.node("Flatten", [names[inputs[0]]], f"{name}_flat")
             graph.requantise(f"{name}_flat", OUTPUT, file.scale(out))
         else:
-            raise ValueError(f"operator {kind} is not known here")
+            raise ValueError(f"operator {kind} is not supported")
     return graph.model("int8", side, classes), graph.model("f32", side, classes)
 
 
@@ -173,7 +173,7 @@ def convolution(
 ) -> None:
     source, weight, bias = inputs
     stored = file.constant(weight)
-    # LiteRT keeps [out, k, k, in], and [1, k, k, channels] for depthwise.
+    # LiteRT's layout is [out, k, k, in], and [1, k, k, channels] for depthwise.
     stored = stored[0].transpose(2, 0, 1)[:, None] if depthwise else stored.transpose(0, 3, 1, 2)
     channels, kernel = stored.shape[0], stored.shape[2]
     scale = file.scale(weight)

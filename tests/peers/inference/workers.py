@@ -1,8 +1,8 @@
-"""LiteRT and ONNX Runtime as `tests/examples/inference_peer.rs` is for Magpie: `workers.py SYSTEM FOLDER THREADS`.
+"""Runs LiteRT and ONNX Runtime, as `tests/examples/inference_peer.rs` runs Magpie: `workers.py SYSTEM FOLDER THREADS`.
 
-The first line that is printed is a JSON array with the output vector of each photo. After that each line of input, a
-number, is answered by a line with as many `[thread CPU time, process CPU time, wall time]` in milliseconds, of runs on
-the first photo.
+First prints a line with a JSON array of the output vectors of all photos. Then reads a number of runs from each line of
+input, runs the first photo that often, and prints a line with `[thread CPU time, process CPU time, wall time]` of each
+run in milliseconds.
 """
 
 import json
@@ -16,7 +16,7 @@ import numpy as np
 
 from packs import INPUT, OUTPUT, Net, session
 
-# One photo: `set` it, then `run`, which is what is timed, then `get` the embedding.
+# How to run one photo: `set` the input, `run` (the only part that is timed), and `get` the embedding.
 Runner = tuple[Callable[[np.ndarray], None], Callable[[], None], Callable[[], np.ndarray]]
 
 

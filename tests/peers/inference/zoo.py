@@ -1,9 +1,9 @@
-"""torchvision's nets, exported and quantised the way a user would: `torch.onnx.export`, then ONNX Runtime's
-`quant_pre_process` and `quantize_static`. They are there to check that what others made loads and agrees.
+"""torchvision's nets, exported and quantised as a user would: `torch.onnx.export`, then ONNX Runtime's
+`quant_pre_process` and `quantize_static`. They check that networks made by others load and give the same outputs.
 
-ImageNet weights come from a server that a build machine may not reach, so the weights are torchvision's random ones
-with batch normalisation's statistics taken from photos: the values inside have sane ranges and the cosine is a harder
-test than with trained weights, which forgive more.
+ImageNet weights come from a server that a build machine may not reach. So the weights are torchvision's random ones,
+with batch normalisation statistics computed from photos to keep activations in a normal range. This makes the cosine a
+harder test than trained weights, which are less sensitive to rounding.
 """
 
 import tempfile
@@ -19,7 +19,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import packs
 import photos
-from nets import TESTED
+from nets import TEST_PHOTOS
 from packs import INPUT, OUTPUT, Net
 
 SIDE, MEAN = 224, 0.5
@@ -35,8 +35,8 @@ class Photos(CalibrationDataReader):
         return None if photo is None else {INPUT: photo}
 
 
-def settle(net: torch.nn.Module, batch: torch.Tensor) -> None:
-    """Batch normalisation's statistics become those of the photos."""
+def set_batch_norm_statistics(net: torch.nn.Module, batch: torch.Tensor) -> None:
+    """Sets the batch normalisation statistics to those of the photos."""
     norms = [m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = 1.0
@@ -58,8 +58,8 @@ def export(net: torch.nn.Module, target: Path) -> None:
 def make(name: str, architecture: str) -> Net:
     torch.manual_seed(7)
     net = torchvision.models.get_model(architecture, weights=None)
-    calibration = photos.inputs(SIDE, MEAN, TESTED, CALIBRATION)
-    settle(net, torch.from_numpy(calibration[:, 0]))
+    calibration = photos.inputs(SIDE, MEAN, TEST_PHOTOS, CALIBRATION)
+    set_batch_norm_statistics(net, torch.from_numpy(calibration[:, 0]))
     with tempfile.TemporaryDirectory() as folder:
         exported, prepared, quantised = (Path(folder, f"{step}.onnx") for step in ("exported", "prepared", "int8"))
         export(net, exported)
@@ -74,4 +74,4 @@ def make(name: str, architecture: str) -> Net:
             activation_type=QuantType.QUInt8,
         )
         extra = {"f32.onnx": exported.read_bytes()}
-        return packs.write(name, onnx.load(quantised), photos.inputs(SIDE, MEAN, 0, TESTED), MEAN, extra)
+        return packs.write(name, onnx.load(quantised), photos.inputs(SIDE, MEAN, 0, TEST_PHOTOS), MEAN, extra)

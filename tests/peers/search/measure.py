@@ -1,4 +1,4 @@
-"""Tuning on one half of the queries, measuring on the other."""
+"""Tunes settings on one half of the queries and measures them on the other."""
 
 import random
 from dataclasses import dataclass, field
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 import vectors
-from servers import Server, Workshop
+from servers import IndexStore, Server
 from variants import Config, Variant
 
 TARGETS = [0.9, 0.95, 0.96, 0.97, 0.975, 0.98, 0.985, 0.99, 0.995, 0.998]
 FILTER_TARGET = 0.98
 PERCENTS = [1, 10, 50]
-# Rounds by the clock on the wall, then rounds by CPU time.
+# Rounds measured in wall time, then rounds measured in CPU time.
 ROUNDS = (4, 2)
 FILTER_ROUNDS = (2, 1)
 TUNE_QUERIES = 400
@@ -24,7 +24,7 @@ ALL = 1_000_000
 
 @dataclass
 class Point:
-    """One setting of one index, with what was measured of it."""
+    """One setting of one index, with its measurements; times in microseconds."""
 
     variant: Variant
     config: Config
@@ -50,7 +50,7 @@ class Point:
         self.recall = sum(hits) / (len(hits) * truth.shape[1])
         self.complete = float(np.mean([len(found) == truth.shape[1] for found in answer["rows"]]))
 
-    # The quietest pass counts, for every system: other work on the machine only ever makes a pass slower.
+    # The fastest pass counts, for every system: other work on the machine can only make a pass slower.
     @property
     def single(self) -> float:
         return min(self.p50s)
@@ -61,7 +61,7 @@ class Point:
 
     @property
     def p50(self) -> float:
-        """One query at a time, or a share of a batch where that is less: calls from Python are not held against it."""
+        """Time per query, one at a time or in a batch, whichever is lower: excludes the overhead of Python calls."""
         return self.single if self.batch is None else min(self.single, self.batch)
 
     @property
@@ -74,13 +74,13 @@ class Point:
 
 
 class Bench:
-    def __init__(self, workshop: Workshop, base: Path, tune: Path, test: Path):
-        self.workshop, self.base, self.tune_queries, self.test_queries = workshop, base, tune, test
+    def __init__(self, store: IndexStore, base: Path, tune: Path, test: Path):
+        self.store, self.base, self.tune_queries, self.test_queries = store, base, tune, test
         self.photos = len(np.load(base, mmap_mode="r"))
         self.servers: dict[str, Server] = {}
 
     def tune(self, variants: list[Variant]) -> list[Point]:
-        """For each system and each target the fastest setting that reached it."""
+        """Chooses, for each system and recall target, the fastest setting that reached the target."""
         truth = vectors.exact(self.base, self.tune_queries, None, "all")
         tried: dict[str, list[Point]] = {}
         for variant in variants:
@@ -89,13 +89,13 @@ class Bench:
                 if point is not None:
                     tried.setdefault(variant.system, []).append(point)
             best = max(tried[variant.system], key=lambda point: point.recall)
-            print(f"tuned {variant.system}, {variant.name}: up to {best.recall:.4f}", flush=True)
+            print(f"tuned {variant.system}, {variant.name}: best recall {best.recall:.4f}", flush=True)
         chosen = [Point(point.variant, point.config) for points in tried.values() for point in _frontier(points)]
         always = [Point(variant, config) for variant in variants for config in variant.always]
         return chosen + [point for point in always if point not in chosen]
 
     def tune_filters(self, variants: list[Variant]) -> list[Point]:
-        """For each system and share the fastest setting that reached the target, or else the best."""
+        """Chooses, for each system and filter, the fastest setting that reached the target, or else the best recall."""
         chosen = []
         for percent in PERCENTS:
             truth = self._truth(self.tune_queries, percent)
@@ -109,11 +109,11 @@ class Bench:
                 enough = [point for point in points if point.recall >= FILTER_TARGET]
                 best = min(enough, key=lambda p: p.p50) if enough else max(points, key=lambda p: p.recall)
                 chosen.append(Point(best.variant, best.config, percent))
-            print(f"tuned for filters of {percent} %", flush=True)
+            print(f"tuned for a filter of {percent} %", flush=True)
         return chosen
 
     def measure(self, points: list[Point], rounds: tuple[int, int], count: int) -> None:
-        """Passes of all settings in turn, in another order each round."""
+        """Measures a pass of every setting in each round, in a new order each time."""
         order = random.Random(1)
         for number in range(sum(rounds)):
             cpu_time = number >= rounds[0]
@@ -121,7 +121,7 @@ class Bench:
                 server = self._server(point.variant)
                 truth = self._truth(self.test_queries, point.percent)[:count]
                 batch = point.percent is None and point.variant.kind != "magpie" and not cpu_time
-                answer = server.ask(self.test_queries, count, point.config, point.percent, batch, cpu_time)
+                answer = server.request(self.test_queries, count, point.config, point.percent, batch, cpu_time)
                 point.add(answer, truth, cpu_time)
             print(f"round {number + 1} of {sum(rounds)}", flush=True)
 
@@ -132,7 +132,7 @@ class Bench:
     def _try(
         self, variant: Variant, config: Config, percent: int | None, count: int, truth: np.ndarray
     ) -> Point | None:
-        answer = self._server(variant).ask(self.tune_queries, count, config, percent)
+        answer = self._server(variant).request(self.tune_queries, count, config, percent)
         if "unsupported" in answer:
             return None
         point = Point(variant, config, percent)
@@ -144,9 +144,9 @@ class Bench:
         return vectors.exact(self.base, queries, allowed, "all" if percent is None else str(percent))
 
     def _server(self, variant: Variant) -> Server:
-        index = str(self.workshop.index(variant))
+        index = str(self.store.index(variant))
         if index not in self.servers:
-            self.servers[index] = self.workshop.serve(variant)
+            self.servers[index] = self.store.serve(variant)
         return self.servers[index]
 
 

@@ -1,4 +1,4 @@
-"""Recall against latency, all systems in one picture."""
+"""Plots recall against latency, all systems in one picture."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ MARKERS = "osv^DPX<>"
 
 
 def draw(found: list[dict[str, Any]], title: str, path: Path) -> None:
-    """`path` gets a .png."""
+    """Writes `path` with the suffix .png."""
     figure, axes = plt.subplots(figsize=(10, 6.5), layout="constrained")
     systems = sorted({row["system"] for row in found}, key=lambda name: (name != MAGPIE, name))
     colours = plt.get_cmap("tab10")
@@ -30,7 +30,7 @@ def draw(found: list[dict[str, Any]], title: str, path: Path) -> None:
             for row in found
             if row["system"] == system and row["filter_percent"] is None
         )
-        # Only what is not beaten by a faster setting of the same system.
+        # Only the Pareto frontier: settings with a higher recall than every faster one of the same system.
         best = [point for at, point in enumerate(points) if all(point[1] > earlier[1] for earlier in points[:at])]
         if not best:
             continue
@@ -60,7 +60,7 @@ def draw(found: list[dict[str, Any]], title: str, path: Path) -> None:
 
 
 def _annotate(axes: Axes, ends: list[tuple[str, float, float, Any]]) -> None:
-    """Names at the ends of the lines, moved down where they would lie on each other."""
+    """Labels the ends of the lines, moving labels down where they would overlap."""
     points = axes.figure.dpi / 72
     placed: list[tuple[float, float]] = []
     for system, x, y, colour in sorted(ends, key=lambda end: -end[2]):

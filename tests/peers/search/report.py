@@ -1,10 +1,10 @@
-"""The table, the list for other programs, and the ratios that the project promises."""
+"""Reports: the tables, the rows for the JSON file, and the ratios to the project's targets."""
 
 from collections.abc import Callable
 from typing import Any
 
 from measure import Point
-from servers import Workshop
+from servers import IndexStore
 from variants import FLAT_PQ, HNSW_SQ8, IVF_PQ, IVF_RABITQ, MAGPIE, QDRANT, text
 
 Row = dict[str, Any]
@@ -27,10 +27,10 @@ COLUMNS = [
 ]
 
 
-def rows(points: list[Point], size: str, workshop: Workshop, fresh: Callable[[Point], dict[str, float]]) -> list[Row]:
+def rows(points: list[Point], size: str, store: IndexStore, fresh: Callable[[Point], dict[str, float]]) -> list[Row]:
     found = []
     for point in sorted(points, key=lambda p: (p.percent or 0, p.variant.system != MAGPIE, p.variant.system, p.recall)):
-        built = workshop.built(point.variant)
+        built = store.built(point.variant)
         opened = fresh(point)
         found.append(
             {
@@ -67,7 +67,7 @@ def table(found: list[Row]) -> str:
 
 
 def ratios(found: list[Row]) -> str:
-    """Magpie beside every peer at equal recall: for both the fastest setting that reaches it."""
+    """Compares Magpie with every peer at equal recall, both with their fastest setting that reaches it."""
     open_rows = [row for row in found if row["filter_percent"] is None]
     systems = sorted({row["system"] for row in open_rows} - {MAGPIE})
     lines = ["| recall@10 at least | peer | peer's p50 us | Magpie's p50 us | time ratio | ratio, single queries |"]
@@ -87,7 +87,7 @@ def ratios(found: list[Row]) -> str:
 
 
 def promises(found: list[Row]) -> str:
-    """The rows of the project's list that this run says something about."""
+    """The project's published figures, as far as this run measured them."""
     open_rows = [row for row in found if row["filter_percent"] is None]
     ours = [row for row in open_rows if row["system"] == MAGPIE]
     if not ours:
@@ -113,7 +113,7 @@ def promises(found: list[Row]) -> str:
                 f"filter {row['filter_percent']} %: recall@10 {row['recall_at_10']}, {row['p50_us']} us, "
                 f"k results for {row['all_k_found']:.2%} of the queries"
             )
-    # By the recall that apps get where they ask for none.
+    # With the core's default recall.
     opened = next((row for row in ours if row["config"].endswith("recall 0.98")), ours[0])
     lines.append(
         f"open {opened['open_ms']} ms; resident after 10 queries {opened['rss_process_mb']} MB, the whole process"

@@ -1,4 +1,4 @@
-"""Compares Magpie's search with others on the same vectors. `cargo xtask peers search` sets it up and runs it."""
+"""Compares Magpie's search with other systems on the same vectors. Run it with `cargo xtask peers search`."""
 
 import argparse
 import datetime
@@ -13,7 +13,7 @@ import measure
 import plot
 import report
 import vectors
-from servers import ROOT, Workshop, build_runner
+from servers import ROOT, IndexStore, build_runner
 from variants import MAGPIE, Variant, variants
 
 CACHE = ROOT / "target/peers/search"
@@ -23,25 +23,25 @@ PACKAGES = ["faiss-cpu", "hnswlib", "usearch", "qdrant-edge-py"]
 def main() -> None:
     arguments = _arguments()
     if (arguments.vectors is None) != (arguments.queries is None):
-        raise SystemExit("--vectors and --queries go together")
+        raise SystemExit("--vectors and --queries must be given together")
     for file in filter(None, (arguments.vectors, arguments.queries)):
         if not file.is_file():
-            raise SystemExit(f"{file}: there is no such file")
+            raise SystemExit(f"{file}: file not found")
     if arguments.vectors:
         folder, size = CACHE / "given", f"{len(np.load(arguments.vectors, mmap_mode='r'))}"
-        base, tune, test = vectors.given(folder, arguments.vectors, arguments.queries)
+        base, tune, test = vectors.normalised_copies(folder, arguments.vectors, arguments.queries)
     else:
         folder, size = CACHE if arguments.photos == "all" else CACHE / arguments.photos, arguments.size
         base, tune, test = vectors.make(folder / "vectors", arguments.data, arguments.photos, size, arguments.threads)
     photos, dim = np.load(base, mmap_mode="r").shape
     chosen = [v for v in variants(photos, dim) if not arguments.systems or _named(v, arguments.systems)]
     runner = build_runner() if any(v.system == MAGPIE for v in chosen) else None
-    workshop = Workshop(folder / f"indexes_{base.stem}", base, runner, arguments.threads)
+    store = IndexStore(folder / f"indexes_{base.stem}", base, runner, arguments.threads)
     for variant in chosen:
-        workshop.build(variant)
+        store.build(variant)
     if arguments.build_only:
         return
-    bench = measure.Bench(workshop, base, tune, test)
+    bench = measure.Bench(store, base, tune, test)
     points = bench.tune(chosen)
     filtered = bench.tune_filters(chosen)
     bench.measure(points, measure.ROUNDS, measure.ALL)
@@ -50,13 +50,13 @@ def main() -> None:
     opened: dict[str, dict[str, float]] = {}
 
     def fresh(point: measure.Point) -> dict[str, float]:
-        # What Magpie's first queries read depends on how far they look; peers map or read it all.
-        key = str(workshop.index(point.variant)) + (str(point.config) if point.variant.system == MAGPIE else "")
+        # How much of the file Magpie's first queries read depends on the settings; peers map or read all of it.
+        key = str(store.index(point.variant)) + (str(point.config) if point.variant.system == MAGPIE else "")
         if key not in opened:
-            opened[key] = workshop.fresh(point.variant, point.config, test)
+            opened[key] = store.fresh(point.variant, point.config, test)
         return opened[key]
 
-    found = report.rows([*points, *filtered], size, workshop, fresh)
+    found = report.rows([*points, *filtered], size, store, fresh)
     shop = arguments.vectors is None and arguments.photos == "shop"
     text = _text(found, size, " --photos shop" if shop else "", len(np.load(test)))
     print(text)
@@ -70,16 +70,16 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="cargo xtask peers search", description=__doc__)
-    parser.add_argument("--size", choices=vectors.SIZES, default="100k")
+    parser.add_argument("--size", choices=vectors.SIZES, default="100k", help="photos in the catalogue (100k)")
     parser.add_argument("--photos", choices=["all", "shop"], default="all", help="shop: groceries and the demo only")
-    parser.add_argument("--vectors", type=Path, help="a catalogue of your own: .npy, one row a photo")
-    parser.add_argument("--queries", type=Path, help="its queries: .npy; half of them tune, the others are reported")
+    parser.add_argument("--vectors", type=Path, help="your own catalogue: .npy, one row per photo")
+    parser.add_argument("--queries", type=Path, help="its queries: .npy; half are for tuning, the others are reported")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--results", type=Path, help="write a page and a picture to this folder")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="where the photos are")
-    parser.add_argument("--threads", type=int, default=2, help="for building; search always has one")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data", help="folder of the photos")
+    parser.add_argument("--threads", type=int, default=2, help="threads for building (2); searches use one")
     parser.add_argument("--systems", nargs="*", help="only systems or indexes whose name contains one of these")
-    parser.add_argument("--build-only", action="store_true", help="make vectors and indexes and stop")
+    parser.add_argument("--build-only", action="store_true", help="only make the vectors and indexes")
     return parser.parse_args()
 
 
@@ -87,17 +87,17 @@ def _named(variant: Variant, parts: list[str]) -> bool:
     return any(part.lower() in f"{variant.system} {variant.name}".lower() for part in parts)
 
 
-def _text(found: list[report.Row], size: str, which: str, queries: int) -> str:
+def _text(found: list[report.Row], size: str, photos_flag: str, queries: int) -> str:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
     plain = [row for row in found if row["filter_percent"] is None]
     filtered = [row for row in found if row["filter_percent"] is not None]
-    return f"""# Search beside other systems, {size} photos, {datetime.date.today()}
+    return f"""# Search compared with other systems, {size} photos, {datetime.date.today()}
 
-`cargo xtask peers search --size {size}{which}`; {_cpu()}, {platform.system()}; one thread; {queries} queries that
-nothing was tuned on; truth is exact f32. Peers: {versions}.
-How it is measured, and what is in each column: `tests/peers/search/README.md`.
+`cargo xtask peers search --size {size}{photos_flag}`; {_cpu()}, {platform.system()}; one thread; {queries} queries,
+none of them used for tuning; the ground truth is exact f32. Peers: {versions}.
+How it is measured, and what the columns mean: `tests/peers/search/README.md`.
 
-## What the project promises
+## The project's figures
 
 {report.promises(found)}
 

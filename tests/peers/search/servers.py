@@ -1,4 +1,4 @@
-"""Building indexes and talking to the processes that search them."""
+"""Builds indexes and talks to the processes that search them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ ROOT = HERE.parents[2]
 
 
 def build_runner() -> Path:
-    """Magpie's own worker, compiled as what ships is: fat LTO."""
+    """Builds Magpie's worker with the release settings that ship (fat LTO)."""
     target = ROOT / "target/lean"
     manifest = HERE / "runner/Cargo.toml"
     cargo = [os.environ.get("CARGO", "cargo"), "build", "--profile", "dist", "--locked"]
@@ -24,8 +24,8 @@ def build_runner() -> Path:
     return target / "dist/magpie-search-peer"
 
 
-class Workshop:
-    """Where indexes are kept: `folder` is for one set of vectors."""
+class IndexStore:
+    """Builds and stores the indexes of one set of vectors in `folder`."""
 
     def __init__(self, folder: Path, base: Path, runner: Path | None, threads: int):
         self.folder, self.base, self.runner, self.threads = folder, base, runner, threads
@@ -40,11 +40,11 @@ class Workshop:
         return self.folder / "".join(c if c.isalnum() else "_" for c in name)
 
     def build(self, variant: Variant) -> None:
-        """Once; Magpie again whenever its program changed."""
+        """Builds the index if it is missing, or, for Magpie, older than the program."""
         index = self.index(variant)
-        made = index / "built.json"
+        built_file = index / "built.json"
         program = self.runner if variant.kind == "magpie" else None
-        if made.exists() and (program is None or program.stat().st_mtime < made.stat().st_mtime):
+        if built_file.exists() and (program is None or program.stat().st_mtime < built_file.stat().st_mtime):
             return
         shutil.rmtree(index, ignore_errors=True)
         index.mkdir(parents=True)
@@ -53,13 +53,13 @@ class Workshop:
         before = _children_cpu_s()
         subprocess.run(self._command(variant, *arguments), check=True, env=_environment(self.threads))
         built = self.built(variant) | {"build_cpu_s": _children_cpu_s() - before}
-        made.write_text(json.dumps(built))
+        built_file.write_text(json.dumps(built))
 
     def built(self, variant: Variant) -> dict[str, Any]:
         return json.loads((self.index(variant) / "built.json").read_text())
 
     def fresh(self, variant: Variant, config: Config, queries: Path) -> dict[str, float]:
-        """Opening time and memory, each the lowest of three processes."""
+        """Opening time and memory of a new process, each the lowest of three."""
         command = self._command(variant, "fresh", str(self.index(variant)), str(queries), json.dumps(config))
         runs = [json.loads(subprocess.check_output(command, env=_environment(1))) for _ in range(3)]
         return {name: min(run[name] for run in runs) for name in runs[0]}
@@ -69,7 +69,7 @@ class Workshop:
 
 
 class Server:
-    """A process with an open index. It works only while it is asked, so that many can be alive."""
+    """A process with an open index. It is idle between requests, so many can run at a time."""
 
     def __init__(self, command: list[str]):
         self.process = subprocess.Popen(
@@ -77,7 +77,7 @@ class Server:
         )
         self._read()
 
-    def ask(
+    def request(
         self,
         queries: Path,
         count: int,
@@ -95,7 +95,7 @@ class Server:
     def _read(self) -> str:
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+            raise RuntimeError(f"{self.process.args} exited with status {self.process.wait()}")
         return line
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Which indexes are built, and which settings of them are tried."""
+"""The indexes to build, and the search settings to try with each."""
 
 from dataclasses import dataclass, field
 from itertools import product
@@ -9,16 +9,16 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """One index of a system. The best settings of all its variants stand for the system."""
+    """One index of a system. A system is represented by the best settings of all its variants."""
 
     system: str
     name: str
     kind: str
     build: Config
     grid: list[Config]
-    # Settings tried with filters; none where the system has no filters.
+    # Settings to try with filters; empty if the system has no filters.
     filtered: list[Config] = field(default_factory=list)
-    # Settings that are reported whatever the tuning says of them.
+    # Settings that are always reported, whatever the tuning chooses.
     always: list[Config] = field(default_factory=list)
 
 
@@ -41,7 +41,7 @@ def variants(photos: int, dim: int) -> list[Variant]:
     codes = f"PQ{dim // 2}x4fs"
     lists = ["IVF4096", "IVF4096_HNSW32"] if large else ["IVF256", "IVF512", "IVF1024"]
     middle = lists[1]
-    # A refinement of 16 bits for what 8 bits do not reach.
+    # Refinement with 16 bits, for recalls that 8 bits do not reach.
     ivf = [f"{name},{codes},Refine(SQ8)" for name in lists] + [f"{middle},{codes},Refine(SQfp16)"]
     if not large:
         ivf.append(f"{middle},{codes}r,Refine(SQ8)")  # Residuals instead of vectors.
@@ -63,7 +63,7 @@ def variants(photos: int, dim: int) -> list[Variant]:
     found.append(Variant(FLAT_PQ, name, "faiss", {"factory": name}, _grid(k_factor=[2, 4, 6, 8, 10, 15, 20, 30, 50])))
     for m, construction in graphs:
         build = {"m": m, "ef_construction": construction}
-        # Its filter is a Python function, asked for every candidate: a few settings only, or this takes an hour.
+        # Its filter is a Python function that is called for every candidate. With more settings this takes an hour.
         found.append(Variant(HNSWLIB, f"M {m}", "hnswlib", build, _grid(ef=EF), _grid(ef=[16, 64, 256])))
         for system, dtype in [(USEARCH_I8, "i8")] + ([] if large else [(USEARCH_F16, "f16")]):
             build = {"m": m, "ef_construction": construction, "dtype": dtype}
@@ -72,10 +72,10 @@ def variants(photos: int, dim: int) -> list[Variant]:
         grid = _grid(ef=EF, oversampling=[None, 1.0, 1.5, 2.0, 3.0])
         filtered = _grid(ef=FILTERED_EF[1:-1], oversampling=[1.5, 3.0], acorn=[False, True])
         found.append(Variant(QDRANT, f"m {m}", "qdrant", build, grid, filtered))
-    # By a recall that is asked for, as apps do, and by hand, as the peers are set.
-    asked = _grid(recall=[0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0])
+    # With a requested recall, as in apps, and with parameters set by hand, as for the peers.
+    by_recall = _grid(recall=[0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 1.0])
     by_hand = _grid(probes=[4, 8, 12, *probes], rerank=[40, 60, 100, 150, 200, 400, 800])
-    found.append(Variant(MAGPIE, "shard", "magpie", {}, asked + by_hand, asked, asked))
+    found.append(Variant(MAGPIE, "shard", "magpie", {}, by_recall + by_hand, by_recall, by_recall))
     return found
 
 
@@ -84,5 +84,5 @@ def _grid(**choices: list[Any]) -> list[Config]:
 
 
 def text(variant: Variant, config: Config) -> str:
-    """The settings in words, e.g. `IVF512,PQ64x4fs,Refine(SQ8), nprobe 16, k_factor 10`."""
+    """The settings as text, e.g. `IVF512,PQ64x4fs,Refine(SQ8), nprobe 16, k_factor 10`."""
     return ", ".join([variant.name, *(f"{name} {value}" for name, value in config.items())])

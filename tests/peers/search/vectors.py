@@ -1,4 +1,4 @@
-"""The vectors of the bench, made once and cached: two catalogues, tuning queries, reported queries, exact truth."""
+"""The vectors of the bench, made once and cached: two catalogues, tuning and reported queries, exact ground truth."""
 
 import hashlib
 import time
@@ -11,12 +11,12 @@ SEED = 20261122
 NEIGHBOURS = 10
 
 
-def make(cache: Path, data: Path, which: str, size: str, processes: int) -> tuple[Path, Path, Path]:
-    """Paths of the catalogue, the tuning queries and the reported queries."""
+def make(cache: Path, data: Path, photo_set: str, size: str, processes: int) -> tuple[Path, Path, Path]:
+    """Makes the vectors. Returns the paths of the catalogue, the tuning queries and the reported queries."""
     cache.mkdir(parents=True, exist_ok=True)
     base, tune, test = cache / f"base_{size}.npy", cache / "queries_tune.npy", cache / "queries_test.npy"
     if not all(path.exists() for path in (base, tune, test)):
-        views, photo, kind = _real(cache, data, which, processes)
+        views, photo, kind = _real(cache, data, photo_set, processes)
         rng = np.random.default_rng(SEED)
         count = SIZES[size]
         vectors = views[rng.permutation(len(views))[:count]]
@@ -27,8 +27,8 @@ def make(cache: Path, data: Path, which: str, size: str, processes: int) -> tupl
     return base, tune, test
 
 
-def given(cache: Path, base: Path, queries: Path) -> tuple[Path, Path, Path]:
-    """The same for vectors that someone brought; every other query tunes."""
+def normalised_copies(cache: Path, base: Path, queries: Path) -> tuple[Path, Path, Path]:
+    """Scales the user's own vectors to unit length; every other query is for tuning. Returns paths like `make`."""
     cache.mkdir(parents=True, exist_ok=True)
     catalogue, asked = np.load(base), np.load(queries)
     digest = hashlib.sha256(catalogue.tobytes() + asked.tobytes()).hexdigest()[:16]
@@ -39,13 +39,13 @@ def given(cache: Path, base: Path, queries: Path) -> tuple[Path, Path, Path]:
     return paths[0], paths[1], paths[2]
 
 
-def _real(cache: Path, data: Path, which: str, processes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Embeddings of all catalogue views, the photo that each is of, and the kind of thing on it."""
+def _real(cache: Path, data: Path, photo_set: str, processes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings of all catalogue views, with the photo and the kind of object of each view."""
     real = cache / "real.npz"
     if not real.exists():
         import views
 
-        found = views.photos(data, which)
+        found = views.photos(data, photo_set)
         started = time.monotonic()
         embeddings = []
         for count, embedded in enumerate(views.embed_views(found, processes), start=1):
@@ -66,7 +66,7 @@ def _real(cache: Path, data: Path, which: str, processes: int) -> tuple[np.ndarr
 
 
 def _save_queries(cache: Path, of_photos: list[np.ndarray]) -> None:
-    """All views of one photo go to the same half."""
+    """Splits the queries into halves by photo, so that all views of a photo are in the same half."""
     order = np.random.default_rng(SEED).permutation(len(of_photos))
     half = len(order) // 2
     _save(cache / "queries_tune.npy", np.concatenate([of_photos[at] for at in order[:half]]))
@@ -76,56 +76,56 @@ def _save_queries(cache: Path, of_photos: list[np.ndarray]) -> None:
 def enlarge(
     views: np.ndarray, photo: np.ndarray, kind: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """New vectors between near neighbours of one kind, spread as widely as the real ones are.
+    """Makes new vectors between near neighbours of one kind, with the covariance of the real ones.
 
-    Let a be a view and b one of the nearest views of the same kind but of another photo. Were both drawn from a local
-    distribution of covariance S, (1 - t) a + t b would have ((1 - t)^2 + t^2) S: too narrow by 2 t (1 - t) S. The
-    differences b - a are measured for each kind and have 2 S, so noise of t (1 - t) cov(b - a) restores the spread,
-    direction by direction. The result is scaled to unit length.
+    Let a be a view and b one of the nearest views of the same kind but of another photo. If both have the local
+    covariance S, then (1 - t) a + t b has ((1 - t)^2 + t^2) S, which is too small by 2 t (1 - t) S. The differences
+    b - a, measured for each kind, have 2 S, so adding noise of covariance t (1 - t) cov(b - a) restores S. The result
+    is scaled to unit length.
     """
-    made = []
+    parts = []
     kinds, sizes = np.unique(kind, return_counts=True)
     shares = np.floor(np.cumsum(sizes) / len(views) * count).astype(int)
-    for which, share in zip(kinds, np.diff(shares, prepend=0)):
-        rows = np.flatnonzero(kind == which)
-        near = _neighbours(views[rows], photo[rows])
-        known = near[:, 0] >= 0
-        if not known.any():  # A kind with one photo only: nothing to go towards.
+    for kind_number, share in zip(kinds, np.diff(shares, prepend=0)):
+        rows = np.flatnonzero(kind == kind_number)
+        neighbours = _neighbours(views[rows], photo[rows])
+        has_neighbours = neighbours[:, 0] >= 0
+        if not has_neighbours.any():  # A kind with a single photo has no neighbours to interpolate with.
             rows_of_all = rng.integers(len(views), size=share)
-            made.append(views[rows_of_all])
+            parts.append(views[rows_of_all])
             continue
-        a = np.flatnonzero(known)[rng.integers(known.sum(), size=share)]
-        column = rng.integers(np.maximum((near[a] >= 0).sum(axis=1), 1))
-        b = near[a, column]
-        everyone = np.flatnonzero(known)
-        first = views[rows[near[everyone, rng.integers((near[everyone] >= 0).sum(axis=1))]]]
-        differences = first - views[rows[everyone]]
+        a = np.flatnonzero(has_neighbours)[rng.integers(has_neighbours.sum(), size=share)]
+        column = rng.integers(np.maximum((neighbours[a] >= 0).sum(axis=1), 1))
+        b = neighbours[a, column]
+        with_neighbours = np.flatnonzero(has_neighbours)
+        first = views[rows[neighbours[with_neighbours, rng.integers((neighbours[with_neighbours] >= 0).sum(axis=1))]]]
+        differences = first - views[rows[with_neighbours]]
         values, directions = np.linalg.eigh(differences.T @ differences / len(differences))
         t = rng.uniform(0.1, 0.9, (share, 1)).astype(np.float32)
         spread = (directions * np.sqrt(np.maximum(values, 0))).astype(np.float32)
         noise = rng.standard_normal((share, views.shape[1]), np.float32) @ spread.T
-        made.append((1 - t) * views[rows[a]] + t * views[rows[b]] + np.sqrt(t * (1 - t)) * noise)
-    vectors = np.concatenate(made)
+        parts.append((1 - t) * views[rows[a]] + t * views[rows[b]] + np.sqrt(t * (1 - t)) * noise)
+    vectors = np.concatenate(parts)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _neighbours(vectors: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """Rows of the nearest views of other photos, [n, NEIGHBOURS]; -1 where there are fewer."""
-    near = np.full((len(vectors), NEIGHBOURS), -1)
+    """Rows of the nearest views of other photos, [n, NEIGHBOURS], padded with -1."""
+    neighbours = np.full((len(vectors), NEIGHBOURS), -1)
     others = len(vectors) - np.unique(photo, return_counts=True)[1].max()
-    take = min(NEIGHBOURS, others)
-    if take == 0:
-        return near
+    count = min(NEIGHBOURS, others)
+    if count == 0:
+        return neighbours
     for start in range(0, len(vectors), 1024):
         part = slice(start, start + 1024)
         scores = vectors[part] @ vectors.T
         scores[photo[part, None] == photo[None, :]] = -2
-        near[part, :take] = np.argpartition(-scores, take - 1, axis=1)[:, :take]
-    return near
+        neighbours[part, :count] = np.argpartition(-scores, count - 1, axis=1)[:, :count]
+    return neighbours
 
 
 def exact(base: Path, queries: Path, allowed: np.ndarray | None, name: str, k: int = 10) -> np.ndarray:
-    """Rows of the k nearest by exact f32, cached beside the queries; `allowed` says which rows count."""
+    """Ground truth: rows of the k nearest by exact f32, cached next to the queries. `allowed` masks the rows."""
     cached = queries.with_name(f"truth_{queries.stem}_{base.stem}_{name}.npy")
     if cached.exists() and cached.stat().st_mtime > base.stat().st_mtime:
         return np.load(cached)
@@ -146,7 +146,7 @@ def exact(base: Path, queries: Path, allowed: np.ndarray | None, name: str, k: i
 
 
 def _save(path: Path, vectors: np.ndarray) -> None:
-    # Renamed when complete: whoever waits for the file never sees half of it.
+    # Renamed when complete, so that a reader never sees an incomplete file.
     partial = path.with_name(f"partial_{path.name}")
     np.save(partial, np.ascontiguousarray(vectors, np.float32))
     partial.rename(path)

@@ -1,7 +1,6 @@
-"""Real embeddings: views (crops, flips, light) of the photos in ../shared/data, by the shipped pack.
+"""Real embeddings, by the shipped pack, of augmented views (crops, flips, light) of the photos in ../shared/data.
 
-Photos of the split `test`, and the demo's shoppers' photos, become queries and nothing else; all other photos become the
-catalogue.
+Photos of the split `test` and the demo's shoppers' photos are queries only; all other photos form the catalogue.
 """
 
 import csv
@@ -30,27 +29,27 @@ QUERY_VIEWS = 2
 @dataclass(frozen=True)
 class Photo:
     path: Path
-    kind: str  # what enlargement stays within: the product, the garment or the material
+    kind: str  # the product, the garment or the material; enlargement interpolates within a kind
     query: bool
 
 
 @dataclass(frozen=True)
-class Views:
-    """How far views of a photo differ from it."""
+class ViewRange:
+    """The range of a photo's random views."""
 
     smallest_crop: float
     light: float
     flip: bool
 
 
-# A shopper frames the thing and does not mirror it; the catalogue has it in all ways.
-CATALOGUE = Views(smallest_crop=0.35, light=0.3, flip=True)
-QUERY = Views(smallest_crop=0.6, light=0.2, flip=False)
+# A shopper's photo frames the object and is not mirrored; catalogue photos vary more.
+CATALOGUE = ViewRange(smallest_crop=0.35, light=0.3, flip=True)
+QUERY = ViewRange(smallest_crop=0.6, light=0.2, flip=False)
 
 
-def photos(data: Path, which: str) -> list[Photo]:
-    """`all` that the folder has, or those of a `shop`: the groceries, and the demo catalogue."""
-    if which == "shop":
+def photos(data: Path, photo_set: str) -> list[Photo]:
+    """`all` photos of the folder, or those of a `shop`: the groceries and the demo catalogue."""
+    if photo_set == "shop":
         return [*_demo(), *(photo for photo in _folder(data, "products") if photo.kind.startswith("grocery "))]
     return [*_folder(data, "products"), *_folder(data, "trashnet")]
 
@@ -74,7 +73,7 @@ def _demo() -> Iterator[Photo]:
 
 
 def embed_views(all_photos: list[Photo], processes: int) -> Iterator[np.ndarray]:
-    """[views, 128] of each photo, in order."""
+    """The embeddings [views, 128] of each photo, in order."""
     with Pool(processes, initializer=_start) as pool:
         yield from pool.imap(_embed, enumerate(all_photos), chunksize=16)
 
@@ -91,12 +90,12 @@ def _embed(numbered: tuple[int, Photo]) -> np.ndarray:
     number, photo = numbered
     rng = np.random.default_rng([20261122, number])
     picture = preprocess.open_upright(photo.path)
-    count, how = (QUERY_VIEWS, QUERY) if photo.query else (CATALOGUE_VIEWS, CATALOGUE)
+    count, view_range = (QUERY_VIEWS, QUERY) if photo.query else (CATALOGUE_VIEWS, CATALOGUE)
     embeddings = []
     for view in range(count):
-        # The first view in the catalogue is the photo as it is.
-        as_it_is = view == 0 and not photo.query
-        pixels = _pixels(picture) if as_it_is else _altered(picture, how, rng)
+        # In the catalogue, the first view is the unchanged photo.
+        unchanged = view == 0 and not photo.query
+        pixels = _pixels(picture) if unchanged else _altered(picture, view_range, rng)
         (embedding,) = _session.run(["embedding"], {"image": preprocess.normalise(pixels[None])})
         embeddings.append(embedding[0] / np.linalg.norm(embedding[0]))
     return np.asarray(embeddings, np.float32)
@@ -106,17 +105,17 @@ def _pixels(picture: Image.Image, crop: preprocess.Box | None = None) -> np.ndar
     return preprocess.squash(picture, _input["width"], _input["height"], crop)
 
 
-def _altered(picture: Image.Image, how: Views, rng: np.random.Generator) -> np.ndarray:
-    area = rng.uniform(how.smallest_crop, 1.0)
+def _altered(picture: Image.Image, view_range: ViewRange, rng: np.random.Generator) -> np.ndarray:
+    area = rng.uniform(view_range.smallest_crop, 1.0)
     aspect = np.exp(rng.uniform(-0.25, 0.25))
     w = min(picture.width, max(16, int(picture.width * np.sqrt(area * aspect))))
     h = min(picture.height, max(16, int(picture.height * np.sqrt(area / aspect))))
     x, y = int(rng.integers(picture.width - w + 1)), int(rng.integers(picture.height - h + 1))
     pixels = _pixels(picture, (x, y, w, h)).astype(np.float32)
-    if how.flip and rng.random() < 0.5:
+    if view_range.flip and rng.random() < 0.5:
         pixels = pixels[:, ::-1]
-    brightness, contrast, saturation = rng.uniform(1 - how.light, 1 + how.light, 3)
-    white_balance = rng.uniform(1 - how.light / 3, 1 + how.light / 3, 3)
+    brightness, contrast, saturation = rng.uniform(1 - view_range.light, 1 + view_range.light, 3)
+    white_balance = rng.uniform(1 - view_range.light / 3, 1 + view_range.light / 3, 3)
     grey = pixels.mean(axis=2, keepdims=True)
     pixels = grey + (pixels - grey) * saturation
     pixels = (pixels - pixels.mean()) * contrast + pixels.mean() * brightness

@@ -1,8 +1,8 @@
-"""One Python system in a process of its own. The Rust runner takes the same arguments and answers in the same way.
+"""Runs one Python system in its own process. The Rust runner has the same arguments and output.
 
-    worker.py KIND build BASE.npy FOLDER BUILD_JSON THREADS   makes the index, and FOLDER/built.json
-    worker.py KIND fresh FOLDER QUERIES.npy CONFIG_JSON       opens, asks ten queries, prints time and memory
-    worker.py KIND serve FOLDER                               answers a line of JSON with a line of JSON
+    worker.py KIND build BASE.npy FOLDER BUILD_JSON THREADS   builds the index and writes FOLDER/built.json
+    worker.py KIND fresh FOLDER QUERIES.npy CONFIG_JSON       opens it, runs ten queries, prints time and memory
+    worker.py KIND serve FOLDER                               answers each line of JSON with a line of JSON
 """
 
 import gc
@@ -39,12 +39,12 @@ def main() -> None:
             _serve(system, *arguments)
 
 
-def _build(system: System, base: str, folder: str, how: str, threads: str) -> None:
+def _build(system: System, base: str, folder: str, settings: str, threads: str) -> None:
     vectors = np.load(base)
     started = time.perf_counter()
-    earlier = system.build(vectors, Path(folder), json.loads(how), int(threads))
+    shared_s = system.build(vectors, Path(folder), json.loads(settings), int(threads))
     built = {
-        "build_s": time.perf_counter() - started + earlier,
+        "build_s": time.perf_counter() - started + shared_s,
         "build_threads": int(threads),
         "index_bytes": system.index_bytes(Path(folder)),
         "disk_bytes": disk_bytes(Path(folder)),

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use jpeg_encoder::ColorType;
 use magpie_core::PhotoError;
-use magpie_core::image::{InputRgb, Limits, Region};
+use magpie_core::image::{DecodeLimits, InputRgb, Region};
 use magpie_tests::pictures::{self, JpegStyle, LOSSY_WEBP, input_within, jpeg, png, png_header, scene, webp};
 use magpie_tests::{cases, thread_time};
 use proptest::prelude::*;
 
 fn input(bytes: &[u8]) -> Result<InputRgb, PhotoError> {
-    input_within(bytes, None, &Limits::default())
+    input_within(bytes, None, &DecodeLimits::default())
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn files_that_are_no_pictures_are_told_apart() {
 #[test]
 fn a_bomb_is_refused_by_its_header_before_memory_is_taken() {
     let started = thread_time();
-    let limit = Limits::default().max_pixels;
+    let limit = DecodeLimits::default().max_pixels;
     let expected = PhotoError::TooManyPixels { width: 40_000, height: 40_000, limit };
     assert_eq!(input(&png_header(40_000, 40_000)).unwrap_err(), expected);
     // Within the pixels, but not within the memory.
@@ -59,20 +59,20 @@ fn a_bomb_is_refused_by_its_header_before_memory_is_taken() {
 fn the_callers_limits_hold() {
     let pictures = [png(scene(300, 200)), jpeg(&scene(300, 200), JpegStyle::default()), webp(scene(300, 200))];
     for bytes in pictures {
-        let with = |limits: Limits| input_within(&bytes, None, &limits).unwrap_err();
+        let with = |limits: DecodeLimits| input_within(&bytes, None, &limits).unwrap_err();
         let size = bytes.len() as u64;
         assert_eq!(
-            with(Limits { max_bytes: size - 1, ..Limits::default() }),
+            with(DecodeLimits::default().with_max_bytes(size - 1)),
             PhotoError::TooManyBytes { bytes: size, limit: size - 1 }
         );
         let limit = 300 * 200 - 1;
         let expected = PhotoError::TooManyPixels { width: 300, height: 200, limit };
-        assert_eq!(with(Limits { max_pixels: limit, ..Limits::default() }), expected);
-        let memory = with(Limits { max_memory: 5_000, ..Limits::default() });
+        assert_eq!(with(DecodeLimits::default().with_max_pixels(limit)), expected);
+        let memory = with(DecodeLimits::default().with_max_memory(5_000));
         assert!(matches!(memory, PhotoError::TooMuchMemory { .. }), "{memory}");
         let limit = Duration::ZERO;
-        assert_eq!(with(Limits { max_time: limit, ..Limits::default() }), PhotoError::TooSlow { limit });
-        input_within(&bytes, None, &Limits { max_pixels: 60_000, max_bytes: size, ..Limits::default() }).unwrap();
+        assert_eq!(with(DecodeLimits::default().with_max_time(limit)), PhotoError::TooSlow { limit });
+        input_within(&bytes, None, &DecodeLimits::default().with_max_pixels(60_000).with_max_bytes(size)).unwrap();
     }
 }
 
@@ -117,11 +117,11 @@ fn crops_without_area_or_outside_are_refused() {
             region(39, 23, 2, 1),
             region(u32::MAX, u32::MAX, u32::MAX, u32::MAX),
         ] {
-            let error = input_within(&bytes, bad, &Limits::default()).unwrap_err();
+            let error = input_within(&bytes, bad, &DecodeLimits::default()).unwrap_err();
             assert!(matches!(error, PhotoError::BadRegion { photo_width: 40, photo_height: 24, .. }), "{error}");
         }
         for good in [region(39, 23, 1, 1), region(0, 0, 40, 1), region(7, 3, 20, 20)] {
-            input_within(&bytes, good, &Limits::default()).unwrap();
+            input_within(&bytes, good, &DecodeLimits::default()).unwrap();
         }
     }
 }
@@ -170,7 +170,7 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        let limits = Limits { max_pixels: 4 << 20, max_memory: 64 << 20, ..Limits::default() };
+        let limits = DecodeLimits::default().with_max_pixels(4 << 20).with_max_memory(64 << 20);
         let started = thread_time();
         let _ = input_within(&bytes, Some(Region { x: 3, y: 2, width: 9, height: 10 }), &limits);
         let _ = input_within(&bytes, None, &limits);

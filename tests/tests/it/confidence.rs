@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use magpie_core::builder::{Field, ShardBuilder};
 use magpie_core::confidence::{Confidence, LEADING};
 use magpie_core::engine::{self, Engine, SearchOptions};
-use magpie_core::image::Limits;
+use magpie_core::image::DecodeLimits;
 use magpie_core::model::{Form, Model, Pack};
 use magpie_core::search::{Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
@@ -53,12 +53,13 @@ fn engine() -> &'static Engine {
         for folder in folders(&repository().join("models/packs/default/golden")) {
             let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
             let Ok(photo) = std::fs::read(folder.join("photo.png")) else { continue };
-            let output = engine::embed(&model, &photo, None, &Limits::default()).unwrap();
+            let output = engine::embed(&model, &photo, None, &DecodeLimits::default()).unwrap();
             for copy in 0..20 {
                 builder.add(&name, &copy.to_string(), &["golden".to_owned()], &output.embedding).unwrap();
             }
         }
-        let scene = engine::embed(&model, &pictures::png(pictures::scene(300, 200)), None, &Limits::default()).unwrap();
+        let scene =
+            engine::embed(&model, &pictures::png(pictures::scene(300, 200)), None, &DecodeLimits::default()).unwrap();
         builder.add("scene", "0", &["scene".to_owned()], &scene.embedding).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("golden.magpie");
@@ -140,7 +141,7 @@ fn without_a_calibration_nothing_is_claimed() {
     let model = Model::load(&old).unwrap();
     let identity = magpie_core::builder::Identity { model_id: model.id(), ..shards::identity() };
     let photo = golden("plain-mug");
-    let output = engine::embed(&model, &photo, None, &Limits::default()).unwrap();
+    let output = engine::embed(&model, &photo, None, &DecodeLimits::default()).unwrap();
     let mut builder = ShardBuilder::new(identity, output.embedding.dim(), vec![]);
     builder.add("mug", "0", &[], &output.embedding).unwrap();
     let engine = Engine::new(model, Shard::from_bytes(&shards::bytes(builder).unwrap()).unwrap()).unwrap();
@@ -199,7 +200,7 @@ fn a_compiled_pack_is_calibrated_too() {
     assert_eq!(compiled.form(), Form::Compiled);
     assert_eq!(compiled.manifest(), onnx.manifest());
     let photo = golden("plain-mug");
-    let run = |pack: &Pack| engine::embed(&Model::load(pack).unwrap(), &photo, None, &Limits::default()).unwrap();
+    let run = |pack: &Pack| engine::embed(&Model::load(pack).unwrap(), &photo, None, &DecodeLimits::default()).unwrap();
     assert_eq!(run(&compiled), run(&onnx));
 }
 
@@ -212,7 +213,7 @@ fn a_head_that_is_not_sure_says_no_label() {
             manifest["heads"][0]["threshold"] = json!(threshold);
         };
         let model = Model::load(&pack(calibrated).unwrap()).unwrap();
-        let output = engine::embed(&model, &photo, None, &Limits::default()).unwrap();
+        let output = engine::embed(&model, &photo, None, &DecodeLimits::default()).unwrap();
         output.attributes.get("category").unwrap().clone()
     };
     let plain = category(None, None);

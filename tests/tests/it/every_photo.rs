@@ -3,11 +3,11 @@
 use image::RgbImage;
 use jpeg_encoder::ColorType;
 use magpie_core::PhotoError;
-use magpie_core::image::{InputRgb, Limits, Region, decode};
+use magpie_core::image::{DecodeLimits, InputRgb, Region, decode};
 use magpie_tests::pictures::{self, JpegStyle, LOSSY_WEBP, SIDE, input_within, jpeg, png, recipe, scene, webp};
 
 fn input(bytes: &[u8]) -> Result<InputRgb, PhotoError> {
-    input_within(bytes, None, &Limits::default())
+    input_within(bytes, None, &DecodeLimits::default())
 }
 
 fn difference(a: &InputRgb, b: &InputRgb) -> u8 {
@@ -24,7 +24,8 @@ fn orientations_1_to_8_give_the_same_upright_input() {
     use image::imageops::{flip_horizontal, flip_vertical, rotate90, rotate180, rotate270};
     let upright = scene(400, 240);
     let crop = Some(Region { x: 40, y: 24, width: 200, height: 160 });
-    let expected = [None, crop].map(|crop| input_within(&png(upright.clone()), crop, &Limits::default()).unwrap());
+    let expected =
+        [None, crop].map(|crop| input_within(&png(upright.clone()), crop, &DecodeLimits::default()).unwrap());
     let stored: [RgbImage; 8] = [
         upright.clone(),
         flip_horizontal(&upright),
@@ -38,7 +39,7 @@ fn orientations_1_to_8_give_the_same_upright_input() {
     for (stored, orientation) in stored.into_iter().zip(1..) {
         let bytes = jpeg(&stored, JpegStyle { orientation, ..JpegStyle::default() });
         for (crop, expected) in [None, crop].into_iter().zip(&expected) {
-            let found = input_within(&bytes, crop, &Limits::default()).unwrap();
+            let found = input_within(&bytes, crop, &DecodeLimits::default()).unwrap();
             let off = difference(&found, expected);
             assert!(off <= 12, "orientation {orientation}, {crop:?}: {off} levels");
         }
@@ -91,7 +92,7 @@ fn transparent_pixels_lie_on_white() {
 
 #[test]
 fn lossy_and_animated_webp_show_their_first_frame() {
-    let lossy = decode(LOSSY_WEBP, None, &recipe(), &Limits::default()).unwrap();
+    let lossy = decode(LOSSY_WEBP, None, &recipe(), &DecodeLimits::default()).unwrap();
     assert_eq!(lossy.size(), (16, 12));
     let input = lossy.input_rgb(None, &recipe()).unwrap();
     let corner = |x: usize, y: usize| &input.rgb[3 * (16 * y + x)..][..3];
@@ -126,7 +127,7 @@ fn a_lossless_jpeg_is_decoded_right_or_refused() {
     // A crop that needs all the resolution, and the whole, which does not.
     let crop = Some(Region { x: 112, y: 100, width: 32, height: 32 });
     for region in [crop, None] {
-        match input_within(&bytes, region, &Limits::default()) {
+        match input_within(&bytes, region, &DecodeLimits::default()) {
             Err(PhotoError::Unsupported { .. }) => {}
             Err(other) => panic!("{other}"),
             Ok(input) => {

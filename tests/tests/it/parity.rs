@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use magpie_core::image::{InputRgb, Limits, Region, decode, normalise};
+use magpie_core::image::{DecodeLimits, InputRgb, Region, decode, normalise};
 use magpie_core::model::{Model, Output, Pack};
 use magpie_core::{Embedding, engine};
 use magpie_tests::{folders, pack_folders};
@@ -84,7 +84,7 @@ fn load(pack: &Path) -> Model {
 fn pixels_at_the_networks_size_are_those_of_training() {
     each_case(|model, case| {
         let recipe = &model.manifest().input;
-        let photo = decode(&case.photo, case.region, recipe, &Limits::default()).unwrap();
+        let photo = decode(&case.photo, case.region, recipe, &DecodeLimits::default()).unwrap();
         let input = photo.input_rgb(case.region, recipe).unwrap();
         assert_eq!((input.width, input.height), (case.input.width, case.input.height));
         let differences: Vec<u8> = input.rgb.iter().zip(&case.input.rgb).map(|(a, b)| a.abs_diff(*b)).collect();
@@ -113,7 +113,7 @@ fn the_network_gives_the_embedding_of_training() {
 #[test]
 fn a_photo_gives_the_embedding_of_training() {
     each_case(|model, case| {
-        let output = engine::embed(model, &case.photo, case.region, &Limits::default()).unwrap();
+        let output = engine::embed(model, &case.photo, case.region, &DecodeLimits::default()).unwrap();
         let cosine = output.embedding.cosine(&case.embedding(model)).unwrap();
         println!("{}: cosine {cosine:.6}", case.folder.display());
         assert!(cosine >= WHOLE_COSINE, "{}: cosine {cosine}", case.folder.display());
@@ -159,9 +159,9 @@ fn a_large_jpeg_gives_the_embedding_of_its_pixels() {
             let style = magpie_tests::pictures::JpegStyle { progressive, orientation: 0 };
             let jpeg = magpie_tests::pictures::jpeg(&large, style);
             let recipe = &model.manifest().input;
-            let photo = decode(&jpeg, None, recipe, &Limits::default()).unwrap();
+            let photo = decode(&jpeg, None, recipe, &DecodeLimits::default()).unwrap();
             assert!(photo.decoded_size().0 < 1600, "decoded at full size: this tests nothing");
-            let of = |bytes: &[u8]| engine::embed(model, bytes, None, &Limits::default()).unwrap().embedding;
+            let of = |bytes: &[u8]| engine::embed(model, bytes, None, &DecodeLimits::default()).unwrap().embedding;
             let cosine = of(&jpeg).cosine(&of(&magpie_tests::pictures::png(large.clone()))).unwrap();
             println!("{}: cosine {cosine:.6}", case.folder.display());
             assert!(cosine >= WHOLE_COSINE, "{}: cosine {cosine}", case.folder.display());

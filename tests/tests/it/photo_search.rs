@@ -7,7 +7,7 @@ use std::time::Duration;
 use magpie_core::bench;
 use magpie_core::builder::{Field, ShardBuilder};
 use magpie_core::engine::{self, AskOptions, Begun, Cancel, Engine, SearchOptions};
-use magpie_core::image::{Frame, Limits, Pixels, Plane, Region, Rotation};
+use magpie_core::image::{DecodeLimits, Frame, Pixels, Plane, QuarterTurn, Region};
 use magpie_core::remote::{Connectivity, Origin, QueryCode, Reason, SearchRequest, Setting};
 use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
@@ -35,7 +35,7 @@ fn engine() -> &'static Engine {
             let kind = [name.split('-').next().unwrap().to_owned()];
             let mirrored = pictures::png(image_of(&photo).fliph());
             for (file, photo) in [("front", photo), ("mirrored", mirrored)] {
-                let output = engine::embed(model, &photo, None, &Limits::default()).unwrap();
+                let output = engine::embed(model, &photo, None, &DecodeLimits::default()).unwrap();
                 builder.add(&name, file, &kind, &output.embedding).unwrap();
             }
         }
@@ -50,7 +50,7 @@ fn engine() -> &'static Engine {
 /// The upright picture. JPEG is decoded by the core, at full size since the photos are small.
 fn image_of(photo: &[u8]) -> image::DynamicImage {
     let mut recipe = default_model().manifest().input.clone();
-    let decoded = magpie_core::image::decode(photo, None, &recipe, &Limits::default()).unwrap();
+    let decoded = magpie_core::image::decode(photo, None, &recipe, &DecodeLimits::default()).unwrap();
     (recipe.width, recipe.height) = decoded.size();
     let upright = decoded.input_rgb(None, &recipe).unwrap();
     image::RgbImage::from_raw(upright.width, upright.height, upright.rgb).unwrap().into()
@@ -132,7 +132,8 @@ fn a_camera_frame_finds_what_its_photo_finds() {
         let row_stride = 4 * stored.width() as usize;
         let plane = Plane { bytes: stored.as_raw(), row_stride, pixel_stride: 4 };
         let (width, height) = stored.dimensions();
-        let frame = Frame { pixels: Pixels::Rgba(plane), width, height, rotation: Rotation::Quarter, mirrored: false };
+        let frame =
+            Frame { pixels: Pixels::Rgba(plane), width, height, rotation: QuarterTurn::Quarter, mirrored: false };
         assert_eq!(frame.upright_size(), picture.dimensions());
         let options = SearchOptions::default();
         let found = engine().search_frame(&frame, &options).unwrap();
@@ -200,7 +201,7 @@ fn a_search_that_may_ask_a_server_searches_with_what_is_sent() {
     let picture = image_of(photo).to_rgba8();
     let (width, height) = picture.dimensions();
     let plane = Plane { bytes: picture.as_raw(), row_stride: 4 * width as usize, pixel_stride: 4 };
-    let frame = Frame { pixels: Pixels::Rgba(plane), width, height, rotation: Rotation::None, mirrored: false };
+    let frame = Frame { pixels: Pixels::Rgba(plane), width, height, rotation: QuarterTurn::None, mirrored: false };
     let framed = engine().ask_frame(&frame, &SearchOptions::default(), &ask).unwrap();
     let ids = |listings: &[magpie_core::listing::Found]| -> Vec<String> {
         listings.iter().map(|found| found.listing.id.clone()).collect()

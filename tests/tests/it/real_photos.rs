@@ -4,7 +4,7 @@ use std::path::Path;
 
 use magpie_core::builder::{Identity, ShardBuilder};
 use magpie_core::engine::{self, Engine, SearchOptions};
-use magpie_core::image::Limits;
+use magpie_core::image::DecodeLimits;
 use magpie_core::shard::Shard;
 use magpie_core::{Embedding, PhotoRow};
 use magpie_tests::{default_model, repository};
@@ -29,7 +29,7 @@ fn rows(data: &Path, split: &str, domain: &str, step: usize) -> Vec<Row> {
 }
 
 fn embed(photo: &[u8]) -> Embedding {
-    engine::embed(default_model(), photo, None, &Limits::default()).unwrap().embedding
+    engine::embed(default_model(), photo, None, &DecodeLimits::default()).unwrap().embedding
 }
 
 #[test]

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use super::options::SearchOptions;
 use super::stages::Stages;
 use crate::error::Result;
-use crate::image::{self, Frame, Limits, Region};
+use crate::image::{self, DecodeLimits, Frame, Region};
 use crate::model::{Model, Output};
 
 /// Embeds a photo without a shard: decoding, preparation and network.
 ///
 /// # Errors
 /// [`Error::Photo`] if the photo or region is unusable, [`Error::Model`] if the network fails.
-pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<Output> {
+pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &DecodeLimits) -> Result<Output> {
     embed_timed(model, photo, region, limits).map(|(output, _)| output)
 }
 
@@ -20,7 +20,12 @@ pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limit
 ///
 /// # Errors
 /// As [`embed`].
-pub fn embed_timed(model: &Model, photo: &[u8], region: Option<Region>, limits: &Limits) -> Result<(Output, Stages)> {
+pub fn embed_timed(
+    model: &Model,
+    photo: &[u8],
+    region: Option<Region>,
+    limits: &DecodeLimits,
+) -> Result<(Output, Stages)> {
     let options = SearchOptions::default().with_region(region).with_limits(limits.clone());
     let mut stages = Stages::default();
     run(model, Picture::Photo(photo), &options, &mut stages).map(|output| (output, stages))

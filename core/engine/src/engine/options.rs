@@ -1,7 +1,7 @@
 //! What a search is asked for.
 
 use super::cancel::Cancel;
-use crate::image::{Limits, Region};
+use crate::image::{DecodeLimits, Region};
 use crate::search::{Filter, SearchParams};
 
 /// The options of a search.
@@ -24,8 +24,8 @@ pub struct SearchOptions {
     pub region: Option<Region>,
     /// A filter on listings; by default none.
     pub filter: Option<Filter>,
-    /// Limits of the photo's size.
-    pub limits: Limits,
+    /// DecodeLimits of the photo's size.
+    pub limits: DecodeLimits,
     /// The cancellation flag.
     pub cancel: Cancel,
 }
@@ -59,7 +59,7 @@ impl SearchOptions {
 
     /// Sets the limits of the photo's size.
     #[must_use]
-    pub fn with_limits(mut self, limits: Limits) -> SearchOptions {
+    pub fn with_limits(mut self, limits: DecodeLimits) -> SearchOptions {
         self.limits = limits;
         self
     }

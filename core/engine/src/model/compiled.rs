@@ -18,7 +18,7 @@ use super::fault::NetworkFault;
 use super::manifest::Manifest;
 use crate::ModelId;
 use crate::error::ModelError;
-use magpie_int8::{Graph, stored};
+use magpie_int8::{LayerGraph, stored};
 
 /// The file name, in the folder of the manifest.
 pub(super) const FILE: &str = "network.compiled";
@@ -29,8 +29,8 @@ const HEADER: usize = 80;
 
 /// Serialises a graph as a compiled network.
 #[cfg(feature = "onnx")]
-pub(super) fn write(graph: &Graph, model: ModelId) -> Result<Vec<u8>, NetworkFault> {
-    let layers = stored::write(graph).map_err(NetworkFault::layers)?;
+pub(super) fn write(graph: &LayerGraph, model: ModelId) -> Result<Vec<u8>, NetworkFault> {
+    let layers = stored::write(graph)?;
     let checksum = blake3::hash(&layers);
     Ok([MAGIC, &FORMAT.to_le_bytes()[..], &[0; 4], &model.0, checksum.as_bytes(), &layers].concat())
 }
@@ -69,7 +69,7 @@ pub(super) fn check(manifest: &Manifest, bytes: &[u8]) -> Result<(), ModelError>
 }
 
 /// Parses the layers of a file that [`check`] accepted.
-pub(super) fn graph(bytes: &[u8]) -> Result<Graph, NetworkFault> {
+pub(super) fn graph(bytes: &[u8]) -> Result<LayerGraph, NetworkFault> {
     debug_assert!(bytes.len() >= HEADER, "the header was checked");
-    stored::read(bytes.get(HEADER..).unwrap_or_default()).map_err(NetworkFault::layers)
+    Ok(stored::read(bytes.get(HEADER..).unwrap_or_default())?)
 }

@@ -3,6 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use magpie_cpu::Isa;
+use magpie_int8::PlanError;
+use magpie_int8::stored::StoredError;
 
 /// Why a network cannot be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -23,19 +25,19 @@ pub(super) enum NetworkFault {
     OutputCount { found: usize, expected: usize },
     #[error("its output '{name}' has {found} values, expected {expected}{unit}")]
     OutputSize { name: String, found: usize, expected: usize, unit: &'static str },
-    /// The project's own kernels do not support the layers.
-    #[error("{0}")]
-    Layers(String),
-    /// The values of a run exceed the memory limit of the project's own kernels.
-    #[error("{0}")]
-    TooLarge(String),
+    /// The project's own kernels cannot run the layers.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The layers cannot be stored, or what was stored cannot be read.
+    #[error(transparent)]
+    Stored(#[from] StoredError),
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Import(#[from] ImportFault),
-    /// tract failed.
+    /// tract failed, or a subgraph that it hosts.
     #[cfg(feature = "onnx")]
-    #[error("{0}")]
-    Tract(String),
+    #[error("{text}")]
+    Tract { text: String, too_large: bool },
     #[error("internal failure: {0}")]
     Panic(String),
 }
@@ -64,13 +66,11 @@ pub(super) enum ImportFault {
     NeedsTract { count: usize, examples: Vec<String> },
 }
 
+#[cfg(feature = "onnx")]
 impl NetworkFault {
-    /// An error of `magpie-int8`.
-    pub(super) fn layers(error: String) -> NetworkFault {
-        match error.contains(magpie_int8::TOO_LARGE) {
-            true => NetworkFault::TooLarge(error),
-            false => NetworkFault::Layers(error),
-        }
+    /// Whether the values of a run exceed the memory limit of the project's own kernels.
+    pub(super) fn is_too_large(&self) -> bool {
+        matches!(self, NetworkFault::Plan(PlanError::TooLarge { .. }) | NetworkFault::Tract { too_large: true, .. })
     }
 }
 

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::fault::NetworkFault;
 use super::fuse::Subgraph;
 use magpie_cpu::Isa;
-use magpie_int8::{Network, Scratch, Shape, output_shapes};
+use magpie_int8::{Network, RunScratch, Shape, output_shapes};
 
 /// A subgraph whose input shapes are not known yet.
 #[derive(Debug, Clone)]
@@ -44,7 +43,7 @@ impl Expansion for Hosted {
         let sizes: Vec<_> = inputs.iter().map(|input| &input.shape).collect();
         solver.given_all(sizes, move |solver, sizes| {
             let found = shapes(sizes.iter().map(|sizes| sizes.as_slice()))?;
-            let given = output_shapes(&self.subgraph.graph, &found).map_err(NetworkFault::layers)?;
+            let given = output_shapes(&self.subgraph.graph, &found)?;
             for (output, shape) in outputs.iter().zip(given) {
                 let sizes: ShapeFactoid = shape.tensor().iter().map(|&size| size.to_dim()).collect();
                 solver.equals(&output.shape, sizes)?;
@@ -57,8 +56,7 @@ impl Expansion for Hosted {
         let facts = inputs.iter().map(|&input| Ok(model.outlet_fact(input)?.shape.to_tvec()));
         let facts = facts.collect::<TractResult<Vec<_>>>()?;
         let shapes = shapes(facts.iter().map(|sizes| sizes.as_slice()))?;
-        let network = Network::plan(self.subgraph.graph.clone(), &shapes, self.isa, self.threads)
-            .map_err(NetworkFault::layers)?;
+        let network = Network::plan(self.subgraph.graph.clone(), &shapes, self.isa, self.threads)?;
         let network = Arc::new(network);
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(network.clone());
         let idle = Arc::default();
@@ -80,8 +78,8 @@ fn shapes<'a>(tensors: impl Iterator<Item = &'a [TDim]>) -> TractResult<Vec<Shap
 struct Operator {
     name: String,
     network: Arc<Network>,
-    /// Scratch memory of finished runs, for reuse.
-    idle: Arc<Mutex<Vec<Scratch>>>,
+    /// RunScratch memory of finished runs, for reuse.
+    idle: Arc<Mutex<Vec<RunScratch>>>,
 }
 
 impl PartialEq for Operator {

@@ -14,7 +14,7 @@ use super::manifest::Manifest;
 use super::onnx::{check_scales, check_windows, read};
 use super::signature::{expected_outputs, input_shape};
 use super::tract_plan::{TractPlan, fault};
-use magpie_int8::Graph;
+use magpie_int8::LayerGraph;
 
 /// Loads an ONNX file.
 pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -> Result<LoadedNetwork, NetworkFault> {
@@ -26,8 +26,8 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
             Ok(Some(loaded)) => return Ok(loaded),
             Ok(None) => {}
             // Not retried on tract, which would need four times as much memory.
-            Err(too_large @ NetworkFault::TooLarge(_)) => return Err(too_large),
-            Err(reason) => refused = Some(reason.to_string()),
+            Err(fault) if fault.is_too_large() => return Err(fault),
+            Err(fault) => refused = Some(fault.to_string()),
         }
         proto = read(network)?;
     }
@@ -42,7 +42,7 @@ pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -
 ///
 /// # Errors
 /// If the project's own kernels do not support all of the network; the error names unsupported nodes.
-pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<Graph, NetworkFault> {
+pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<LayerGraph, NetworkFault> {
     guarded(|| {
         let Fused { mut subgraphs, left, .. } = fuse::fuse(checked(manifest, network)?)?;
         if let Some(subgraph) = whole(manifest, &mut subgraphs, &left)? {

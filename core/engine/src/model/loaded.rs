@@ -6,7 +6,7 @@ use super::signature::{expected_outputs, input_shape};
 #[cfg(feature = "onnx")]
 use super::tract_plan::TractPlan;
 use magpie_cpu::Isa;
-use magpie_int8::{Graph, LayerReport, Network, Scratch, Shape};
+use magpie_int8::{LayerGraph, LayerReport, Network, RunScratch, Shape};
 
 /// Options of loading a network.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ enum Runner {
 /// The memory of one run.
 #[derive(Debug, Default)]
 pub(super) struct RunMemory {
-    scratch: Option<Scratch>,
+    scratch: Option<RunScratch>,
     /// The outputs of a run on tract.
     outputs: Vec<Vec<f32>>,
 }
@@ -101,7 +101,7 @@ impl LoadedNetwork {
     /// A network that consists of one subgraph, whose outputs are in the order of the manifest.
     pub(super) fn fused(
         manifest: &Manifest,
-        graph: Graph,
+        graph: LayerGraph,
         options: &LoadOptions,
     ) -> Result<LoadedNetwork, NetworkFault> {
         let shape = Shape::of(&input_shape(manifest)).ok_or(NetworkFault::InputTooLarge)?;
@@ -109,7 +109,7 @@ impl LoadedNetwork {
         if graph.outputs.len() != expected.len() {
             return Err(NetworkFault::OutputCount { found: graph.outputs.len(), expected: expected.len() });
         }
-        let network = Network::plan(graph, &[shape], options.isa, options.threads).map_err(NetworkFault::layers)?;
+        let network = Network::plan(graph, &[shape], options.isa, options.threads)?;
         for (expected, shape) in expected.iter().zip(network.outputs()) {
             expected.check(shape.tensor().iter().product())?;
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 
 use super::fault::NetworkFault;
+use magpie_int8::PlanError;
 
 /// A network that tract runs.
 pub(super) struct TractPlan {
@@ -26,12 +27,8 @@ fn values(tensor: &Tensor) -> TractResult<Vec<f32>> {
     Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
 }
 
-/// An error of tract's, with the text of its causes. A fault that a custom operator raised inside of tract keeps its
-/// kind.
+/// An error of tract's, with the text of its causes. It may come from a subgraph that tract hosts.
 pub(super) fn fault(error: TractError) -> NetworkFault {
-    let text = format!("{error:#}");
-    let is_too_large = |cause: &(dyn std::error::Error + 'static)| {
-        matches!(cause.downcast_ref::<NetworkFault>(), Some(NetworkFault::TooLarge(_)))
-    };
-    if error.chain().any(is_too_large) { NetworkFault::TooLarge(text) } else { NetworkFault::Tract(text) }
+    let too_large = matches!(error.downcast_ref(), Some(PlanError::TooLarge { .. }));
+    NetworkFault::Tract { text: format!("{error:#}"), too_large }
 }

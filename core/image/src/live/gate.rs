@@ -1,143 +1,124 @@
-//! Which frames deserve a search.
+//! Decides which camera frames deserve a search.
 
 use std::time::Duration;
 
 use super::measure::{brightness, difference, sharpness, usable};
-use crate::Luma;
+use super::settings::LiveSettings;
+use crate::picture::Luma;
 
-/// What a frame needs for a search. The measures were set with luma pictures of about 160 x 90 pixels, of renders on plain
-/// ground: sharp ones measure 0.005, a shift by 2 % of the width 0.03 to 0.06.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct LiveSettings {
-    /// Least time from one search's start to the next's.
-    pub min_interval: Duration,
-    /// Most of the time that may go into searches, above 0 and up to 1: a search that takes long is followed by a rest.
-    pub max_load: f32,
-    /// How many times longer the wait is while the phone saves its battery.
-    pub saving: u32,
-    /// How many times longer the wait is while the phone is hot.
-    pub hot: u32,
-    /// Least mean luma, 0 to 255.
-    pub min_brightness: f32,
-    /// Least [`sharpness`](super::sharpness).
-    pub min_sharpness: f32,
-    /// Largest [`difference`](super::difference) from one frame to the next of a camera that is held still.
-    pub max_motion: f32,
-    /// How many frames in a row must have moved no further than that.
-    pub steady_frames: u32,
-    /// Least [`difference`](super::difference) to the frame searched last.
-    pub min_change: f32,
-    /// When a search whose end was never reported is taken to be lost, and its scene as not searched.
-    pub lost_after: Duration,
-}
-
-impl Default for LiveSettings {
-    fn default() -> Self {
-        LiveSettings {
-            min_interval: Duration::from_millis(300),
-            max_load: 0.5,
-            saving: 3,
-            hot: 8,
-            min_brightness: 16.0,
-            min_sharpness: 0.001,
-            max_motion: 0.03,
-            steady_frames: 2,
-            min_change: 0.08,
-            lost_after: Duration::from_secs(5),
-        }
-    }
-}
-
-/// What the system says of battery and heat.
+/// What the operating system reports about battery and heat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PowerHint {
-    /// Nothing to save.
+    /// No need to save power.
     #[default]
     Normal,
     /// Battery saver or low power mode.
     Saving,
-    /// Thermal status severe, or worse.
+    /// The thermal status is severe or worse.
     Hot,
 }
 
-/// Whether to search with a frame.
+/// The decision on a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Search, and call [`Gate::searched`] when it is done.
+pub enum FrameVerdict {
+    /// Search with the frame, and call [`Gate::searched`] when the search is done.
     Search,
-    /// Pass over it.
+    /// Skip the frame.
     Skip(SkipReason),
 }
 
-/// Why a frame was passed over.
+/// The reason why a frame is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SkipReason {
-    /// The luma picture is below 3 x 3 pixels, or has another number of values than its sides say.
+    /// The luma picture is smaller than 3 x 3 pixels, or its number of values does not match its sides.
     Unusable,
-    /// A search is under way.
+    /// A search is running.
     Busy,
-    /// The last search started too recently, or took so long that a rest is due.
+    /// The last search started too recently, or took so long that a pause is due.
     TooSoon,
-    /// It would be time if the phone did not save its battery.
+    /// The wait is longer because the phone saves its battery; otherwise it would be over.
     Saving,
-    /// It would be time if the phone were not hot.
+    /// The wait is longer because the phone is hot; otherwise it would be over.
     Hot,
-    /// Too dark to see much.
+    /// The picture is too dark.
     Dark,
-    /// The camera or the scene is moving, or has only just come to rest.
+    /// The camera or the scene is moving, or has only just stopped.
     Moving,
-    /// Out of focus, or nothing there but plain surfaces.
+    /// The picture is out of focus, or shows only plain surfaces.
     Blurred,
-    /// What was searched last.
+    /// The picture shows the scene that was searched last.
     Unchanged,
 }
 
-/// Decides frame by frame.
+/// Decides frame by frame whether to search.
 ///
-/// A frame is searched if none of these holds, asked in this order; the first that does is the reason given:
+/// A frame is searched if none of these conditions holds. They are checked in this order, and the first one that holds
+/// is the reason to skip the frame:
 ///
-/// 1. the picture is unusable; it is then as if there had been no frame;
-/// 2. a search is under way, and began less than `lost_after` ago;
-/// 3. less than the wait has passed since the last search's start. The wait is `min_interval`, or the last search's time
-///    divided by `max_load` if that is more; saving or heat multiply it, and are the reason if the plain wait is over;
-/// 4. mean luma is below `min_brightness`;
-/// 5. fewer than the last `steady_frames` frames were each within `max_motion` of the one before; frames of different
-///    sizes are not;
-/// 6. sharpness is below `min_sharpness`;
-/// 7. the frame is within `min_change` of the one searched last.
+/// 1. the picture is unusable; the gate then ignores the frame;
+/// 2. a search is running and started less than `lost_after` ago;
+/// 3. the wait since the start of the last search is not over. The wait is `min_interval`, or the duration of the last
+///    search divided by `max_load` if that is longer. Battery saving and heat multiply it, and are the reason if the
+///    wait without them is over;
+/// 4. the mean luma is below `min_brightness`;
+/// 5. not all of the last `steady_frames` frames were within `max_motion` of the one before; a change of size counts as
+///    motion;
+/// 6. the sharpness is below `min_sharpness`;
+/// 7. the difference to the frame that was searched last is below `min_change`.
 ///
-/// Times are of any clock that does not run backwards; if one does, waits start again at the earlier time.
+/// ```
+/// use magpie_image::Luma;
+/// use magpie_image::live::{FrameVerdict, Gate, LiveSettings, PowerHint, SkipReason};
+/// use std::time::Duration;
+///
+/// let stripes = |at| if at % 160 / 8 % 2 == 0 { 200 } else { 60 };
+/// let luma = Luma { width: 160, height: 90, values: (0..160 * 90).map(stripes).collect() };
+/// let mut gate = Gate::new(LiveSettings::default());
+/// let mut verdicts = Vec::new();
+/// for now in [0, 33, 66, 99].map(Duration::from_millis) {
+///     let verdict = gate.frame(&luma, now, PowerHint::Normal);
+///     if verdict == FrameVerdict::Search {
+///         gate.searched(Duration::from_millis(20), now + Duration::from_millis(20));
+///     }
+///     verdicts.push(verdict);
+/// }
+/// // Two frames show that the camera is held still.
+/// let moving = FrameVerdict::Skip(SkipReason::Moving);
+/// assert_eq!(verdicts, [moving, moving, FrameVerdict::Search, FrameVerdict::Skip(SkipReason::TooSoon)]);
+/// ```
+///
+/// Times may come from any monotonic clock. If a time is earlier than one before, waits start again at the earlier
+/// time.
 #[derive(Debug, Clone)]
 pub struct Gate {
     settings: LiveSettings,
     previous: Option<Luma>,
-    /// Frames in a row that were close to the one before.
+    /// Number of consecutive frames that were close to the one before.
     steady: u32,
-    last: Option<Search>,
+    last: Option<LastSearch>,
 }
 
 /// The search that was started last.
 #[derive(Debug, Clone)]
-struct Search {
+struct LastSearch {
     luma: Luma,
     started: Duration,
-    /// What it took, once it is done.
+    /// Its duration, once it is done.
     took: Option<Duration>,
 }
 
 impl Gate {
-    /// A gate that has seen nothing.
+    /// A gate that has seen no frame.
     pub fn new(settings: LiveSettings) -> Gate {
         Gate { settings, previous: None, steady: 0, last: None }
     }
 
-    /// Decides whether this frame deserves a search. `now` is when it was taken.
-    pub fn frame(&mut self, luma: &Luma, now: Duration, hint: PowerHint) -> Verdict {
+    /// Decides whether to search with this frame. `now` is the time at which it was taken.
+    pub fn frame(&mut self, luma: &Luma, now: Duration, hint: PowerHint) -> FrameVerdict {
         if !usable(luma) {
-            return Verdict::Skip(SkipReason::Unusable);
+            return FrameVerdict::Skip(SkipReason::Unusable);
         }
         let motion = self.previous.as_ref().and_then(|previous| difference(previous, luma));
         let still = motion.is_some_and(|motion| motion <= self.settings.max_motion);
@@ -145,13 +126,13 @@ impl Gate {
         let reason = self.waiting(now, hint).or_else(|| self.unfit(luma));
         self.previous = Some(luma.clone());
         if let Some(reason) = reason {
-            return Verdict::Skip(reason);
+            return FrameVerdict::Skip(reason);
         }
-        self.last = Some(Search { luma: luma.clone(), started: now, took: None });
-        Verdict::Search
+        self.last = Some(LastSearch { luma: luma.clone(), started: now, took: None });
+        FrameVerdict::Search
     }
 
-    /// The search that was asked for is done, well or not, and took this long.
+    /// Reports that the search is done, successfully or not, and how long it took.
     pub fn searched(&mut self, took: Duration, now: Duration) {
         if let Some(last) = &mut self.last {
             last.took = Some(took);
@@ -159,14 +140,15 @@ impl Gate {
         }
     }
 
-    /// Lets what was searched last be searched again: the catalogue, the filter or the crop has changed.
+    /// Allows the scene that was searched last to be searched again. Call it when the catalogue, the filter or the crop
+    /// has changed.
     pub fn forget(&mut self) {
         if let Some(last) = &mut self.last {
             last.luma.values.clear();
         }
     }
 
-    /// Why it is not time for a search.
+    /// The reason to wait with the next search, if there is one.
     fn waiting(&mut self, now: Duration, hint: PowerHint) -> Option<SkipReason> {
         let last = self.last.as_mut()?;
         last.started = last.started.min(now);
@@ -175,12 +157,12 @@ impl Gate {
             if since < self.settings.lost_after {
                 return Some(SkipReason::Busy);
             }
-            // Nobody saw its results: the same scene may be searched again.
+            // Its results were never shown: the same scene may be searched again.
             last.luma.values.clear();
             last.took = Some(Duration::ZERO);
             return self.waiting(now, hint);
         };
-        // Settings out of range make no load at all, or a wait that never ends.
+        // Keep settings that are out of range from giving a wait of nothing or without end.
         let load = f64::from(self.settings.max_load).clamp(0.01, 1.0);
         let rest = Duration::try_from_secs_f64(took.as_secs_f64() / load).unwrap_or(Duration::MAX);
         let wait = self.settings.min_interval.max(rest);
@@ -195,7 +177,7 @@ impl Gate {
         (since < wait.saturating_mul(times)).then_some(reason)
     }
 
-    /// Why the picture is not worth one.
+    /// The reason why the picture does not deserve a search, if there is one.
     fn unfit(&self, luma: &Luma) -> Option<SkipReason> {
         let settings = &self.settings;
         if brightness(luma) < settings.min_brightness {

@@ -1,26 +1,26 @@
-//! What can be told of a small luma picture.
+//! Measures of small luma pictures: brightness, sharpness and motion.
 
-use crate::Luma;
+use crate::picture::Luma;
 
-/// Sums below are divided by at least this, so that a black picture is neither sharp nor moving.
+/// Measures are divided by at least this brightness, so that a black picture is neither sharp nor moving.
 const LEAST_BRIGHTNESS: f32 = 1.0;
 
-/// Whether the picture has as many values as its sides say, and at least one with four neighbours.
+/// Whether the number of values matches the sides, and at least one pixel has four neighbours.
 pub(super) fn usable(luma: &Luma) -> bool {
     let pixels = u64::from(luma.width) * u64::from(luma.height);
     luma.width >= 3 && luma.height >= 3 && luma.values.len() as u64 == pixels
 }
 
-/// Mean of the values, 0 to 255.
+/// The mean of the values, 0 to 255.
 pub fn brightness(luma: &Luma) -> f32 {
     let sum: u64 = luma.values.iter().map(|value| u64::from(*value)).sum();
     sum as f32 / luma.values.len().max(1) as f32
 }
 
-/// Variance of the Laplacian (Pech-Pacheco et al. 2000) divided by the squared mean: blur takes the fine detail that
-/// the Laplacian answers to, and the division makes the same scene as sharp in any exposure.
+/// The variance of the Laplacian (Pech-Pacheco et al. 2000), divided by the squared mean.
 ///
-/// 0 for a picture below 3 x 3 pixels, or with another number of values than its sides say.
+/// Blur removes the fine detail that the Laplacian responds to. The division makes the measure independent of exposure.
+/// It is 0 for a picture that is smaller than 3 x 3 pixels, or whose number of values does not match its sides.
 pub fn sharpness(luma: &Luma) -> f32 {
     if !usable(luma) {
         return 0.0;
@@ -43,10 +43,10 @@ pub fn sharpness(luma: &Luma) -> f32 {
     (variance / f64::from(brightness(luma).max(LEAST_BRIGHTNESS)).powi(2)) as f32
 }
 
-/// Mean absolute difference between two pictures once the darker is brought to the brightness of the other, as a share
-/// of that brightness: a camera that adjusts its exposure has not moved.
+/// The mean absolute difference between two pictures, as a fraction of the brightness of the brighter one.
 ///
-/// `None` where the sides differ or a picture is not usable (see [`sharpness`]).
+/// The darker picture is scaled to that brightness first: a camera that adjusts its exposure has not moved. `None` if
+/// the sides differ, or if a picture is smaller than 3 x 3 pixels or has the wrong number of values.
 pub fn difference(a: &Luma, b: &Luma) -> Option<f32> {
     if (a.width, a.height) != (b.width, b.height) || !usable(a) || !usable(b) {
         return None;

@@ -1,18 +1,18 @@
-//! Results that do not flicker.
+//! A list of results that does not flicker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How firmly a list holds.
+/// How strongly a list resists changes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct SteadySettings {
     /// Length of the list.
     pub size: usize,
-    /// A listing passes the one above it at once if its score is higher by more than this.
+    /// A listing moves above another at once if its score is higher by more than this.
     pub margin: f32,
-    /// With less, it has to be ahead in this many searches in a row.
+    /// With a smaller lead, it has to be ahead in this many consecutive searches.
     pub wins: u32,
-    /// A listing that a search does not find keeps its place for this many searches.
+    /// A listing that is not found any more stays in the list for this many searches.
     pub stay: u32,
 }
 
@@ -22,34 +22,74 @@ impl Default for SteadySettings {
     }
 }
 
-/// A listing in the list.
+impl SteadySettings {
+    /// Sets the length of the list.
+    #[must_use]
+    pub fn with_size(mut self, size: usize) -> SteadySettings {
+        self.size = size;
+        self
+    }
+
+    /// Sets the lead in score by which a listing moves above another at once.
+    #[must_use]
+    pub fn with_margin(mut self, margin: f32) -> SteadySettings {
+        self.margin = margin;
+        self
+    }
+
+    /// Sets in how many consecutive searches a listing has to be ahead with a smaller lead.
+    #[must_use]
+    pub fn with_wins(mut self, wins: u32) -> SteadySettings {
+        self.wins = wins;
+        self
+    }
+
+    /// Sets for how many searches a listing that is not found any more stays in the list.
+    #[must_use]
+    pub fn with_stay(mut self, stay: u32) -> SteadySettings {
+        self.stay = stay;
+        self
+    }
+}
+
+/// A listing on the list, with its score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranked {
     /// The listing's id.
     pub id: String,
-    /// The score of the last search that found it.
+    /// The score in the last search that found it.
     pub score: f32,
 }
 
-/// A list that follows the results of one search after another without flickering.
+/// A list that follows the results of successive searches without flickering.
 ///
-/// With each search:
+/// For each search:
 ///
-/// 1. Results beyond twice the list's length, scores that are no numbers, and an id's second result are left out. If
-///    the first listing on show is not among the results, and no more than half of the others are, the camera looks at
-///    something else: the list starts anew.
-/// 2. Scores are those of this search. A listing that it did not find keeps its score, and goes after more than `stay`
-///    searches in a row without it.
-/// 3. New listings line up at the end, by score, then id.
-/// 4. From the top, each listing moves up past those above it while it is ahead of them by more than `margin`, or has
-///    been ahead of them in the last `wins` searches, this one included. Listings not on show take part in this.
+/// 1. Results beyond twice the list's length, scores that are not finite, and repeated ids are dropped. If the first
+///    listing shown is not among the results, and at most half of the others are, the camera shows something else: the
+///    list starts from scratch.
+/// 2. Listings get their score in this search. A listing that was not found keeps its score, and is removed after more
+///    than `stay` consecutive searches without it.
+/// 3. New listings are appended, ordered by score, then id.
+/// 4. From the top, each listing moves up past those above it while its score is higher by more than `margin`, or has
+///    been higher in the last `wins` searches including this one. Listings that are not shown take part in this.
 ///
-/// The list is the first `size`. The same results give the same lists.
+/// The list shows the first `size` listings. The same results give the same lists.
+///
+/// ```
+/// use magpie_image::live::{Steady, SteadySettings};
+///
+/// let mut steady = Steady::new(SteadySettings::default().with_margin(0.03));
+/// steady.update([("mug", 0.80), ("bowl", 0.79)]);
+/// // The bowl is ahead by too little to move up at once.
+/// assert_eq!(steady.update([("bowl", 0.81), ("mug", 0.80)])[0].id, "mug");
+/// assert_eq!(steady.update([("bowl", 0.90), ("mug", 0.80)])[0].id, "bowl");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Steady {
     settings: SteadySettings,
     entries: Vec<Entry>,
-    /// For how many searches in a row a listing has been ahead of one that stands above it: (it, the other).
+    /// For how many consecutive searches a listing (first) has been ahead of one that stands above it (second).
     ahead: BTreeMap<(String, String), u32>,
 }
 
@@ -57,7 +97,7 @@ pub struct Steady {
 struct Entry {
     id: String,
     score: f32,
-    /// Searches since it was found.
+    /// Searches since it was last found.
     missed: u32,
 }
 
@@ -67,7 +107,7 @@ impl Steady {
         Steady { settings, entries: Vec::new(), ahead: BTreeMap::new() }
     }
 
-    /// Takes the results of a search, best first, as ids and scores, and gives the list to show.
+    /// Takes the results of a search as ids and scores, best first, and returns the list to show.
     pub fn update<'a>(&mut self, results: impl IntoIterator<Item = (&'a str, f32)>) -> Vec<Ranked> {
         let most = self.settings.size.saturating_mul(2);
         let mut found = BTreeMap::new();
@@ -86,7 +126,7 @@ impl Steady {
         self.entries.retain(|entry| entry.missed <= self.settings.stay);
         let mut new: Vec<Entry> =
             found.into_iter().map(|(id, score)| Entry { id: id.to_owned(), score, missed: 0 }).collect();
-        // Ids are in order already, and the sort keeps it.
+        // The map gave them in the order of their ids, and the sort is stable.
         new.sort_by(|a, b| b.score.total_cmp(&a.score));
         self.entries.append(&mut new);
         self.count();
@@ -95,13 +135,13 @@ impl Steady {
         self.entries.iter().take(self.settings.size).map(|e| Ranked { id: e.id.clone(), score: e.score }).collect()
     }
 
-    /// Empties the list: the user has turned to something else.
+    /// Empties the list, for example because the user points the camera at something else.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.ahead.clear();
     }
 
-    /// Whether what was found is something else than what is on show. A few listings may be like both.
+    /// Whether the results are of another thing than the list shows. A few listings may resemble both.
     fn is_elsewhere(&self, is_found: impl Fn(&str) -> bool) -> bool {
         let shown = &self.entries[..self.entries.len().min(self.settings.size)];
         let Some((first, others)) = shown.split_first() else { return false };
@@ -109,7 +149,7 @@ impl Steady {
         !is_found(&first.id) && 2 * again <= others.len()
     }
 
-    /// Who is ahead of whom above it, and for how long.
+    /// Counts for each pair in how many consecutive searches the lower listing has been ahead of the upper one.
     fn count(&mut self) {
         let before = std::mem::take(&mut self.ahead);
         for (place, lower) in self.entries.iter().enumerate() {
@@ -121,6 +161,7 @@ impl Steady {
         }
     }
 
+    /// Moves listings up past those that they may pass.
     fn order(&mut self) {
         for start in 1..self.entries.len() {
             let mut place = start;
@@ -131,12 +172,13 @@ impl Steady {
         }
     }
 
+    /// Whether the lower listing may move above the upper one.
     fn passes(&self, lower: &Entry, upper: &Entry) -> bool {
         let won = || self.ahead.get(&(lower.id.clone(), upper.id.clone())).copied().unwrap_or(0);
         lower.score > upper.score && (lower.score - upper.score > self.settings.margin || won() >= self.settings.wins)
     }
 
-    /// Keeps what can still come up, so that the list's memory has a bound.
+    /// Drops listings and counts beyond twice the list's length, so that memory is bounded.
     fn forget(&mut self) {
         self.entries.truncate(self.settings.size.saturating_mul(2));
         let known: BTreeSet<&str> = self.entries.iter().map(|entry| entry.id.as_str()).collect();

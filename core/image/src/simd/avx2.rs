@@ -1,19 +1,21 @@
-//! x86-64 with AVX2: two rows at a time, since a multiplication adds two products.
+//! x86-64 with AVX2. It takes two rows at a time, since one multiplication (`madd`) adds two products.
 
 use std::arch::x86_64::*;
 
-use super::{BLOCK, Lanes};
+use super::lanes::Lanes;
+use crate::rows::BLOCK;
 
 pub(super) struct Avx2;
 
 impl Lanes for Avx2 {
-    /// Bytes 0 to 3 and 16 to 19, 4 to 7 and 20 to 23, and so on: as unpacking leaves them and packing wants them.
+    /// Sums 0 to 3 and 16 to 19, 4 to 7 and 20 to 23, and so on: the order in which unpacking leaves the bytes and
+    /// packing needs them.
     type Sums = [__m256i; 4];
     type Bytes = __m128i;
 
     #[inline(always)]
     unsafe fn sums<const V: usize>(from: *const u8, stride: usize, weights: &[i16], half: i32) -> [Self::Sums; V] {
-        // SAFETY: the caller's: AVX2, and a row for each weight, as long as the blocks.
+        // SAFETY: the caller guarantees AVX2, and a row for each weight, as long as the blocks.
         unsafe {
             let zero = _mm256_setzero_si256();
             let mut sums = [[_mm256_set1_epi32(half); 4]; V];
@@ -52,7 +54,7 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn store_bytes(sums: Self::Sums, shift: u32, to: *mut u8) {
-        // SAFETY: the caller's: AVX2, and a block of bytes.
+        // SAFETY: the caller guarantees AVX2, and room for a block of bytes.
         unsafe {
             let [low, high] = words(sums, shift);
             _mm256_storeu_si256(to.cast(), _mm256_packus_epi16(low, high));
@@ -61,7 +63,7 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn store_words(sums: Self::Sums, shift: u32, to: *mut i16) {
-        // SAFETY: the caller's: AVX2, and a block of words.
+        // SAFETY: the caller guarantees AVX2, and room for a block of words.
         unsafe {
             let [low, high] = words(sums, shift);
             _mm256_storeu_si256(to.cast(), _mm256_permute2x128_si256::<0x20>(low, high));
@@ -71,13 +73,13 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn load(from: *const u8) -> Self::Bytes {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm_loadu_si128(from.cast()) }
     }
 
     #[inline(always)]
     unsafe fn store(bytes: Self::Bytes, to: *mut u8) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { _mm_storeu_si128(to.cast(), bytes) }
     }
 
@@ -88,12 +90,14 @@ impl Lanes for Avx2 {
     }
 }
 
+/// Shifts sums and packs them into words with saturation.
+///
 /// # Safety
 ///
 /// The CPU has AVX2.
 #[inline(always)]
 unsafe fn words(sums: [__m256i; 4], shift: u32) -> [__m256i; 2] {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let shift = _mm_cvtsi32_si128(shift as i32);
         let [a, b, c, d] = sums;

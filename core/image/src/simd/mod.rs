@@ -1,254 +1,94 @@
-//! The kernels of the resampler, and their choice by instruction set.
+//! The kernels of the resampler, and their selection by instruction set.
 //!
-//! Each is written once over the trait [`Lanes`] and compiled for each instruction set in a function that has it
-//! enabled. All give the same bytes. Sums are of bytes times 16-bit weights, in 32 bits.
+//! Each kernel is written once, over the trait [`Lanes`](lanes::Lanes), and compiled for each instruction set in a
+//! function that enables it. All give the same bytes: sums of bytes times 16-bit weights in 32-bit integers are exact.
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod generic;
+mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod scalar;
 
-use super::taps::Taps;
-use super::yuv::{Extremes, Matrix, Strip};
 use magpie_cpu::Isa;
 
-/// Bytes that are summed at a time.
-pub(super) const BLOCK: usize = 32;
+use generic::down;
+pub(super) use lanes::TILE;
 
-/// Sides of what [`Kernels::transpose`] takes are multiples of this.
-pub(super) const TILE: usize = 16;
-
-/// Rows of bytes: row `k` starts at `k * stride`.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) stride: usize,
-}
-
-/// Where the samples of a row with several colours lie.
-#[derive(Clone, Copy)]
-pub(super) struct RowLayout<const N: usize> {
-    /// The first sample of each colour.
-    pub(super) first: [usize; N],
-    /// From one sample of a colour to the next.
-    pub(super) step: usize,
-    /// Samples of a row, those of no interest included.
-    pub(super) length: usize,
-}
-
-/// What the kernels are made of.
-///
-/// # Safety
-///
-/// All functions need a CPU with the instruction set, and pointers that are good for what they read and write.
-trait Lanes {
-    /// [`BLOCK`] sums.
-    type Sums: Copy;
-    /// [`TILE`] bytes.
-    type Bytes: Copy;
-
-    /// Sums of `V * BLOCK` bytes of each row times its weight, plus `half`.
-    ///
-    /// # Safety
-    ///
-    /// As above: each row with a weight has these bytes.
-    unsafe fn sums<const V: usize>(from: *const u8, stride: usize, weights: &[i16], half: i32) -> [Self::Sums; V];
-    /// Sums shifted to the right and clamped to bytes.
-    ///
-    /// # Safety
-    ///
-    /// As above: there are [`BLOCK`] places.
-    unsafe fn store_bytes(sums: Self::Sums, shift: u32, to: *mut u8);
-    /// Sums shifted to the right and clamped to 16 bits.
-    ///
-    /// # Safety
-    ///
-    /// As above: there are [`BLOCK`] places.
-    unsafe fn store_words(sums: Self::Sums, shift: u32, to: *mut i16);
-
-    /// # Safety
-    ///
-    /// As above: [`TILE`] bytes.
-    unsafe fn load(from: *const u8) -> Self::Bytes;
-    /// # Safety
-    ///
-    /// As above: [`TILE`] places.
-    unsafe fn store(bytes: Self::Bytes, to: *mut u8);
-    /// Interleaved: the first half and the second.
-    ///
-    /// # Safety
-    ///
-    /// As above: the instruction set.
-    unsafe fn zip(a: Self::Bytes, b: Self::Bytes) -> [Self::Bytes; 2];
-}
-
-/// A place for results: bytes, or words with fractional bits.
-trait Place: Copy {
-    /// # Safety
-    ///
-    /// As [`Lanes`]; there are `BLOCK` places.
-    unsafe fn store<L: Lanes>(to: *mut Self, sums: L::Sums, shift: u32);
-}
-
-impl Place for u8 {
-    #[inline(always)]
-    unsafe fn store<L: Lanes>(to: *mut u8, sums: L::Sums, shift: u32) {
-        // SAFETY: passed on.
-        unsafe { L::store_bytes(sums, shift, to) }
-    }
-}
-
-impl Place for i16 {
-    #[inline(always)]
-    unsafe fn store<L: Lanes>(to: *mut i16, sums: L::Sums, shift: u32) {
-        // SAFETY: passed on.
-        unsafe { L::store_words(sums, shift, to) }
-    }
-}
-
-/// # Safety
-///
-/// The CPU has the instruction set, `into` is at least [`BLOCK`] long, and so are all rows that have a weight.
-#[inline(always)]
-unsafe fn down<L: Lanes, P: Place>(rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [P]) {
-    let half = 1 << shift >> 1;
-    let (from, to) = (rows.bytes.as_ptr(), into.as_mut_ptr());
-    let mut at = 0;
-    // SAFETY: the last blocks end where `into` does, and the caller answers for the rows.
-    unsafe {
-        while at + 2 * BLOCK <= into.len() {
-            let sums = L::sums::<2>(from.add(at), rows.stride, weights, half);
-            P::store::<L>(to.add(at), sums[0], shift);
-            P::store::<L>(to.add(at + BLOCK), sums[1], shift);
-            at += 2 * BLOCK;
-        }
-        while at < into.len() {
-            let start = at.min(into.len() - BLOCK);
-            let [sums] = L::sums::<1>(from.add(start), rows.stride, weights, half);
-            P::store::<L>(to.add(start), sums, shift);
-            at += BLOCK;
-        }
-    }
-}
-
-/// # Safety
-///
-/// The CPU has the instruction set; all windows lie in `columns`, and results in `into`, at [`BLOCK`] bytes for each.
-#[inline(always)]
-unsafe fn across<L: Lanes>(columns: &[u8], first: &[usize], step: usize, taps: &Taps, into: &mut [u8]) {
-    let half = 1 << taps.precision >> 1;
-    let mut to = into.as_mut_ptr();
-    for target in 0..taps.len() {
-        let (start, weights) = taps.window(target);
-        for first in first {
-            // SAFETY: the caller's.
-            unsafe {
-                let from = columns.as_ptr().add((first + start * step) * BLOCK);
-                let [sums] = L::sums::<1>(from, step * BLOCK, weights, half);
-                L::store_bytes(sums, taps.precision, to);
-                to = to.add(BLOCK);
-            }
-        }
-    }
-}
-
-/// # Safety
-///
-/// The CPU has the instruction set; both sides are multiples of [`TILE`], and both slices have the product's length.
-#[inline(always)]
-unsafe fn transpose<L: Lanes>(from: &[u8], rows: usize, to: &mut [u8]) {
-    let columns = from.len() / rows;
-    for row in (0..rows).step_by(TILE) {
-        for column in (0..columns).step_by(TILE) {
-            // SAFETY: the tile lies in both.
-            unsafe {
-                let from = from.as_ptr().add(row * columns + column);
-                let mut lines: [L::Bytes; TILE] = std::array::from_fn(|line| L::load(from.add(line * columns)));
-                // Each round moves a bit of the row's number to that of the column.
-                for _ in 0..TILE.ilog2() {
-                    let zipped: [[L::Bytes; 2]; TILE / 2] =
-                        std::array::from_fn(|line| L::zip(lines[line], lines[line + TILE / 2]));
-                    lines = std::array::from_fn(|line| zipped[line / 2][line % 2]);
-                }
-                let to = to.as_mut_ptr().add(column * rows + row);
-                for (line, bytes) in lines.into_iter().enumerate() {
-                    L::store(bytes, to.add(line * rows));
-                }
-            }
-        }
-    }
-}
+use super::rows::{BLOCK, RowLayout, Rows};
+use super::taps::Taps;
+use super::yuv::{ColourMatrix, Extremes, Strip};
 
 /// The kernels of one instruction set.
-#[allow(clippy::type_complexity)] // Plain functions, each called in one place.
-pub(super) struct Kernels {
+#[allow(clippy::type_complexity)] // plain functions, each called in one place
+pub(super) struct ResampleKernels {
     isa: Isa,
     down_bytes: unsafe fn(Rows<'_>, &[i16], u32, &mut [u8]),
     down_words: unsafe fn(Rows<'_>, &[i16], u32, &mut [i16]),
     across: unsafe fn(&[u8], &[usize], usize, &Taps, &mut [u8]),
     transpose: unsafe fn(&[u8], usize, &mut [u8]),
-    grey: unsafe fn(&Matrix, &[i16], &mut [u8]),
-    colour: unsafe fn(&Matrix, &[Vec<i16>; 3], &mut [u8]),
-    long_way: unsafe fn(&Matrix, &Strip<'_>, &[i16], u32) -> [[u8; BLOCK]; 3],
-    leaves_gamut: unsafe fn(&Matrix, &[Extremes; 3], &mut [bool]),
+    grey: unsafe fn(&ColourMatrix, &[i16], &mut [u8]),
+    colour: unsafe fn(&ColourMatrix, &[Vec<i16>; 3], &mut [u8]),
+    convert_then_sum: unsafe fn(&ColourMatrix, &Strip<'_>, &[i16], u32) -> [[u8; BLOCK]; 3],
+    leaves_gamut: unsafe fn(&ColourMatrix, &[Extremes; 3], &mut [bool]),
     extend: unsafe fn(&mut Extremes, &[u8]),
 }
 
 /// Compiles every kernel for one instruction set.
 macro_rules! kernels {
     ($name:ident, $isa:expr, $lanes:ty $(, $features:literal)?) => {
-        static $name: Kernels = {
+        static $name: ResampleKernels = {
             /// # Safety
-            /// As `down`.
+            /// As `generic::down`.
             $(#[target_feature(enable = $features)])?
             unsafe fn down_bytes(rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [u8]) {
-                // SAFETY: passed on.
+                // SAFETY: the caller makes the same guarantee.
                 unsafe { down::<$lanes, u8>(rows, weights, shift, into) }
             }
             /// # Safety
-            /// As `down`.
+            /// As `generic::down`.
             $(#[target_feature(enable = $features)])?
             unsafe fn down_words(rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [i16]) {
-                // SAFETY: passed on.
+                // SAFETY: the caller makes the same guarantee.
                 unsafe { down::<$lanes, i16>(rows, weights, shift, into) }
             }
             /// # Safety
-            /// As `super::across`.
+            /// As `generic::across`.
             $(#[target_feature(enable = $features)])?
             unsafe fn across(columns: &[u8], first: &[usize], step: usize, taps: &Taps, into: &mut [u8]) {
-                // SAFETY: passed on.
-                unsafe { super::across::<$lanes>(columns, first, step, taps, into) }
+                // SAFETY: the caller makes the same guarantee.
+                unsafe { generic::across::<$lanes>(columns, first, step, taps, into) }
             }
             /// # Safety
-            /// As `super::transpose`.
+            /// As `generic::transpose`.
             $(#[target_feature(enable = $features)])?
             unsafe fn transpose(from: &[u8], rows: usize, to: &mut [u8]) {
-                // SAFETY: passed on.
-                unsafe { super::transpose::<$lanes>(from, rows, to) }
+                // SAFETY: the caller makes the same guarantee.
+                unsafe { generic::transpose::<$lanes>(from, rows, to) }
             }
             $(#[target_feature(enable = $features)])?
-            fn grey(matrix: &Matrix, luma: &[i16], into: &mut [u8]) {
+            fn grey(matrix: &ColourMatrix, luma: &[i16], into: &mut [u8]) {
                 matrix.grey(luma, into);
             }
             $(#[target_feature(enable = $features)])?
-            fn colour(matrix: &Matrix, sums: &[Vec<i16>; 3], into: &mut [u8]) {
+            fn colour(matrix: &ColourMatrix, sums: &[Vec<i16>; 3], into: &mut [u8]) {
                 matrix.colour(sums, into);
             }
             $(#[target_feature(enable = $features)])?
-            fn long_way(matrix: &Matrix, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
-                matrix.long_way(strip, weights, shift)
+            fn convert_then_sum(matrix: &ColourMatrix, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
+                matrix.convert_then_sum(strip, weights, shift)
             }
             $(#[target_feature(enable = $features)])?
-            fn leaves_gamut(matrix: &Matrix, extremes: &[Extremes; 3], into: &mut [bool]) {
+            fn leaves_gamut(matrix: &ColourMatrix, extremes: &[Extremes; 3], into: &mut [bool]) {
                 matrix.leaves_gamut(extremes, into);
             }
             $(#[target_feature(enable = $features)])?
             fn extend(extremes: &mut Extremes, row: &[u8]) {
                 extremes.add(row);
             }
-            Kernels {
+            ResampleKernels {
                 isa: $isa,
                 down_bytes,
                 down_words,
@@ -256,7 +96,7 @@ macro_rules! kernels {
                 transpose,
                 grey,
                 colour,
-                long_way,
+                convert_then_sum,
                 leaves_gamut,
                 extend,
             }
@@ -274,9 +114,9 @@ mod compiled {
     #[cfg(target_arch = "aarch64")]
     kernels!(NEON, Isa::Neon, neon::Neon, "neon");
 
-    impl Kernels {
-        /// The kernels for an instruction set; none where this CPU does not have it, or no kernels are written for it.
-        pub(crate) fn of(isa: Isa) -> Option<&'static Kernels> {
+    impl ResampleKernels {
+        /// The kernels for an instruction set, or `None` if this CPU does not have it or it has no kernels of its own.
+        pub(crate) fn of(isa: Isa) -> Option<&'static ResampleKernels> {
             #[cfg(target_arch = "x86_64")]
             let all = [&SCALAR, &AVX2];
             #[cfg(target_arch = "aarch64")]
@@ -286,39 +126,40 @@ mod compiled {
             all.into_iter().find(|kernels| kernels.isa == isa && isa.is_available())
         }
 
-        /// The quickest that this CPU runs.
-        pub(crate) fn best() -> &'static Kernels {
-            [Isa::Avx2, Isa::Neon].into_iter().find_map(Kernels::of).unwrap_or(&SCALAR)
+        /// The fastest kernels that this CPU can run.
+        pub(crate) fn best() -> &'static ResampleKernels {
+            [Isa::Avx2, Isa::Neon].into_iter().find_map(ResampleKernels::of).unwrap_or(&SCALAR)
         }
     }
 }
 
-impl Kernels {
-    /// Weighted sums of rows, as bytes: one row of `into`'s length. The weights have `shift` fractional bits.
+impl ResampleKernels {
+    /// The weighted sum of rows, as bytes: one row of the length of `into`. The weights have `shift` fractional bits.
     pub(super) fn down_bytes(&self, rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [u8]) {
         let end = weights.len().checked_sub(1).map_or(0, |last| last * rows.stride + into.len());
         assert!(end <= rows.bytes.len());
         if into.len() < BLOCK {
-            return plainly(rows, weights, shift, into, |sum| sum.clamp(0, 255) as u8);
+            return sum_short(rows, weights, shift, into, |sum| sum.clamp(0, 255) as u8);
         }
-        // SAFETY: the instruction set was asked for in `of`, the rows above, and `into` is long enough.
+        // SAFETY: `of` checked the instruction set; the rows and the length of `into` were checked above.
         unsafe { (self.down_bytes)(rows, weights, shift, into) }
     }
 
-    /// Weighted sums of rows, as words. The weights have `shift` fractional bits more.
+    /// The weighted sum of rows, as words. The weights have `shift` fractional bits more than the results.
     pub(super) fn down_words(&self, rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [i16]) {
         let end = weights.len().checked_sub(1).map_or(0, |last| last * rows.stride + into.len());
         assert!(end <= rows.bytes.len());
         if into.len() < BLOCK {
-            return plainly(rows, weights, shift, into, |sum| sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16);
+            return sum_short(rows, weights, shift, into, |sum| sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16);
         }
-        // SAFETY: as above.
+        // SAFETY: `of` checked the instruction set; the rows and the length of `into` were checked above.
         unsafe { (self.down_words)(rows, weights, shift, into) }
     }
 
-    /// Weighted sums along rows that lie transposed: sample `s` of [`BLOCK`] rows is at `s * BLOCK`. So are the results,
-    /// target after target, the colours of each in turn.
+    /// The horizontal pass over [`BLOCK`] transposed rows: sample `s` of all of them is at `s * BLOCK`. The results are
+    /// transposed too, target by target, with the colours of each target side by side.
     pub(super) fn across<const N: usize>(&self, columns: &[u8], of: &RowLayout<N>, taps: &Taps, into: &mut [u8]) {
+        const { assert!(N > 0, "a row has at least one colour") };
         let last = of.first.into_iter().max().unwrap_or(0);
         for target in 0..taps.len() {
             let (start, weights) = taps.window(target);
@@ -326,55 +167,61 @@ impl Kernels {
             assert!(end * BLOCK <= columns.len());
         }
         assert!(taps.len() * N * BLOCK <= into.len());
-        // SAFETY: the instruction set was asked for in `of`, windows and results were checked above.
+        // SAFETY: `of` checked the instruction set; windows and results were checked above.
         unsafe { (self.across)(columns, &of.first, of.step, taps, into) }
     }
 
-    /// `from` has so many rows, one after the other; `to` gets its columns.
+    /// Transposes `from`, which has `rows` rows, into `to`.
     pub(super) fn transpose(&self, from: &[u8], rows: usize, to: &mut [u8]) {
         assert!(rows > 0 && rows.is_multiple_of(TILE) && from.len().is_multiple_of(rows * TILE));
         assert!(from.len() == to.len());
-        // SAFETY: the instruction set was asked for in `of`, sides and lengths above.
+        // SAFETY: `of` checked the instruction set; sides and lengths were checked above.
         unsafe { (self.transpose)(from, rows, to) }
     }
 
-    /// [`Matrix::grey`].
-    pub(super) fn grey(&self, matrix: &Matrix, luma: &[i16], into: &mut [u8]) {
-        // SAFETY: the instruction set was asked for in `of`; the function itself is safe.
+    /// [`ColourMatrix::grey`].
+    pub(super) fn grey(&self, matrix: &ColourMatrix, luma: &[i16], into: &mut [u8]) {
+        // SAFETY: `of` checked the instruction set; the function itself is safe.
         unsafe { (self.grey)(matrix, luma, into) }
     }
 
-    /// [`Matrix::colour`].
-    pub(super) fn colour(&self, matrix: &Matrix, sums: &[Vec<i16>; 3], into: &mut [u8]) {
-        // SAFETY: as above.
+    /// [`ColourMatrix::colour`].
+    pub(super) fn colour(&self, matrix: &ColourMatrix, sums: &[Vec<i16>; 3], into: &mut [u8]) {
+        // SAFETY: `of` checked the instruction set.
         unsafe { (self.colour)(matrix, sums, into) }
     }
 
-    /// [`Matrix::long_way`].
-    pub(super) fn long_way(&self, matrix: &Matrix, strip: &Strip<'_>, weights: &[i16], shift: u32) -> [[u8; BLOCK]; 3] {
-        // SAFETY: as above.
-        unsafe { (self.long_way)(matrix, strip, weights, shift) }
+    /// [`ColourMatrix::convert_then_sum`].
+    pub(super) fn convert_then_sum(
+        &self,
+        matrix: &ColourMatrix,
+        strip: &Strip<'_>,
+        weights: &[i16],
+        shift: u32,
+    ) -> [[u8; BLOCK]; 3] {
+        // SAFETY: `of` checked the instruction set.
+        unsafe { (self.convert_then_sum)(matrix, strip, weights, shift) }
     }
 
-    /// [`Matrix::leaves_gamut`].
-    pub(super) fn leaves_gamut(&self, matrix: &Matrix, extremes: &[Extremes; 3], into: &mut [bool]) {
-        // SAFETY: as above.
+    /// [`ColourMatrix::leaves_gamut`].
+    pub(super) fn leaves_gamut(&self, matrix: &ColourMatrix, extremes: &[Extremes; 3], into: &mut [bool]) {
+        // SAFETY: `of` checked the instruction set.
         unsafe { (self.leaves_gamut)(matrix, extremes, into) }
     }
 
     /// [`Extremes::add`].
     pub(super) fn extend(&self, extremes: &mut Extremes, row: &[u8]) {
-        // SAFETY: as above.
+        // SAFETY: `of` checked the instruction set.
         unsafe { (self.extend)(extremes, row) }
     }
 }
 
-/// Fewer sums than a block has.
-fn plainly<P>(rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [P], place: impl Fn(i32) -> P) {
+/// The weighted sum of rows that are shorter than a block.
+fn sum_short<O>(rows: Rows<'_>, weights: &[i16], shift: u32, into: &mut [O], narrow: impl Fn(i32) -> O) {
     for (at, into) in into.iter_mut().enumerate() {
         let samples = rows.bytes[at..].iter().step_by(rows.stride.max(1));
         let sum: i32 = samples.zip(weights).map(|(byte, weight)| i32::from(*byte) * i32::from(*weight)).sum();
-        *into = place((sum + (1 << shift >> 1)) >> shift);
+        *into = narrow((sum + (1 << shift >> 1)) >> shift);
     }
 }
 

@@ -1,19 +1,20 @@
-//! ARM's Advanced SIMD.
+//! 64-bit ARM with NEON (Advanced SIMD).
 
 use std::arch::aarch64::*;
 
-use super::{BLOCK, Lanes};
+use super::lanes::Lanes;
+use crate::rows::BLOCK;
 
 pub(super) struct Neon;
 
 impl Lanes for Neon {
-    /// In order.
+    /// Four sums in each register, in order.
     type Sums = [int32x4_t; 8];
     type Bytes = uint8x16_t;
 
     #[inline(always)]
     unsafe fn sums<const V: usize>(from: *const u8, stride: usize, weights: &[i16], half: i32) -> [Self::Sums; V] {
-        // SAFETY: the caller's: a row for each weight, as long as the blocks.
+        // SAFETY: the caller guarantees a row for each weight, as long as the blocks.
         unsafe {
             let mut sums = [[vdupq_n_s32(half); 8]; V];
             let mut row = from;
@@ -37,7 +38,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn store_bytes(sums: Self::Sums, shift: u32, to: *mut u8) {
-        // SAFETY: the caller's: a block of bytes.
+        // SAFETY: the caller guarantees room for a block of bytes.
         unsafe {
             let [a, b, c, d] = words(sums, shift);
             vst1q_u8(to, vqmovun_high_s16(vqmovun_s16(a), b));
@@ -47,7 +48,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn store_words(sums: Self::Sums, shift: u32, to: *mut i16) {
-        // SAFETY: the caller's: a block of words.
+        // SAFETY: the caller guarantees room for a block of words.
         unsafe {
             for (at, words) in words(sums, shift).into_iter().enumerate() {
                 vst1q_s16(to.add(at * BLOCK / 4), words);
@@ -57,13 +58,13 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn load(from: *const u8) -> Self::Bytes {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { vld1q_u8(from) }
     }
 
     #[inline(always)]
     unsafe fn store(bytes: Self::Bytes, to: *mut u8) {
-        // SAFETY: the caller's.
+        // SAFETY: guaranteed by the caller.
         unsafe { vst1q_u8(to, bytes) }
     }
 
@@ -74,12 +75,14 @@ impl Lanes for Neon {
     }
 }
 
+/// Shifts sums and narrows them to words with saturation.
+///
 /// # Safety
 ///
 /// The CPU has NEON.
 #[inline(always)]
 unsafe fn words(sums: [int32x4_t; 8], shift: u32) -> [int16x8_t; 4] {
-    // SAFETY: the caller's.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         let shift = vdupq_n_s32(-(shift as i32));
         let word = |at: usize| {

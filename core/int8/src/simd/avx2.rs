@@ -1,39 +1,39 @@
-//! AVX2 and AVX-VNNI: eight lanes. The two differ in the dot product only.
+//! AVX2 and AVX-VNNI: eight lanes. They differ only in the dot product.
 
 use std::arch::x86_64::*;
 
 use super::lanes::{Lanes, Requantise};
 
-/// Dot products by `maddubs`, which adds two products in 16 bits.
+/// Dot products by `maddubs`, which adds pairs of products in saturating 16-bit arithmetic.
 pub(super) struct Avx2;
 
 /// Dot products by `dpbusd`.
 pub(super) struct AvxVnni;
 
-/// As [`AvxVnni`], by AVX-512's instruction: for layers with too few channels for 512 bits.
+/// As [`AvxVnni`], with AVX-512's encoding of the instruction: for layers with too few channels for 512 bits.
 pub(super) struct Avx512Half;
 
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
 unsafe fn rounded(acc: __m256i, scale: *const f32) -> __m256i {
-    // SAFETY: the CPU has AVX2, and the caller's pointer is good for eight scales.
+    // SAFETY: the CPU has AVX2, and the caller's pointer is valid for eight scales.
     unsafe { _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(acc), _mm256_loadu_ps(scale))) }
 }
 
 /// Writes the first `left` of 32 bytes.
 ///
 /// # Safety
-/// AVX2, and `out` is good for `min(left, 32)` bytes.
+/// The CPU has AVX2, and `out` is valid for writes of `min(left, 32)` bytes.
 #[inline(always)]
 unsafe fn store_some(bytes: __m256i, mut out: *mut u8, mut left: usize) {
-    // SAFETY: as the caller promises: what was written moves `out` on and is taken off `left`.
+    // SAFETY: as the caller promises. Every write advances `out` and reduces `left` by its size.
     unsafe {
         if left >= 32 {
             _mm256_storeu_si256(out.cast(), bytes);
             return;
         }
-        // In halves: a copy of a length that is not known costs more than the layer's arithmetic.
+        // By halves: a copy of a length that is unknown to the compiler costs more than the layer's arithmetic.
         let mut rest = _mm256_castsi256_si128(bytes);
         if left >= 16 {
             _mm_storeu_si128(out.cast(), rest);
@@ -50,10 +50,10 @@ unsafe fn store_some(bytes: __m256i, mut out: *mut u8, mut left: usize) {
     }
 }
 
-/// All have everything but the dot product in common.
+/// Implements everything but the dot product, which is all that differs.
 macro_rules! lanes {
     ($name:ident, saturates: $saturates:expr, dot: |$acc:ident, $x:ident, $w:ident| $dot:expr) => {
-        // SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait says.
+        // SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait requires.
         #[allow(clippy::undocumented_unsafe_blocks)]
         impl Lanes for $name {
             const N: usize = 8;
@@ -136,7 +136,7 @@ macro_rules! lanes {
                     let bytes = _mm256_packus_epi16(_mm256_adds_epi16(low, zero), _mm256_adds_epi16(high, zero));
                     let bytes = _mm256_max_epu8(bytes, _mm256_set1_epi8(to.low as i8));
                     let bytes = _mm256_min_epu8(bytes, _mm256_set1_epi8(to.high as i8));
-                    // Of each sixteen bytes the last four are there twice.
+                    // In each half, the last four bytes repeat the four before them.
                     let order = _mm256_setr_epi32(0, 1, 2, 4, 5, 6, 7, 7);
                     store_some(_mm256_permutevar8x32_epi32(bytes, order), out, left.min(24));
                 }
@@ -147,7 +147,7 @@ macro_rules! lanes {
                 unsafe {
                     let words = _mm256_packs_epi32(rounded(acc[0], scale), rounded(acc[1], scale.add(8)));
                     let words = _mm256_adds_epi16(words, _mm256_set1_epi16(to.zero));
-                    // Both halves have eight bytes twice: the first of each side by side.
+                    // Each half has eight bytes twice: join the first eight of both.
                     let bytes = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi16(words, words));
                     let bytes = _mm_max_epu8(_mm256_castsi256_si128(bytes), _mm_set1_epi8(to.low as i8));
                     let bytes = _mm_min_epu8(bytes, _mm_set1_epi8(to.high as i8));

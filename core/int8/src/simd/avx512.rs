@@ -6,7 +6,7 @@ use super::lanes::{Lanes, Requantise};
 
 pub(super) struct Avx512Vnni;
 
-/// The lowest `left` of `width` bits.
+/// A mask of the lowest `min(left, width)` bits.
 #[inline(always)]
 fn mask(left: usize, width: usize) -> u64 {
     if left >= width { !0 >> (64 - width) } else { (1 << left) - 1 }
@@ -16,17 +16,17 @@ fn mask(left: usize, width: usize) -> u64 {
 /// As [`Lanes`].
 #[inline(always)]
 unsafe fn rounded(acc: __m512i, scale: *const f32) -> __m512i {
-    // SAFETY: the CPU has AVX-512, and the caller's pointer is good for 16 scales.
+    // SAFETY: the CPU has AVX-512, and the caller's pointer is valid for 16 scales.
     unsafe { _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(acc), _mm512_loadu_ps(scale))) }
 }
 
-/// As [`Lanes::look_up`], for CPUs with VBMI (Ice Lake and later, Zen 4): most that have VNNI.
+/// As [`Lanes::look_up`], for CPUs with VBMI (Ice Lake and later, Zen 4), which are most of those with VNNI.
 ///
 /// # Safety
 /// The CPU has the instruction set.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
 unsafe fn look_up_vbmi(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
-    // SAFETY: 64 bytes of the table from each of its quarters, and of each whole block of 64.
+    // SAFETY: reads the four quarters of the table, and whole blocks of 64 bytes.
     unsafe {
         let quarter = |at: usize| _mm512_loadu_si512(table.as_ptr().add(64 * at).cast());
         let [a, b, c, d] = [quarter(0), quarter(1), quarter(2), quarter(3)];
@@ -34,7 +34,7 @@ unsafe fn look_up_vbmi(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
         let (outs, _) = out.as_chunks_mut::<64>();
         for (x, out) in blocks.iter().zip(&mut *outs) {
             let x = _mm512_loadu_si512(x.as_ptr().cast());
-            // The lower seven bits say where in a half, the last one which half.
+            // The lower seven bits of a byte are the position in a half of the table, the top bit chooses the half.
             let lower = _mm512_permutex2var_epi8(a, x, b);
             let upper = _mm512_permutex2var_epi8(c, x, d);
             let bytes = _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), lower, upper);
@@ -44,7 +44,7 @@ unsafe fn look_up_vbmi(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
     }
 }
 
-// SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait says.
+// SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait requires.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Lanes for Avx512Vnni {
     const N: usize = 16;
@@ -120,7 +120,7 @@ impl Lanes for Avx512Vnni {
             let bytes = _mm512_packus_epi16(_mm512_adds_epi16(low, zero), _mm512_adds_epi16(high, zero));
             let bytes = _mm512_max_epu8(bytes, _mm512_set1_epi8(to.low as i8));
             let bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(to.high as i8));
-            // Of each sixteen bytes the last four are there twice.
+            // In each 128-bit block, the last four bytes repeat the four before them.
             let bytes = _mm512_maskz_compress_epi32(0x7777, bytes);
             _mm512_mask_storeu_epi8(out.cast(), mask(left.min(48), 64), bytes);
         }

@@ -1,35 +1,26 @@
-//! Depthwise convolution: each channel has a filter of its own.
+//! Depthwise convolution: one filter per channel.
 
-use super::super::weights::{Depthwise, ROW_ORDER};
 use super::lanes::{Lanes, Requantise};
-use super::{Job, Window};
+use super::operands::{Convolution, WorkShare};
+use crate::layout::ROW_ORDER;
 
-/// What one convolution works on.
-pub(super) struct Convolution<'a> {
-    pub(super) filters: &'a Depthwise,
-    pub(super) window: Window,
-    pub(super) x: *const u8,
-    pub(super) out: *mut u8,
-    pub(super) to: Requantise,
-}
-
-/// Rows of one window: where each starts (at the group's channels) and how far apart its pixels are. A row outside of
-/// the picture is one pixel of padding again and again.
+/// The rows of one window: where each starts (at the group's channels), and the distance between its pixels. A row outside
+/// the picture is one pixel of padding, repeated.
 #[derive(Clone, Copy)]
-struct Rows<const ROWS: usize> {
+struct WindowRows<const ROWS: usize> {
     start: [*const u8; ROWS],
     step: [usize; ROWS],
 }
 
-/// Convolves the output rows of `job`.
+/// Computes the output rows of `job`.
 ///
 /// # Safety
-/// The CPU has the instruction set, and the filters were packed for it. `x` is good for the window's input and 64 bytes
-/// more (read, not used), `out` for its output.
+/// The CPU has the instruction set, and the filters were packed for its layout and for the window's kernel. `x` is valid for
+/// reads of the whole picture and 64 bytes behind it (read, not used), `out` for writes of the rows of `job`.
 #[inline(always)]
-pub(super) unsafe fn convolve<L: Lanes>(c: &Convolution<'_>, job: Job) {
+pub(super) unsafe fn depthwise<L: Lanes>(c: &Convolution<'_>, job: WorkShare) {
     let window = &c.window;
-    // SAFETY: passed on.
+    // SAFETY: as the caller promises.
     unsafe {
         match (window.kernel, window.stride) {
             _ if L::PLAIN => any::<L>(c, job),
@@ -41,17 +32,17 @@ pub(super) unsafe fn convolve<L: Lanes>(c: &Convolution<'_>, job: Job) {
 }
 
 /// # Safety
-/// As [`convolve`]; `first` is the window's first row, which may lie outside of the picture.
+/// As [`depthwise`]. `first` is the window's first row, which may lie outside the picture.
 #[inline(always)]
-unsafe fn rows<const ROWS: usize>(c: &Convolution<'_>, first: isize, channel: usize) -> Rows<ROWS> {
+unsafe fn rows<const ROWS: usize>(c: &Convolution<'_>, first: isize, channel: usize) -> WindowRows<ROWS> {
     let padding = c.filters.padding().as_ptr();
-    // SAFETY: the padding has as many bytes as a pixel has channels, and 64 more.
+    // SAFETY: the padding has as many bytes as a pixel has channels, and 64 behind them.
     let outside = unsafe { padding.add(channel) };
-    let mut rows = Rows { start: [outside; ROWS], step: [0; ROWS] };
+    let mut rows = WindowRows { start: [outside; ROWS], step: [0; ROWS] };
     for i in 0..ROWS {
         let y = first + ROW_ORDER[i] as isize;
         if y >= 0 && (y as usize) < c.window.height {
-            let channels = c.filters.channels;
+            let channels = c.filters.channels();
             // SAFETY: row `y` lies within the picture.
             rows.start[i] = unsafe { c.x.add(y as usize * c.window.width * channels + channel) };
             rows.step[i] = channels;
@@ -60,18 +51,18 @@ unsafe fn rows<const ROWS: usize>(c: &Convolution<'_>, first: isize, channel: us
     rows
 }
 
-/// The bytes of column `x`, which may lie outside of the picture.
+/// The interleaved bytes of column `x`, which may lie outside the picture.
 ///
 /// # Safety
-/// As [`convolve`].
+/// As [`depthwise`].
 #[inline(always)]
 unsafe fn quads<L: Lanes, const ROWS: usize>(
     c: &Convolution<'_>,
-    rows: &Rows<ROWS>,
+    rows: &WindowRows<ROWS>,
     x: isize,
     channel: usize,
 ) -> [L::Quads; 4] {
-    let left = c.filters.channels - channel;
+    let left = c.filters.channels() - channel;
     // SAFETY: a column of the picture, or padding.
     unsafe {
         let mut at = rows.start;
@@ -86,10 +77,10 @@ unsafe fn quads<L: Lanes, const ROWS: usize>(
     }
 }
 
-/// Adds one column of the window to four vectors of accumulators.
+/// Adds the products of one column of the window to four vectors of accumulators.
 ///
 /// # Safety
-/// `w` is good for `16 * N` weights, and for as many again at `w + rest` where `rest` is not 0.
+/// `w` is valid for `16 * N` weights, and so is `w + rest` if `rest` is not 0.
 #[inline(always)]
 unsafe fn add<L: Lanes>(acc: &mut [L::Acc; 4], x: [L::Quads; 4], w: *const i8, rest: usize) {
     // SAFETY: as the caller promises.
@@ -105,19 +96,19 @@ unsafe fn add<L: Lanes>(acc: &mut [L::Acc; 4], x: [L::Quads; 4], w: *const i8, r
     }
 }
 
-/// 3 x 3, with a stride of 1 or 2 along the row.
+/// 3 x 3 windows with a horizontal stride of 1 or 2.
 ///
 /// # Safety
-/// As [`convolve`].
+/// As [`depthwise`].
 #[inline(always)]
-unsafe fn three<L: Lanes, const STRIDE: usize>(c: &Convolution<'_>, job: Job) {
+unsafe fn three<L: Lanes, const STRIDE: usize>(c: &Convolution<'_>, job: WorkShare) {
     let rows = job.part(c.window.out_height, 1);
     let mut oy = rows.start;
     while oy < rows.end {
-        // Two rows of windows that are a row apart have their four rows of the picture interleaved once for both.
+        // Two rows of windows at a distance of one row share the interleaving of their four picture rows.
         let two = STRIDE == 1 && c.window.stride[0] == 1 && oy + 1 < rows.end;
-        for (group, channel) in (0..c.filters.channels).step_by(4 * L::N).enumerate() {
-            // SAFETY: these rows are within the window's output, and this group within the filters.
+        for (group, channel) in (0..c.filters.channels()).step_by(4 * L::N).enumerate() {
+            // SAFETY: these rows lie within the output, and this group within the filters.
             unsafe {
                 match two {
                     true => lines::<L, STRIDE, 4>(c, oy, group, channel),
@@ -129,11 +120,11 @@ unsafe fn three<L: Lanes, const STRIDE: usize>(c: &Convolution<'_>, job: Job) {
     }
 }
 
-/// A row of windows of one group of channels, or two with `ROWS` of 4. Each column of the picture is interleaved once and
-/// used by all windows that have it.
+/// Computes a row of windows of one group of channels; two rows with `ROWS` = 4. Each column of the picture is interleaved
+/// once, for all windows that contain it.
 ///
 /// # Safety
-/// As [`convolve`], for these rows and this group.
+/// As [`depthwise`], for these rows and this group.
 #[inline(always)]
 unsafe fn lines<L: Lanes, const STRIDE: usize, const ROWS: usize>(
     c: &Convolution<'_>,
@@ -143,10 +134,10 @@ unsafe fn lines<L: Lanes, const STRIDE: usize, const ROWS: usize>(
 ) {
     let window = &c.window;
     let mut left = window.out_width;
-    // SAFETY: these rows and this group are there; columns are asked for as far as the last window has them.
+    // SAFETY: the rows and the group exist. No column behind the last window is read.
     unsafe {
-        let Some(mut line) = Line::<ROWS>::new::<L>(c, oy, group, channel) else { return };
-        // The columns of a window stay in their registers: what is the second of one is the first of another.
+        let Some(mut line) = RowCursor::<ROWS>::new::<L>(c, oy, group, channel) else { return };
+        // Columns stay in their registers: the second column of one window is the first of the next.
         let mut a = line.next::<L>();
         if STRIDE == 1 {
             let mut b = line.next::<L>();
@@ -180,15 +171,15 @@ unsafe fn lines<L: Lanes, const STRIDE: usize, const ROWS: usize>(
     }
 }
 
-/// What [`lines`] works on, read once: it writes bytes, which might be any of a [`Convolution`] for all that the compiler
-/// knows.
-struct Line<const ROWS: usize> {
-    rows: Rows<ROWS>,
+/// The state of [`lines`], copied out of the [`Convolution`]: the compiler has to assume that stored bytes overwrite the
+/// latter, and would reload it after each store.
+struct RowCursor<const ROWS: usize> {
+    rows: WindowRows<ROWS>,
     outside: *const u8,
-    /// The next column, and how many there are.
+    /// The next column, and the number of columns.
     x: isize,
     width: usize,
-    /// Channels of a pixel, and those of them that are not in the groups before.
+    /// Channels of a pixel, and how many of them are not in earlier groups.
     channels: usize,
     left: usize,
     weights: *const i8,
@@ -197,30 +188,30 @@ struct Line<const ROWS: usize> {
     scale: *const f32,
     to: Requantise,
     out: *mut u8,
-    /// From a row of the output to the next.
+    /// Bytes from a row of the output to the next.
     below: usize,
 }
 
-impl<const ROWS: usize> Line<ROWS> {
+impl<const ROWS: usize> RowCursor<ROWS> {
     /// # Safety
     /// As [`lines`].
     #[inline(always)]
     unsafe fn new<L: Lanes>(c: &Convolution<'_>, oy: usize, group: usize, channel: usize) -> Option<Self> {
         let (f, window) = (c.filters, &c.window);
-        let below = window.out_width * f.channels;
-        // SAFETY: `Depthwise` checked when it was packed that its groups lie within its arrays.
+        let below = window.out_width * f.channels();
+        // SAFETY: `PackedDepthwise` has weights, biases and scales for every group.
         unsafe {
-            Some(Line {
+            Some(RowCursor {
                 rows: rows(c, (oy * window.stride[0]) as isize - window.padding[0] as isize, channel),
                 outside: f.padding().as_ptr().add(channel),
                 x: (window.padding[1] as isize).wrapping_neg(),
                 width: window.width,
-                channels: f.channels,
-                left: f.channels - channel,
-                weights: f.weights().as_ptr().add(group * f.group_weights),
+                channels: f.channels(),
+                left: f.channels() - channel,
+                weights: f.weights().as_ptr().add(group * f.group_weights()),
                 rests: *f.rests(group).first_chunk()?,
-                bias: f.bias.as_ptr().add(channel),
-                scale: f.scale.as_ptr().add(channel),
+                bias: f.bias().as_ptr().add(channel),
+                scale: f.scale().as_ptr().add(channel),
                 to: c.to,
                 out: c.out.add(oy * below + channel),
                 below,
@@ -228,13 +219,13 @@ impl<const ROWS: usize> Line<ROWS> {
         }
     }
 
-    /// The next column of the picture.
+    /// Interleaves the next column of the picture.
     ///
     /// # Safety
-    /// As [`convolve`].
+    /// As [`depthwise`].
     #[inline(always)]
     unsafe fn next<L: Lanes>(&mut self) -> [L::Quads; 4] {
-        // Columns to the left of the picture are large numbers.
+        // Columns left of the picture are large numbers after the cast.
         let inside = (self.x as usize) < self.width;
         self.x += 1;
         // SAFETY: a column of the picture, or padding.
@@ -250,10 +241,10 @@ impl<const ROWS: usize> Line<ROWS> {
         }
     }
 
-    /// Writes what one window gives, or two that are a row apart.
+    /// Computes and stores one window; with `ROWS` = 4, also the one below it.
     ///
     /// # Safety
-    /// As [`convolve`].
+    /// As [`depthwise`].
     #[inline(always)]
     unsafe fn put<L: Lanes>(&mut self, first: [L::Quads; 4], second: [L::Quads; 4], third: [L::Quads; 4]) {
         let column = 16 * L::N;
@@ -278,12 +269,12 @@ impl<const ROWS: usize> Line<ROWS> {
     }
 }
 
-/// Any window: four rows of it at a time.
+/// Windows of any size, four rows at a time.
 ///
 /// # Safety
-/// As [`convolve`].
+/// As [`depthwise`].
 #[inline(always)]
-unsafe fn any<L: Lanes>(c: &Convolution<'_>, job: Job) {
+unsafe fn any<L: Lanes>(c: &Convolution<'_>, job: WorkShare) {
     let (f, window) = (c.filters, &c.window);
     let column = 16 * L::N;
     let fours = window.kernel[0].div_ceil(4);
@@ -291,15 +282,15 @@ unsafe fn any<L: Lanes>(c: &Convolution<'_>, job: Job) {
     unsafe {
         for oy in job.part(window.out_height, 1) {
             let top = (oy * window.stride[0]) as isize - window.padding[0] as isize;
-            for (group, channel) in (0..f.channels).step_by(4 * L::N).enumerate() {
+            for (group, channel) in (0..f.channels()).step_by(4 * L::N).enumerate() {
                 let rests = f.rests(group);
-                let (bias, scale) = (f.bias.as_ptr().add(channel), f.scale.as_ptr().add(channel));
-                let mut out = c.out.add(oy * window.out_width * f.channels + channel);
+                let (bias, scale) = (f.bias().as_ptr().add(channel), f.scale().as_ptr().add(channel));
+                let mut out = c.out.add(oy * window.out_width * f.channels() + channel);
                 for ox in 0..window.out_width {
                     let mut acc = start::<L>(bias);
-                    let mut w = f.weights().as_ptr().add(group * f.group_weights);
+                    let mut w = f.weights().as_ptr().add(group * f.group_weights());
                     for four in 0..fours {
-                        // Rows below the window meet weights of zero.
+                        // Rows below the window are multiplied with weights of zero.
                         let rows = rows::<4>(c, top + 4 * four as isize, channel);
                         for kx in 0..window.kernel[1] {
                             let x = (ox * window.stride[1] + kx) as isize - window.padding[1] as isize;
@@ -308,8 +299,8 @@ unsafe fn any<L: Lanes>(c: &Convolution<'_>, job: Job) {
                             w = w.add(column);
                         }
                     }
-                    L::store_four(acc, scale, c.to, out, f.channels - channel);
-                    out = out.add(f.channels);
+                    L::store_four(acc, scale, c.to, out, f.channels() - channel);
+                    out = out.add(f.channels());
                 }
             }
         }
@@ -317,7 +308,7 @@ unsafe fn any<L: Lanes>(c: &Convolution<'_>, job: Job) {
 }
 
 /// # Safety
-/// `bias` is good for `4 * N` values.
+/// `bias` is valid for `4 * N` values.
 #[inline(always)]
 unsafe fn start<L: Lanes>(bias: *const i32) -> [L::Acc; 4] {
     // SAFETY: as the caller promises.

@@ -1,17 +1,18 @@
-//! What is done value by value: plain loops, which the compiler turns into each instruction set's vectors.
+//! Elementwise layers: plain loops, which the compiler vectorises for each instruction set.
 
-use super::super::graph::Scale;
 use super::lanes::{Lanes, Requantise};
+use crate::graph::Scale;
 
-/// Stored bytes of two values to one of their sum or product, and so on. `FLIP` is 128 where bytes are stored signed.
+/// What a stored byte is XORed with to get the u8 value.
 const fn flip(signed: bool) -> u8 {
     if signed { 128 } else { 0 }
 }
 
-/// One rounded value to a byte. The value is small: it came from bytes and a scale that was checked.
+/// Rounds a value, adds the zero point and clamps: requantisation of one value.
 #[inline(always)]
 fn to_byte(value: f32, to: Requantise, signed: bool) -> u8 {
-    // SAFETY: the scales of a layer are checked when it is planned: |value| is far below 2^31, and it is a number.
+    // SAFETY: |value| is far below 2^31, and it is a number: it is a sum of bytes times a factor in a range that
+    // `Step::fits` checked, or was clamped by `quantise`.
     let value = unsafe { value.round_ties_even().to_int_unchecked::<i32>() } + i32::from(to.zero);
     if signed {
         value.clamp(i32::from(to.low as i8), i32::from(to.high as i8)) as u8
@@ -20,20 +21,20 @@ fn to_byte(value: f32, to: Requantise, signed: bool) -> u8 {
     }
 }
 
-/// Each byte's place in a table.
+/// Replaces each byte by its entry in the table.
 ///
 /// # Safety
 /// The CPU has the instruction set.
 #[inline(always)]
 pub(super) unsafe fn table<L: Lanes>(table: &[u8; 256], x: &[u8], out: &mut [u8]) {
-    // SAFETY: passed on.
+    // SAFETY: as the caller promises.
     let done = unsafe { L::look_up(table, x, out) };
     for (out, &x) in out.iter_mut().zip(x).skip(done) {
         *out = table[usize::from(x)];
     }
 }
 
-/// `a * scale_a + b * scale_b`, both without their zero points.
+/// `(a - zero_a) * factor_a + (b - zero_b) * factor_b`, requantised.
 #[inline(always)]
 pub(super) fn add<const SIGNED: bool>(a: &[u8], b: &[u8], from: [Scale; 2], to: Requantise, out: &mut [u8]) {
     let value = |byte: u8, from: Scale| (i32::from(byte ^ flip(SIGNED)) - i32::from(from.zero)) as f32 * from.factor;
@@ -42,7 +43,7 @@ pub(super) fn add<const SIGNED: bool>(a: &[u8], b: &[u8], from: [Scale; 2], to: 
     }
 }
 
-/// `a * b * factor`; `b` may be one value a channel for all pixels of `a`.
+/// `(a - zero_a) * (b - zero_b) * factor`, requantised. `b` may be one pixel for all pixels of `a`.
 #[inline(always)]
 pub(super) fn multiply<const SIGNED: bool>(
     a: &[u8],
@@ -60,7 +61,7 @@ pub(super) fn multiply<const SIGNED: bool>(
     }
 }
 
-/// Sums over pixels, then one value a channel: `(sum - pixels * zero) * factor`. `sums` has room for all channels.
+/// Average over all pixels: `(sum - pixels * zero) * factor` for each channel, requantised. `sums` has one entry per channel.
 #[inline(always)]
 pub(super) fn average<const SIGNED: bool>(
     x: &[u8],
@@ -83,17 +84,18 @@ pub(super) fn average<const SIGNED: bool>(
     }
 }
 
-/// The larger of two bytes, in place: a step of max pooling.
+/// Maximum of two pixels, in place: one step of max pooling.
 #[inline(always)]
-pub(super) fn larger<const SIGNED: bool>(x: &[u8], out: &mut [u8]) {
+pub(super) fn max<const SIGNED: bool>(x: &[u8], out: &mut [u8]) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = (*out ^ flip(SIGNED)).max(x ^ flip(SIGNED)) ^ flip(SIGNED);
     }
 }
 
-/// Planes of f32 to the pixels from `first` on that fill `out`, as bytes: `round(x / scale) + zero`, as ONNX's QuantizeLinear; NaN becomes the least byte.
+/// Quantises planes of f32 to pixels of bytes: those from pixel `first` on, as many as fill `out`. It is `round(x / scale) +
+/// zero`, as ONNX's QuantizeLinear; NaN becomes the least byte.
 #[inline(always)]
-#[allow(clippy::manual_clamp)] // `clamp` keeps NaN.
+#[allow(clippy::manual_clamp)] // `clamp` would keep NaN.
 pub(super) fn quantise<const SIGNED: bool>(
     x: &[f32],
     channels: usize,
@@ -104,13 +106,13 @@ pub(super) fn quantise<const SIGNED: bool>(
 ) {
     const BLOCK: usize = 256;
     let (plane, pixels) = (x.len() / channels, out.len() / channels);
-    // `max` and `min` make a number of everything, and keep it in the range of `to_byte`.
+    // `max` and `min` replace NaN, and keep the value in the range of `to_byte`.
     let byte = |x: f32| to_byte((x / scale).max(-1024.0).min(1024.0), to, SIGNED);
     let mut blocks = [[0u8; BLOCK]; 3];
     for start in (0..pixels).step_by(BLOCK) {
         let length = BLOCK.min(pixels - start);
         let out = &mut out[start * channels..(start + length) * channels];
-        // Three planes at a time: the usual picture is interleaved at once.
+        // Three planes at a time, so that an RGB picture is interleaved at once.
         for low in (0..channels).step_by(3) {
             let together = 3.min(channels - low);
             for (channel, block) in (low..low + together).zip(&mut blocks) {
@@ -134,7 +136,7 @@ pub(super) fn quantise<const SIGNED: bool>(
     }
 }
 
-/// Pixels of bytes to planes of f32: `(byte - zero) * scale`.
+/// Dequantises pixels of bytes to planes of f32: `(byte - zero) * factor`.
 #[inline(always)]
 pub(super) fn dequantise<const SIGNED: bool>(x: &[u8], channels: usize, from: Scale, out: &mut [f32]) {
     let pixels = x.len() / channels;

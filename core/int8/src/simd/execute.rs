@@ -1,21 +1,21 @@
-//! Runs steps that were checked against the memory that they work on.
+//! Runs steps that have been checked against the arena.
 
 use std::ops::Range;
 
-use super::super::weights::Aligned;
-use super::depthwise::Convolution;
-use super::matrix::Product;
+use super::kernels::Int8Kernels;
+use super::memory::Arena;
+use super::operands::{Convolution, Product, Sink, WorkShare};
 use super::share::{rows_shares, share, shares};
-use super::step::{Group, PATCHES, SLACK, Span, Step};
-use super::windows::{gather, largest};
-use super::{Job, Kernels, Sink};
+use super::step::{PATCHES, Step, StepGroup, tail_bytes, tail_rows};
+use super::windows::{im2col, max_pool};
+use crate::arena::{Aligned, SLACK, Span};
 
-/// Steps that fit their memory: running them is safe.
-pub(in super::super) struct Checked {
-    kernels: &'static Kernels,
+/// Steps that fit the arena, each other and the kernels: running them is safe.
+pub(crate) struct CheckedSteps {
+    kernels: &'static Int8Kernels,
     steps: Vec<Step>,
-    groups: Vec<Group>,
-    /// Into how many shares threads cut each group.
+    groups: Vec<StepGroup>,
+    /// The number of shares of each group.
     shares: Vec<usize>,
     /// Values of each input.
     inputs: Vec<usize>,
@@ -23,17 +23,17 @@ pub(in super::super) struct Checked {
     threads: usize,
 }
 
-impl Checked {
-    /// `None` where a step does not fit: the planner is wrong.
-    pub(in super::super) fn new(
-        kernels: &'static Kernels,
+impl CheckedSteps {
+    /// Checks the steps. `None` means a bug in the planner.
+    pub(crate) fn new(
+        kernels: &'static Int8Kernels,
         steps: Vec<Step>,
-        groups: Vec<Group>,
+        groups: Vec<StepGroup>,
         inputs: Vec<usize>,
         bytes: usize,
         threads: usize,
-    ) -> Option<Checked> {
-        // All steps, each in one group, and in order.
+    ) -> Option<CheckedSteps> {
+        // The groups have all steps, each one once and in order.
         let ends = groups.iter().scan(0, |end, group| {
             let follows = group.steps.start == *end;
             *end = group.steps.end;
@@ -47,7 +47,10 @@ impl Checked {
             let inside = |span: &Span| span.start.checked_add(span.length + SLACK).is_some_and(|end| end <= bytes);
             let apart = |out: &Span| !read.iter().any(|x| x.overlaps(*out));
             let both = !matches!(&written[..], [a, b] if a.overlaps(*b));
-            read.iter().chain(&written).all(inside) && written.iter().all(apart) && both && step.fits(&inputs, threads)
+            read.iter().chain(&written).all(inside)
+                && written.iter().all(apart)
+                && both
+                && step.fits(kernels, &inputs, threads)
         });
         if !(good && complete && threads > 0) {
             return None;
@@ -58,38 +61,38 @@ impl Checked {
             _ => rows_shares(group.size, threads),
         });
         let shares = cut.collect();
-        Some(Checked { kernels, steps, groups, shares, inputs, bytes, threads })
+        Some(CheckedSteps { kernels, steps, groups, shares, inputs, bytes, threads })
     }
 
-    /// Bytes of memory that a run needs.
-    pub(in super::super) fn bytes(&self) -> usize {
+    /// The size of the arena.
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The kernels that run it.
-    pub(in super::super) fn kernels(&self) -> &'static Kernels {
+    /// The kernels that run the steps.
+    pub(crate) fn kernels(&self) -> &'static Int8Kernels {
         self.kernels
     }
 
     /// The steps, in order.
-    pub(in super::super) fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[Step] {
         &self.steps
     }
 
-    /// Runs all steps; `after`, where there is one, is called after each by the calling thread.
+    /// Runs all steps. Calls `after`, if given, on this thread after each step.
     ///
     /// # Panics
-    /// Where memory or inputs are of other sizes than was said to [`Checked::new`].
-    pub(in super::super) fn run(&self, inputs: &[&[f32]], memory: &mut Aligned, after: Option<&mut dyn FnMut(usize)>) {
+    /// If the arena or an input has another size than [`CheckedSteps::new`] was told.
+    pub(crate) fn run(&self, inputs: &[&[f32]], memory: &mut Aligned, after: Option<&mut dyn FnMut(usize)>) {
         let sizes_match =
             inputs.len() == self.inputs.len() && inputs.iter().zip(&self.inputs).all(|(x, n)| x.len() == *n);
-        assert!(sizes_match && memory.bytes().len() >= self.bytes, "inputs and memory are of the planned sizes");
-        let memory = Memory(memory.bytes_mut().as_mut_ptr());
+        assert!(sizes_match && memory.bytes().len() >= self.bytes, "inputs and memory have the planned sizes");
+        let memory = Arena(memory.bytes_mut().as_mut_ptr());
         if self.threads == 1 {
             let mut after = after;
             for (at, step) in self.steps.iter().enumerate() {
-                // SAFETY: `new` checked every step against `bytes`, and nobody else works on this memory.
-                unsafe { self.step(step, inputs, memory, ALONE, 0, None) };
+                // SAFETY: `new` checked every step against `bytes`, and no other thread has this memory.
+                unsafe { self.step(step, inputs, memory, WorkShare::WHOLE, 0, None) };
                 if let Some(after) = &mut after {
                     after(at);
                 }
@@ -99,16 +102,16 @@ impl Checked {
         let Some(after) = after else { return self.run_groups(inputs, memory) };
         let steps: Vec<usize> =
             self.steps.iter().map(|step| shares(step, self.threads).into_iter().product()).collect();
-        let work = |at: usize, job: Job, worker: usize| {
-            // SAFETY: as above; the shares of one step write to different parts of its spans, each is done once, and a
-            // step is begun when all shares of the one before are done.
+        let work = |at: usize, job: WorkShare, worker: usize| {
+            // SAFETY: as above. The shares of one step write to different parts of its spans, each share runs once, and a
+            // step starts when all shares of the step before it are done.
             unsafe { self.step(&self.steps[at], inputs, memory, job, worker, None) };
         };
         share(self.threads, &steps, &work, after);
     }
 
-    fn run_groups(&self, inputs: &[&[f32]], memory: Memory) {
-        let work = |at: usize, job: Job, worker: usize| {
+    fn run_groups(&self, inputs: &[&[f32]], memory: Arena) {
+        let work = |at: usize, job: WorkShare, worker: usize| {
             let group = &self.groups[at];
             match &self.steps[group.steps.clone()] {
                 // SAFETY: as in `run`.
@@ -116,10 +119,10 @@ impl Checked {
                 steps => {
                     let rows = job.part(group.size[0], 1);
                     let part =
-                        Part { pixels: rows.start * group.size[1]..rows.end * group.size[1], of: group.pixels() };
+                        RowShare { pixels: rows.start * group.size[1]..rows.end * group.size[1], of: group.pixels() };
                     for step in steps {
-                        // SAFETY: as in `run`; `Group::fits` saw that shares of the group meet nowhere but in reading
-                        // what was written before it.
+                        // SAFETY: as in `run`. `StepGroup::fits` checked that of the bytes that another share of the group
+                        // writes, this one reads none.
                         unsafe { self.step(step, inputs, memory, job, worker, Some(&part)) };
                     }
                 }
@@ -128,28 +131,29 @@ impl Checked {
         share(self.threads, &self.shares, &work, &mut |_| ());
     }
 
-    /// A share of a product as one of its rows and one of its columns.
-    fn cut(&self, step: &Step, job: Job) -> (Job, Job) {
+    /// Splits a share of a product into a share of the rows and a share of the columns.
+    fn cut(&self, step: &Step, job: WorkShare) -> (WorkShare, WorkShare) {
         let [rows, columns] = if job.of == 1 { [1, 1] } else { shares(step, self.threads) };
-        (Job { index: job.index / columns, of: rows }, Job { index: job.index % columns, of: columns })
+        (WorkShare { index: job.index / columns, of: rows }, WorkShare { index: job.index % columns, of: columns })
     }
 
     /// # Safety
-    /// `memory` is good for `self.bytes`, the step is one of `self.steps`, `job` is one of as many as [`shares`] says (or
-    /// all of it), and each thread has a number of its own. With a `part`, the step is one of a group, `job` is one of any
-    /// number, and the part is its rows.
+    /// `memory` has `self.bytes` bytes, the step is one of `self.steps`, `job` is one of [`shares`] or the whole work, and
+    /// each thread has a `worker` index of its own below `self.threads`. With a `part`, the step is one of a group, and the
+    /// part is the rows of `job`.
     unsafe fn step(
         &self,
         step: &Step,
         inputs: &[&[f32]],
-        memory: Memory,
-        job: Job,
+        memory: Arena,
+        job: WorkShare,
         worker: usize,
-        part: Option<&Part>,
+        part: Option<&RowShare>,
     ) {
         let k = self.kernels;
-        // SAFETY: `Kernels::of` found the instruction set on this CPU; spans lie within the memory, and what is written
-        // does not overlap what is read (`Checked::new`).
+        // SAFETY: `Int8Kernels::of` found the instruction set on this CPU. `CheckedSteps::new` checked that weights have the
+        // kernels' layout, that spans lie within the memory and have the sizes that the step needs, and that those written
+        // overlap none of those read.
         unsafe {
             match step {
                 Step::Quantise { input, channels, scale, to, out } => {
@@ -160,35 +164,43 @@ impl Checked {
                 Step::Dequantise { x, channels, from, out } => {
                     (k.dequantise)(memory.readable(*x), *channels, *from, memory.writable_as(*out));
                 }
-                Step::Product { matrix, x, to, out } => {
-                    let rows = out.length / matrix.columns;
+                Step::Product { matrix, x, tail, to, out } => {
+                    let rows = out.length / matrix.columns();
                     let depth = x.length / rows.max(1);
-                    // Each share has some rows and some columns.
-                    let (part, job) = match part {
-                        Some(part) => (part.pixels.clone(), ALONE),
-                        None => {
-                            let (rows_of, job) = self.cut(step, job);
-                            (rows_of.part(rows, 12), job)
+                    let x = memory.at(*x);
+                    let product = |x: *const u8, rows: Range<usize>, job: WorkShare| {
+                        let out = Sink::Bytes(memory.at(*out).add(rows.start * matrix.columns()), *to);
+                        (k.product)(&Product { matrix, x, x_step: depth, out, rows: rows.len() }, job);
+                    };
+                    match (part, tail) {
+                        (Some(RowShare { pixels, of }), Some(tail)) if pixels.end < *of => {
+                            // Another thread may be writing the rows behind these, and the kernel would read a few bytes
+                            // of them.
+                            let copied = pixels.end - tail_rows(depth).min(pixels.len())..pixels.end;
+                            let copy = memory.at(*tail).add(worker * tail_bytes(depth));
+                            std::ptr::copy_nonoverlapping(x.add(copied.start * depth), copy, copied.len() * depth);
+                            product(x.add(pixels.start * depth), pixels.start..copied.start, WorkShare::WHOLE);
+                            product(copy, copied, WorkShare::WHOLE);
                         }
-                    };
-                    let product = Product {
-                        matrix,
-                        x: memory.at(*x).add(part.start * depth),
-                        x_step: depth,
-                        out: Sink::Bytes(memory.at(*out).add(part.start * matrix.columns), *to),
-                        rows: part.len(),
-                    };
-                    (k.product)(&product, job);
+                        (Some(RowShare { pixels, .. }), _) => {
+                            product(x.add(pixels.start * depth), pixels.clone(), WorkShare::WHOLE);
+                        }
+                        (None, _) => {
+                            let (rows_of, job) = self.cut(step, job);
+                            let rows = rows_of.part(rows, 12);
+                            product(x.add(rows.start * depth), rows, job);
+                        }
+                    }
                 }
-                Step::Floats { matrix, x, out } => {
+                Step::ProductFloats { matrix, x, out } => {
                     let out = Sink::Floats(memory.at(*out).cast());
                     (k.product)(&Product { matrix, x: memory.at(*x), x_step: x.length, out, rows: 1 }, job);
                 }
                 Step::Dense { matrix, window, channels, padding, x, patches, to, out } => {
-                    let depth = matrix.quads * 4;
+                    let depth = matrix.quads() * 4;
                     let patches = memory.at(*patches).add(worker * (PATCHES * depth + SLACK));
                     let (pixels, job) = match part {
-                        Some(part) => (part.pixels.clone(), ALONE),
+                        Some(part) => (part.pixels.clone(), WorkShare::WHOLE),
                         None => {
                             let (rows_of, job) = self.cut(step, job);
                             (rows_of.part(window.out_height * window.out_width, 12), job)
@@ -196,15 +208,15 @@ impl Checked {
                     };
                     for first in pixels.clone().step_by(PATCHES) {
                         let rows = PATCHES.min(pixels.end - first);
-                        gather(window, *channels, *padding, memory.at(*x), patches, depth, first..first + rows);
-                        let out = Sink::Bytes(memory.at(*out).add(first * matrix.columns), *to);
+                        im2col(window, *channels, *padding, memory.at(*x), patches, depth, first..first + rows);
+                        let out = Sink::Bytes(memory.at(*out).add(first * matrix.columns()), *to);
                         (k.product)(&Product { matrix, x: patches, x_step: depth, out, rows }, job);
                     }
                 }
                 Step::Depthwise { kernels, filters, window, x, to, out } => {
                     let convolution =
                         Convolution { filters, window: *window, x: memory.at(*x), out: memory.at(*out), to: *to };
-                    (kernels.convolve)(&convolution, job);
+                    (kernels.depthwise)(&convolution, job);
                 }
                 Step::Add { a, b, from, to, out } => {
                     let part = part.map_or_else(|| job.part(out.length, 64), |part| part.bytes(out.length));
@@ -213,20 +225,20 @@ impl Checked {
                 }
                 Step::Multiply { a, b, zeros, factor, to, out } => {
                     let part = part.map_or_else(|| job.part(out.length, b.length), |part| part.bytes(out.length));
-                    // Two of one size go together; a single pixel is for all.
+                    // Values of one size are multiplied pixel by pixel; a single pixel with all pixels.
                     let b = memory.read(*b, if a.length == b.length { part.clone() } else { 0..b.length });
                     let a = memory.read(*a, part.clone());
                     (k.multiply)(a, b, *zeros, *factor, *to, memory.part(*out, part));
                 }
-                Step::Average { x, zero, factor, to, sums, out } => {
+                Step::AveragePool { x, zero, factor, to, sums, out } => {
                     let sums = memory.writable_as(*sums);
                     (k.average)(memory.readable(*x), *zero, *factor, *to, sums, memory.writable(*out));
                 }
-                Step::Largest { window, channels, x, out } => {
+                Step::MaxPool { window, channels, x, out } => {
                     let row = window.out_width * channels;
                     for y in job.part(window.out_height, 1) {
                         let out = memory.part(*out, y * row..(y + 1) * row);
-                        largest(k, window, *channels, memory.readable(*x), y, out);
+                        max_pool(k, window, *channels, memory.readable(*x), y, out);
                     }
                 }
                 Step::Table { table, x, out } => {
@@ -238,76 +250,77 @@ impl Checked {
     }
 }
 
-/// A thread that does all of it.
-const ALONE: Job = Job { index: 0, of: 1 };
-
-/// Rows of a picture that a thread does.
-struct Part {
+/// The rows of a picture that a share of a group has, as pixels.
+struct RowShare {
     pixels: Range<usize>,
-    /// Pixels of the whole picture.
+    /// The number of pixels of the picture.
     of: usize,
 }
 
-impl Part {
-    /// The same of a value with so many bytes.
+impl RowShare {
+    /// The same pixels of a value with `length` bytes, as bytes.
     fn bytes(&self, length: usize) -> Range<usize> {
         let pixel = length / self.of;
         self.pixels.start * pixel..self.pixels.end * pixel
     }
 }
 
-/// The memory of a run, shared by its threads.
-#[derive(Clone, Copy)]
-struct Memory(*mut u8);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Layout;
+    use crate::simd::{Requantise, tail_bytes};
+    use crate::weights::{PackedMatrix, PackingInput};
+    use magpie_cpu::Isa;
 
-// SAFETY: the threads that share it write to different places (`Checked::run`).
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
+    /// Pixels of the picture, and channels of every value.
+    const PIXELS: usize = 36;
+    const CHANNELS: usize = 2;
+    const LENGTH: usize = PIXELS * CHANNELS;
 
-/// Every function: the span lies within the memory.
-impl Memory {
-    /// # Safety
-    /// See above.
-    unsafe fn at(self, span: Span) -> *mut u8 {
-        // SAFETY: as the caller promises.
-        unsafe { self.0.add(span.start) }
+    /// A 1 x 1 convolution.
+    fn product(layout: Layout, x: usize, tail: Option<usize>, out: usize) -> Step {
+        let filters =
+            PackingInput { weights: &[1; CHANNELS * CHANNELS], bias: &[0; CHANNELS], scale: &[1.0; CHANNELS], zero: 0 };
+        Step::Product {
+            matrix: PackedMatrix::pack(&filters, CHANNELS, layout),
+            x: Span { start: x, length: LENGTH },
+            tail: tail.map(|start| Span { start, length: 2 * tail_bytes(CHANNELS) }),
+            to: Requantise { zero: 0, low: 0, high: 255 },
+            out: Span { start: out, length: LENGTH },
+        }
     }
 
-    /// # Safety
-    /// See above; nobody writes to it meanwhile.
-    unsafe fn readable<'a>(self, span: Span) -> &'a [u8] {
-        // SAFETY: as the caller promises.
-        unsafe { std::slice::from_raw_parts(self.at(span), span.length) }
+    /// Whether these steps may run with two threads, in groups of so many steps.
+    fn is_accepted(steps: Vec<Step>, groups: &[usize]) -> bool {
+        let kernels = Int8Kernels::of(Isa::Scalar).expect("every CPU has it");
+        let mut end = 0;
+        let groups = groups.iter().map(|count| {
+            let start = end;
+            end += count;
+            StepGroup { steps: start..end, size: [6, 6] }
+        });
+        CheckedSteps::new(kernels, steps, groups.collect(), vec![], 1024, 2).is_some()
     }
 
-    /// # Safety
-    /// See above; nobody writes to this part of it meanwhile.
-    unsafe fn read<'a>(self, span: Span, part: Range<usize>) -> &'a [u8] {
-        debug_assert!(part.end <= span.length);
-        // SAFETY: as the caller promises.
-        unsafe { std::slice::from_raw_parts(self.at(span).add(part.start), part.len()) }
+    #[test]
+    fn steps_that_do_not_fit_are_refused() {
+        let scalar = Int8Kernels::of(Isa::Scalar).expect("every CPU has it").layout();
+        assert!(is_accepted(vec![product(scalar, 0, None, 256)], &[1]));
+        let other = Layout { lanes: 8, ..scalar };
+        assert!(!is_accepted(vec![product(other, 0, None, 256)], &[1]), "packed for other kernels");
+        assert!(!is_accepted(vec![product(scalar, 0, None, 1024 - LENGTH)], &[1]), "no slack behind the result");
+        assert!(!is_accepted(vec![product(scalar, 0, None, LENGTH)], &[1]), "the result in the slack of what is read");
+        assert!(!is_accepted(vec![product(scalar, 0, None, 256)], &[]), "a step without a group");
     }
 
-    /// # Safety
-    /// See above; nobody else reads or writes it meanwhile.
-    unsafe fn writable<'a>(self, span: Span) -> &'a mut [u8] {
-        // SAFETY: as the caller promises.
-        unsafe { self.part(span, 0..span.length) }
-    }
-
-    /// # Safety
-    /// See above; nobody else reads or writes this part of it meanwhile.
-    unsafe fn part<'a>(self, span: Span, part: Range<usize>) -> &'a mut [u8] {
-        debug_assert!(part.end <= span.length && span.range().end >= span.start);
-        // SAFETY: as the caller promises.
-        unsafe { std::slice::from_raw_parts_mut(self.at(span).add(part.start), part.len()) }
-    }
-
-    /// # Safety
-    /// As `writable`; the span starts at a multiple of four.
-    unsafe fn writable_as<'a, T: bytemuck::Pod>(self, span: Span) -> &'a mut [T] {
-        // SAFETY: as the caller promises.
-        bytemuck::cast_slice_mut(unsafe { self.writable(span) })
+    #[test]
+    fn products_of_a_group_are_refused_without_a_copy_of_their_last_rows() {
+        let scalar = Int8Kernels::of(Isa::Scalar).expect("every CPU has it").layout();
+        let steps = |tail| vec![product(scalar, 0, None, 192), product(scalar, 192, tail, 384)];
+        assert!(is_accepted(steps(None), &[1, 1]));
+        assert!(!is_accepted(steps(None), &[2]));
+        assert!(is_accepted(steps(Some(576)), &[2]));
+        assert!(!is_accepted(steps(Some(192)), &[2]));
     }
 }

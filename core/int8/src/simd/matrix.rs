@@ -1,42 +1,35 @@
-//! Matrix products: activations of many pixels times packed weights.
+//! GEMM: rows of activations times a packed matrix of weights.
 
-use super::super::weights::{Matrix, Panel};
-use super::lanes::{Lanes, Requantise, column};
-use super::{Job, Sink, pairs};
+use super::lanes::{Lanes, Requantise};
+use super::operands::{Product, Sink, WorkShare};
+use super::pairs;
+use crate::layout::column;
+use crate::weights::Panel;
 
-/// What one product works on.
-pub(super) struct Product<'a> {
-    pub(super) matrix: &'a Matrix,
-    /// First activation of the first row.
-    pub(super) x: *const u8,
-    /// Bytes from one row of activations to the next.
-    pub(super) x_step: usize,
-    /// Where column 0 of the first row goes: bytes or f32.
-    pub(super) out: Sink,
-    pub(super) rows: usize,
-}
+/// Bytes behind the last row of activations that a product may read, without using them: it loads 16 bytes at once.
+pub(super) const OVERREAD: usize = 15;
 
-/// Bytes of activations that are worked on together, and of results, so that they stay in the first-level cache for all
-/// panels.
+/// Bytes of activations, and of results, per block of rows: they stay in the first-level cache while all panels pass over
+/// them.
 const CHUNK: usize = 24 << 10;
 
-/// Rows of a chunk: a multiple of every tile's height.
+/// The rows of a block are a multiple of this: every tile's height divides it.
 const CHUNK_ROWS: usize = 24;
 
-/// Multiplies all rows by the panels of `job`.
+/// Multiplies all rows with the panels of `job`.
 ///
 /// # Safety
-/// The CPU has the instruction set, and the matrix was packed for it. `x` is good for `rows` rows of `depth` bytes and
-/// 15 bytes more (read, not used), `out` for `rows` rows of `columns` values.
+/// The CPU has the instruction set, and the matrix was packed for its layout. `x` is valid for reads of `rows` rows of
+/// activations and [`OVERREAD`] bytes behind them (read, not used), `out` for writes of `rows` rows of `columns` values.
 #[inline(always)]
-pub(super) unsafe fn product<L: Lanes>(p: &Product<'_>, job: Job) {
-    let panels = job.part(p.matrix.panels.len(), 1);
-    let chunk = (CHUNK / p.x_step.max(p.matrix.columns).max(1)).max(CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
+pub(super) unsafe fn product<L: Lanes>(p: &Product<'_>, job: WorkShare) {
+    let panels = job.part(p.matrix.panels().len(), 1);
+    let chunk = (CHUNK / p.x_step.max(p.matrix.columns()).max(1)).max(CHUNK_ROWS) / CHUNK_ROWS * CHUNK_ROWS;
     let mut row = 0;
     while row < p.rows {
         let rows = chunk.min(p.rows - row);
-        for panel in &p.matrix.panels[panels.clone()] {
-            // SAFETY: rows `row..row + rows` lie within those that the caller vouches for.
+        for panel in &p.matrix.panels()[panels.clone()] {
+            // SAFETY: rows `row..row + rows` are among the caller's.
             unsafe { columns::<L>(p, panel, row, rows) };
         }
         row += rows;
@@ -47,33 +40,33 @@ pub(super) unsafe fn product<L: Lanes>(p: &Product<'_>, job: Job) {
 /// As [`product`], for these rows.
 #[inline(always)]
 unsafe fn columns<L: Lanes>(p: &Product<'_>, panel: &Panel, row: usize, rows: usize) {
-    // Accumulators, a vector of each weight and of each row's activations fit 32 registers, or 16 where there are eight
-    // lanes: what does not fit is spilled in the innermost loop, which halves the speed. Conditions are constants, so that
-    // no instruction set has tiles compiled that it does not use.
-    // SAFETY: passed on.
+    // Tiles are as large as the register file allows: accumulators, one vector of weights and each row's activations have
+    // to fit 32 registers, or 16 with AVX2. Registers spilled in the innermost loop would halve the speed. The conditions
+    // are constants, so that each instruction set compiles only the tiles that it uses.
+    // SAFETY: as the caller promises.
     unsafe {
         if const { L::PLAIN } {
-            match panel.vectors {
+            match panel.vectors() {
                 4 => tiles::<L, 1, 4>(p, panel, row, rows),
                 3 => tiles::<L, 1, 3>(p, panel, row, rows),
                 2 => tiles::<L, 1, 2>(p, panel, row, rows),
                 _ => tiles::<L, 1, 1>(p, panel, row, rows),
             }
         } else if const { L::SATURATES } {
-            // No more: see `Layout::of`.
-            match panel.vectors {
+            // Panels are no wider, see `lanes::layout`.
+            match panel.vectors() {
                 2 => tiles::<L, 4, 2>(p, panel, row, rows),
                 _ => tiles::<L, 8, 1>(p, panel, row, rows),
             }
         } else if const { L::N == 8 } {
-            match panel.vectors {
+            match panel.vectors() {
                 4 => tiles::<L, 2, 4>(p, panel, row, rows),
                 3 => tiles::<L, 3, 3>(p, panel, row, rows),
                 2 => tiles::<L, 4, 2>(p, panel, row, rows),
                 _ => tiles::<L, 8, 1>(p, panel, row, rows),
             }
         } else {
-            match panel.vectors {
+            match panel.vectors() {
                 4 => tiles::<L, 4, 4>(p, panel, row, rows),
                 3 => tiles::<L, 6, 3>(p, panel, row, rows),
                 2 if L::FOURS => tiles::<L, 8, 2>(p, panel, row, rows),
@@ -103,7 +96,7 @@ unsafe fn tiles<L: Lanes, const ROWS: usize, const VECTORS: usize>(
             at += ROWS;
         }
         if together && at < end && rows >= ROWS && end - at > 1 {
-            // The last tile overlaps the one before: some rows are written twice, with the same values.
+            // The last tile overlaps the one before it. Rows in both are written twice, with the same values.
             tile::<L, ROWS, VECTORS>(p, panel, end - ROWS);
         } else {
             while at < end {
@@ -119,11 +112,11 @@ unsafe fn tiles<L: Lanes, const ROWS: usize, const VECTORS: usize>(
 #[inline(always)]
 unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_>, panel: &Panel, row: usize) {
     let m = p.matrix;
-    // SAFETY: `Matrix` checked when it was packed that its panels lie within its weights, biases and scales; rows and
-    // columns are those that the caller vouches for.
+    // SAFETY: a `PackedMatrix` has weights, biases and scales for all lanes of its panels; rows and columns are the
+    // caller's.
     unsafe {
         let x = p.x.add(row * p.x_step);
-        let bias = m.bias.as_ptr().add(panel.lanes);
+        let bias = m.bias().as_ptr().add(panel.lanes());
         let mut acc = [[L::start(bias); VECTORS]; ROWS];
         for j in 1..VECTORS {
             let start = L::start(bias.add(j * L::N));
@@ -131,17 +124,17 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
                 acc[j] = start;
             }
         }
-        let w = m.weights().as_ptr().add(panel.weights);
+        let w = m.weights().as_ptr().add(panel.weights());
         if const { L::PAIRS } {
             acc = pairs::sums::<L, ROWS, VECTORS>(p, panel, x);
         } else if const { L::SATURATES } {
-            let [plain, alike, apart] = panel.order.each_ref().map(|fours| &m.order[fours.clone()]);
-            let w = fours::<L, ROWS, VECTORS, 0>(&mut acc, p, x, plain, w);
-            let w = fours::<L, ROWS, VECTORS, 1>(&mut acc, p, x, alike, w);
-            fours::<L, ROWS, VECTORS, VECTORS>(&mut acc, p, x, apart, w);
+            let [plain, shared, per_lane] = m.order(panel);
+            let w = quads::<L, ROWS, VECTORS, 0>(&mut acc, p, x, plain, w);
+            let w = quads::<L, ROWS, VECTORS, 1>(&mut acc, p, x, shared, w);
+            quads::<L, ROWS, VECTORS, VECTORS>(&mut acc, p, x, per_lane, w);
         } else {
             let (mut w, mut done) = (w, 0);
-            while L::FOURS && done + 4 <= m.quads {
+            while L::FOURS && done + 4 <= m.quads() {
                 let mut fours = [L::sixteen(x.add(4 * done)); ROWS];
                 for i in 1..ROWS {
                     fours[i] = L::sixteen(x.add(i * p.x_step + 4 * done));
@@ -152,7 +145,7 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
                 w = four::<L, ROWS, VECTORS, 3>(&mut acc, &fours, w);
                 done += 4;
             }
-            for quad in done..m.quads {
+            for quad in done..m.quads() {
                 let mut weights = [L::weights(w); VECTORS];
                 for j in 1..VECTORS {
                     weights[j] = L::weights(w.add(j * 4 * L::N));
@@ -166,11 +159,11 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
                 w = w.add(VECTORS * 4 * L::N);
             }
         }
-        let scale = m.scale.as_ptr().add(panel.lanes);
+        let scale = m.scale().as_ptr().add(panel.lanes());
         match p.out {
             Sink::Bytes(out, to) => {
-                let (columns, left) = (m.columns, m.columns - panel.column);
-                let out = out.add(row * columns + panel.column);
+                let (columns, left) = (m.columns(), m.columns() - panel.column());
+                let out = out.add(row * columns + panel.column());
                 macro_rules! store {
                     ($($i:literal)*) => {
                         $(if $i < ROWS {
@@ -178,22 +171,22 @@ unsafe fn tile<L: Lanes, const ROWS: usize, const VECTORS: usize>(p: &Product<'_
                         })*
                     };
                 }
-                // Not a loop: the compiler keeps all accumulators in memory for one that it does not unroll.
+                // Not a loop: the compiler may not unroll it, and would then keep all accumulators in memory.
                 store!(0 1 2 3 4 5 6 7 8 9 10 11);
             }
             Sink::Floats(out) => {
-                // Rows come one by one: see `tiles`.
-                let out = out.add(row * m.columns + panel.column);
-                floats::<L, VECTORS>(acc[0], scale, out, m.columns - panel.column);
+                // Tiles have a single row then, see `tiles`.
+                let out = out.add(row * m.columns() + panel.column());
+                floats::<L, VECTORS>(acc[0], scale, out, m.columns() - panel.column());
             }
         }
     }
 }
 
-/// Adds the products of the `FOUR`th four of 16 activations of each row; returns where the next weights start.
+/// Adds the products of quad `FOUR` of each row's 16 activations. Returns where the next weights start.
 ///
 /// # Safety
-/// As [`tile`]; `w` is good for these weights.
+/// As [`tile`]. `w` is valid for these weights.
 #[inline(always)]
 unsafe fn four<L: Lanes, const ROWS: usize, const VECTORS: usize, const FOUR: usize>(
     acc: &mut [[L::Acc; VECTORS]; ROWS],
@@ -212,13 +205,15 @@ unsafe fn four<L: Lanes, const ROWS: usize, const VECTORS: usize, const FOUR: us
     }
 }
 
-/// Adds the products of these fours; returns where the next weights start. Where there are `PLACES`, one vector of them
-/// for all vectors or one for each, lanes pick their activations of the 16 that start with the four.
+/// Adds the products of some quads. Returns where the next weights start.
+///
+/// `PLACES` is the number of vectors of shuffle indices behind each quad's weights: none, one for all vectors, or one for
+/// each. With indices, lanes pick from the 16 activations that start with the quad.
 ///
 /// # Safety
-/// As [`tile`]; `w` is good for the weights and places of `quads`.
+/// As [`tile`]. `w` is valid for the weights and indices of `quads`.
 #[inline(always)]
-unsafe fn fours<L: Lanes, const ROWS: usize, const VECTORS: usize, const PLACES: usize>(
+unsafe fn quads<L: Lanes, const ROWS: usize, const VECTORS: usize, const PLACES: usize>(
     acc: &mut [[L::Acc; VECTORS]; ROWS],
     p: &Product<'_>,
     x: *const u8,
@@ -262,7 +257,7 @@ unsafe fn store<L: Lanes, const VECTORS: usize>(
     out: *mut u8,
     left: usize,
 ) {
-    // SAFETY: `VECTORS` vectors of scales; no more than `left` bytes.
+    // SAFETY: `VECTORS` vectors of scales are read, at most `left` bytes written.
     unsafe {
         if VECTORS == 4 {
             L::store_four([acc[0], acc[1 % VECTORS], acc[2 % VECTORS], acc[3 % VECTORS]], scale, to, out, left);
@@ -284,10 +279,10 @@ unsafe fn store<L: Lanes, const VECTORS: usize>(
     }
 }
 
-/// Results that stay numbers: `acc * scale`.
+/// Stores results as f32: `acc * scale`.
 ///
 /// # Safety
-/// `scale` is good for `VECTORS` vectors, `out` for `left` values.
+/// `scale` is valid for `VECTORS` vectors, `out` for `left` values.
 #[inline(always)]
 unsafe fn floats<L: Lanes, const VECTORS: usize>(
     acc: [L::Acc; VECTORS],
@@ -297,7 +292,7 @@ unsafe fn floats<L: Lanes, const VECTORS: usize>(
 ) {
     let mut lanes = [0i32; 16];
     for j in 0..VECTORS {
-        // SAFETY: a vector has at most 16 lanes; columns from `left` on are passed over.
+        // SAFETY: a vector has at most 16 lanes. Columns from `left` on are skipped.
         unsafe {
             L::spill(acc[j], lanes.as_mut_ptr());
             for lane in 0..L::N {

@@ -1,4 +1,4 @@
-//! ARM's Advanced SIMD, without and with the extensions for dot products and for products of matrices: four lanes.
+//! ARM's Advanced SIMD, with and without the dot product (SDOT) and matrix (SMMLA) extensions: four lanes.
 
 use std::arch::aarch64::*;
 
@@ -7,22 +7,22 @@ use super::lanes::{Lanes, Requantise};
 /// Dot products by widening multiplications.
 pub(super) struct Neon;
 
-/// Dot products by SDOT; matrix products by SMMLA, where there is one.
+/// Dot products by SDOT; with `SMMLA`, matrix products by SMMLA.
 pub(super) struct NeonDot<const SMMLA: bool>;
 
 /// # Safety
 /// As [`Lanes`].
 #[inline(always)]
 unsafe fn rounded(acc: int32x4_t, scale: *const f32) -> int32x4_t {
-    // SAFETY: the caller's pointer is good for four scales.
+    // SAFETY: the caller's pointer is valid for four scales.
     unsafe { vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(acc), vld1q_f32(scale))) }
 }
 
 /// # Safety
-/// As [`Lanes::store_four`], for accumulators that are complete.
+/// As [`Lanes::store_four`], for complete accumulators.
 #[inline(always)]
 unsafe fn store_sixteen(acc: [int32x4_t; 4], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
-    // SAFETY: 16 scales are read; 16 bytes are written where there are as many, else `left` of them.
+    // SAFETY: reads 16 scales, writes `min(left, 16)` bytes.
     unsafe {
         let zero = vdupq_n_s16(to.zero);
         let low = vqmovn_s32(rounded(acc[0], scale));
@@ -42,10 +42,10 @@ unsafe fn store_sixteen(acc: [int32x4_t; 4], scale: *const f32, to: Requantise, 
 }
 
 /// # Safety
-/// As [`Lanes::store_three`], for accumulators that are complete.
+/// As [`Lanes::store_three`], for complete accumulators.
 #[inline(always)]
 unsafe fn store_twelve(acc: [int32x4_t; 3], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
-    // SAFETY: twelve scales are read; twelve bytes are written where there are as many, else `left` of them.
+    // SAFETY: reads twelve scales, writes `min(left, 12)` bytes.
     unsafe {
         store_eight([acc[0], acc[1]], scale, to, out, left);
         if left > 8 {
@@ -55,10 +55,10 @@ unsafe fn store_twelve(acc: [int32x4_t; 3], scale: *const f32, to: Requantise, o
 }
 
 /// # Safety
-/// As [`Lanes::store_two`], for accumulators that are complete.
+/// As [`Lanes::store_two`], for complete accumulators.
 #[inline(always)]
 unsafe fn store_eight(acc: [int32x4_t; 2], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
-    // SAFETY: eight scales are read; eight bytes are written where there are as many, else `left` of them.
+    // SAFETY: reads eight scales, writes `min(left, 8)` bytes.
     unsafe {
         let words = vqmovn_high_s32(vqmovn_s32(rounded(acc[0], scale)), rounded(acc[1], scale.add(4)));
         let bytes = vqmovn_s16(vqaddq_s16(words, vdupq_n_s16(to.zero)));
@@ -74,10 +74,10 @@ unsafe fn store_eight(acc: [int32x4_t; 2], scale: *const f32, to: Requantise, ou
 }
 
 /// # Safety
-/// As [`Lanes::store_one`], for accumulators that are complete.
+/// As [`Lanes::store_one`], for complete accumulators.
 #[inline(always)]
 unsafe fn store_four_bytes(acc: int32x4_t, scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
-    // SAFETY: four scales are read, up to four bytes are written.
+    // SAFETY: reads four scales, writes `min(left, 4)` bytes.
     unsafe {
         let words = vqaddq_s16(vcombine_s16(vqmovn_s32(rounded(acc, scale)), vdup_n_s16(0)), vdupq_n_s16(to.zero));
         let bytes = vqmovn_s16(words);
@@ -95,7 +95,7 @@ unsafe fn store_four_bytes(acc: int32x4_t, scale: *const f32, to: Requantise, ou
 /// As [`Lanes::interleave`].
 #[inline(always)]
 unsafe fn interleave<const ROWS: usize>(rows: [*const u8; ROWS]) -> [int8x16_t; 4] {
-    // SAFETY: 16 bytes are read from each row.
+    // SAFETY: reads 16 bytes of each row.
     unsafe {
         let mut row = [vdupq_n_s8(0); 4];
         for i in 0..ROWS {
@@ -120,7 +120,7 @@ unsafe fn interleave<const ROWS: usize>(rows: [*const u8; ROWS]) -> [int8x16_t; 
 /// As [`Lanes`].
 #[inline(always)]
 unsafe fn look_up(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
-    // SAFETY: 64 bytes of the table from each of its quarters, and 16 of each whole block.
+    // SAFETY: reads the four quarters of the table, and whole blocks of 16 bytes.
     unsafe {
         let quarter = |at: usize| vld1q_u8_x4(table.as_ptr().add(64 * at));
         let [a, b, c, d] = [quarter(0), quarter(1), quarter(2), quarter(3)];
@@ -128,7 +128,7 @@ unsafe fn look_up(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
         let (outs, _) = out.as_chunks_mut::<16>();
         let next = vdupq_n_u8(64);
         for (x, out) in blocks.iter().zip(&mut *outs) {
-            // What a quarter does not have stays as it is.
+            // `tbx` leaves a byte unchanged whose index is outside its quarter.
             let x = vld1q_u8(x.as_ptr());
             let bytes = vqtbl4q_u8(a, x);
             let x = vsubq_u8(x, next);
@@ -142,7 +142,7 @@ unsafe fn look_up(table: &[u8; 256], x: &[u8], out: &mut [u8]) -> usize {
     }
 }
 
-// SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait says.
+// SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait requires.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl<const SMMLA: bool> Lanes for NeonDot<SMMLA> {
     const N: usize = 4;
@@ -171,7 +171,7 @@ impl<const SMMLA: bool> Lanes for NeonDot<SMMLA> {
 
     #[inline(always)]
     unsafe fn dot(mut acc: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
-        // The intrinsic (vdotq_s32) is not stable.
+        // The intrinsic `vdotq_s32` is unstable.
         unsafe {
             std::arch::asm!(
                 ".arch_extension dotprod",
@@ -190,7 +190,7 @@ impl<const SMMLA: bool> Lanes for NeonDot<SMMLA> {
 
     #[inline(always)]
     unsafe fn dot_four<const FOUR: usize>(mut acc: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
-        // The intrinsic (vdotq_laneq_s32) is not stable.
+        // The intrinsic `vdotq_laneq_s32` is unstable.
         unsafe {
             std::arch::asm!(
                 ".arch_extension dotprod",
@@ -222,7 +222,7 @@ impl<const SMMLA: bool> Lanes for NeonDot<SMMLA> {
     unsafe fn dot_pairs(mut acc: [int32x4_t; 2], x: int8x16_t, w: [int8x16_t; 2]) -> [int32x4_t; 2] {
         if SMMLA {
             for (acc, w) in acc.iter_mut().zip(w) {
-                // The intrinsic (vmmlaq_s32) is not stable.
+                // The intrinsic `vmmlaq_s32` is unstable.
                 unsafe {
                     std::arch::asm!(
                         ".arch_extension i8mm",
@@ -280,8 +280,8 @@ impl<const SMMLA: bool> Lanes for NeonDot<SMMLA> {
     }
 }
 
-/// Two halves: the products of a lane's first two and last two quads are added in two lanes each, and those two only
-/// at the end.
+/// Accumulators of four columns as twice four lanes: a column has two neighbouring lanes, one for each half of its quad.
+/// They are added at the end.
 #[derive(Clone, Copy)]
 pub(super) struct Halves([int32x4_t; 2]);
 
@@ -290,12 +290,12 @@ impl Halves {
     /// As [`Lanes`].
     #[inline(always)]
     unsafe fn sum(self) -> int32x4_t {
-        // SAFETY: every 64-bit ARM CPU has this.
+        // SAFETY: every 64-bit ARM CPU has Advanced SIMD.
         unsafe { vpaddq_s32(self.0[0], self.0[1]) }
     }
 }
 
-// SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait says.
+// SAFETY of every block below: the caller promises the instruction set and the pointers, as the trait requires.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Lanes for Neon {
     const N: usize = 4;
@@ -325,7 +325,7 @@ impl Lanes for Neon {
 
     #[inline(always)]
     unsafe fn dot(acc: Halves, x: int8x16_t, w: int8x16_t) -> Halves {
-        // The products fit 16 bits, their sums need not: (-128)^2 twice is 32,768.
+        // Products fit 16 bits, but sums of two need not: twice (-128)^2 is 32,768.
         unsafe {
             let low = vpadalq_s16(acc.0[0], vmull_s8(vget_low_s8(x), vget_low_s8(w)));
             let high = vpadalq_s16(acc.0[1], vmull_high_s8(x, w));

@@ -1,13 +1,13 @@
-//! The sums of a tile where an instruction multiplies two rows of activations with two columns of weights.
+//! The sums of a tile for instruction sets with a matrix instruction: two rows of activations times two columns of weights.
 
 use super::lanes::Lanes;
-use super::matrix::Product;
+use super::operands::Product;
 use crate::weights::Panel;
 
-/// The sums of `ROWS` rows of activations, one row or an even number, with a panel's columns.
+/// The sums of `ROWS` rows of activations with a panel's columns. `ROWS` is 1 or even.
 ///
 /// # Safety
-/// As `matrix::tile`, for rows from `x` on.
+/// As `matrix::tile`, for the rows from `x` on.
 #[inline(always)]
 pub(super) unsafe fn sums<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     p: &Product<'_>,
@@ -15,11 +15,11 @@ pub(super) unsafe fn sums<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     x: *const u8,
 ) -> [[L::Acc; VECTORS]; ROWS] {
     let m = p.matrix;
-    let groups = m.quads.div_ceil(2);
-    // SAFETY: as the caller promises; of each row, 16 bytes are read from where its last eight start at most.
+    let groups = m.quads().div_ceil(2);
+    // SAFETY: as the caller promises. The last read of a row starts at its last eight bytes at most, and has 16.
     unsafe {
-        let bias = m.bias.as_ptr().add(panel.lanes);
-        // An accumulator for each two rows: half of them are never used, and cost nothing.
+        let bias = m.bias().as_ptr().add(panel.lanes());
+        // One accumulator per two rows: the other half of the array is never used, and costs nothing.
         let mut acc = [[L::start_pairs(bias); VECTORS]; ROWS];
         for j in 1..VECTORS {
             let start = L::start_pairs(bias.add(j * L::N));
@@ -27,7 +27,7 @@ pub(super) unsafe fn sums<L: Lanes, const ROWS: usize, const VECTORS: usize>(
                 acc[j] = start;
             }
         }
-        let mut w = m.weights().as_ptr().add(panel.weights);
+        let mut w = m.weights().as_ptr().add(panel.weights());
         let mut group = 0;
         while group + 1 < groups {
             let x = activations::<L, ROWS>(p, x.add(8 * group));
@@ -49,7 +49,7 @@ pub(super) unsafe fn sums<L: Lanes, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
-/// Sixteen activations of each two rows. Where there is one row, it is both.
+/// Loads 16 activations of every two rows. A single row stands for both.
 ///
 /// # Safety
 /// As [`sums`].
@@ -66,7 +66,7 @@ unsafe fn activations<L: Lanes, const ROWS: usize>(p: &Product<'_>, x: *const u8
     }
 }
 
-/// Adds the products of eight activations of each row; returns where the next weights start.
+/// Adds the products of eight activations of each row. Returns where the next weights start.
 ///
 /// # Safety
 /// As [`sums`].

@@ -1,8 +1,8 @@
-//! Plain Rust: every CPU's fallback, and what the other instruction sets are compared with.
+//! Plain Rust: the fallback for every CPU, and the reference for the other instruction sets.
 
 use super::lanes::{Lanes, Requantise};
 
-/// Four lanes, as most CPUs have at least that many.
+/// Four lanes, which the compiler can keep in one vector on most CPUs.
 pub(super) struct Scalar;
 
 impl Lanes for Scalar {
@@ -16,19 +16,19 @@ impl Lanes for Scalar {
 
     #[inline(always)]
     unsafe fn start(bias: *const i32) -> [i32; 4] {
-        // SAFETY: the caller's pointer is good for four values.
+        // SAFETY: the caller's pointer is valid for four values.
         unsafe { bias.cast::<[i32; 4]>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn splat(x: *const u8) -> [[u8; 4]; 4] {
-        // SAFETY: the caller's pointer is good for four bytes.
+        // SAFETY: the caller's pointer is valid for four bytes.
         [unsafe { x.cast::<[u8; 4]>().read_unaligned() }; 4]
     }
 
     #[inline(always)]
     unsafe fn weights(w: *const i8) -> [[i8; 4]; 4] {
-        // SAFETY: the caller's pointer is good for 16 bytes.
+        // SAFETY: the caller's pointer is valid for 16 bytes.
         unsafe { w.cast::<[[i8; 4]; 4]>().read_unaligned() }
     }
 
@@ -58,7 +58,7 @@ impl Lanes for Scalar {
     unsafe fn store_four(acc: [[i32; 4]; 4], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
         for (j, acc) in acc.into_iter().enumerate() {
             if left > 4 * j {
-                // SAFETY: four scales and up to four bytes of the caller's 16 each.
+                // SAFETY: four of the caller's 16 scales are read, and up to four of its bytes written.
                 unsafe { Self::store_one(acc, scale.add(4 * j), to, out.add(4 * j), left - 4 * j) };
             }
         }
@@ -68,7 +68,7 @@ impl Lanes for Scalar {
     unsafe fn store_three(acc: [[i32; 4]; 3], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
         for (j, acc) in acc.into_iter().enumerate() {
             if left > 4 * j {
-                // SAFETY: four scales and up to four bytes of the caller's twelve each.
+                // SAFETY: four of the caller's twelve scales are read, and up to four of its bytes written.
                 unsafe { Self::store_one(acc, scale.add(4 * j), to, out.add(4 * j), left - 4 * j) };
             }
         }
@@ -78,7 +78,7 @@ impl Lanes for Scalar {
     unsafe fn store_two(acc: [[i32; 4]; 2], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
         for (j, acc) in acc.into_iter().enumerate() {
             if left > 4 * j {
-                // SAFETY: four scales and up to four bytes of the caller's eight each.
+                // SAFETY: four of the caller's eight scales are read, and up to four of its bytes written.
                 unsafe { Self::store_one(acc, scale.add(4 * j), to, out.add(4 * j), left - 4 * j) };
             }
         }
@@ -87,20 +87,20 @@ impl Lanes for Scalar {
     #[inline(always)]
     unsafe fn store_one(acc: [i32; 4], scale: *const f32, to: Requantise, out: *mut u8, left: usize) {
         for lane in 0..left.min(4) {
-            // SAFETY: the caller's pointers are good for four scales and `left` bytes.
+            // SAFETY: the caller's pointers are valid for four scales and `left` bytes.
             unsafe { *out.add(lane) = requantise(acc[lane], *scale.add(lane), to) };
         }
     }
 
     #[inline(always)]
     unsafe fn spill(acc: [i32; 4], out: *mut i32) {
-        // SAFETY: the caller's pointer is good for four values.
+        // SAFETY: the caller's pointer is valid for four values.
         unsafe { out.cast::<[i32; 4]>().write_unaligned(acc) }
     }
 }
 
-/// One accumulator to one byte: the definition that all kernels follow. `acc * scale` fits an i32 (checked when a layer
-/// is packed).
+/// Requantises one accumulator: the definition that all kernels follow. `acc * scale` fits an i32, which `plan` checks for
+/// every output of a layer.
 fn requantise(acc: i32, scale: f32, to: Requantise) -> u8 {
     let value = (acc as f32 * scale).round_ties_even() as i32 + i32::from(to.zero);
     value.clamp(i32::from(to.low), i32::from(to.high)) as u8

@@ -1,110 +1,111 @@
-//! How threads share the steps of a run.
+//! Divides steps into shares, and runs the shares on threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Job;
+use super::operands::WorkShare;
 use super::step::Step;
 
-/// Multiplications that are worth a share: some microseconds.
+/// Multiplications of a share, at least: a few microseconds of work.
 const WORTH: usize = 200_000;
-/// Bytes of results that are worth a share, where little is computed for each.
+/// Bytes of results of a share, at least, in steps that compute little for each byte.
 const WORTH_BYTES: usize = 8 << 10;
-/// Rows of a matrix product that are worth a share.
+/// Rows of a matrix product in a share, at least.
 const ROWS: usize = 48;
 
-/// Into how many shares a step is cut: by rows (of whatever it works on) and by columns.
+/// The number of shares of a step: by rows (pixels, bytes or rows of the picture) times by columns.
 ///
-/// More shares than threads, so that a thread that started late or was interrupted does fewer of them.
+/// Up to four per thread, so that a thread that started late or was interrupted does fewer of them.
 pub(super) fn shares(step: &Step, threads: usize) -> [usize; 2] {
     let most = 4 * threads;
     let of = |work: usize, worth: usize, units: usize| [(work / worth).clamp(1, most).min(units.max(1)), 1];
     match step {
         Step::Quantise { channels, out, .. } => of(out.length, WORTH_BYTES, out.length / channels / 256),
         Step::Product { matrix, out, .. } => {
-            let (rows, panels) = (out.length / matrix.columns, matrix.panels.len());
-            let wanted = (out.length * matrix.quads * 4 / WORTH).clamp(1, most);
+            let (rows, panels) = (out.length / matrix.columns(), matrix.panels().len());
+            let wanted = (out.length * matrix.quads() * 4 / WORTH).clamp(1, most);
             if rows >= ROWS * wanted.min(threads) {
                 return [wanted.min(rows / ROWS), 1];
             }
-            // Few rows: shares of columns, so that weights are read once; and of rows, where columns are few as well.
+            // Few rows: divide by columns, so that each weight is read once; and in addition by rows if columns are few, too.
             let columns = wanted.min(panels);
             [if columns < wanted && columns < most / 2 && rows >= ROWS / 2 { 2 } else { 1 }, columns]
         }
         Step::Dense { matrix, out, .. } => {
-            let (rows, panels) = (out.length / matrix.columns, matrix.panels.len());
-            let wanted = (out.length * matrix.quads * 4 / WORTH).clamp(1, most);
-            // As above; but each share of columns lays out all patches once more.
+            let (rows, panels) = (out.length / matrix.columns(), matrix.panels().len());
+            let wanted = (out.length * matrix.quads() * 4 / WORTH).clamp(1, most);
+            // As above, but every share of columns repeats the im2col of all its rows.
             if rows >= ROWS * wanted.min(threads) {
                 [wanted.min(rows / ROWS), 1]
             } else {
                 [1, wanted.min(threads).min(panels)]
             }
         }
-        Step::Floats { matrix, .. } => {
-            let wanted = matrix.quads * 4 * matrix.columns / WORTH;
-            [1, wanted.clamp(1, most).min(matrix.panels.len())]
+        Step::ProductFloats { matrix, .. } => {
+            let wanted = matrix.quads() * 4 * matrix.columns() / WORTH;
+            [1, wanted.clamp(1, most).min(matrix.panels().len())]
         }
         Step::Depthwise { window, out, .. } => of(out.length, WORTH_BYTES, window.out_height),
-        Step::Largest { window, out, .. } => of(out.length, WORTH_BYTES, window.out_height),
+        Step::MaxPool { window, out, .. } => of(out.length, WORTH_BYTES, window.out_height),
         Step::Add { out, .. } | Step::Multiply { out, .. } | Step::Table { out, .. } => {
             of(out.length, 4 * WORTH_BYTES, usize::MAX)
         }
-        Step::Dequantise { .. } | Step::Average { .. } => [1, 1],
+        Step::Dequantise { .. } | Step::AveragePool { .. } => [1, 1],
     }
 }
 
-/// Into how many shares rows of a picture are cut: as above, but each of them large enough that the tiles of a matrix
-/// product fit it well.
+/// The number of shares of a group, by rows of the picture: up to four per thread, but each large enough for the tiles of
+/// a matrix product.
 pub(super) fn rows_shares([height, width]: [usize; 2], threads: usize) -> usize {
     (height * width / ROWS).clamp(threads, 4 * threads).min(height)
 }
 
-/// The shares of one step, in a cache line of their own.
+/// The number of finished shares of one step, in a cache line of its own.
 #[derive(Default)]
 #[repr(align(64))]
-struct Progress {
+struct StepProgress {
     done: AtomicUsize,
 }
 
-/// How many of a thread's own shares of one step were taken.
+/// How many of a thread's own shares of one step have been taken, in a cache line of its own.
 #[derive(Default)]
 #[repr(align(64))]
-struct Taken(AtomicUsize);
+struct TakenShares(AtomicUsize);
 
-/// Counts a share as done, also where it panicked: the others would wait for ever.
-struct Done<'a>(&'a AtomicUsize);
+/// Counts a share as done when it is dropped, so after a panic as well: otherwise the other threads would wait forever.
+struct CountOnDrop<'a>(&'a AtomicUsize);
 
-impl Drop for Done<'_> {
+impl Drop for CountOnDrop<'_> {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::Release);
     }
 }
 
-/// Does all shares of step 0, then of step 1 and so on, on this thread and on others that end before it returns. Each
-/// share is given to `work` once, with the number of the thread. `after` is called when a step is done.
+/// Runs all shares of step 0, then of step 1 and so on, on this thread and on `threads - 1` others that end before it
+/// returns. `work` gets each share once: the step, the share, and the index of the thread. `after` is called on this thread
+/// when a step is done. A step starts when all shares of the step before it are done.
 ///
-/// Each thread has shares of its own, which lie where its shares of the step before lay: what it reads it has written
-/// itself, mostly. When it has done them it helps the others: nobody waits for a thread that has not started yet.
+/// Each thread owns a run of neighbouring shares, in the same place in every step, so that it mostly reads what it wrote
+/// itself. Once they are done, it takes shares of the other threads: nobody waits for a thread that has not started yet.
 pub(super) fn share(
     threads: usize,
     steps: &[usize],
-    work: &(impl Fn(usize, Job, usize) + Sync),
+    work: &(impl Fn(usize, WorkShare, usize) + Sync),
     after: &mut dyn FnMut(usize),
 ) {
-    let progress: Vec<Progress> = steps.iter().map(|_| Progress::default()).collect();
-    let taken: Vec<Taken> = (0..steps.len() * threads).map(|_| Taken::default()).collect();
-    // What comes behind the last step that is shared is the caller's alone: the other threads end meanwhile, which takes
-    // as long as a step or two.
+    let progress: Vec<StepProgress> = steps.iter().map(|_| StepProgress::default()).collect();
+    let taken: Vec<TakenShares> = (0..steps.len() * threads).map(|_| TakenShares::default()).collect();
+    // The caller alone runs what follows the last divided step. The other threads end meanwhile, which takes as long as a
+    // step or two.
     let shared = steps.iter().rposition(|&of| of > 1).map_or(0, |last| last + 1);
     let run = |worker: usize, after: &mut dyn FnMut(usize)| {
         let mine = if worker == 0 { steps.len() } else { shared };
         for (at, (progress, &of)) in progress.iter().zip(&steps[..mine]).enumerate() {
             for owner in (worker..threads).chain(0..worker) {
-                let own = Job { index: owner, of: threads }.part(of, 1);
+                let own = WorkShare { index: owner, of: threads }.part(of, 1);
                 let next = || own.start + taken[at * threads + owner].0.fetch_add(1, Ordering::Relaxed);
                 for index in std::iter::repeat_with(next).take_while(|&index| index < own.end) {
-                    let _done = Done(&progress.done);
-                    work(at, Job { index, of }, worker);
+                    let _done = CountOnDrop(&progress.done);
+                    work(at, WorkShare { index, of }, worker);
                 }
             }
             if worker == 0 || at + 1 < mine {
@@ -122,11 +123,11 @@ pub(super) fn share(
     });
 }
 
-/// Spins: a share takes some microseconds.
+/// Spins until the condition holds: a share takes only microseconds.
 fn wait(until: impl Fn() -> bool) {
     let mut spins = 0u32;
     while !until() {
-        // Where the thread that is waited for needs this core, spinning on would keep it from its work.
+        // The thread that is waited for may need this core.
         spins += 1;
         if spins > 100 {
             std::thread::yield_now();
@@ -146,7 +147,7 @@ mod tests {
         let steps: Vec<usize> = (0..200).map(|at| at % 9 + 1).collect();
         for threads in 1..6 {
             let (seen, mut ended) = (Mutex::new(Vec::new()), Vec::new());
-            let work = |at: usize, job: Job, worker: usize| {
+            let work = |at: usize, job: WorkShare, worker: usize| {
                 assert!(worker < threads);
                 seen.lock().expect("nobody panics").push((at, job.index));
             };
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_one_share_reaches_the_caller() {
-        let work = |at: usize, job: Job, _: usize| assert!(at != 1 || job.index != 2, "meant to be");
+        let work = |at: usize, job: WorkShare, _: usize| assert!(at != 1 || job.index != 2, "meant to be");
         let run = || share(3, &[4, 4, 4], &work, &mut |_| ());
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
     }

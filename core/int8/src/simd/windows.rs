@@ -1,16 +1,18 @@
-//! Windows over a picture without a product: patches of a dense convolution, and the maximum.
+//! Windows over a picture that need no product: im2col for dense convolutions, and max pooling.
 
 use std::ops::Range;
 
-use super::{Kernels, Window};
+use super::kernels::Int8Kernels;
+use super::operands::WindowShape;
 
-/// Lays out the patches of some output pixels, `step` bytes each: the window's rows, one after the other.
+/// im2col: copies the window of each output pixel in `pixels` into a patch, the window's rows one after the other. Patches
+/// start `step` bytes apart.
 ///
 /// # Safety
-/// `x` is good for the window's input and 64 bytes more (read, not used), `patches` for `pixels.len()` steps and 64
-/// bytes more (overwritten with anything).
-pub(super) unsafe fn gather(
-    w: &Window,
+/// `x` is valid for reads of the whole picture and 64 bytes behind it (read, not used), `patches` for writes of
+/// `pixels.len()` steps and 64 bytes behind them (overwritten with arbitrary bytes).
+pub(super) unsafe fn im2col(
+    w: &WindowShape,
     channels: usize,
     padding: u8,
     x: *const u8,
@@ -27,11 +29,11 @@ pub(super) unsafe fn gather(
         let top = (oy * w.stride[0]) as isize - w.padding[0] as isize;
         let inside = left >= 0 && left as usize + w.kernel[1] <= w.width;
         let mut done = 1;
-        // SAFETY: the patches are the caller's. Rows of a patch are written in order, so that what is written beyond
-        // one is overwritten by the next; after the last one there is the slack. Sources are rows of the picture.
+        // SAFETY: reads start in a row of the picture and end at most 15 bytes behind the window. Rows of a patch are
+        // written in order, so that what is written behind one is overwritten by the next; behind the last one is slack.
         unsafe {
             if inside && row <= 16 && w.kernel[0] == 3 && top >= 0 && top as usize + 3 <= w.height {
-                // The first layer of nearly all networks: the rest of this line, as far as windows lie inside.
+                // The first layer of nearly all networks: all further windows of this line that lie inside the picture.
                 let windows = (w.width - w.kernel[1] - left as usize) / w.stride[1] + 1;
                 done = windows.min(w.out_width - ox).min(to_do);
                 let mut from = x.add((top as usize * w.width + left as usize) * channels);
@@ -79,11 +81,11 @@ pub(super) unsafe fn gather(
     }
 }
 
-/// One row of max pooling. Pixels outside of the picture do not count.
+/// One row of max pooling. Pixels outside the picture do not count.
 ///
 /// # Safety
 /// The CPU has the kernels' instruction set.
-pub(super) unsafe fn largest(k: &Kernels, w: &Window, channels: usize, x: &[u8], oy: usize, out: &mut [u8]) {
+pub(super) unsafe fn max_pool(k: &Int8Kernels, w: &WindowShape, channels: usize, x: &[u8], oy: usize, out: &mut [u8]) {
     for (ox, out) in out.chunks_exact_mut(channels).enumerate() {
         let mut first = true;
         for ky in 0..w.kernel[0] {
@@ -97,7 +99,7 @@ pub(super) unsafe fn largest(k: &Kernels, w: &Window, channels: usize, x: &[u8],
                         first = false;
                     } else {
                         // SAFETY: as the caller promises.
-                        unsafe { (k.larger)(pixel, out) };
+                        unsafe { (k.max)(pixel, out) };
                     }
                 }
             }

@@ -1,4 +1,4 @@
-"""What the bench asks of a system."""
+"""The interface between the bench and a system."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -11,7 +11,7 @@ Config = dict[str, Any]
 
 
 def bucket(row: np.ndarray | int) -> np.ndarray | int:
-    """The filter column, 0 to 99: rows are in random order, so that it says nothing of the vector."""
+    """The filter column, 0 to 99. Rows are in random order, so it is independent of the vector."""
     return row % 100
 
 
@@ -19,9 +19,9 @@ class System(ABC):
     """An index in a folder, searched by one thread."""
 
     @abstractmethod
-    def build(self, vectors: np.ndarray, folder: Path, how: Config, threads: int) -> float:
-        """Writes the index; `vectors` have unit length. Returns the seconds that it took earlier, for another index, to
-        make what this one uses too.
+    def build(self, vectors: np.ndarray, folder: Path, settings: Config, threads: int) -> float:
+        """Builds and writes the index; `vectors` have unit length. Returns the seconds that shared parts took when they
+        were built for another index.
         """
 
     @abstractmethod
@@ -30,30 +30,30 @@ class System(ABC):
 
     @abstractmethod
     def configure(self, config: Config, percent: int | None) -> None:
-        """Search settings; with `percent`, only rows whose bucket is below it count."""
+        """Sets the search parameters; with `percent`, only rows whose bucket is below it are searched."""
 
     @abstractmethod
     def prepare(self, queries: np.ndarray) -> None:
-        """Puts queries into the form that the library takes, outside of what is timed."""
+        """Converts queries to the library's form. Not timed."""
 
     @abstractmethod
     def search(self, at: int) -> Any:
-        """Searches for one prepared query: this and nothing else is timed."""
+        """Searches for one prepared query. Only this is timed."""
 
     @abstractmethod
     def rows(self, found: Any) -> list[int]:
-        """The rows in what `search` returned."""
+        """The row numbers in a result of `search`."""
 
     def search_batch(self) -> None:
-        """Searches for all prepared queries in one call. Systems without such a call raise NotImplementedError."""
+        """Searches for all prepared queries in one call, or raises NotImplementedError if the system cannot."""
         raise NotImplementedError
 
     def index_bytes(self, folder: Path) -> int:
-        """Bytes on disk of what is needed for search without filters."""
+        """Bytes on disk that search without filters needs."""
         return disk_bytes(folder)
 
 
 def disk_bytes(folder: Path) -> int:
-    """Allocated, not apparent, where files have holes; never more than the apparent size."""
+    """Bytes on disk: allocated blocks if a file has holes, at most its apparent size."""
     files = [path.stat() for path in folder.rglob("*") if path.is_file() and path.name != "built.json"]
     return sum(min(file.st_blocks * 512, file.st_size) for file in files)

@@ -1,4 +1,4 @@
-"""hnswlib: a graph over f32 vectors."""
+"""hnswlib: an HNSW graph over f32 vectors."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ DIM = "dim.npy"
 
 
 class Hnswlib(System):
-    def build(self, vectors: np.ndarray, folder: Path, how: Config, threads: int) -> float:
+    def build(self, vectors: np.ndarray, folder: Path, settings: Config, threads: int) -> float:
         index = hnswlib.Index("ip", vectors.shape[1])
-        index.init_index(len(vectors), ef_construction=how["ef_construction"], M=how["m"], random_seed=1)
+        index.init_index(len(vectors), ef_construction=settings["ef_construction"], M=settings["m"], random_seed=1)
         index.add_items(vectors, num_threads=threads)
         index.save_index(str(folder / FILE))
         np.save(folder / DIM, vectors.shape[1])

@@ -1,4 +1,4 @@
-"""qdrant-edge: a graph with int8 codes beside the vectors."""
+"""qdrant-edge: an HNSW graph over int8 codes, with rescoring by the f32 vectors."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ COLUMN = "bucket"
 
 
 class QdrantEdge(System):
-    def build(self, vectors: np.ndarray, folder: Path, how: Config, threads: int) -> float:
+    def build(self, vectors: np.ndarray, folder: Path, settings: Config, threads: int) -> float:
         path = folder / SHARD
         path.mkdir()
-        shard = qdrant.EdgeShard.create(str(path), _config(how, vectors.shape[1], threads))
+        shard = qdrant.EdgeShard.create(str(path), _config(settings, vectors.shape[1], threads))
         for start in range(0, len(vectors), 5_000):
             rows = range(start, min(start + 5_000, len(vectors)))
             points = [qdrant.Point(row, vectors[row].tolist(), {COLUMN: bucket(row)}) for row in rows]
@@ -67,29 +67,29 @@ class QdrantEdge(System):
         self.shard.query_batch(self.batch)
 
     def index_bytes(self, folder: Path) -> int:
-        """Without the payload, its index and the empty segment that takes new points."""
+        """Excludes the payload, its index, and the empty segment for new points."""
         segments = list((folder / SHARD / "segments").iterdir())
         parts = ("payload_storage", "payload_index")
         return max(disk_bytes(segment) - sum(disk_bytes(segment / part) for part in parts) for segment in segments)
 
 
-def _config(how: Config, dim: int, threads: int) -> qdrant.EdgeConfig:
-    if how["codes"] == "int8":
+def _config(settings: Config, dim: int, threads: int) -> qdrant.EdgeConfig:
+    if settings["codes"] == "int8":
         codes = qdrant.ScalarQuantizationConfig(
-            qdrant.ScalarType.Int8, quantile=how["quantile"], memory=qdrant.Memory.Pinned
+            qdrant.ScalarType.Int8, quantile=settings["quantile"], memory=qdrant.Memory.Pinned
         )
     else:
         codes = qdrant.TurboQuantQuantizationConfig(bits=qdrant.TurboQuantBitSize.Bits4, memory=qdrant.Memory.Pinned)
     return qdrant.EdgeConfig(
         vectors=qdrant.EdgeVectorParams(size=dim, distance=qdrant.Distance.Dot),
         hnsw_config=qdrant.HnswIndexConfig(
-            m=how["m"],
-            ef_construct=how["ef_construction"],
-            full_scan_threshold=how.get("full_scan_kb", 10_000),
+            m=settings["m"],
+            ef_construct=settings["ef_construction"],
+            full_scan_threshold=settings.get("full_scan_kb", 10_000),
             max_indexing_threads=threads,
         ),
         quantization_config=codes,
-        # One segment with everything in it: the best case for search by one thread.
+        # A single segment is the best case for a search with one thread.
         optimizers=qdrant.EdgeOptimizersConfig(
             default_segment_number=1, max_segment_size=100_000_000, indexing_threshold=100
         ),

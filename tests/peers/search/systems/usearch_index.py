@@ -1,4 +1,4 @@
-"""usearch: a graph over i8 or f16 vectors, mapped."""
+"""usearch: an HNSW graph over i8 or f16 vectors, memory-mapped."""
 
 from pathlib import Path
 
@@ -11,22 +11,23 @@ FILE = "index.usearch"
 
 
 class Usearch(System):
-    """Its own i8 maps -1..1 to -127..127, which leaves unit vectors of 128 coordinates a few steps each. So i8 is given
-    whole numbers that use the range: scaled by the same number everywhere, the few largest coordinates clipped.
+    """usearch's own i8 conversion maps -1..1 to -127..127, of which the coordinates of 128-d unit vectors use only a
+    few steps. So i8 indexes get integers that use the whole range: all coordinates are scaled by one factor, and the
+    few largest are clipped.
     """
 
-    def build(self, vectors: np.ndarray, folder: Path, how: Config, threads: int) -> float:
+    def build(self, vectors: np.ndarray, folder: Path, settings: Config, threads: int) -> float:
         index = Index(
             ndim=vectors.shape[1],
             metric="cos",
-            dtype=how["dtype"],
-            connectivity=how["m"],
-            expansion_add=how["ef_construction"],
+            dtype=settings["dtype"],
+            connectivity=settings["m"],
+            expansion_add=settings["ef_construction"],
         )
         limit = float(np.quantile(np.abs(vectors[:: max(1, len(vectors) // 20_000)]), 0.9999))
         for start in range(0, len(vectors), 50_000):
             part = np.ascontiguousarray(vectors[start : start + 50_000])
-            index.add(np.arange(start, start + len(part)), _numbers(part, how["dtype"], limit), threads=threads)
+            index.add(np.arange(start, start + len(part)), _numbers(part, settings["dtype"], limit), threads=threads)
         index.save(str(folder / FILE))
         np.save(folder / "limit.npy", limit)
         return 0.0

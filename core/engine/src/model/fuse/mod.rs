@@ -13,7 +13,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::fault::ImportFault;
 use super::onnx::{TakenWeights, TensorIndex};
-use magpie_int8::{Graph, Kind, Layer, Value};
+use magpie_int8::{Layer, LayerGraph, LayerKind, Value};
 use recognise::{Recognised, recognise};
 
 /// The operator of a subgraph's node.
@@ -28,7 +28,7 @@ pub(super) struct Subgraph {
     pub(super) inputs: Vec<String>,
     /// The f32 tensors that it produces, in the order of the graph's outputs.
     pub(super) outputs: Vec<String>,
-    pub(super) graph: Graph,
+    pub(super) graph: LayerGraph,
 }
 
 /// A partitioned graph.
@@ -128,7 +128,7 @@ fn reads<'a>(found: &Recognised<'a>, stage: usize) -> Vec<&'a str> {
         }
     };
     for (layer, _) in found.layers.iter().zip(&found.stages).filter(|(_, found)| **found == stage) {
-        if let Kind::Quantise(input) = layer.kind {
+        if let LayerKind::Quantise(input) = layer.kind {
             add(found.outside[input]);
         }
         for &value in layer.from.iter().filter(|&&value| found.stages[value] != stage) {
@@ -181,7 +181,7 @@ impl FusionPlan {
 
     /// Moves the layers into a subgraph.
     fn subgraph(self, stage: usize, layers: &mut [Layer]) -> Result<Subgraph, ImportFault> {
-        let mut graph = Graph::default();
+        let mut graph = LayerGraph::default();
         let mut local: HashMap<Value, Value> = HashMap::new();
         let mut imports: Vec<(&Value, &usize)> = self.imports.iter().collect();
         imports.sort();
@@ -189,17 +189,17 @@ impl FusionPlan {
             // The layer itself was moved into an earlier subgraph; a placeholder with its scale remains.
             let scale = layers[value].scale;
             local.insert(value, graph.layers.len());
-            let (name, kind) = (self.inputs[input].clone(), Kind::Quantise(input));
+            let (name, kind) = (self.inputs[input].clone(), LayerKind::Quantise(input));
             graph.layers.push(Layer { name, kind, from: vec![], scale, range: [0, 255] });
         }
         for &member in &self.members {
             // A placeholder with the scale, for later subgraphs that read the value.
             let scale = layers[member].scale;
-            let kind = Kind::Dequantise;
+            let kind = LayerKind::Dequantise;
             let placeholder = Layer { name: String::new(), kind, from: vec![], scale, range: [0, 255] };
             let mut layer = std::mem::replace(&mut layers[member], placeholder);
             let missing = |name: &str| ImportFault::MissingValue(name.to_owned());
-            if let Kind::Quantise(input) = &mut layer.kind {
+            if let LayerKind::Quantise(input) = &mut layer.kind {
                 *input = *self.outside.get(input).ok_or_else(|| missing(&layer.name))?;
             }
             let from = layer.from.iter().map(|value| local.get(value).copied().ok_or_else(|| missing(&layer.name)));
@@ -212,7 +212,7 @@ impl FusionPlan {
             if quantised {
                 let scale = graph.layers[at].scale;
                 let (name, from) = (name.clone(), vec![at]);
-                graph.layers.push(Layer { name, kind: Kind::Dequantise, from, scale, range: [0, 255] });
+                graph.layers.push(Layer { name, kind: LayerKind::Dequantise, from, scale, range: [0, 255] });
                 at = graph.layers.len() - 1;
             }
             graph.outputs.push(at);

@@ -8,7 +8,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 
 use super::super::onnx::{self, TensorIndex};
 use super::functions;
-use magpie_int8::{Filters, Geometry, Kind, Layer, Scale, Value, is_sound};
+use magpie_int8::{Filters, Geometry, Layer, LayerKind, Scale, Value, is_sound};
 
 /// The recognised layers in order, and the tensors that they produce.
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub(super) struct Recognised<'a> {
     pub(super) real: HashMap<&'a str, Value>,
     /// The f32 tensors that a layer produces directly.
     pub(super) floats: HashMap<&'a str, Value>,
-    /// The f32 tensors from outside that layers of kind [`Kind::Quantise`] read.
+    /// The f32 tensors from outside that layers of kind [`LayerKind::Quantise`] read.
     pub(super) outside: Vec<&'a str>,
 }
 
@@ -61,7 +61,15 @@ struct Pattern<'a> {
 }
 
 impl<'a> Recogniser<'a> {
-    fn push(&mut self, kind: Kind, name: &str, from: Vec<Value>, scale: Scale, range: [u8; 2], stage: usize) -> Value {
+    fn push(
+        &mut self,
+        kind: LayerKind,
+        name: &str,
+        from: Vec<Value>,
+        scale: Scale,
+        range: [u8; 2],
+        stage: usize,
+    ) -> Value {
         let stage = from.iter().map(|&value| self.found.stages[value]).fold(stage, usize::max);
         self.found.layers.push(Layer { name: name.to_owned(), kind, from, scale, range });
         self.found.stages.push(stage);
@@ -142,7 +150,7 @@ impl<'a> Recogniser<'a> {
             Some(&value) => {
                 let from = self.found.layers[value].scale;
                 let table = functions::table(from, scale, |x| x);
-                self.push(Kind::Table(table), &node.name, vec![value], scale, [0, 255], 0)
+                self.push(LayerKind::Table(table), &node.name, vec![value], scale, [0, 255], 0)
             }
             None => match self.pattern(at, name).and_then(|pattern| self.layer(&pattern, scale)) {
                 Some(value) => value,
@@ -161,7 +169,7 @@ impl<'a> Recogniser<'a> {
             self.found.outside.push(name);
             self.found.outside.len() - 1
         });
-        self.push(Kind::Quantise(input), name, vec![], scale, [0, 255], level.unwrap_or(0))
+        self.push(LayerKind::Quantise(input), name, vec![], scale, [0, 255], level.unwrap_or(0))
     }
 
     /// The node that produces a tensor whose only consumer is a QuantizeLinear node.
@@ -209,7 +217,7 @@ impl<'a> Recogniser<'a> {
         let x = *self.found.real.get(onnx::input(node, 0)?)?;
         self.is_one_pixel(x).then_some(())?;
         let scale = self.found.layers[x].scale;
-        let value = self.push(Kind::Flatten, &node.name, vec![x], scale, [0, 255], 0);
+        let value = self.push(LayerKind::Flatten, &node.name, vec![x], scale, [0, 255], 0);
         self.found.real.insert(output, value);
         Some(())
     }
@@ -222,13 +230,13 @@ impl<'a> Recogniser<'a> {
         let real = |at: usize| onnx::input(node, at).and_then(|name| self.found.real.get(name)).copied();
         let x = real(0)?;
         let from = self.found.layers[x].scale;
-        let one = |kind: Kind| Some((kind, vec![x]));
+        let one = |kind: LayerKind| Some((kind, vec![x]));
         let (kind, values) = match node.op_type.as_str() {
             "Conv" => one(self.convolution(node, from)?),
-            "Gemm" | "MatMul" => one(Kind::Linear(self.linear(node, from)?)),
-            "Add" => Some((Kind::Add, vec![x, real(1)?])),
+            "Gemm" | "MatMul" => one(LayerKind::Linear(self.linear(node, from)?)),
+            "Add" => Some((LayerKind::Add, vec![x, real(1)?])),
             "Mul" => Some(self.product(x, real(1)?, scale, range)),
-            "GlobalAveragePool" => one(Kind::Average),
+            "GlobalAveragePool" => one(LayerKind::AveragePool),
             "ReduceMean" => {
                 let axes = match onnx::input(node, 1) {
                     Some(name) => self.index.integers(name)?,
@@ -236,27 +244,29 @@ impl<'a> Recogniser<'a> {
                 };
                 // Over height and width.
                 let is_picture = matches!(axes[..], [2, 3] | [3, 2] | [-2, -1] | [-1, -2]);
-                is_picture.then_some((Kind::Average, vec![x]))
+                is_picture.then_some((LayerKind::AveragePool, vec![x]))
             }
             "MaxPool" if from == scale && node.output.len() == 1 => {
                 let size = onnx::integers(node, "kernel_shape")?;
                 (onnx::integer(node, "ceil_mode", 0) == 0).then_some(())?;
-                one(Kind::Largest(geometry(node, [*size.first()?, *size.get(1)?])?))
+                one(LayerKind::MaxPool(geometry(node, [*size.first()?, *size.get(1)?])?))
             }
             _ => {
                 let function = functions::of(node, self.index)?;
-                one(Kind::Table(functions::table(from, scale, function)))
+                one(LayerKind::Table(functions::table(from, scale, function)))
             }
         }?;
         let flatten = flatten || (node.op_type == "ReduceMean" && onnx::integer(node, "keepdims", 1) == 0);
         let value = self.push(kind, &node.name, values, scale, range, 0);
-        Some(if flatten { self.push(Kind::Flatten, &node.name, vec![value], scale, range, 0) } else { value })
+        Some(if flatten { self.push(LayerKind::Flatten, &node.name, vec![value], scale, range, 0) } else { value })
     }
 
     /// A product. The product of a value and a function of the same value becomes a table too (hard-swish, SiLU).
-    fn product(&self, a: Value, b: Value, to: Scale, range: [u8; 2]) -> (Kind, Vec<Value>) {
+    fn product(&self, a: Value, b: Value, to: Scale, range: [u8; 2]) -> (LayerKind, Vec<Value>) {
         for (x, y) in [(a, b), (b, a)] {
-            let Layer { kind: Kind::Table(table), from, scale: scale_y, .. } = &self.found.layers[y] else { continue };
+            let Layer { kind: LayerKind::Table(table), from, scale: scale_y, .. } = &self.found.layers[y] else {
+                continue;
+            };
             if from[..] == [x] {
                 let scale_x = self.found.layers[x].scale;
                 let factor = scale_x.factor * scale_y.factor / to.factor;
@@ -266,27 +276,27 @@ impl<'a> Recogniser<'a> {
                     let value = ((x * y) as f32 * factor).round_ties_even() as i32;
                     value.saturating_add(i32::from(to.zero)).clamp(i32::from(range[0]), i32::from(range[1])) as u8
                 };
-                return (Kind::Table(Box::new(std::array::from_fn(entry))), vec![x]);
+                return (LayerKind::Table(Box::new(std::array::from_fn(entry))), vec![x]);
             }
         }
         // A picture times one value per channel (squeeze and excite): the picture comes first.
         let is_one = |value: Value| self.is_one_pixel(value);
-        (Kind::Multiply, if is_one(a) && !is_one(b) { vec![b, a] } else { vec![a, b] })
+        (LayerKind::Multiply, if is_one(a) && !is_one(b) { vec![b, a] } else { vec![a, b] })
     }
 
     /// Whether a value is known to have one pixel: it is a mean, followed only by layers that preserve the size.
     fn is_one_pixel(&self, value: Value) -> bool {
         let layer = &self.found.layers[value];
         match (&layer.kind, &layer.from[..]) {
-            (Kind::Average | Kind::Flatten, _) => true,
-            (Kind::Convolution(_, Geometry { kernel: [1, 1], .. }) | Kind::Table(_), [from]) => {
+            (LayerKind::AveragePool | LayerKind::Flatten, _) => true,
+            (LayerKind::Convolution(_, Geometry { kernel: [1, 1], .. }) | LayerKind::Table(_), [from]) => {
                 self.is_one_pixel(*from)
             }
             _ => false,
         }
     }
 
-    fn convolution(&self, node: &NodeProto, from: Scale) -> Option<Kind> {
+    fn convolution(&self, node: &NodeProto, from: Scale) -> Option<LayerKind> {
         // ONNX defines at most three inputs.
         (node.input.len() <= 3).then_some(())?;
         let name = onnx::input(node, 1)?;
@@ -298,7 +308,7 @@ impl<'a> Recogniser<'a> {
         let bias = self.bias(node, &factors, from)?;
         let group = usize::try_from(onnx::integer(node, "group", 1)).ok()?;
         if group == outputs && depth == 1 {
-            return Some(Kind::Depthwise(Filters { weights, bias, factors }, g));
+            return Some(LayerKind::Depthwise(Filters { weights, bias, factors }, g));
         }
         // `[output][input][row][column]` to `[output][row][column][input]`.
         let size = height * width;
@@ -307,7 +317,7 @@ impl<'a> Recogniser<'a> {
             let transposed = filters.flat_map(|filter| (0..size).flat_map(move |at| filter[at..].iter().step_by(size)));
             weights = Arc::new(transposed.copied().collect());
         }
-        (group == 1).then_some(Kind::Convolution(Filters { weights, bias, factors }, g))
+        (group == 1).then_some(LayerKind::Convolution(Filters { weights, bias, factors }, g))
     }
 
     fn linear(&self, node: &NodeProto, from: Scale) -> Option<Filters> {
@@ -342,7 +352,7 @@ impl<'a> Recogniser<'a> {
         }
         let x = *self.found.real.get(onnx::input(node, 0)?)?;
         let from = self.found.layers[x].scale;
-        let kind = Kind::LinearFloats(self.linear(node, from)?);
+        let kind = LayerKind::LinearFloats(self.linear(node, from)?);
         let value = self.push(kind, &node.name, vec![x], from, [0, 255], 0);
         self.found.floats.insert(output, value);
         Some(())

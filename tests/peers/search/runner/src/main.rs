@@ -1,4 +1,4 @@
-//! Magpie's side of the search bench; the arguments and answers are those of `worker.py`.
+//! Magpie's worker in the search bench, with the arguments and output of `worker.py`.
 
 mod npy;
 
@@ -21,10 +21,10 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 const K: usize = 10;
 const MODEL: ModelId = ModelId([7; 32]);
 const SHARD: &str = "catalogue.magpie";
-/// The filter column: rows are in random order, so that it says nothing of the vector.
+/// The filter column, 0 to 99. Rows are in random order, so it is independent of the vector.
 const COLUMN: &str = "bucket";
-/// Sections that peers have no counterpart of, or that their figures leave out too: listings and filter columns.
-const NOT_THE_INDEX: [&str; 3] = ["column", "metadata", "thumbnail"];
+/// Sections left out of `index_bytes`, as in the peers' figures: listings, thumbnails and filter columns.
+const EXCLUDED_SECTIONS: [&str; 3] = ["column", "metadata", "thumbnail"];
 
 #[derive(Serialize)]
 struct Built {
@@ -42,7 +42,7 @@ struct Fresh {
     rss_process_mb: f64,
 }
 
-/// Search settings; what is not given is the core's own choice.
+/// Search settings; the core chooses those that are not given.
 #[derive(Deserialize)]
 struct Config {
     recall: Option<f32>,
@@ -95,7 +95,7 @@ fn build(base: &Path, folder: &Path, build_threads: usize) -> Outcome<()> {
     let fields = vec![Field { name: COLUMN.to_owned(), filter: true }];
     let mut builder = ShardBuilder::new(identity, rows.dim(), fields);
     for (row, values) in rows.enumerate() {
-        // Listings are ordered by id: with leading zeros, a listing's row is the vector's.
+        // Listings are sorted by id; leading zeros make a listing's row number that of its vector.
         builder.add(&format!("{row:08}"), "", &[(row % 100).to_string()], &embedding(&values?)?)?;
     }
     let path = folder.join(SHARD);
@@ -103,8 +103,8 @@ fn build(base: &Path, folder: &Path, build_threads: usize) -> Outcome<()> {
     let build_s = started.elapsed().as_secs_f64();
     let disk_bytes = fs::metadata(&path)?.len();
     let sections = Shard::open(&path)?.sections();
-    let left_out = |name: &str| NOT_THE_INDEX.iter().any(|part| name.contains(part));
-    let index_bytes = disk_bytes - sections.iter().filter(|s| left_out(&s.name)).map(|s| s.bytes).sum::<u64>();
+    let excluded = |name: &str| EXCLUDED_SECTIONS.iter().any(|part| name.contains(part));
+    let index_bytes = disk_bytes - sections.iter().filter(|s| excluded(&s.name)).map(|s| s.bytes).sum::<u64>();
     let built = Built { build_s, build_threads, index_bytes, disk_bytes, photos };
     fs::write(folder.join("built.json"), serde_json::to_string(&built)?)?;
     Ok(())
@@ -150,7 +150,7 @@ fn serve(folder: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// Nanoseconds on the wall's clock, or of CPU time.
+/// Nanoseconds of the monotonic clock, or of CPU time.
 fn now(cpu_time: bool) -> u64 {
     let now = clock_gettime(if cpu_time { ClockId::ProcessCPUTime } else { ClockId::Monotonic });
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
@@ -161,7 +161,7 @@ fn load(path: &Path, count: usize) -> Outcome<Vec<Embedding>> {
 }
 
 fn embedding(values: &[f32]) -> Outcome<Embedding> {
-    Embedding::new(values, MODEL).ok_or_else(|| "a vector of no use".into())
+    Embedding::new(values, MODEL).ok_or_else(|| "invalid vector, expected finite values that are not all 0".into())
 }
 
 fn resident_mb() -> Outcome<f64> {

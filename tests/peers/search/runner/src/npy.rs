@@ -1,4 +1,4 @@
-//! Reading `.npy` files of two-dimensional little-endian f32 arrays, row by row.
+//! Reads `.npy` files of two-dimensional little-endian f32 arrays, row by row.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::Outcome;
 
-/// The rows of an open file.
+/// An iterator over the remaining rows of an open file.
 pub(crate) struct Rows {
     file: BufReader<File>,
     left: usize,

@@ -10,12 +10,12 @@ import dev.magpie.internal.AskedEnd as RustEnd
 import dev.magpie.internal.Connectivity as RustConnectivity
 
 /**
- * What asking a server depends on beside what is found.
+ * When and for how long to ask a server.
  *
- * @property connectivity what the phone can reach; on Android `context.connectivity` tells it
+ * @property connectivity the phone's current network; on Android, use `context.connectivity`
  * @property setting what the user allows
- * @property deadline what the server's answer may take with all retries, from the phone's own search on; with less than
- * 100 ms the server is not asked
+ * @property deadline how long the server's answer may take, retries included, counted from the end of the phone's own
+ * search; below 100 ms the server is not asked
  */
 public data class AskOptions(
     val connectivity: Connectivity,
@@ -28,12 +28,12 @@ public data class AskOptions(
     }
 }
 
-/** What the phone can reach. */
+/** The phone's network connection. */
 public enum class Connectivity {
-    /** Nothing. */
+    /** No network. */
     OFFLINE,
 
-    /** A network that costs by the byte: the server is asked less, and one request at a time. */
+    /** A network that is billed by volume: the server is asked less often, with one request at a time. */
     METERED,
 
     /** Any other network. */
@@ -44,15 +44,15 @@ public enum class Connectivity {
     internal fun rust(): RustConnectivity = RustConnectivity.entries[ordinal]
 }
 
-/** What the user allows. */
+/** When the user allows a server to be asked. */
 public enum class AskSetting {
-    /** Ask where it may help. */
+    /** Ask when it is likely to improve the results. */
     WHEN_USEFUL,
 
-    /** The same, but not on metered networks. */
+    /** As [WHEN_USEFUL], but not on metered networks. */
     UNMETERED_ONLY,
 
-    /** Never. */
+    /** Never ask. */
     NEVER,
 
     ;
@@ -61,65 +61,70 @@ public enum class AskSetting {
 }
 
 /**
- * Whether a server was asked, and how that ended.
+ * Whether a server was asked, and with what outcome.
  *
- * @property reason why it was asked, or not
- * @property outcome how that ended
- * @property requests requests that were sent
- * @property time how long it took after the phone's own search; zero where it was not asked
+ * @property reason why the server was asked or not
+ * @property outcome how the request ended
+ * @property requests the number of HTTP requests sent
+ * @property time how long it took after the phone's own search; zero if the server was not asked
  */
-public data class Asked(val reason: AskReason, val outcome: AskOutcome, val requests: Int, val time: Duration)
+public data class Asked(
+    val reason: AskReason,
+    val outcome: AskOutcome,
+    val requests: Int = 0,
+    val time: Duration = Duration.ZERO,
+)
 
-/** Why a server is asked, or not. */
+/** Why a server was asked or not. */
 public enum class AskReason {
-    /** Not asked: the user does not want it, here or at all. */
+    /** Not asked: the user's setting does not allow it, at all or on this network. */
     NOT_ALLOWED,
 
     /** Not asked: there is no network. */
     OFFLINE,
 
-    /** Not asked: the server failed lately, or asked to be left alone. */
+    /** Not asked: the server failed repeatedly or sent `Retry-After`, and its circuit breaker is open. */
     SERVER_RESTING,
 
-    /** Not asked: the answer would come too late. */
+    /** Not asked: the deadline is too short for an answer. */
     NO_TIME,
 
     /** Not asked: the phone's answer is good enough. */
     GOOD_ENOUGH,
 
-    /** Asked: the filter names columns that the phone's catalogue does not have. */
+    /** Asked: the filter names columns that are missing from the phone's catalogue. */
     FILTER_UNKNOWN,
 
     /** Asked: the phone found nothing. */
     NOTHING_FOUND,
 
-    /** Asked: the phone has too little of the photo's category. */
+    /** Asked: the phone's catalogue has too few listings of the photo's category. */
     CATEGORY_MISSING,
 
-    /** Asked: the phone found fewer listings than wanted. */
+    /** Asked: the phone found fewer listings than requested. */
     TOO_FEW,
 
-    /** Asked: the phone's first listing is probably not it. */
+    /** Asked: the phone's first listing is probably wrong. */
     DOUBTFUL,
 }
 
-/** How asking a server ended. */
+/** How a request to a server ended. */
 public sealed interface AskOutcome {
-    /** It was not asked. */
+    /** The server was not asked. */
     public data object NotAsked : AskOutcome
 
-    /** It is being asked: these are the phone's own results. */
+    /** The request is in progress: these are the phone's own results. */
     public data object Pending : AskOutcome
 
-    /** With an answer, which the results are merged with. */
+    /** The server answered, and its listings are merged into the results. */
     public data object Answered : AskOutcome
 
     /**
-     * Without an answer: these are the phone's own results.
+     * The server did not answer: these are the phone's own results.
      *
-     * @property name for metrics and for `when`: `unreachable`, `untrusted`, `broken`, `timed_out`, `busy`,
-     * `server_error`, `refused` (a wrong token, a column that the server does not have), `wrong_model` (update the app
-     * or its model), `too_large`, `bad_reply`, `resting`, `cancelled`
+     * @property name a stable identifier for metrics and `when`: `unreachable`, `untrusted`, `broken`, `timed_out`,
+     * `busy`, `server_error`, `refused` (a wrong token, or a column that the server does not have), `wrong_model`
+     * (update the app or its model), `too_large`, `bad_reply`, `resting`, `cancelled`
      * @property reason the same in English, for developers
      */
     public data class Failed(val name: String, val reason: String) : AskOutcome

@@ -19,32 +19,32 @@ import kotlinx.coroutines.withTimeout
 import java.nio.ByteBuffer
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
-import dev.magpie.internal.Asking as RustAsking
+import dev.magpie.internal.ServerSearch as RustServerSearch
 import dev.magpie.internal.Trouble as RustTrouble
 
 /**
- * Finds the listings most like a photo, and asks a server where the phone's own answer is not good enough.
+ * Finds the listings most similar to a photo, and asks a server if the phone's own answer is not good enough.
  *
  * ```kotlin
  * val results = engine.search(photo, shop, AskOptions(context.connectivity), SearchOptions(limit = 20))
  * results.listings.forEach { println("${it["title"]}: ${it.source}") }
  * ```
  *
- * The phone's own listings are in the results whatever the server does, and they come within the deadline.
- * [SearchResults.asked] says whether and why the server was asked, and how that ended; a server that fails is not an
- * error. A filter on a column that the phone's catalogue does not have is one only where the options rule out that the
- * server is asked.
+ * The results always include the phone's own listings, whatever the server does, and arrive within the deadline.
+ * [SearchResults.asked] tells whether the server was asked, why, and how that ended. A failing server is not an error.
+ * A filter on a column that is missing from the phone's catalogue is an error only if the options rule out asking the
+ * server.
  *
- * @throws MagpieException as the search without a server
+ * @throws MagpieException as the search without a server does
  */
 public suspend fun SearchEngine.search(
     photo: ByteBuffer,
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): SearchResults = asking(photo, server, ask, options).use { server.answer(it) }
+): SearchResults = serverSearch(photo, server, ask, options).use { server.answer(it) }
 
-/** The same for an array, which is copied once. */
+/** Searches with a photo in an array, which is copied once. */
 public suspend fun SearchEngine.search(
     photo: ByteArray,
     server: CatalogServer,
@@ -52,18 +52,18 @@ public suspend fun SearchEngine.search(
     options: SearchOptions = SearchOptions(),
 ): SearchResults = search(ByteBuffer.wrap(photo), server, ask, options)
 
-/** The same for a camera frame. It is kept until the results are there; with [searchUpdates], for a shorter time. */
+/** Searches with a camera frame, which is in use until the results arrive; [searchUpdates] releases it earlier. */
 public suspend fun SearchEngine.search(
     frame: Frame,
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): SearchResults = asking(frame, server, ask, options).use { server.answer(it) }
+): SearchResults = serverSearch(frame, server, ask, options).use { server.answer(it) }
 
 /**
- * As [search], but where the server is asked and the phone's own results are worth showing, these come first, with
- * [AskOutcome.Pending]; then the results of both. Where the phone's answer is good enough, or it has none, there is one
- * emission.
+ * Searches as [search] does, but emits the phone's own results first, with [AskOutcome.Pending], if the server is asked
+ * and they are worth showing. The merged results follow. If the phone's answer is good enough, or if it has none, there
+ * is a single emission.
  *
  * ```kotlin
  * engine.searchUpdates(photo, shop, AskOptions(context.connectivity)).collect { show(it) }
@@ -74,9 +74,9 @@ public fun SearchEngine.searchUpdates(
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): Flow<SearchResults> = updates(server) { asking(photo, server, ask, options) }
+): Flow<SearchResults> = updates(server) { serverSearch(photo, server, ask, options) }
 
-/** The same for an array, which is read when the flow is collected. */
+/** Searches with a photo in an array, which is read when the flow is collected. */
 public fun SearchEngine.searchUpdates(
     photo: ByteArray,
     server: CatalogServer,
@@ -84,40 +84,40 @@ public fun SearchEngine.searchUpdates(
     options: SearchOptions = SearchOptions(),
 ): Flow<SearchResults> = searchUpdates(ByteBuffer.wrap(photo), server, ask, options)
 
-/** The same for a camera frame, which is done with at the first emission. */
+/** Searches with a camera frame, which is no longer in use after the first emission. */
 public fun SearchEngine.searchUpdates(
     frame: Frame,
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions = SearchOptions(),
-): Flow<SearchResults> = updates(server) { asking(frame, server, ask, options) }
+): Flow<SearchResults> = updates(server) { serverSearch(frame, server, ask, options) }
 
-private fun updates(server: CatalogServer, search: suspend () -> RustAsking): Flow<SearchResults> = channelFlow {
-    search().use { asking ->
-        // Does not wait for the collector: the server's time runs.
-        if (asking.isAsked() && asking.showsLocal()) send(asking.results().public())
-        send(server.answer(asking))
+private fun updates(server: CatalogServer, begin: suspend () -> RustServerSearch): Flow<SearchResults> = channelFlow {
+    begin().use { search ->
+        // Does not wait for the collector: the server's deadline is already running.
+        if (search.isAsked() && search.showsLocal()) send(search.results().public())
+        send(server.answer(search))
     }
 }
 
-private suspend fun SearchEngine.asking(
+private suspend fun SearchEngine.serverSearch(
     photo: ByteBuffer,
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions,
-): RustAsking {
+): RustServerSearch {
     val bytes = photo.duplicate()
     return call { engine, cancel ->
         bytes.borrowed { engine.askPhoto(it, options.rust(), ask.rust(), server.rust, cancel) }
     }
 }
 
-private suspend fun SearchEngine.asking(
+private suspend fun SearchEngine.serverSearch(
     frame: Frame,
     server: CatalogServer,
     ask: AskOptions,
     options: SearchOptions,
-): RustAsking {
+): RustServerSearch {
     val borrowed = frame.rust()
     return call { engine, cancel ->
         borrowed.borrowed { first, second, third, layout ->
@@ -126,10 +126,10 @@ private suspend fun SearchEngine.asking(
     }
 }
 
-/** What of a request is Rust's to say. */
+/** The parts of a request that Rust decides. */
 internal class RustCall(val path: String, val headers: Map<String, String>, val body: ByteArray, val timeout: Duration)
 
-/** What happens while a server is asked. */
+/** An event while a server is asked. */
 private sealed interface Event {
     data object Clock : Event
 
@@ -138,18 +138,18 @@ private sealed interface Event {
     class Failed(val attempt: UInt, val trouble: RustTrouble) : Event
 }
 
-/** Does what Rust says until there is an answer. Cancelled, it gives all requests up. */
-private suspend fun CatalogServer.answer(asking: RustAsking): SearchResults = withContext(Dispatchers.IO) {
-    // Not children: a transport that does not listen when it is cancelled must not hold up the answer.
+/** Performs the steps that Rust requests until there is an answer. If cancelled, it abandons all requests. */
+private suspend fun CatalogServer.answer(search: RustServerSearch): SearchResults = withContext(Dispatchers.IO) {
+    // Not children: a transport that ignores cancellation must not delay the answer.
     val attempts = CoroutineScope(Dispatchers.IO + SupervisorJob())
     val events = Channel<Event>(Channel.UNLIMITED)
     try {
-        var step = asking.advance()
+        var step = search.advance()
         while (step !is AskStep.Done) {
             if (step is AskStep.Send) {
                 val send = step
                 val headers = send.headers.associate { it.name to it.value }
-                val call = RustCall(asking.path(), headers, asking.body(), send.timeoutMs.toInt().milliseconds)
+                val call = RustCall(search.path(), headers, search.body(), send.timeoutMs.toInt().milliseconds)
                 attempts.launch { events.send(attempt(send.attempt, call)) }
             }
             val wait = step.wait()
@@ -159,13 +159,13 @@ private suspend fun CatalogServer.answer(asking: RustAsking): SearchResults = wi
             }
             val event = events.receive()
             clock.cancel()
-            step = asking.report(event)
+            step = search.report(event)
         }
     } finally {
-        asking.cancelled()
+        search.cancelled()
         attempts.cancel()
     }
-    asking.results().public()
+    search.results().public()
 }
 
 private fun AskStep.wait(): Duration = when (this) {
@@ -174,7 +174,7 @@ private fun AskStep.wait(): Duration = when (this) {
     is AskStep.Done -> Duration.ZERO
 }
 
-private fun RustAsking.report(event: Event): AskStep = when (event) {
+private fun RustServerSearch.report(event: Event): AskStep = when (event) {
     is Event.Clock -> advance()
 
     is Event.Failed -> failed(event.attempt, event.trouble)
@@ -185,7 +185,7 @@ private fun RustAsking.report(event: Event): AskStep = when (event) {
     }
 }
 
-/** One request. Whatever a transport throws says something of the server, and is no reason to lose what was found. */
+/** Performs one request. Any exception of the transport becomes an event: the phone's own results must survive it. */
 @Suppress("TooGenericExceptionCaught", "SwallowedException")
 private suspend fun CatalogServer.attempt(number: UInt, call: RustCall): Event = try {
     Event.Reply(number, withTimeout(call.timeout) { transport.send(request(call)) })

@@ -5,16 +5,16 @@ import java.nio.ByteBuffer
 import java.util.concurrent.atomic.AtomicReference
 
 /**
- * Calls Rust with the bytes from position to limit, where it can read them: as they are if the buffer is direct, else
- * copied. The copy is made on the thread that calls Rust; an app's main thread has no time for it.
+ * Calls Rust with the bytes from position to limit. A direct buffer is passed as it is, any other is copied first, on
+ * the thread that calls Rust, to keep the copy off the app's main thread.
  */
 internal inline fun <T> ByteBuffer.borrowed(call: (ByteBuffer) -> T): T {
-    // The generated code takes the address of a buffer's first byte, whatever its position: a slice starts at it.
+    // The generated code passes the address of byte 0 whatever the position, so pass a slice that starts there.
     val bytes = if (isDirect) slice() else ByteBuffer.allocateDirect(remaining()).append(this)
     return kept(bytes) { call(bytes) }
 }
 
-/** The same for the planes of a frame. Their copies are made in memory that serves frame after frame. */
+/** Calls Rust with the planes of a frame. Copies go to memory that is reused from frame to frame. */
 internal inline fun <T> List<ByteBuffer>.borrowed(call: (List<ByteBuffer>) -> T): T {
     val memory = Spare.take(sumOf { if (it.isDirect) 0 else it.remaining() })
     return try {
@@ -25,7 +25,7 @@ internal inline fun <T> List<ByteBuffer>.borrowed(call: (List<ByteBuffer>) -> T)
     }
 }
 
-/** Puts a copy of [bytes] at this buffer's position, which moves behind it; what is returned is the copy. */
+/** Copies [bytes] to this buffer's position, advances the position, and returns the copy as a slice. */
 internal fun ByteBuffer.append(bytes: ByteBuffer): ByteBuffer {
     val copy = slice().also { it.limit(bytes.remaining()) }
     put(bytes.duplicate())
@@ -33,8 +33,8 @@ internal fun ByteBuffer.append(bytes: ByteBuffer): ByteBuffer {
 }
 
 /**
- * Keeps what Rust reads until the call is back. Nothing else does: an address is a mere number, so the garbage
- * collector could free the memory under the call.
+ * Keeps [what] reachable until the call returns. Rust only holds an address, so without this reference the garbage
+ * collector could free the memory during the call.
  */
 internal inline fun <T> kept(what: Any, call: () -> T): T = try {
     call()
@@ -43,14 +43,14 @@ internal inline fun <T> kept(what: Any, call: () -> T): T = try {
     Kept.last = null
 }
 
-/** Where references are written, so that they count as used till then. `reachabilityFence` needs Android 9. */
+/** Writes to this volatile field count as uses of the reference. `reachabilityFence` needs Android 9. */
 internal object Kept {
     @Volatile
     @JvmField
     var last: Any? = null
 }
 
-/** The memory of the last frame's copy, until something else needs it: to make it takes longer than the copy. */
+/** The memory of the last frame's copy, kept for reuse: allocating it takes longer than copying. */
 internal object Spare {
     val NONE: ByteBuffer = ByteBuffer.allocateDirect(0)
     private val memory = AtomicReference<SoftReference<ByteBuffer>>()

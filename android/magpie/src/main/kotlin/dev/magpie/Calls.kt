@@ -12,13 +12,13 @@ import kotlinx.coroutines.withContext
 import dev.magpie.internal.MagpieException as RustException
 
 /**
- * Runs a blocking call of Rust's on [dispatcher]. Where the coroutine is cancelled, the call is told to end and waited
- * for: it may still read a buffer that the caller is about to reuse.
+ * Runs a blocking Rust call on [dispatcher]. If the coroutine is cancelled, the call is told to stop and waited for,
+ * because it may still read a buffer that the caller is about to reuse.
  */
 internal suspend fun <T> cancellable(dispatcher: CoroutineDispatcher, call: (Cancellation) -> T): T =
     translated { Cancellation() }.use { cancellation ->
         coroutineScope {
-            // Unconfined: it runs on the thread that cancels, as those of `dispatcher` may all be busy with calls.
+            // Unconfined: runs on the cancelling thread, because all threads of `dispatcher` may be busy with calls.
             val watch =
                 launch(Dispatchers.Unconfined) {
                     try {
@@ -35,7 +35,7 @@ internal suspend fun <T> cancellable(dispatcher: CoroutineDispatcher, call: (Can
         }
     }
 
-/** Runs a call of Rust's; what it throws is turned into what apps know. */
+/** Runs a Rust call and translates its exceptions to the public ones. */
 internal inline fun <T> translated(call: () -> T): T = try {
     call()
 } catch (e: RustException) {
@@ -43,13 +43,13 @@ internal inline fun <T> translated(call: () -> T): T = try {
 } catch (e: InternalException) {
     throw MagpieException.Internal(e.message.orEmpty(), e)
 } catch (e: LinkageError) {
-    // The generated classes load the library when they are first used.
+    // The generated classes load the library on first use.
     throw MagpieException.Unsupported(unsupported(), e)
 }
 
 internal fun unsupported(): String =
-    "the native library magpie_ffi cannot be loaded on ${System.getProperty("os.arch")}: on Android there is one for " +
-        "arm64-v8a and x86_64; elsewhere -Djna.library.path names the folder that holds it"
+    "the native library magpie_ffi cannot be loaded on ${System.getProperty("os.arch")}: on Android it exists for " +
+        "arm64-v8a and x86_64; elsewhere set -Djna.library.path to the folder that holds it"
 
 private fun RustException.public(): Exception = when (this) {
     is RustException.Photo -> MagpieException.Photo(reason, this)

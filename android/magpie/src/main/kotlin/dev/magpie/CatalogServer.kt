@@ -1,27 +1,26 @@
 package dev.magpie
 
 import java.net.URI
-import dev.magpie.internal.Server as RustServer
+import dev.magpie.internal.ServerState as RustServerState
 
 /**
- * A server with the full catalogue, and what is known of it: how fast it answers, whether it is down. Keep one for each
- * server as long as the app runs; any number of searches may share it.
+ * A server with the full catalogue, and what earlier requests revealed about it: its latency and whether it is down.
+ * Keep one instance per server for the lifetime of the app; any number of searches may share it.
  *
  * ```kotlin
  * val shop = CatalogServer("https://shop.example", token = "…")
  * val results = engine.search(photo, shop, AskOptions(context.connectivity))
  * ```
  *
- * Only the embedding of the photo, rounded to a byte a coordinate, and the search's options are sent. Redirects are not
- * followed: they would carry both, and the token, to a server that nobody named. On Android an app needs the permission
- * `INTERNET` for this.
+ * Only the embedding of the photo, rounded to one byte per coordinate, and the search options are sent. Redirects are
+ * not followed, because they would forward this data and the token to a server that the app did not choose. On Android
+ * the app needs the permission `INTERNET`.
  *
- * @param url of the server, such as `https://shop.example` or `http://10.0.2.2:8080`, without query and user
- * @param token sent as `Authorization: Bearer`, where the server wants one; over `http` without encryption. It is never
- * logged.
- * @param transport what sends requests, to be replaced by an app that has an HTTP client of its own
- * @throws IllegalArgumentException where the URL is none of a server, or the token cannot be a header's value
- * @throws MagpieException.Unsupported where there is no native library for this CPU
+ * @param url the server's URL, such as `https://shop.example` or `http://10.0.2.2:8080`, without query and user info
+ * @param token sent as `Authorization: Bearer` if not null; unencrypted over `http`. It is never logged.
+ * @param transport sends the requests; replace it to use the app's own HTTP client
+ * @throws IllegalArgumentException if [url] is not the URL of a server, or [token] is not a valid header value
+ * @throws MagpieException.Unsupported if there is no native library for this CPU
  */
 public class CatalogServer(
     url: String,
@@ -29,14 +28,14 @@ public class CatalogServer(
     internal val transport: HttpTransport = UrlConnectionTransport(),
 ) {
     init {
-        require(token == null || token.all { it in '!'..'~' }) { "the token has characters that no header may have" }
+        require(token == null || token.all { it in '!'..'~' }) { "the token has characters that a header cannot hold" }
     }
 
     private val base = checked(url)
 
-    internal val rust: RustServer = translated { RustServer() }
+    internal val rust: RustServerState = translated { RustServerState() }
 
-    /** A request to this server. */
+    /** Builds a request to this server. */
     internal fun request(call: RustCall): HttpRequest {
         val authorization = token?.let { mapOf("authorization" to "Bearer $it") }.orEmpty()
         return HttpRequest(base + call.path, call.headers + authorization, call.body, call.timeout)
@@ -45,13 +44,13 @@ public class CatalogServer(
     override fun toString(): String = "CatalogServer($base)"
 
     private companion object {
-        /** The URL without its last slash. What is wrong with it is not quoted: it may hold a password. */
+        /** Returns the URL without trailing slashes. The error does not quote the URL: it may contain a password. */
         fun checked(url: String): String {
             val parsed = runCatching { URI(url) }.getOrNull()
             val isServer = parsed?.scheme?.lowercase() in setOf("http", "https") && !parsed?.host.isNullOrEmpty()
             val more = listOf(parsed?.rawQuery, parsed?.rawFragment, parsed?.rawUserInfo)
             require(isServer && more.all { it == null }) {
-                "no URL of a server: expected https://HOST or http://HOST:PORT"
+                "not the URL of a server: expected https://HOST or http://HOST:PORT"
             }
             return url.trimEnd('/')
         }

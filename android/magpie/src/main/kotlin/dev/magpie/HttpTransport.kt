@@ -16,7 +16,7 @@ import kotlin.time.Duration
 import dev.magpie.internal.Trouble as RustTrouble
 
 /**
- * Sends single requests to a [CatalogServer]. When to send, to send again and to give up is decided by the library.
+ * Sends single requests to a [CatalogServer]. The library decides when to send, retry and give up.
  *
  * ```kotlin
  * val transport = HttpTransport { request ->
@@ -31,14 +31,14 @@ import dev.magpie.internal.Trouble as RustTrouble
  */
 public fun interface HttpTransport {
     /**
-     * Posts a request and gives the response, with any status. Called on a thread that may wait. A request that is
-     * given up is cancelled: the connection should then be closed.
+     * Posts a request and returns the response, whatever its status. Called on a thread that may block. An abandoned
+     * request is cancelled; close its connection then.
      *
-     * Must not follow redirects, and must not send again by itself.
+     * Implementations must neither follow redirects nor retry.
      *
-     * @throws IOException where there is no response: [ReplyTooLargeException] where it is longer than
-     * [HttpRequest.maxReplyBytes], [java.net.SocketTimeoutException] where its time was over, what else Java has for
-     * hosts that cannot be reached, certificates that are not trusted and connections that break
+     * @throws IOException if there is no response: [ReplyTooLargeException] if the body is longer than
+     * [HttpRequest.maxReplyBytes], [java.net.SocketTimeoutException] on a timeout, or Java's usual exceptions for
+     * unreachable hosts, untrusted certificates and broken connections
      */
     public suspend fun send(request: HttpRequest): HttpReply
 }
@@ -46,18 +46,18 @@ public fun interface HttpTransport {
 /**
  * A request to post.
  *
- * @property url where to
- * @property headers all that it needs, with the token where there is one: not for logs
- * @property body JSON, in UTF-8
- * @property timeout how long the response may take with all of its body; it is then given up in any case
+ * @property url the target URL
+ * @property headers all headers that are needed, including the token if there is one; do not log them
+ * @property body UTF-8 encoded JSON
+ * @property timeout how long the response may take, body included; the library abandons the request after it
  */
-public class HttpRequest internal constructor(
+public class HttpRequest(
     public val url: String,
-    public val headers: Map<String, String>,
-    public val body: ByteArray,
-    public val timeout: Duration,
+    public val headers: Map<String, String> = emptyMap(),
+    public val body: ByteArray = ByteArray(0),
+    public val timeout: Duration = Duration.INFINITE,
 ) {
-    /** The longest body of a response that is of use, in bytes. */
+    /** The longest response body that is accepted, in bytes. */
     public val maxReplyBytes: Int get() = MAX_REPLY_BYTES
 
     internal companion object {
@@ -68,16 +68,20 @@ public class HttpRequest internal constructor(
 /**
  * A response.
  *
- * @property status the HTTP status
- * @property retryAfter the header `retry-after`
- * @property body all of the body
+ * @property status the HTTP status code
+ * @property retryAfter the value of the `Retry-After` header
+ * @property body the complete body
  */
-public class HttpReply(public val status: Int, public val retryAfter: String?, public val body: ByteArray)
+public class HttpReply(
+    public val status: Int,
+    public val retryAfter: String? = null,
+    public val body: ByteArray = ByteArray(0),
+)
 
 /** The body of a response is longer than [HttpRequest.maxReplyBytes]. */
-public class ReplyTooLargeException : IOException("the body is longer than a reply may be")
+public class ReplyTooLargeException : IOException("the response body is too long")
 
-/** What this failure of an attempt says of the server. */
+/** Maps a failed attempt to what it reveals about the server. */
 internal fun Throwable.trouble(): RustTrouble = when (this) {
     is ReplyTooLargeException -> RustTrouble.TOO_LARGE
 
@@ -91,7 +95,7 @@ internal fun Throwable.trouble(): RustTrouble = when (this) {
         else -> RustTrouble.UNREACHABLE
     }
 
-    // Without the permission INTERNET, Android throws a SecurityException.
+    // Android throws a SecurityException if the app lacks the permission INTERNET.
     is ConnectException, is NoRouteToHostException, is UnknownHostException, is UnknownServiceException,
     is SecurityException,
     -> RustTrouble.UNREACHABLE
@@ -101,5 +105,5 @@ internal fun Throwable.trouble(): RustTrouble = when (this) {
 
 private fun Throwable.isDistrust() = this is CertificateException || this is CertPathValidatorException
 
-/** A chain of causes may be a ring. */
+/** Bounds the search because a chain of causes may be circular. */
 private const val MOST_CAUSES = 16

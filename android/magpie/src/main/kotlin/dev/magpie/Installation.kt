@@ -15,7 +15,7 @@ import java.nio.channels.FileChannel
 import java.nio.file.StandardOpenOption.READ
 
 /**
- * A model pack and its catalogue, put where an engine can open them.
+ * A model pack and its catalogue, installed where an engine can open them.
  *
  * ```kotlin
  * val files = mapOf(
@@ -30,15 +30,15 @@ import java.nio.file.StandardOpenOption.READ
  * @property catalogFile the catalogue shard
  */
 public class Installation private constructor(public val modelFolder: File, public val catalogFile: File) {
-    /** Opens what is installed; see [SearchEngine.open]. */
+    /** Opens the installed model and catalogue; see [SearchEngine.open]. */
     public suspend fun open(dispatcher: CoroutineDispatcher = Dispatchers.Default): SearchEngine =
         SearchEngine.open(modelFolder, catalogFile, dispatcher = dispatcher)
 
     public companion object {
-        /** The catalogue among the files. */
+        /** The name of the catalogue file in an installation. */
         public const val CATALOG: String = "catalog.magpie"
 
-        /** Folder of the model pack among the files. */
+        /** The name of the model pack's folder in an installation. */
         public const val MODEL: String = "model"
 
         private const val INSTALLED = "installed-"
@@ -47,16 +47,16 @@ public class Installation private constructor(public val modelFolder: File, publ
         private val installing = Mutex()
 
         /**
-         * Installs a version, unless it is there already; other versions are removed after it. All or nothing: files
-         * are written under a temporary name, brought to the disk, checked, and renamed together. Where anything fails,
-         * what was installed before stays. An engine that is open keeps what it has, though the names are gone.
+         * Installs a version unless it is installed already, and then removes all other versions. The operation is
+         * atomic: files are written to a temporary folder, flushed to disk, verified, and renamed together. If anything
+         * fails, the installed version stays. An open engine keeps working after its files are removed.
          *
-         * @param root a folder that nothing else uses; made if it is not there
-         * @param version a name for these files: letters, digits, `.`, `_` and `-`
-         * @param files what to read [CATALOG] and the files of [MODEL] from, each opened once
-         * @throws MagpieException.File where a file cannot be read or written
-         * @throws MagpieException.Catalog where the catalogue is damaged
-         * @throws MagpieException.Model where the model is of no use, or the catalogue was built with another
+         * @param root a folder for this purpose alone; created if missing
+         * @param version a name for this set of files: letters, digits, `.`, `_` and `-`
+         * @param files the sources of [CATALOG] and of the files in [MODEL], each opened once
+         * @throws MagpieException.File if a file cannot be read or written
+         * @throws MagpieException.Catalog if the catalogue is damaged
+         * @throws MagpieException.Model if the model is invalid, or the catalogue was built with another model
          */
         public suspend fun install(
             root: File,
@@ -64,11 +64,11 @@ public class Installation private constructor(public val modelFolder: File, publ
             files: Map<String, () -> InputStream>,
             dispatcher: CoroutineDispatcher = Dispatchers.IO,
         ): Installation {
-            require(plain.matches(version)) { "no name for a version: '$version'" }
+            require(plain.matches(version)) { "invalid version name: '$version'" }
             for (name in files.keys) {
-                require(name.split("/").all { plain.matches(it) }) { "no name for a file: '$name'" }
+                require(name.split("/").all { plain.matches(it) }) { "invalid file name: '$name'" }
             }
-            // One at a time: another would remove what this one is writing.
+            // One at a time: another installation would remove the files that this one is writing.
             return installing.withLock {
                 withContext(dispatcher) {
                     val folder = root.resolve(INSTALLED + version)
@@ -86,7 +86,7 @@ public class Installation private constructor(public val modelFolder: File, publ
 
         private fun at(folder: File) = Installation(folder.resolve(MODEL), folder.resolve(CATALOG))
 
-        /** The folder may hold what is not ours, which must not be removed. */
+        /** Limits the removal to our own folders; the root may hold other files. */
         private fun File.isInstalled() = name.startsWith(INSTALLED) || name.startsWith(UNFINISHED)
 
         private suspend fun write(root: File, unfinished: File, folder: File, files: Map<String, () -> InputStream>) {
@@ -97,7 +97,7 @@ public class Installation private constructor(public val modelFolder: File, publ
                 }
                 val written = at(unfinished)
                 Magpie.verifyCatalog(written.catalogFile)
-                // Reads and checks the model, and whether the two belong together.
+                // Opening loads the model and checks that the catalogue was built with it.
                 written.open().close()
                 unfinished.walkBottomUp().filter { it.isDirectory }.forEach { sync(it) }
                 if (!unfinished.renameTo(folder)) throw IOException("cannot rename $unfinished")
@@ -121,7 +121,7 @@ public class Installation private constructor(public val modelFolder: File, publ
             }
         }
 
-        /** Brings a folder's names to the disk. */
+        /** Flushes a directory's entries to disk. */
         private fun sync(folder: File) = FileChannel.open(folder.toPath(), READ).use { it.force(true) }
     }
 }

@@ -14,8 +14,8 @@ import dev.magpie.internal.LiveSettings as RustSettings
 import dev.magpie.internal.PowerHint as RustPower
 
 /**
- * Searches while the camera looks around: frames that are dark, blurred, moving, or show what was searched last are
- * passed over, and the list of results holds still.
+ * Searches continuously with camera frames. Frames that are dark, blurred, moving, or that show the scene of the last
+ * search are skipped, and the list of results stays stable.
  *
  * ```kotlin
  * engine.live(camera.frames) { SearchOptions(crop = box.crop(it)) }.collect { update ->
@@ -26,16 +26,16 @@ import dev.magpie.internal.PowerHint as RustPower
  * }
  * ```
  *
- * Frames are worked on one after the other, while [frames] waits; each is done with when its emission returns, so a
- * camera's picture can be given back then. Nothing may keep frames in between: no `buffer`, `conflate` or `flowOn`.
+ * Frames are processed one at a time, while [frames] is suspended. A frame is free for reuse when its emission returns,
+ * so a camera image can be closed then. Do not put `buffer`, `conflate` or `flowOn` in between: they retain frames.
  *
- * The flow fails as [SearchEngine.search] does, for example with [MagpieException.Photo] where a crop leaves the frame.
+ * The flow fails as [SearchEngine.search] does, for example with [MagpieException.Photo] if a crop exceeds the frame.
  *
- * @param frames the camera's frames, upright or with their rotation
- * @param settings how eager the search and how firm the list is
- * @param power asked for each frame: what the system says of battery and heat
- * @param clock for the time between searches
- * @param options asked for each frame; where they change, the list starts anew. Their limit does not matter.
+ * @param frames the camera's frames, each with its rotation
+ * @param settings how often to search, and how stable the list is
+ * @param power called for each frame: the system's battery and thermal state
+ * @param clock measures the time between searches
+ * @param options called for each frame; if they change, the list is cleared. Their limit is ignored.
  */
 public fun SearchEngine.live(
     frames: Flow<Frame>,
@@ -51,11 +51,11 @@ public fun SearchEngine.live(
 }
 
 /**
- * How eager a live search and how firm its list is.
+ * How often a live search runs, and how stable its list is.
  *
- * @property minInterval least time from one search's start to the next's
+ * @property minInterval minimum time between the starts of two searches
  * @property listings length of the list
- * @property margin a listing passes the one above it at once if its cosine is higher by more than this
+ * @property margin a listing overtakes the one above it at once if its score is higher by more than this
  */
 public data class LiveSettings(
     val minInterval: Duration = 300.milliseconds,
@@ -63,8 +63,8 @@ public data class LiveSettings(
     val margin: Float = 0.03f,
 ) {
     init {
-        require(minInterval in Duration.ZERO..MAX_INTERVAL) { "no such interval: $minInterval" }
-        require(listings in 1..SearchOptions.MAX_LIMIT / 2) { "no such length of a list: $listings" }
+        require(minInterval in Duration.ZERO..MAX_INTERVAL) { "invalid interval: $minInterval" }
+        require(listings in 1..SearchOptions.MAX_LIMIT / 2) { "invalid list length: $listings" }
     }
 
     internal fun rust() = RustSettings(minInterval.inWholeMilliseconds.toUInt(), listings.toUInt(), margin)
@@ -74,12 +74,12 @@ public data class LiveSettings(
     }
 }
 
-/** What the system says of battery and heat: a search waits longer where there is something to save. */
+/** The system's battery and thermal state: searches run less often to save power. */
 public enum class PowerHint {
-    /** Nothing to save. */
+    /** No restriction. */
     NORMAL,
 
-    /** Battery saver. */
+    /** The battery saver is on. */
     SAVING,
 
     /** The phone is hot. */
@@ -94,50 +94,50 @@ public enum class PowerHint {
     }
 }
 
-/** What became of a frame. */
+/** What happened to a frame. */
 public sealed class LiveUpdate {
     /**
-     * It was searched with.
+     * The frame was searched with.
      *
-     * @property listings what to show: the results of the last searches, in an order that holds still
-     * @property results what this search found by itself
+     * @property listings what to show: the results of the last searches, in a stable order
+     * @property results the results of this search alone
      */
     public class Found(public val listings: List<Listing>, public val results: SearchResults) : LiveUpdate()
 
     /**
-     * It was passed over.
+     * The frame was skipped.
      *
-     * @property reason why
+     * @property reason why it was skipped
      */
     public class PassedOver(public val reason: Reason) : LiveUpdate()
 
-    /** Why a frame was passed over. */
+    /** Why a frame was skipped. */
     public enum class Reason {
-        /** It is too small to be judged. */
+        /** The frame is too small to be analysed. */
         UNUSABLE,
 
-        /** A search is under way. */
+        /** A search is in progress. */
         BUSY,
 
-        /** The last search was too recent, or took so long that a rest is due. */
+        /** The last search started too recently, or took so long that a pause is due. */
         TOO_SOON,
 
-        /** It would be time if the phone did not save its battery. */
+        /** Postponed because the battery saver is on. */
         SAVING,
 
-        /** It would be time if the phone were not hot. */
+        /** Postponed because the phone is hot. */
         HOT,
 
-        /** Too dark to see much. */
+        /** The frame is too dark. */
         DARK,
 
-        /** The camera or the scene is moving, or has only just come to rest. */
+        /** The camera or the scene is moving, or stopped only just now. */
         MOVING,
 
-        /** Out of focus, or nothing there but plain surfaces. */
+        /** The frame is out of focus or shows only plain surfaces. */
         BLURRED,
 
-        /** What was searched last. */
+        /** The scene is the one of the last search. */
         UNCHANGED,
     }
 }
@@ -155,7 +155,7 @@ private class LiveSearch(
     private fun now() = start.elapsedNow().inWholeMilliseconds.toULong()
 
     suspend fun update(frame: Frame, power: PowerHint, wanted: SearchOptions): LiveUpdate {
-        // Twice the list's length, so that a listing that slips is not lost at once.
+        // Search for twice the list's length, so that a listing that drops a few ranks is not lost at once.
         val asked = wanted.copy(limit = 2 * settings.listings)
         if (options != null && options != asked) {
             gate.restart()
@@ -195,7 +195,7 @@ private class LiveSearch(
             gate.searched(ended - started, ended)
         }
         val ranked = gate.results(results.listings.map { Ranked(it.id, it.score) })
-        // Those on show that this search did not find are remembered from the one that did.
+        // Listings on display that this search did not find are kept from the search that found them.
         val all = known + results.listings.associateBy { it.id }
         val listings = ranked.mapNotNull { (id, score) -> all[id]?.copy(score = score) }
         known = all.filterKeys { id -> id in results.listings.map { it.id } || ranked.any { it.id == id } }

@@ -1,9 +1,9 @@
 package dev.magpie
 
 /**
- * Why a call failed, by what the caller can do about it. [message] is English for developers, not for shoppers.
+ * Why a call failed, grouped by what the caller can do about it. [message] is English for developers, not for users.
  *
- * A cancelled call throws [kotlinx.coroutines.CancellationException] instead, as every suspending function does.
+ * A cancelled call throws [kotlinx.coroutines.CancellationException] instead, as all suspending functions do.
  *
  * ```kotlin
  * try {
@@ -14,16 +14,16 @@ package dev.magpie
  * ```
  */
 public sealed class MagpieException(message: String, cause: Throwable? = null) : Exception(message, cause) {
-    /** The photo or frame cannot be used, or the crop does not lie in it: take another. */
+    /** The photo or frame cannot be used, or the crop exceeds it: try another one. */
     public class Photo(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** The catalogue cannot be used: download it again, or update the app. */
     public class Catalog(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
-    /** The model pack cannot be used, or is another than the catalogue was built with: install it again. */
+    /** The model pack cannot be used, or the catalogue was built with another model: install both again. */
     public class Model(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
-    /** The request cannot be answered: a filter that is not understood, a listing that is not there. */
+    /** The request cannot be answered: for example, the filter is invalid or the listing does not exist. */
     public class Request(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** A file could not be read. */
@@ -35,6 +35,6 @@ public sealed class MagpieException(message: String, cause: Throwable? = null) :
     /** There is no native library for this CPU or machine: hide visual search. */
     public class Unsupported(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
-    /** A defect of the library: report it. */
+    /** A defect of the library: please report it. */
     public class Internal(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 }

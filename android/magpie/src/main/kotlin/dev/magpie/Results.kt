@@ -10,20 +10,20 @@ import dev.magpie.internal.SearchResults as RustResults
 import dev.magpie.internal.StageTimes as RustTimes
 
 /**
- * What a search found.
+ * The results of a search. An app's tests can build their own.
  *
- * @property listings best first; ties in the order of listing ids
- * @property confidence how far the first listing can be trusted; null where the model is not calibrated, or a server
- * found another first one
- * @property attributes what the network says of the photo
+ * @property listings best first; ties are ordered by listing id
+ * @property confidence how far the first listing can be trusted; null if the model is not calibrated, or if a server
+ * found a different first listing
+ * @property attributes what the network recognises in the photo
  * @property times how long each stage took on the phone
- * @property asked whether a server was asked, and how that ended; null where none was named
+ * @property asked whether a server was asked, and with what outcome; null if the search was given no server
  */
 public data class SearchResults(
     val listings: List<Listing>,
-    val confidence: Confidence?,
-    val attributes: List<Attribute>,
-    val times: StageTimes,
+    val confidence: Confidence? = null,
+    val attributes: List<Attribute> = emptyList(),
+    val times: StageTimes = StageTimes(),
     val asked: Asked? = null,
 )
 
@@ -34,11 +34,11 @@ public data class SearchResults(
  * heading.text = if (results.confidence?.enough == false) "No good match. Similar:" else "Found:"
  * ```
  *
- * It depends on the photo, the catalogue and the filter, not on how many listings are asked for, nor on the least score
- * or the group. It is that of the frame's search in a live search, whose list may hold still meanwhile.
+ * It depends on the photo, the catalogue and the filter, but not on the limit, the minimum score or the group. In a
+ * live search it belongs to the search with the current frame, although the displayed list may be older.
  *
- * @property probability that the first listing is what the photo shows, 0 to 1; 0 where nothing was found
- * @property enough whether that is enough, by the model's threshold; if not, there is no good match
+ * @property probability probability that the first listing shows what the photo shows, 0 to 1; 0 if nothing was found
+ * @property enough whether the probability reaches the model's threshold; if not, there is no good match
  */
 public data class Confidence(val probability: Float, val enough: Boolean)
 
@@ -50,26 +50,26 @@ public data class Confidence(val probability: Float, val enough: Boolean)
  * ```
  *
  * @property id the catalogue's id of the listing
- * @property score cosine between the query and the photo that was found, -1 to 1
- * @property photo name of the photo that was found
- * @property photos names of all its photos
- * @property fields its fields in the catalogue's order; those without a value are not among them
- * @property source who found it
+ * @property score cosine between the query and the matching photo, -1 to 1
+ * @property photo name of the matching photo
+ * @property photos names of all photos of the listing
+ * @property fields the fields that have a value, in the catalogue's order
+ * @property source who found the listing
  */
 public data class Listing(
     val id: String,
     val score: Float,
-    val photo: String,
-    val photos: List<String>,
-    val fields: Map<String, String>,
+    val photo: String = "",
+    val photos: List<String> = emptyList(),
+    val fields: Map<String, String> = emptyMap(),
     val source: Source = Source.SHARD,
 ) {
-    /** The value of a field such as `title`; null where the listing has none. */
+    /** Returns the value of a field such as `title`, or null if the listing has none. */
     public operator fun get(field: String): String? = fields[field]
 
     /** Who found a listing. */
     public enum class Source {
-        /** The phone, in its catalogue. */
+        /** The phone, in its own catalogue. */
         SHARD,
 
         /** The server. */
@@ -81,41 +81,41 @@ public data class Listing(
 }
 
 /**
- * What the network says of a photo, e.g. that its colour is green.
+ * Something that the network recognises in a photo, such as its colour.
  *
- * @property name which attribute, e.g. `colour`
- * @property label the most probable label, e.g. `green`; null where the network is not sure enough of it to say it
- * @property probability of the most probable label, said or not, 0 to 1
+ * @property name the attribute, such as `colour`
+ * @property label the most probable label, such as `green`; null if its probability is below the model's threshold
+ * @property probability probability of the most probable label, 0 to 1, given even if [label] is null
  */
 public data class Attribute(val name: String, val label: String?, val probability: Float)
 
 /**
  * Wall-clock time of each stage of a search.
  *
- * @property decode bytes to pixels; zero for a frame
- * @property prepare crop, resize, turn
- * @property network the network
- * @property search nearest listings
- * @property listings texts of the listings found
+ * @property decode decoding the photo; zero for a frame
+ * @property prepare cropping, resizing and rotating
+ * @property network running the network
+ * @property search finding the nearest listings
+ * @property listings reading the texts of the listings found
  */
 public data class StageTimes(
-    val decode: Duration,
-    val prepare: Duration,
-    val network: Duration,
-    val search: Duration,
-    val listings: Duration,
+    val decode: Duration = Duration.ZERO,
+    val prepare: Duration = Duration.ZERO,
+    val network: Duration = Duration.ZERO,
+    val search: Duration = Duration.ZERO,
+    val listings: Duration = Duration.ZERO,
 ) {
-    /** All stages together. */
+    /** The sum of all stages. */
     public val total: Duration get() = decode + prepare + network + search + listings
 }
 
 /**
- * A photo as a point on the unit sphere, for comparisons; searches do not need it.
+ * The embedding of a photo, a vector of unit length, for comparisons. Searches do not need it.
  *
  * @property values the coordinates
- * @property modelId the model that made it: embeddings of different models cannot be compared
+ * @property modelId the model that computed it; embeddings of different models cannot be compared
  */
-public class Embedding internal constructor(public val values: FloatArray, public val modelId: String)
+public class Embedding(public val values: FloatArray, public val modelId: String)
 
 internal fun RustResults.public(): SearchResults = SearchResults(
     listings.map { it.public() },

@@ -14,7 +14,7 @@ import dev.magpie.internal.Engine as RustEngine
 import dev.magpie.internal.OpenOptions as RustOpenOptions
 
 /**
- * A model and a catalogue that was built with it: finds the listings most like a photo, on this device.
+ * A model and a catalogue built with it: finds the listings most similar to a photo, on the device.
  *
  * ```kotlin
  * SearchEngine.open(modelFolder, catalogFile).use { engine ->
@@ -23,12 +23,12 @@ import dev.magpie.internal.OpenOptions as RustOpenOptions
  * }
  * ```
  *
- * Any number of coroutines and threads may use one engine at once. The work is done on the dispatcher given to [open];
- * a cancelled coroutine ends its call at the next stage. [close] may be called while calls run: they end as if it had
- * not been. Calls after it throw [MagpieException.Closed].
+ * Any number of coroutines and threads may use one engine at the same time. The work runs on the dispatcher given to
+ * [open]; a cancelled coroutine stops its call at the next stage. [close] may be called while calls are running, which
+ * then finish normally. Later calls throw [MagpieException.Closed].
  *
- * Photos are JPEG, PNG or WebP bytes. Rust reads a direct [ByteBuffer] where it is; a heap buffer or an array is copied
- * once. A buffer's bytes are those from its position to its limit; neither changes.
+ * Photos are JPEG, PNG or WebP bytes. A direct [ByteBuffer] is read in place; a heap buffer or an array is copied once.
+ * The bytes of a buffer are those from its position to its limit, neither of which changes.
  */
 public class SearchEngine private constructor(
     private val engine: RustEngine,
@@ -37,29 +37,30 @@ public class SearchEngine private constructor(
     @Volatile
     private var closed = false
 
-    /** What is open. */
+    /** The opened model and catalogue. */
     public val info: EngineInfo = translated { engine.info() }.public()
 
     /**
-     * Finds the listings most like a photo.
+     * Finds the listings most similar to a photo.
      *
-     * @throws MagpieException.Photo where photo or crop is of no use
-     * @throws MagpieException.Request where the filter is not understood, or names a column that is not there
-     * @throws MagpieException.Catalog where the catalogue is damaged
+     * @throws MagpieException.Photo if the photo or the crop is invalid
+     * @throws MagpieException.Request if the filter cannot be parsed or names an unknown column
+     * @throws MagpieException.Catalog if the catalogue is damaged
      */
     public suspend fun search(photo: ByteBuffer, options: SearchOptions = SearchOptions()): SearchResults {
         val bytes = photo.duplicate()
         return call { engine, cancel -> bytes.borrowed { engine.searchPhoto(it, options.rust(), cancel) }.public() }
     }
 
-    /** The same for an array, which is copied once. */
+    /** Searches with a photo in an array, which is copied once. */
     public suspend fun search(photo: ByteArray, options: SearchOptions = SearchOptions()): SearchResults =
         search(ByteBuffer.wrap(photo), options)
 
     /**
-     * Finds the listings most like a camera frame. See [live] for searching while the camera looks around.
+     * Finds the listings most similar to a camera frame. See [live] for searching continuously with a camera.
      *
-     * @throws MagpieException.Photo where the planes are too short for the frame, or the crop leaves it; else as above
+     * @throws MagpieException.Photo if the planes are too short for the frame, or the crop exceeds it; otherwise as for
+     * a photo
      */
     public suspend fun search(frame: Frame, options: SearchOptions = SearchOptions()): SearchResults {
         val borrowed = frame.rust()
@@ -71,17 +72,17 @@ public class SearchEngine private constructor(
     }
 
     /**
-     * Finds the listings most like one of the catalogue, which is not among them. The crop does not matter.
+     * Finds the listings most similar to one of the catalogue, which is left out. The crop is ignored.
      *
-     * @throws MagpieException.Request where there is no such listing; else as [search]
+     * @throws MagpieException.Request if there is no such listing; otherwise as [search]
      */
     public suspend fun moreLike(listingId: String, options: SearchOptions = SearchOptions()): List<Listing> =
         call { engine, cancel -> engine.moreLike(listingId, options.rust(), cancel).map { it.public() } }
 
     /**
-     * The embedding of a photo, for comparisons and tests; searches do not need it.
+     * Computes the embedding of a photo, for comparisons and tests. Searches do not need it.
      *
-     * @throws MagpieException.Photo where photo or crop is of no use
+     * @throws MagpieException.Photo if the photo or the crop is invalid
      */
     public suspend fun embed(photo: ByteBuffer, crop: Crop? = null): Embedding {
         val bytes = photo.duplicate()
@@ -89,10 +90,10 @@ public class SearchEngine private constructor(
         return call { engine, cancel -> bytes.borrowed { engine.embedPhoto(it, options, cancel) }.public() }
     }
 
-    /** The same for an array, which is copied once. */
+    /** Computes the embedding of a photo in an array, which is copied once. */
     public suspend fun embed(photo: ByteArray, crop: Crop? = null): Embedding = embed(ByteBuffer.wrap(photo), crop)
 
-    /** The embedding of a camera frame. */
+    /** Computes the embedding of a camera frame. */
     public suspend fun embed(frame: Frame, crop: Crop? = null): Embedding {
         val borrowed = frame.rust()
         val options = SearchOptions(crop = crop).rust()
@@ -104,65 +105,66 @@ public class SearchEngine private constructor(
     }
 
     /**
-     * The words of a filter column, in order: what chips can offer. None where the column holds numbers.
+     * Returns the distinct words of a filter column, sorted, for example to offer them as chips. The list is empty if
+     * the column holds numbers.
      *
-     * @param most words wanted, at least 1
-     * @throws MagpieException.Request where there is no such column
+     * @param most the largest number of words to return, at least 1
+     * @throws MagpieException.Request if there is no such column
      */
     public suspend fun words(column: String, most: Int = 20): List<String> {
-        require(most >= 1) { "at least one word, not $most" }
+        require(most >= 1) { "most must be at least 1, not $most" }
         return call { engine, _ -> engine.words(column, most.toUInt()) }
     }
 
-    /** The small picture of the photo that was found, as a JPEG; null where the catalogue has none of it. */
+    /** Returns the thumbnail of the matching photo as a JPEG, or null if the catalogue has none of it. */
     public suspend fun thumbnail(listing: Listing): ByteArray? = thumbnail(listing.id, listing.photo)
 
     /**
-     * The small picture of one of a listing's photos, as a JPEG; null where the catalogue has none of it.
+     * Returns the thumbnail of one of a listing's photos as a JPEG, or null if the catalogue has none of it.
      *
-     * @throws MagpieException.Request where there is no such listing
+     * @throws MagpieException.Request if there is no such listing
      */
     public suspend fun thumbnail(listingId: String, photo: String): ByteArray? =
         call { engine, _ -> engine.thumbnail(listingId, photo) }
 
     /**
-     * Searches with a photo again and again, and says how long each stage took.
+     * Searches with a photo repeatedly and measures how long each stage takes.
      *
-     * @param runs searches to measure, at least 1
+     * @param runs number of searches to measure, at least 1
      */
     public suspend fun benchmark(
         photo: ByteBuffer,
         runs: Int = 100,
         options: SearchOptions = SearchOptions(),
     ): Benchmark {
-        require(runs >= 1) { "at least one run, not $runs" }
+        require(runs >= 1) { "runs must be at least 1, not $runs" }
         val bytes = photo.duplicate()
         return call { engine, cancel ->
             bytes.borrowed { engine.benchmark(it, runs.toUInt(), options.rust(), cancel) }.public()
         }
     }
 
-    /** The same for an array, which is copied once. */
+    /** Runs the benchmark with a photo in an array, which is copied once. */
     public suspend fun benchmark(
         photo: ByteArray,
         runs: Int = 100,
         options: SearchOptions = SearchOptions(),
     ): Benchmark = benchmark(ByteBuffer.wrap(photo), runs, options)
 
-    /** Lets go of model and catalogue, once the calls that run have ended. Does not wait for them; may be repeated. */
+    /** Closes the engine. Running calls finish first, without [close] waiting for them. Closing twice is harmless. */
     override fun close() {
         closed = true
         engine.close()
     }
 
-    /** A call of Rust's, unless the engine is closed. */
+    /** Runs a Rust call, unless the engine is closed. */
     internal suspend fun <T> call(work: (RustEngine, RustCancellation) -> T): T {
         if (closed) throw MagpieException.Closed(CLOSED)
         return cancellable(dispatcher) { cancellation ->
             try {
                 work(engine, cancellation)
             } catch (e: IllegalStateException) {
-                // The generated code's word for a call after `close`, which came between the test and the call.
+                // The generated code throws this if `close` came between the check above and the call.
                 throw if (closed) MagpieException.Closed(CLOSED, e) else e
             }
         }
@@ -172,17 +174,19 @@ public class SearchEngine private constructor(
         private const val CLOSED = "the engine is closed"
 
         /**
-         * Opens a model pack and a catalogue. Reads the model's files and maps the catalogue, on [dispatcher].
+         * Opens a model pack and a catalogue. Reads the model's files and maps the catalogue into memory, on
+         * [dispatcher].
          *
          * @param modelFolder folder of the model pack: `manifest.json` and the network that it names
          * @param catalogFile the catalogue shard
-         * @param threads threads that work on one run of the network; more than one helps large networks
-         * @param inMemory reads the catalogue into memory instead of mapping it: for a file that others may shorten
-         * @param dispatcher where this engine's calls run
-         * @throws MagpieException.File where a file cannot be read
-         * @throws MagpieException.Catalog where the catalogue is of no use
-         * @throws MagpieException.Model where the model is of no use, or the catalogue was built with another
-         * @throws MagpieException.Unsupported where there is no native library for this CPU
+         * @param threads number of threads for one run of the network; more than one helps large networks
+         * @param inMemory reads the catalogue into memory instead of mapping it: needed if another process may shorten
+         * the file while it is open
+         * @param dispatcher runs this engine's calls
+         * @throws MagpieException.File if a file cannot be read
+         * @throws MagpieException.Catalog if the catalogue is invalid
+         * @throws MagpieException.Model if the model is invalid, or the catalogue was built with another model
+         * @throws MagpieException.Unsupported if there is no native library for this CPU
          */
         public suspend fun open(
             modelFolder: File,
@@ -191,10 +195,10 @@ public class SearchEngine private constructor(
             inMemory: Boolean = false,
             dispatcher: CoroutineDispatcher = Dispatchers.Default,
         ): SearchEngine {
-            require(threads >= 1) { "at least one thread, not $threads" }
+            require(threads >= 1) { "threads must be at least 1, not $threads" }
             val options = RustOpenOptions(modelFolder.path, catalogFile.path, threads.toUInt(), inMemory)
             currentCoroutineContext().ensureActive()
-            // Not cancellable: an engine that was opened has to arrive here, or nobody closes it.
+            // Not cancellable: if the opened engine were dropped here, nobody would close it.
             val engine =
                 withContext(NonCancellable + dispatcher) {
                     translated { SearchEngine(RustEngine.open(options), dispatcher) }

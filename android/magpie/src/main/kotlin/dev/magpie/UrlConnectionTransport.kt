@@ -13,13 +13,13 @@ import java.net.ProtocolException
 import java.net.URI
 
 /**
- * Sends requests with Java's [HttpURLConnection], on threads of [Dispatchers.IO].
+ * Sends requests with Java's [HttpURLConnection], on the threads of [Dispatchers.IO].
  *
  * ```kotlin
  * val pinned = UrlConnectionTransport { (it as? HttpsURLConnection)?.sslSocketFactory = ours }
  * ```
  *
- * @param configure called for each connection before it is used: the place for socket factories of one's own
+ * @param configure called with each connection before it is used, for example to set a socket factory
  */
 public class UrlConnectionTransport(private val configure: (HttpURLConnection) -> Unit = {}) : HttpTransport {
     private val threads = Dispatchers.IO.asExecutor()
@@ -27,14 +27,14 @@ public class UrlConnectionTransport(private val configure: (HttpURLConnection) -
     override suspend fun send(request: HttpRequest): HttpReply {
         val attempt = Attempt(request, configure)
         return suspendCancellableCoroutine { continuation ->
-            // Not on the thread that cancels, which may be the main one: closing a connection may write to it.
+            // Not on the cancelling thread, which may be the main thread: closing a connection may do network I/O.
             continuation.invokeOnCancellation { threads.execute { attempt.giveUp() } }
             threads.execute { continuation.resumeWith(runCatching { attempt.perform() }) }
         }
     }
 }
 
-/** One request. It blocks a thread, whom nobody waits for once it is given up. */
+/** One request. It blocks a thread, which nobody waits for once the request is abandoned. */
 private class Attempt(private val request: HttpRequest, private val configure: (HttpURLConnection) -> Unit) {
     @Volatile
     private var connection: HttpURLConnection? = null
@@ -53,10 +53,10 @@ private class Attempt(private val request: HttpRequest, private val configure: (
         var isDone = false
         try {
             prepare(opened)
-            if (isGivenUp) throw IOException("given up")
+            if (isGivenUp) throw IOException("the request was cancelled")
             return opened.exchange().also { isDone = true }
         } finally {
-            // A connection whose response was read can be used again.
+            // A connection whose response was read completely goes back to the pool.
             if (!isDone) opened.disconnect()
         }
     }
@@ -69,7 +69,7 @@ private class Attempt(private val request: HttpRequest, private val configure: (
         connection.useCaches = false
         connection.connectTimeout = timeout
         connection.readTimeout = timeout
-        // Nor does Java send again by itself what it has not kept.
+        // Streaming mode also stops Java from resending by itself: it does not keep the body.
         connection.setFixedLengthStreamingMode(request.body.size)
         request.headers.forEach { (name, value) -> connection.setRequestProperty(name, value) }
         configure(connection)
@@ -80,13 +80,13 @@ private class Attempt(private val request: HttpRequest, private val configure: (
         val status = responseCode
         if (status < 0) throw ProtocolException("no HTTP response")
         val stream = if (status >= HttpURLConnection.HTTP_BAD_REQUEST) errorStream else inputStream
-        // Of a 401 there is none: Java would like to send the request again, with a password.
+        // Null for a 401, which Java would like to repeat with credentials.
         val body = stream?.use { it.readAtMost(request.maxReplyBytes) }
-        // A body that is cut short ends for Java as if it were whole.
-        if (body != null && body.size < contentLengthLong) throw EOFException("it ended after ${body.size} bytes")
+        // Java reports a truncated body as a normal end of the stream.
+        if (body != null && body.size < contentLengthLong) throw EOFException("the body ended after ${body.size} bytes")
         HttpReply(status, getHeaderField("retry-after"), body ?: ByteArray(0))
     } catch (e: HttpRetryException) {
-        // The same, where Java says so.
+        // A 401 in streaming mode, on JDKs that throw instead of returning a null stream.
         HttpReply(e.responseCode(), null, ByteArray(0))
     }
 

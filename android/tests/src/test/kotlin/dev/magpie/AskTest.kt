@@ -16,7 +16,7 @@ import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 
-/** A phone that has mugs only, and a real server that has all of the demo. */
+/** A phone whose catalogue has only mugs, and a real server with the whole demo catalogue. */
 class AskTest {
     private val chair = Demo.photo("chair-02.jpg")
     private val mug = Demo.photo("mug-01.jpg")
@@ -25,7 +25,7 @@ class AskTest {
     private fun SearchResults.sources() = listings.map { it.source }.toSet()
 
     @Test
-    fun `what the phone does not have the server finds`() = withPhone { phone ->
+    fun `the server finds what the phone does not have`() = withPhone { phone ->
         val results = phone.search(chair, CatalogServer(shop.url), ask, SearchOptions(limit = 20))
         val asked = checkNotNull(results.asked)
         assertEquals(AskOutcome.Answered, asked.outcome)
@@ -35,39 +35,39 @@ class AskTest {
         assertTrue(first.id.startsWith("chair-") && first.source == Listing.Source.SERVER, "$first")
         assertEquals(20, results.listings.size)
         assertEquals(results.listings.sortedByDescending { it.score }, results.listings)
-        // It has all that the phone has, and more of it: the column that is not here.
+        // The server has every listing of the phone's shard, and a column that the phone lacks.
         assertTrue(Listing.Source.SHARD !in results.sources() && first["shop"] != null, "$results")
         assertNull(results.confidence)
         assertTrue(results.attributes.isNotEmpty() && results.times.network > Duration.ZERO)
     }
 
     @Test
-    fun `both sides give a listing one score, whoever found it`() = withPhone { phone ->
+    fun `phone and server score a listing alike`() = withPhone { phone ->
         val results = phone.search(mug, CatalogServer(shop.url), ask, SearchOptions(limit = 200, recall = 1f))
         val here = phone.search(mug, nobody, AskOptions(Connectivity.OFFLINE), SearchOptions(limit = 200, recall = 1f))
         val both = results.listings.filter { it.source == Listing.Source.BOTH }
         assertEquals(here.listings.map { it.id }, both.map { it.id })
-        // Each shard codes its photos by itself.
+        // Not bit-identical: each shard encodes its photos by itself.
         here.listings.zip(both).forEach { (one, other) -> assertEquals(one.score, other.score, 1e-3f) }
     }
 
     @Test
-    fun `a column that the phone lacks is the server's to filter by`() = withPhone { phone ->
+    fun `the server applies filters on columns that the phone lacks`() = withPhone { phone ->
         val options = SearchOptions(filter = column("shop") equalTo "Larkspur & Pine")
         val results = phone.search(mug, CatalogServer(shop.url), ask, options)
         assertEquals(AskReason.FILTER_UNKNOWN to AskOutcome.Answered, results.asked?.run { reason to outcome })
         assertEquals(setOf(Listing.Source.SERVER), results.sources())
         assertTrue(results.listings.all { it["shop"] == "Larkspur & Pine" })
-        // Nothing to show before the answer.
+        // The phone has nothing to show before the answer.
         assertEquals(1, phone.searchUpdates(mug, CatalogServer(shop.url), ask, options).toList().size)
-        // Where nobody is asked, it is the app's mistake.
+        // If the server is not asked, the unknown column is an error of the app.
         for (alone in listOf(AskOptions(Connectivity.OFFLINE), ask.copy(setting = AskSetting.NEVER))) {
             assertThrows<MagpieException.Request> { phone.search(mug, CatalogServer(shop.url), alone, options) }
         }
     }
 
     @Test
-    fun `the phone's own listings come first where they are worth showing`() = withPhone { phone ->
+    fun `the phone's own listings come first if they are worth showing`() = withPhone { phone ->
         val server = CatalogServer(shop.url)
         val updates = phone.searchUpdates(chair, server, ask, SearchOptions(limit = 20)).toList()
         assertEquals(listOf(AskOutcome.Pending, AskOutcome.Answered), updates.map { it.asked?.outcome })
@@ -80,7 +80,7 @@ class AskTest {
     }
 
     @Test
-    fun `a good answer is not asked about`() = withPhone { phone ->
+    fun `the server is not asked if the phone's answer is good enough`() = withPhone { phone ->
         val catalogued = Demo.root.resolve("cli/demo/photos/mug-01-1.jpg").readBytes()
         for (connectivity in listOf(Connectivity.UNMETERED, Connectivity.METERED)) {
             val asking = ask.copy(connectivity = connectivity)
@@ -93,7 +93,7 @@ class AskTest {
     }
 
     @Test
-    fun `what the network and the user do not allow is not done`() = withPhone { phone ->
+    fun `the server is not asked if network, user or deadline rule it out`() = withPhone { phone ->
         val unmetered = AskSetting.UNMETERED_ONLY
         val cases = mapOf(
             ask.copy(connectivity = Connectivity.OFFLINE) to AskReason.OFFLINE,
@@ -113,7 +113,7 @@ class AskTest {
     }
 
     @Test
-    fun `frames and buffers ask as arrays do`() = withPhone { phone ->
+    fun `frames and buffers ask the server as arrays do`() = withPhone { phone ->
         val server = CatalogServer("${shop.url}/")
         val options = SearchOptions(limit = 20)
         val expected = phone.search(chair, server, ask, options).listings
@@ -127,7 +127,7 @@ class AskTest {
     }
 
     @Test
-    fun `a server with another model, and one that wants a token`(@TempDir folder: File) = withPhone { phone ->
+    fun `a server with another model, and a server that needs a token`(@TempDir folder: File) = withPhone { phone ->
         val options = SearchOptions(limit = 20)
         val failed: suspend (CatalogServer) -> String? = { server ->
             val results = phone.search(chair, server, ask, options)
@@ -147,7 +147,7 @@ class AskTest {
     }
 
     @Test
-    fun `photos that are of no use, and a closed engine, are errors as without a server`() = withPhone { phone ->
+    fun `invalid photos and a closed engine throw as without a server`() = withPhone { phone ->
         assertThrows<MagpieException.Photo> { phone.search(ByteArray(10), nobody, ask) }
         phone.close()
         assertThrows<MagpieException.Closed> { phone.search(chair, nobody, ask) }
@@ -155,7 +155,7 @@ class AskTest {
     }
 
     @Test
-    fun `only URLs of servers are taken`() {
+    fun `only server URLs are accepted`() {
         val none = listOf("", "shop.example", "ftp://shop.example", "/v1/search", "http://", "http://a b")
         val more = listOf("https://shop.example/?a=b", "https://user:password@shop.example", "https://shop.example#top")
         for (url in none + more) {
@@ -171,7 +171,7 @@ class AskTest {
     companion object {
         private lateinit var shop: RealServer
 
-        /** Nobody listens there. */
+        /** A server URL that nothing listens on. */
         private val nobody by lazy {
             CatalogServer("http://127.0.0.1:${ServerSocket(0).use { it.localPort }}")
         }

@@ -34,16 +34,16 @@ import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TimeSource
 
-/** Whatever a server does, the phone's listings come, in time, with the reason. */
+/** Whatever the server does, the phone's listings arrive in time, with the reason for the failure. */
 class BadServerTest {
     private val chair = Demo.photo("chair-02.jpg")
     private val ask = AskOptions(Connectivity.UNMETERED, deadline = 20.seconds)
 
-    /** For servers that never answer. */
+    /** A short deadline, for servers that never answer. */
     private val short = ask.copy(deadline = 900.milliseconds)
     private val options = SearchOptions(limit = 20)
 
-    /** Late by this is late by any measure; tests do not time. */
+    /** Generous margin for a loaded machine: these tests do not measure time. */
     private val patience = 10.seconds
 
     private suspend fun SearchEngine.outcome(server: CatalogServer, ask: AskOptions = this@BadServerTest.ask): Asked {
@@ -62,7 +62,7 @@ class BadServerTest {
         return failed.name
     }
 
-    /** The name of the failure, and how many requests came. */
+    /** Returns the name of the failure and the number of requests that the server received. */
     private suspend fun SearchEngine.against(
         ask: AskOptions = this@BadServerTest.ask,
         behave: Socket.(Int) -> Unit,
@@ -71,18 +71,18 @@ class BadServerTest {
     private fun empty(modelId: String) = """{"model_id": "$modelId", "catalog": "shop", "listings": []}"""
 
     @Test
-    fun `servers that are not there`() = withPhone { phone ->
+    fun `servers that cannot be reached`() = withPhone { phone ->
         val free = ServerSocket(0).use { it.localPort }
         val asked = phone.outcome(CatalogServer("http://127.0.0.1:$free"))
         assertEquals("unreachable" to 3, (asked.outcome as AskOutcome.Failed).name to asked.requests)
-        // No TLS where there has to be.
+        // Plain HTTP on a port where TLS is expected.
         BadServer(reads = false) { say(BadServer.response(404, "")) }.use { plain ->
             assertEquals("unreachable", phone.failure(CatalogServer(plain.url.replace("http", "https"))))
         }
     }
 
     @Test
-    fun `servers that never answer cost the deadline and no more`() = withPhone { phone ->
+    fun `servers that never answer cost no more than the deadline`() = withPhone { phone ->
         assertEquals("timed_out", phone.against(short) { waitForTheEnd() }.first)
         val dripping: Socket.(Int) -> Unit = {
             say("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n".toByteArray())
@@ -95,7 +95,7 @@ class BadServerTest {
     }
 
     @Test
-    fun `connections that break are tried again`() = withPhone { phone ->
+    fun `broken connections are retried`() = withPhone { phone ->
         assertEquals("broken" to 3, phone.against { })
         assertEquals("broken" to 3, phone.against { setSoLinger(true, 0) })
         assertEquals("broken" to 3, phone.against { say(BadServer.response(200, "x".repeat(500)).copyOf(200)) })
@@ -107,7 +107,7 @@ class BadServerTest {
     }
 
     @Test
-    fun `what is no reply is not believed`() = withPhone { phone ->
+    fun `invalid replies are rejected`() = withPhone { phone ->
         val says = { status: Int, body: String, more: String ->
             { socket: Socket, _: Int -> socket.say(BadServer.response(status, body, more)) }
         }
@@ -120,13 +120,13 @@ class BadServerTest {
         assertEquals("refused" to 1, phone.against(behave = says(404, portal, "")))
         assertEquals("server_error" to 3, phone.against(behave = says(500, portal, "")))
         assertEquals("busy" to 1, phone.against(behave = says(503, "", "retry-after: 100\r\n")))
-        // It is not followed.
+        // Redirects are not followed.
         BadServer { }.use { elsewhere ->
             val location = "location: ${elsewhere.url}/v1/search\r\n"
             assertEquals("refused" to 1, phone.against(behave = says(307, "", location)))
             assertEquals(0, elsewhere.asked)
         }
-        // Without an end, as fast as it can.
+        // An endless body, sent as fast as possible.
         val endless: Socket.(Int) -> Unit = {
             say("HTTP/1.1 200 OK\r\ncontent-length: 2000000000\r\n\r\n".toByteArray())
             while (true) say(ByteArray(1 shl 16) { ' '.code.toByte() })
@@ -135,7 +135,7 @@ class BadServerTest {
     }
 
     @Test
-    fun `a certificate that is not trusted is said and not tried again`() = withPhone { phone ->
+    fun `an untrusted certificate is reported and not retried`() = withPhone { phone ->
         val sockets = Tls.context.serverSocketFactory
         val socket = sockets.createServerSocket(0, 50, InetAddress.getByName("127.0.0.1"))
         BadServer(socket) { say(BadServer.response(404, "")) }.use { server ->
@@ -144,14 +144,14 @@ class BadServerTest {
             assertEquals("untrusted" to 1, (asked.outcome as AskOutcome.Failed).name to asked.requests)
             val trusting = UrlConnectionTransport { (it as HttpsURLConnection).sslSocketFactory = Tls.trusting }
             assertEquals("refused", phone.failure(CatalogServer(url, transport = trusting)))
-            // The certificate is for the address.
+            // The certificate is issued for the address, not for the name.
             val renamed = CatalogServer(url.replace("127.0.0.1", "localhost"), transport = trusting)
             assertEquals("untrusted", phone.failure(renamed))
         }
     }
 
     @Test
-    fun `a server that fails again and again is left alone`() = withPhone { phone ->
+    fun `the circuit breaker opens for a server that keeps failing`() = withPhone { phone ->
         BadServer { }.use { breaking ->
             val server = CatalogServer(breaking.url)
             repeat(2) { phone.failure(server) }
@@ -161,7 +161,7 @@ class BadServerTest {
     }
 
     @Test
-    fun `cancelling ends the asking and the connection`() = withPhone { phone ->
+    fun `cancelling ends the search and closes the connection`() = withPhone { phone ->
         BadServer { waitForTheEnd() }.use { silent ->
             val search = async(Dispatchers.Default) {
                 phone.search(chair, CatalogServer(silent.url), ask.copy(deadline = 60.seconds), options)
@@ -170,7 +170,7 @@ class BadServerTest {
             withTimeout(patience) { search.cancelAndJoin() }
             assertThrows<CancellationException> { search.await() }
             assertNotNull(silent.ended.poll(patience.inWholeSeconds, TimeUnit.SECONDS), "the connection stays open")
-            // The collector has seen enough.
+            // A collector that stops after the first emission.
             val patient = ask.copy(deadline = 60.seconds)
             val updates = phone.searchUpdates(chair, CatalogServer(silent.url), patient, options)
             assertEquals(AskOutcome.Pending, withTimeout(patience) { updates.first() }.asked?.outcome)
@@ -179,7 +179,7 @@ class BadServerTest {
     }
 
     @Test
-    fun `a request says what it is, and no more than it must`() = withPhone { phone ->
+    fun `a request contains what it needs and no more`() = withPhone { phone ->
         BadServer { say(BadServer.response(404, "")) }.use { server ->
             phone.failure(CatalogServer(server.url + "/shop/", "a-token"))
             val head = server.heads.take().lowercase()
@@ -191,7 +191,7 @@ class BadServerTest {
     }
 
     @Test
-    fun `an app may send requests by itself`() = withPhone { phone ->
+    fun `an app can use its own transport`() = withPhone { phone ->
         val seen = mutableListOf<HttpRequest>()
         val reply = empty(phone.info.modelId).toByteArray()
         val own = HttpTransport {
@@ -209,7 +209,7 @@ class BadServerTest {
     }
 
     @Test
-    fun `whatever a transport throws or forgets, the phone's listings come`() = withPhone { phone ->
+    fun `whatever a transport throws or ignores, the phone's listings arrive`() = withPhone { phone ->
         val failure: suspend (HttpTransport) -> String = {
             phone.failure(CatalogServer("https://a.example", transport = it), short)
         }
@@ -223,12 +223,12 @@ class BadServerTest {
         assertEquals("too_large", failure { HttpReply(200, null, ByteArray(it.maxReplyBytes + 1)) })
         assertEquals("refused", failure { HttpReply(-1, null, ByteArray(0)) })
         assertEquals("timed_out", failure { awaitCancellation() })
-        // It does not listen when it is cancelled.
+        // Ignores cancellation.
         assertEquals("timed_out", failure { Thread.sleep(5000).let { error("late") } })
     }
 }
 
-/** The certificates of the command line's tests. */
+/** The certificates of the CLI tests. */
 private object Tls {
     private val folder = Demo.root.resolve("cli/tests/tls")
 
@@ -242,7 +242,7 @@ private object Tls {
 
     private fun store() = KeyStore.getInstance(KeyStore.getDefaultType()).apply { load(null) }
 
-    /** A server's. */
+    /** The context of a server with the test certificate. */
     val context: SSLContext by lazy {
         val store = store()
         store.setKeyEntry("server", key(folder.resolve("server.key")), CharArray(0), arrayOf(certificate("server.pem")))
@@ -251,7 +251,7 @@ private object Tls {
         SSLContext.getInstance("TLS").apply { init(keys.keyManagers, null, null) }
     }
 
-    /** Of an app that trusts the authority. */
+    /** The socket factory of an app that trusts the test authority. */
     val trusting by lazy {
         val store = store().apply { setCertificateEntry("authority", certificate("authority.pem")) }
         val trust = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm()).apply { init(store) }

@@ -6,7 +6,7 @@ import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 import kotlin.time.Duration
 
-/** An app can measure the stages on its own phone. */
+/** Apps can measure the stages of a search on the user's phone. */
 class BenchmarkTest {
     @Test
     fun `percentiles of each stage, as a record and as JSON`() = withEngine { engine ->

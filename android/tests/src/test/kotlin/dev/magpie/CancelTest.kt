@@ -19,33 +19,33 @@ import java.util.concurrent.atomic.AtomicBoolean
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 
-/** Cancelling a coroutine ends the call in Rust. */
+/** Cancelling a coroutine stops the call in Rust. */
 class CancelTest {
     private val mug = Demo.photo("mug-01.jpg")
 
-    /** Hours, if nobody cancels it. */
+    /** Runs for hours unless cancelled. */
     private suspend fun SearchEngine.forHours() = benchmark(mug, runs = 100_000_000)
 
     @Test
-    fun `a cancelled coroutine ends its call`() = withEngine { engine ->
+    fun `a cancelled coroutine stops its call`() = withEngine { engine ->
         val call = async(Dispatchers.Default) { engine.forHours() }
         delay(200.milliseconds)
         assertTrue(call.isActive)
-        // Joining waits for Rust: were the flag not set, this would take hours.
+        // Joining waits for Rust: if the flag were not set, this would take hours.
         withTimeout(20.seconds) { call.cancelAndJoin() }
         assertThrows<CancellationException> { call.await() }
         assertEquals("mug-01", engine.search(mug).listings.first().id)
     }
 
     @Test
-    fun `time that is up ends a call`() = withEngine { engine ->
+    fun `a timeout stops a call`() = withEngine { engine ->
         withTimeout(20.seconds) {
             assertNull(withTimeoutOrNull(200.milliseconds) { engine.forHours() })
         }
     }
 
     @Test
-    fun `cancelling works where the only thread is busy with the call`() = suspending {
+    fun `cancelling works if the only thread is busy with the call`() = suspending {
         Executors.newSingleThreadExecutor().asCoroutineDispatcher().use { only ->
             SearchEngine.open(Demo.pack, Demo.catalog, dispatcher = only).use { engine ->
                 val call = launch(only) { engine.forHours() }
@@ -57,7 +57,7 @@ class CancelTest {
     }
 
     @Test
-    fun `a coroutine that is cancelled already does not call`() = withEngine { engine ->
+    fun `an already cancelled coroutine does not call`() = withEngine { engine ->
         val called = AtomicBoolean()
         val job =
             launch {

@@ -8,29 +8,29 @@ import kotlin.time.Duration
 import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
 
-/** The demo catalogue and its shoppers' photos: the real thing, small. */
+/** The demo catalogue and shoppers' photos: real data, but small. */
 internal object Demo {
-    /** Of the repository. */
+    /** The repository's root. */
     val root: File = File(property("magpie.repository"))
 
-    /** What the build made for these tests. */
+    /** The folder with the data that the build made for these tests. */
     val data: File = File(property("magpie.data"))
 
     val pack: File = root.resolve("models/packs/default")
 
-    /** The demo's shard, with thumbnails. */
+    /** The demo shard, with thumbnails. */
     val catalog: File = data.resolve("demo.magpie")
 
-    /** Mugs alone, without the column `shop`: what a phone has that asks a server. */
+    /** A shard with only mugs and without the column `shop`: the catalogue of a phone that asks a server. */
     val phone: File = data.resolve("phone.magpie")
 
-    /** How long tests with many threads go on. */
+    /** Duration of the tests with many threads. */
     val patience: Duration = property("magpie.seconds").toInt().seconds
 
-    /** A shopper's photo. */
+    /** Returns a shopper's photo. */
     fun photo(name: String): ByteArray = root.resolve("cli/demo/queries/$name").readBytes()
 
-    /** Shoppers' photos by name, each with the listing that it shows. */
+    /** File names of the shoppers' photos, each with the id of the listing that it shows. */
     val queries: Map<String, String> by lazy {
         root.resolve("cli/demo/queries.csv").readLines().drop(1).associate { line ->
             line.split(",").let { (photo, listing) -> photo to listing }
@@ -39,10 +39,10 @@ internal object Demo {
 
     suspend fun open(): SearchEngine = SearchEngine.open(pack, catalog)
 
-    /** The pack in another folder, with this confidence, and heads that are sure of nothing. */
+    /** Copies the pack to [folder], with this confidence, and with heads that never reach their threshold. */
     fun calibrated(folder: File, confidence: String): File {
         val manifest = pack.resolve("manifest.json").readText()
-        // It is the manifest's last field.
+        // `confidence` is the manifest's last field.
         val before = manifest.substringBefore("\"confidence\"")
         val unsure =
             if ("\"threshold\"" in before) {
@@ -58,14 +58,14 @@ internal object Demo {
     private fun property(name: String) = checkNotNull(System.getProperty(name)) { "no system property $name" }
 }
 
-/** Runs a test that suspends; one that hangs fails. */
+/** Runs a suspending test, with a timeout. */
 internal fun suspending(test: suspend CoroutineScope.() -> Unit): Unit =
     runBlocking { withTimeout(2.minutes + Demo.patience) { test() } }
 
-/** With the demo's engine. */
+/** Runs a test with an engine on the demo catalogue. */
 internal fun withEngine(test: suspend CoroutineScope.(SearchEngine) -> Unit): Unit =
     suspending { Demo.open().use { test(it) } }
 
-/** With an engine that has mugs only. */
+/** Runs a test with an engine whose catalogue has only mugs. */
 internal fun withPhone(test: suspend CoroutineScope.(SearchEngine) -> Unit): Unit =
     suspending { SearchEngine.open(Demo.pack, Demo.phone).use { test(it) } }

@@ -7,7 +7,7 @@ import org.junit.jupiter.api.assertThrows
 import org.junit.jupiter.api.io.TempDir
 import java.io.File
 
-/** Files and photos that are of no use are told apart by what the app can do about them. */
+/** Unusable files and photos cause different exceptions, by what the app can do about them. */
 class FaultTest {
     @TempDir
     lateinit var folder: File
@@ -22,19 +22,19 @@ class FaultTest {
     }
 
     @Test
-    fun `a file that is not there`() {
+    fun `a missing file`() {
         opening<MagpieException.File>(folder.resolve("none.magpie"))
         opening<MagpieException.File>(Demo.catalog, folder.resolve("no pack"))
         assertThrows<MagpieException.File> { runBlocking { Magpie.verifyCatalog(folder.resolve("none.magpie")) } }
     }
 
     @Test
-    fun `a shard that is broken`() = suspending {
+    fun `a damaged shard`() = suspending {
         opening<MagpieException.Catalog>(file("empty.magpie", ByteArray(0)))
         opening<MagpieException.Catalog>(file("photo.magpie", Demo.photo("mug-01.jpg")))
         opening<MagpieException.Catalog>(file("short.magpie", shard.copyOf(shard.size / 2)))
         opening<MagpieException.Catalog>(file("head.magpie", shard.also { it[9] = 99 }))
-        // Damage in the middle is found by the check that follows a download.
+        // Damage in the middle is found only by the check that follows a download.
         Magpie.verifyCatalog(Demo.catalog)
         val damaged =
             file("damaged.magpie", shard.also { it[it.size / 2] = (it[it.size / 2].toInt() xor 1).toByte() })
@@ -42,7 +42,7 @@ class FaultTest {
     }
 
     @Test
-    fun `a model that is of no use`() {
+    fun `an invalid model`() {
         val pack = folder.resolve("pack").apply { mkdir() }
         val manifest = Demo.pack.resolve("manifest.json").readText()
         val network = Demo.pack.resolve("model.onnx").readBytes()
@@ -60,7 +60,7 @@ class FaultTest {
         opening<MagpieException.Model>(Demo.root.resolve("tests/compat/v2.magpie"))
 
     @Test
-    fun `a photo that is not a photo`() = withEngine { engine ->
+    fun `bytes that are not a photo`() = withEngine { engine ->
         val photo = Demo.photo("mug-01.jpg")
         val noPhotos = listOf(ByteArray(0), "a text".toByteArray(), shard, photo.copyOf(200), ByteArray(100_000))
         for (bytes in noPhotos) {
@@ -68,7 +68,7 @@ class FaultTest {
             assertThrows<MagpieException.Photo> { engine.embed(bytes) }
             assertThrows<MagpieException.Photo> { engine.benchmark(bytes, runs = 1) }
         }
-        // And the engine goes on.
+        // The engine still works.
         assertTrue(engine.search(photo).listings.isNotEmpty())
     }
 
@@ -76,7 +76,7 @@ class FaultTest {
     fun `a catalogue in memory, and a network on two threads`() = suspending {
         val copy = file("copy.magpie", shard)
         SearchEngine.open(Demo.pack, copy, threads = 2, inMemory = true).use { engine ->
-            // Mapped, this would end the process.
+            // If the file were mapped, this would crash the process.
             copy.writeBytes(ByteArray(0))
             assertTrue(engine.search(Demo.photo("mug-01.jpg")).listings.isNotEmpty())
         }

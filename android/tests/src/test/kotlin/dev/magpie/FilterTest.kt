@@ -6,7 +6,7 @@ import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 
-/** Filters say what they mean, whatever a user typed. */
+/** Filters keep the right listings, whatever a user typed. */
 class FilterTest {
     private val mug = Demo.photo("mug-01.jpg")
 
@@ -16,7 +16,7 @@ class FilterTest {
     private val Listing.price get() = checkNotNull(this["price"]).toDouble()
 
     @Test
-    fun `each comparison keeps what it should`() = withEngine { engine ->
+    fun `each comparison keeps the right listings`() = withEngine { engine ->
         val all = engine.all(null)
         val price = column("price")
         val category = column("category")
@@ -62,7 +62,7 @@ class FilterTest {
     }
 
     @Test
-    fun `what a user typed stays a value`() = withEngine { engine ->
+    fun `user input cannot escape its quotes`() = withEngine { engine ->
         val shop = "Larkspur & Pine"
         assertTrue(engine.all(column("shop") equalTo shop).all { it["shop"] == shop })
         for (typed in listOf("x' or category='Mugs", "'", "\"", "a, b) or (c", "and", "", "日本\n", "\\'")) {
@@ -73,13 +73,13 @@ class FilterTest {
     }
 
     @Test
-    fun `a long chain does not nest`() = withEngine { engine ->
+    fun `a long chain stays flat`() = withEngine { engine ->
         val chain = (1..200).map { column("price") notEqualTo it + 0.01 }.reduce { a, b -> a and b }
         assertEquals(engine.all(null).size, engine.all(chain).size)
     }
 
     @Test
-    fun `what is wrong is told`() = withEngine { engine ->
+    fun `invalid filters are rejected`() = withEngine { engine ->
         assertThrows<MagpieException.Request> { engine.all(Filter.parse("category =")) }
         assertThrows<MagpieException.Request> { engine.all(column("no such column") equalTo "x") }
         assertThrows<MagpieException.Request> { engine.all(column("colour") lessThan 3) }
@@ -90,7 +90,7 @@ class FilterTest {
     }
 
     @Test
-    fun `filters of the same text are equal`() {
+    fun `filters with the same text are equal`() {
         assertEquals(
             "'price' < '50' and not 'shop' in ('Ann''s', 'B')",
             "${(column("price") lessThan 50) and !column("shop").oneOf("Ann's", "B")}",

@@ -8,11 +8,11 @@ import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 import java.nio.ByteBuffer
 
-/** A camera's frame finds what a photo of the same finds, however it is stored and held. */
+/** A camera frame finds the same as a photo of the same scene, whatever its format and rotation. */
 class FrameTest {
     private val mug = Picture.of("mug-01.jpg")
 
-    /** Turning first or resizing first rounds differently, and the network's steps are coarse. Wrong turns: 0.6. */
+    /** Rotating before or after resizing rounds differently, and int8 steps are coarse. A wrong rotation gives 0.6. */
     private val sameCosine = 0.995
 
     private suspend fun SearchEngine.bits(frame: Frame, crop: Crop? = null) =
@@ -30,7 +30,7 @@ class FrameTest {
             val results = engine.search(frame)
             assertEquals("mug-01", results.listings.first().id)
             assertEquals(0.0, results.times.decode.inWholeNanoseconds.toDouble())
-            // Two JPEG decoders, and chroma at half the size.
+            // The JPEG decoders differ, and chroma has half the resolution.
             val cosine = cosine(engine.embed(photo), engine.embed(frame))
             assertTrue(cosine > 0.98, "$cosine")
         }
@@ -44,7 +44,7 @@ class FrameTest {
     }
 
     @Test
-    fun `formats of the same pixels are the same`() = withEngine { engine ->
+    fun `all formats of the same pixels give the same embedding`() = withEngine { engine ->
         val rgba = engine.bits(mug.rgbaFrame())
         for (padding in listOf(0, 5)) {
             assertEquals(rgba, engine.bits(Frame(mug.rgba(padding), mug.width, mug.height)))
@@ -57,7 +57,7 @@ class FrameTest {
             assertEquals(yuv, engine.bits(Frame(Pixels.nv21(nv21, width, height, stride), width, height)))
             val nv12 = Pixels.nv12(mug.biplanar(stride, vFirst = false), width, height, stride)
             assertEquals(yuv, engine.bits(Frame(nv12, width, height)))
-            // As Android's camera gives them: planes that overlap, and end with their last sample.
+            // As Android's camera delivers them: overlapping planes that end at their last sample.
             val luma = nv21.duplicate().limit(stride * height - (stride - width))
             val v = nv21.duplicate().position(stride * height).limit(nv21.limit() - (stride - width) - 1)
             val u = nv21.duplicate().position(stride * height + 1).limit(nv21.limit() - (stride - width))
@@ -69,7 +69,7 @@ class FrameTest {
     }
 
     @Test
-    fun `heap buffers and buffers at a position give the same`() = withEngine { engine ->
+    fun `heap buffers and buffers with a position give the same`() = withEngine { engine ->
         val direct = mug.biplanar()
         val expected = engine.bits(Frame(Pixels.nv21(direct, mug.width, mug.height), mug.width, mug.height))
         val bytes = ByteArray(direct.remaining()).also { direct.duplicate().get(it) }
@@ -81,7 +81,7 @@ class FrameTest {
     }
 
     @Test
-    fun `copies of frames that are searched at once do not meet`() = withEngine { engine ->
+    fun `copies of concurrently searched frames do not interfere`() = withEngine { engine ->
         val pictures = listOf(mug, mug.part(20, 30, 160, 120), mug.mirrored(), mug.part(0, 0, 90, 200))
         fun Picture.nv21(buffer: ByteBuffer) = Frame(Pixels.nv21(buffer, width, height), width, height)
         val expected = pictures.map { engine.bits(it.nv21(it.biplanar())) }
@@ -95,7 +95,7 @@ class FrameTest {
     }
 
     @Test
-    fun `a frame is turned upright, and mirrored then`() = withEngine { engine ->
+    fun `a frame is rotated upright, then mirrored`() = withEngine { engine ->
         val wide = mug.part(10, 40, 201, 150)
         for (picture in listOf(wide, wide.mirrored())) {
             val upright = engine.embed(picture.rgbaFrame())
@@ -108,13 +108,13 @@ class FrameTest {
                 assertTrue(cosine(upright, engine.embed(mirrored)) > sameCosine, "$rotation, mirrored")
             }
         }
-        // They differ where they should.
+        // A wrong rotation changes the embedding.
         val turned = engine.embed(wide.rgbaFrame(rotation = 90))
         assertTrue(cosine(engine.embed(wide.rgbaFrame()), turned) < 0.9)
     }
 
     @Test
-    fun `a crop is a part of the upright frame`() = withEngine { engine ->
+    fun `a crop refers to the upright frame`() = withEngine { engine ->
         val part = engine.embed(mug.part(40, 60, 150, 120).rgbaFrame())
         val crop = Crop(40, 60, 150, 120)
         for (rotation in listOf(0, 90, 180, 270)) {
@@ -127,7 +127,7 @@ class FrameTest {
     }
 
     @Test
-    fun `what does not fit is refused`() = withEngine { engine ->
+    fun `frames that do not fit their planes are rejected`() = withEngine { engine ->
         val (width, height) = mug.width to mug.height
         val bytes = mug.biplanar()
         val short = bytes.duplicate().limit(bytes.limit() - 1)

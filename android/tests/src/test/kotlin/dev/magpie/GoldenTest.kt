@@ -7,13 +7,13 @@ import java.io.File
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
-/** What Kotlin computes from a photo is what Rust does, and what the network was trained on. */
+/** Kotlin computes the same embeddings as Rust and as the training code. */
 class GoldenTest {
-    /** The core's bar for the whole path, decoder and resize included. */
+    /** The core's bound for the whole pipeline, decoding and resizing included. */
     private val wholeCosine = 0.998
 
     @Test
-    fun `embeddings equal those of the command line bit for bit`() = withEngine { engine ->
+    fun `embeddings equal those of the CLI bit for bit`() = withEngine { engine ->
         val photos = Demo.data.resolve("golden.txt").readLines().filter { it.isNotBlank() }
         val rows = npy(Demo.data.resolve("golden.npy"), photos.size)
         assertTrue(photos.size >= 9, "$photos")
@@ -25,7 +25,7 @@ class GoldenTest {
     }
 
     @Test
-    fun `embeddings are those of the pack's golden cases, crops included`() = withEngine { engine ->
+    fun `embeddings match the pack's golden cases, crops included`() = withEngine { engine ->
         val cases = checkNotNull(Demo.pack.resolve("golden").listFiles { file -> file.isDirectory })
         var crops = 0
         for (case in cases) {
@@ -40,13 +40,13 @@ class GoldenTest {
         assertTrue(crops > 0, "no case with a crop")
     }
 
-    /** The numbers of a list in a JSON object; null where there is none. */
+    /** Returns the numbers of a list in a JSON object, or null if there is no such list. */
     private fun numbers(json: String, name: String): List<Double>? =
         Regex("\"$name\":\\s*\\[([^]]*)]").find(json)?.let { match ->
             match.groupValues[1].split(",").map { it.trim().toDouble() }
         }
 
-    /** Rows of a NumPy file of float32: a header whose length stands at byte 8, then the values. */
+    /** Reads the rows of a NumPy file of float32 values: a header whose length is at byte 8, then the values. */
     private fun npy(file: File, rows: Int): List<FloatArray> {
         val bytes = ByteBuffer.wrap(file.readBytes()).order(ByteOrder.LITTLE_ENDIAN)
         bytes.position(10 + bytes.getShort(8))

@@ -14,7 +14,7 @@ import java.io.IOException
 import java.io.InputStream
 import java.util.concurrent.atomic.AtomicInteger
 
-/** Files are installed all or not at all, and what worked before goes on working. */
+/** Installation is atomic, and the installed version keeps working if it fails. */
 class InstallationTest {
     @TempDir
     lateinit var root: File
@@ -33,7 +33,7 @@ class InstallationTest {
     private fun names() = root.list()?.sorted()
 
     @Test
-    fun `what is installed can be searched, and is not installed again`() = suspending {
+    fun `an installed version can be searched and is not installed again`() = suspending {
         val opened = AtomicInteger()
         val counted = files(catalog = {
             opened.incrementAndGet()
@@ -47,7 +47,7 @@ class InstallationTest {
     }
 
     @Test
-    fun `a new version takes the place of the old one, which an open engine keeps`() = suspending {
+    fun `a new version replaces the old one, which an open engine keeps`() = suspending {
         root.resolve("not ours").writeText("stays")
         Installation.install(root, "1", files()).open().use { old ->
             val new = Installation.install(root, "2", files())
@@ -58,7 +58,7 @@ class InstallationTest {
     }
 
     @Test
-    fun `what fails leaves the old version and nothing else`() = suspending {
+    fun `a failed installation leaves only the old version`() = suspending {
         Installation.install(root, "1", files())
         val damaged = Demo.catalog.readBytes().also { it[it.size / 2] = (it[it.size / 2].toInt() xor 1).toByte() }
         assertThrows<MagpieException.Catalog> { Installation.install(root, "2", files({ damaged.inputStream() })) }
@@ -75,7 +75,7 @@ class InstallationTest {
     }
 
     @Test
-    fun `a file that never ends can be cancelled`() = suspending {
+    fun `the installation of an endless file can be cancelled`() = suspending {
         val endless = object : InputStream() {
             override fun read(): Int = 0
 
@@ -91,7 +91,7 @@ class InstallationTest {
     }
 
     @Test
-    fun `no name leads out of the folder`() = suspending {
+    fun `names cannot escape the folder`() = suspending {
         for (version in listOf("", "..", ".", "a/b", "../a", "a b")) {
             assertThrows<IllegalArgumentException> { Installation.install(root, version, files()) }
         }

@@ -15,13 +15,13 @@ import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TestTimeSource
 
-/** Frames that deserve a search are searched with, and the others say why not. */
+/** Suitable frames are searched with, and the others report why not. */
 class LiveTest {
     private val mug = Picture.of("mug-01.jpg").frame()
     private val bag = Picture.of("bag-01.jpg").frame()
     private val clock = TestTimeSource()
 
-    /** Frames this far apart, by the test's clock. */
+    /** Emits the frames at this interval of the test clock. */
     private fun camera(frames: List<Frame>, apart: kotlin.time.Duration = 1.seconds): Flow<Frame> = flow {
         for (frame in frames) {
             emit(frame)
@@ -35,8 +35,8 @@ class LiveTest {
         options: (Frame) -> SearchOptions = { SearchOptions() },
     ) = live(frames, LiveSettings(listings = 5), power, clock, options).toList()
 
-    /** The best listing's id, or why there is none. */
-    private fun told(updates: List<LiveUpdate>) = updates.map {
+    /** For each update, the best listing's id, or the reason for skipping the frame. */
+    private fun outcomes(updates: List<LiveUpdate>) = updates.map {
         when (it) {
             is LiveUpdate.Found -> it.listings.first().id
             is LiveUpdate.PassedOver -> it.reason
@@ -44,11 +44,11 @@ class LiveTest {
     }
 
     @Test
-    fun `a camera that rests is searched once, and again when it shows something else`() = withEngine { engine ->
+    fun `a still scene is searched once, and again when it changes`() = withEngine { engine ->
         val updates = engine.see(camera(List(4) { mug } + List(3) { bag }))
         val moving = LiveUpdate.Reason.MOVING
         val unchanged = LiveUpdate.Reason.UNCHANGED
-        assertEquals(listOf(moving, moving, "mug-01", unchanged, moving, moving, "bag-01"), told(updates))
+        assertEquals(listOf(moving, moving, "mug-01", unchanged, moving, moving, "bag-01"), outcomes(updates))
         val found = updates.filterIsInstance<LiveUpdate.Found>()
         assertEquals(listOf(5, 5), found.map { it.listings.size })
         assertEquals(engine.search(mug).listings.take(5), found[0].listings)
@@ -57,32 +57,33 @@ class LiveTest {
     }
 
     @Test
-    fun `frames that show nothing are passed over`() = withEngine { engine ->
+    fun `frames that show nothing are skipped`() = withEngine { engine ->
         val dark = Picture.of("mug-01.jpg").dimmed(0.03).frame()
         val plain = Picture(64, 64) { _, _ -> 0xA0A0A0 }.frame()
-        assertEquals(LiveUpdate.Reason.DARK, told(engine.see(camera(List(4) { dark }))).last())
-        assertEquals(LiveUpdate.Reason.BLURRED, told(engine.see(camera(List(4) { plain }))).last())
+        assertEquals(LiveUpdate.Reason.DARK, outcomes(engine.see(camera(List(4) { dark }))).last())
+        assertEquals(LiveUpdate.Reason.BLURRED, outcomes(engine.see(camera(List(4) { plain }))).last())
         val moving = List(4) { if (it % 2 == 0) mug else bag }
-        assertEquals(List(4) { LiveUpdate.Reason.MOVING }, told(engine.see(camera(moving))))
+        assertEquals(List(4) { LiveUpdate.Reason.MOVING }, outcomes(engine.see(camera(moving))))
     }
 
     @Test
-    fun `searches wait, and longer where there is something to save`() = withEngine { engine ->
+    fun `searches are spaced, and further apart to save power`() = withEngine { engine ->
         val frames = List(3) { mug } + List(3) { bag }
-        val soon = told(engine.see(camera(frames, 50.milliseconds)))
+        val soon = outcomes(engine.see(camera(frames, 50.milliseconds)))
         assertEquals("mug-01", soon[2])
         assertTrue(LiveUpdate.Reason.TOO_SOON in soon.drop(3), "$soon")
-        // A search takes no time by the test's clock, so the waits are 300 ms, three and eight times that.
+        // By the test clock a search takes no time, so the intervals are 300 ms, and three and eight times that.
         val apart = 350.milliseconds
-        assertEquals(LiveUpdate.Reason.SAVING, told(engine.see(camera(frames, apart), power = { PowerHint.SAVING }))[3])
-        assertEquals(LiveUpdate.Reason.HOT, told(engine.see(camera(frames, apart), power = { PowerHint.HOT }))[3])
+        val saving = outcomes(engine.see(camera(frames, apart), power = { PowerHint.SAVING }))
+        assertEquals(LiveUpdate.Reason.SAVING, saving[3])
+        assertEquals(LiveUpdate.Reason.HOT, outcomes(engine.see(camera(frames, apart), power = { PowerHint.HOT }))[3])
     }
 
     @Test
-    fun `other options search the same scene again, in a new list`() = withEngine { engine ->
+    fun `new options search the same scene again, with a new list`() = withEngine { engine ->
         val asked = AtomicInteger()
         val updates = engine.see(camera(List(6) { mug })) {
-            // Bags only, from the fifth frame on.
+            // Only bags, from the fifth frame on.
             if (asked.incrementAndGet() <
                 5
             ) {
@@ -92,13 +93,13 @@ class LiveTest {
             }
         }
         val found = updates.filterIsInstance<LiveUpdate.Found>()
-        assertEquals(2, found.size, "${told(updates)}")
+        assertEquals(2, found.size, "${outcomes(updates)}")
         assertEquals("mug-01", found[0].listings.first().id)
         assertTrue(found[1].listings.isNotEmpty() && found[1].listings.all { it["category"] == "Bags" })
     }
 
     @Test
-    fun `a frame is done with before the next one comes`() = withEngine { engine ->
+    fun `a frame is released before the next one arrives`() = withEngine { engine ->
         val inUse = AtomicInteger()
         val frames = flow {
             repeat(5) {
@@ -112,7 +113,7 @@ class LiveTest {
     }
 
     @Test
-    fun `cancelling ends it, and what is wrong ends it with its error`() = withEngine { engine ->
+    fun `cancelling and errors end a live search`() = withEngine { engine ->
         val endless = flow { while (true) emit(mug) }
         val seen = AtomicInteger()
         val job = launch { engine.live(endless).collect { seen.incrementAndGet() } }

@@ -7,7 +7,7 @@ import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 import java.util.concurrent.ConcurrentLinkedQueue
 
-/** Log lines go where the app wants them, and say nothing of what a user did. */
+/** Log lines go to the app's sink and contain nothing about the user. */
 class LoggingTest {
     private val lines = ConcurrentLinkedQueue<Triple<LogLevel, String, String>>()
 
@@ -30,7 +30,7 @@ class LoggingTest {
     }
 
     @Test
-    fun `what was typed is not logged`() = withEngine { engine ->
+    fun `user input is not logged`() = withEngine { engine ->
         Magpie.startLogging(LogLevel.DEBUG) { level, module, line -> lines += Triple(level, module, line) }
         val options = SearchOptions(filter = column("category") lessThan 424_242)
         assertThrows<MagpieException.Request> { engine.search(Demo.photo("mug-01.jpg"), options) }
@@ -39,7 +39,7 @@ class LoggingTest {
     }
 
     @Test
-    fun `off is silent, and a sink that throws does no harm`() = suspending {
+    fun `nothing is logged at level OFF, and a sink that throws does no harm`() = suspending {
         Magpie.startLogging(LogLevel.OFF) { level, module, line -> lines += Triple(level, module, line) }
         Demo.open().close()
         assertEquals(emptyList<Any>(), lines.toList())

@@ -4,7 +4,7 @@ import java.awt.image.BufferedImage
 import java.nio.ByteBuffer
 import javax.imageio.ImageIO
 
-/** A picture in plain RGB, and the frames that a camera would make of it. */
+/** A picture in plain RGB, and the camera frames made from it. */
 internal class Picture(val width: Int, val height: Int, private val rgb: (x: Int, y: Int) -> Int) {
     private fun red(x: Int, y: Int) = rgb(x, y) shr 16 and 255
 
@@ -12,7 +12,7 @@ internal class Picture(val width: Int, val height: Int, private val rgb: (x: Int
 
     private fun blue(x: Int, y: Int) = rgb(x, y) and 255
 
-    /** As the sensor of a phone that is held otherwise stores it: this turn clockwise makes it upright again. */
+    /** The picture as the sensor of a rotated phone stores it: this clockwise rotation makes it upright again. */
     fun stored(rotation: Int): Picture = when (rotation) {
         90 -> Picture(height, width) { x, y -> rgb(width - 1 - y, x) }
         180 -> Picture(width, height) { x, y -> rgb(width - 1 - x, height - 1 - y) }
@@ -24,7 +24,7 @@ internal class Picture(val width: Int, val height: Int, private val rgb: (x: Int
 
     fun part(left: Int, top: Int, width: Int, height: Int) = Picture(width, height) { x, y -> rgb(left + x, top + y) }
 
-    /** Nearest pixels of a larger or smaller one. */
+    /** Resamples with nearest neighbours. */
     fun scaled(width: Int, height: Int) =
         Picture(width, height) { x, y -> rgb(x * this.width / width, y * this.height / height) }
 
@@ -32,7 +32,7 @@ internal class Picture(val width: Int, val height: Int, private val rgb: (x: Int
         listOf(red(x, y), green(x, y), blue(x, y)).fold(0) { sum, value -> (sum shl 8) + (value * share).toInt() }
     }
 
-    /** Four bytes a pixel, in the order of the arguments; rows are padded with noise. */
+    /** Four bytes per pixel, with these first and third bytes; row padding contains noise. */
     private fun packed(stride: Int, first: (Int, Int) -> Int, third: (Int, Int) -> Int): ByteBuffer {
         val bytes = ByteBuffer.allocateDirect(stride * height)
         for (y in 0 until height) {
@@ -51,7 +51,7 @@ internal class Picture(val width: Int, val height: Int, private val rgb: (x: Int
 
     fun bgra(padding: Int = 0) = Pixels.bgra(packed(4 * (width + padding), ::blue, ::red), 4 * (width + padding))
 
-    /** BT.601 in full range: luma of a pixel, chroma of the first pixel of each square. */
+    /** Full-range BT.601: luma of one pixel, chroma of the first pixel of each square. */
     private fun luma(x: Int, y: Int) = byte(0.299 * red(x, y) + 0.587 * green(x, y) + 0.114 * blue(x, y))
 
     private fun u(x: Int, y: Int) = byte(128 - 0.168736 * red(x, y) - 0.331264 * green(x, y) + 0.5 * blue(x, y))
@@ -60,7 +60,7 @@ internal class Picture(val width: Int, val height: Int, private val rgb: (x: Int
 
     private fun byte(value: Double) = value.toInt().coerceIn(0, 255).toByte()
 
-    /** NV21, or NV12 with the chroma in the other order, with rows of this stride. */
+    /** NV21, or NV12 with the chroma order swapped, with rows of this stride. */
     fun biplanar(stride: Int = width + width % 2, vFirst: Boolean = true): ByteBuffer {
         val chroma = (height + 1) / 2
         val bytes = ByteBuffer.allocateDirect(stride * (height + chroma))
@@ -89,14 +89,14 @@ internal class Picture(val width: Int, val height: Int, private val rgb: (x: Int
         return Triple(plane(width, height, ::luma), u, v)
     }
 
-    /** As an NV21 frame. */
+    /** An NV21 frame of the picture. */
     fun frame(rotation: Int = 0, mirrored: Boolean = false): Frame {
         val stride = width + width % 2
         return Frame(Pixels.nv21(biplanar(stride), width, height, stride), width, height, rotation, mirrored)
     }
 
     companion object {
-        /** A shopper's photo. */
+        /** Reads a shopper's photo. */
         fun of(name: String): Picture {
             val image: BufferedImage = ImageIO.read(Demo.root.resolve("cli/demo/queries/$name"))
             return Picture(image.width, image.height) { x, y -> image.getRGB(x, y) }

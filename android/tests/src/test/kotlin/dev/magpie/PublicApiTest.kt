@@ -12,11 +12,11 @@ import kotlin.reflect.KVisibility
 import kotlin.reflect.jvm.kotlinFunction
 import dev.magpie.internal.Engine as RustEngine
 
-/** What apps see is written by hand; what is generated stays inside. */
+/** The public API is written by hand and exposes no generated type. */
 class PublicApiTest {
     @Test
     fun `generated code is in its own package`() {
-        // uniffi passes over configuration that does not match, and then takes another name.
+        // uniffi silently ignores configuration for an unknown crate, and then uses another package name.
         assertEquals("dev.magpie.internal", RustEngine::class.java.packageName)
     }
 
@@ -34,7 +34,7 @@ class PublicApiTest {
         assertEquals(emptyList<Executable>(), seen.filter { "dev.magpie.internal" in it.toGenericString() })
     }
 
-    /** Kotlin's word counts: what it calls internal is public in bytecode. Files of functions have no word. */
+    /** Kotlin's visibility counts: internal members are public in bytecode. File classes have no Kotlin visibility. */
     private fun Class<*>.isSeen() = Modifier.isPublic(modifiers) &&
         (simpleName.endsWith("Kt") || (!isSynthetic && kotlin.visibility == KVisibility.PUBLIC))
 

@@ -6,9 +6,9 @@ import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
 import java.io.File
 
-/** The README's program: the build compiles it, and it does what the README says. */
+/** The README's program: the build compiles it, and these tests run it. */
 class ReadmeTest {
-    /** Runs it in a process of its own; gives its exit status and what it printed. */
+    /** Runs it in its own process and returns the exit status and the printed lines. */
     private fun run(libraries: String): Pair<Int, List<String>> {
         val arguments = listOf(Demo.pack, Demo.catalog, Demo.root.resolve("cli/demo/queries/mug-01.jpg")).map {
             it.path
@@ -16,7 +16,7 @@ class ReadmeTest {
         val java = File(System.getProperty("java.home")).resolve("bin/java").path
         val options = listOf("-Djna.library.path=$libraries", "-classpath", System.getProperty("java.class.path"))
         val builder = ProcessBuilder(listOf(java) + options + "MainKt" + arguments).redirectErrorStream(true)
-        // Cargo sets it for what it runs, and the library would be found by it.
+        // Cargo sets this variable for its subprocesses, and the library would be found through it.
         builder.environment().remove("LD_LIBRARY_PATH")
         val process = builder.start()
         val printed = process.inputStream.bufferedReader().readText().trim().lines()
@@ -32,7 +32,7 @@ class ReadmeTest {
     }
 
     @Test
-    fun `where there is no library for the machine, it says so`(@TempDir empty: File) {
+    fun `without a library for the machine, the exception explains it`(@TempDir empty: File) {
         val (status, printed) = run(empty.path)
         assertEquals(1, status)
         val line = printed.first { "MagpieException" in it }

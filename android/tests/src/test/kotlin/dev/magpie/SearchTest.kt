@@ -12,7 +12,7 @@ import java.io.File
 import java.nio.ByteBuffer
 import kotlin.time.Duration
 
-/** A shopper's photo gives the listings most like it. */
+/** A photo finds the most similar listings. */
 class SearchTest {
     private val mug = Demo.photo("mug-01.jpg")
 
@@ -24,12 +24,12 @@ class SearchTest {
             }
         val first = places.count { it == 0 }
         val amongFive = places.count { it in 0..4 }
-        println("of ${places.size} photos: $first first, $amongFive among five")
-        assertTrue(first >= 90 && amongFive >= 115, "$first first, $amongFive among five")
+        println("of ${places.size} photos: $first first, $amongFive in the top five")
+        assertTrue(first >= 90 && amongFive >= 115, "$first first, $amongFive in the top five")
     }
 
     @Test
-    fun `a listing carries its fields and photos, a result its attributes and times`() = withEngine { engine ->
+    fun `a listing has fields and photos, a result has attributes and times`() = withEngine { engine ->
         val results = engine.search(mug)
         val best = results.listings.first()
         assertEquals("mug-01", best.id)
@@ -45,9 +45,7 @@ class SearchTest {
     }
 
     @Test
-    fun `a calibrated model says how far the first listing can be trusted, and what it is not sure of`(
-        @TempDir folder: File,
-    ) = suspending {
+    fun `a calibrated model gives a confidence, and no label below its threshold`(@TempDir folder: File) = suspending {
         val weights = """{"score": 6.6, "margin": 3.4, "contrast": 7.3}"""
         val confidence =
             """{"kind": "logistic-1", "weights": $weights, "bias": -7.1, "background": 0.12, "threshold": 0.5}"""
@@ -87,7 +85,7 @@ class SearchTest {
     }
 
     @Test
-    fun `a crop is what is searched with`() = withEngine { engine ->
+    fun `a search uses only the crop`() = withEngine { engine ->
         val all = engine.search(mug, SearchOptions(crop = Crop(0, 0, 256, 256)))
         assertEquals(engine.search(mug).listings, all.listings)
         val part = engine.search(mug, SearchOptions(crop = Crop(64, 64, 128, 128)))
@@ -98,7 +96,7 @@ class SearchTest {
     }
 
     @Test
-    fun `as many listings as wanted`() = withEngine { engine ->
+    fun `a search returns as many listings as requested`() = withEngine { engine ->
         val ten = engine.search(mug).listings
         assertEquals(10, ten.size)
         assertEquals(ten.take(3), engine.search(mug, SearchOptions(limit = 3)).listings)
@@ -109,7 +107,7 @@ class SearchTest {
     }
 
     @Test
-    fun `a least score leaves the others out`() = withEngine { engine ->
+    fun `a minimum score leaves out lower ones`() = withEngine { engine ->
         val all = engine.search(mug, SearchOptions(limit = 50)).listings
         val least = all[20].score
         val good = engine.search(mug, SearchOptions(limit = 50, minScore = least)).listings
@@ -117,7 +115,7 @@ class SearchTest {
     }
 
     @Test
-    fun `groups hold no more than wanted`() = withEngine { engine ->
+    fun `groups have no more listings than requested`() = withEngine { engine ->
         val options = SearchOptions(limit = 30, group = Group("category", 2))
         val categories = engine.search(mug, options).listings.groupingBy { it["category"] }.eachCount()
         assertTrue(categories.size > 3 && categories.values.all { it <= 2 }, "$categories")
@@ -127,7 +125,7 @@ class SearchTest {
     }
 
     @Test
-    fun `near duplicates collapse on request`() = withEngine { engine ->
+    fun `near duplicates are left out on request`() = withEngine { engine ->
         val all = engine.search(mug, SearchOptions(limit = 40)).listings
         val apart = engine.search(mug, SearchOptions(limit = 40, nearDuplicates = 0.7f)).listings
         assertEquals(all.first(), apart.first())
@@ -158,19 +156,19 @@ class SearchTest {
     }
 
     @Test
-    fun `thumbnails are small JPEGs`() = withEngine { engine ->
+    fun `thumbnails are JPEGs of their listing`() = withEngine { engine ->
         val best = engine.search(mug).listings.first()
         val picture = checkNotNull(engine.thumbnail(best))
         val jpeg = byteArrayOf(0xFF.toByte(), 0xD8.toByte(), 0xFF.toByte())
         assertArrayEquals(jpeg, picture.copyOf(3))
-        // It is a photo of that listing: searching with it finds the listing again.
+        // It shows that listing: searching with it finds the listing again.
         assertEquals(best.id, engine.search(picture).listings.first().id)
         assertThrows<MagpieException.Request> { engine.thumbnail("no such listing", "x.jpg") }
         assertNull(engine.thumbnail(best.id, "no such photo.jpg"))
     }
 
     @Test
-    fun `an engine says what it has open`() = withEngine { engine ->
+    fun `an engine describes what it has open`() = withEngine { engine ->
         val info = engine.info
         assertEquals(128L, info.listings)
         assertEquals(256L, info.photos)

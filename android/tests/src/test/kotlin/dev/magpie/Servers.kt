@@ -11,7 +11,7 @@ import java.util.concurrent.TimeUnit
 import java.util.concurrent.atomic.AtomicInteger
 import kotlin.concurrent.thread
 
-/** A `magpie-server` of its own process, on a free port. */
+/** A `magpie-server` in its own process, on a free port. */
 internal class RealServer(shard: File, vararg settings: String) : AutoCloseable {
     private val process: Process
 
@@ -19,17 +19,18 @@ internal class RealServer(shard: File, vararg settings: String) : AutoCloseable 
 
     init {
         val program = File(System.getProperty("jna.library.path")).resolve("magpie-server").path
-        // The tests share the machine: a search may well have to wait for a thread.
+        // The tests share the machine, so a search may have to wait for a thread.
         val usual = listOf("--listen", "127.0.0.1:0", "--linger-ms", "0", "--max-wait-ms", "5000", "--log-json")
         val builder = ProcessBuilder(listOf(program, "--shards", shard.path) + usual + settings)
         process = builder.redirectErrorStream(true).start()
         val lines = LinkedBlockingQueue<String>()
         thread(isDaemon = true) {
-            // Ends with an error where the process was ended.
+            // Fails when the process is killed.
             runCatching { process.inputStream.bufferedReader().forEachLine { lines.add(it) } }
         }
         val line = generateSequence { lines.poll(30, TimeUnit.SECONDS) }.firstOrNull { "\"serving\"" in it }
-        url = "http://" + checkNotNull(Regex("127\\.0\\.0\\.1:\\d+").find(line.orEmpty())) { "it says: $line" }.value
+        val address = Regex("127\\.0\\.0\\.1:\\d+").find(line.orEmpty())
+        url = "http://" + checkNotNull(address) { "no address in the log line: $line" }.value
     }
 
     override fun close() {
@@ -38,7 +39,7 @@ internal class RealServer(shard: File, vararg settings: String) : AutoCloseable 
     }
 }
 
-/** A server that does something with each connection, once the request is read, or at once. */
+/** A server that runs [behave] for each connection, after reading the request or at once. */
 internal class BadServer(
     private val socket: ServerSocket = ServerSocket(0, 50, InetAddress.getLoopbackAddress()),
     private val reads: Boolean = true,
@@ -49,13 +50,13 @@ internal class BadServer(
 
     val url = "http://127.0.0.1:${socket.localPort}"
 
-    /** Requests that came. */
+    /** Number of requests received. */
     val asked: Int get() = count.get()
 
-    /** Heads of the requests that came. */
+    /** Heads of the received requests. */
     val heads = LinkedBlockingQueue<String>()
 
-    /** An item for each connection that ended. */
+    /** One item for each closed connection. */
     val ended = LinkedBlockingQueue<Unit>()
 
     init {
@@ -76,7 +77,7 @@ internal class BadServer(
         if (reads) heads.add(connection.getInputStream().request())
         connection.behave(count.getAndIncrement())
     } catch (_: IOException) {
-        // Whoever asked has left.
+        // The client has disconnected.
     } finally {
         ended.add(Unit)
     }
@@ -87,7 +88,7 @@ internal class BadServer(
     }
 
     companion object {
-        /** The head of a request, whose body is read too. */
+        /** Reads a request and returns its head. */
         private fun InputStream.request(): String {
             val head = StringBuilder()
             while (!head.endsWith("\r\n\r\n")) {
@@ -110,7 +111,7 @@ internal fun Socket.say(bytes: ByteArray) = getOutputStream().run {
     flush()
 }
 
-/** Waits until the other side hangs up. */
+/** Waits until the other side closes the connection. */
 internal fun Socket.waitForTheEnd() {
     while (getInputStream().read() >= 0) continue
 }

@@ -16,7 +16,7 @@ import kotlin.random.Random
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.TimeSource
 
-/** One engine, many threads; and an engine that is closed while they search. */
+/** One engine used by many threads, and closed while they search. */
 class ThreadsTest {
     private val threads = 8
 
@@ -31,7 +31,7 @@ class ThreadsTest {
         suspending { Executors.newFixedThreadPool(threads).asCoroutineDispatcher().use { test(it) } }
 
     @Test
-    fun `eight threads at once find what one finds`() = withThreads { dispatcher ->
+    fun `eight concurrent threads find the same as one`() = withThreads { dispatcher ->
         val expected = expected()
         val searches = AtomicInteger()
         SearchEngine.open(Demo.pack, Demo.catalog, dispatcher = dispatcher).use { engine ->
@@ -82,7 +82,7 @@ class ThreadsTest {
     }
 
     @Test
-    fun `closing twice is closing once, and calls after it are refused`() = suspending {
+    fun `closing twice is harmless, and later calls throw`() = suspending {
         val engine = Demo.open()
         engine.close()
         engine.close()

@@ -9,15 +9,15 @@ import org.opensearch.node.Node;
 import org.opensearch.plugins.Plugin;
 
 /**
- * One node of a cluster, in a process of its own so that a test can kill it. Settings are arguments, {@code key=value}.
- * Ends with the process that started it: when its standard input ends.
+ * One node of a cluster, in its own process so that a test can kill it. Settings are arguments, {@code key=value}.
+ * Exits together with the process that started it: when its standard input is closed.
  */
 public final class OpenSearchNode extends Node {
     private OpenSearchNode(Environment environment, List<Class<? extends Plugin>> plugins) {
         super(environment, plugins, true);
     }
 
-    /** By name: the k-NN plugin comes in an archive, which the compiler does not look into. */
+    /** Loads a plugin by its name: the k-NN plugin comes in an archive that is not on the compiler's class path. */
     private static Class<? extends Plugin> plugin(String name) throws ClassNotFoundException {
         return Class.forName(name).asSubclass(Plugin.class);
     }

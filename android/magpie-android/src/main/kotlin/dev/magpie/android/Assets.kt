@@ -12,27 +12,27 @@ import java.io.File
 import java.io.IOException
 import java.io.InputStream
 
-/** The CPUs that the library comes for. */
+/** The ABIs that the library is built for. */
 private val abis = listOf("arm64-v8a", "x86_64")
 
 /**
- * Whether this process can search: its native library comes for 64-bit ARM and x86. Others get
- * [MagpieException.Unsupported] from every call.
+ * Whether this process can search: the native library exists only for 64-bit ARM and x86. In other processes every call
+ * throws [MagpieException.Unsupported].
  */
 public val isMagpieSupported: Boolean
     get() = Process.is64Bit() && Build.SUPPORTED_64_BIT_ABIS.any { it in abis }
 
 /**
- * Installs the catalogue and the model that come with the app, unless that was done since its last update.
+ * Installs the catalogue and the model that are bundled with the app, unless that was done since the app's last update.
  *
  * ```kotlin
  * val engine = context.installMagpieAssets().open()
  * ```
  *
- * Assets are parts of the app's archive and cannot be mapped, so they are copied to files that are not backed up.
+ * Assets are parts of the app's archive and cannot be memory-mapped, so they are copied to files excluded from backup.
  *
- * @param folder among the assets; it has `catalog.magpie` and the folder `model`, see [Installation]
- * @throws MagpieException as [Installation.install]; [MagpieException.Unsupported] where the CPU is another
+ * @param folder the asset folder with `catalog.magpie` and the folder `model`; see [Installation]
+ * @throws MagpieException as [Installation.install]; [MagpieException.Unsupported] if the CPU is not supported
  */
 public suspend fun Context.installMagpieAssets(folder: String = "magpie"): Installation {
     if (!isMagpieSupported) {
@@ -45,13 +45,13 @@ public suspend fun Context.installMagpieAssets(folder: String = "magpie"): Insta
         } catch (e: IOException) {
             throw MagpieException.File("cannot read the assets in '$folder': ${e.message}", e)
         }
-        // Another build of the app may bring other assets under the same version.
+        // A new build of the app may bring different assets under the same version.
         val updated = packageManager.getPackageInfo(packageName, 0).lastUpdateTime
         Installation.install(File(noBackupFilesDir, "magpie"), "assets-$updated", files)
     }
 }
 
-/** The catalogue and the model's files; folders inside the model, such as golden cases, stay in the archive. */
+/** The sources of the catalogue and the model's files. Subfolders of the model, such as golden cases, are skipped. */
 private fun AssetManager.files(folder: String): Map<String, () -> InputStream> {
     val models = list("$folder/${Installation.MODEL}").orEmpty().filter {
         "." in it

@@ -6,13 +6,13 @@ import android.net.NetworkCapabilities
 import dev.magpie.Connectivity
 
 /**
- * What the phone can reach now, for [dev.magpie.AskOptions]: asked for each search, as it changes.
+ * The phone's current network, for [dev.magpie.AskOptions]. It changes, so read it for each search.
  *
  * ```kotlin
  * val results = engine.search(photo, shop, AskOptions(context.connectivity))
  * ```
  *
- * Needs the permission `ACCESS_NETWORK_STATE`. That a network is there does not mean that the server can be reached.
+ * Needs the permission `ACCESS_NETWORK_STATE`. A network connection does not guarantee that the server can be reached.
  *
  * @throws SecurityException without the permission
  */

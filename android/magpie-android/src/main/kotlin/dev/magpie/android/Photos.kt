@@ -19,23 +19,22 @@ import java.io.FileNotFoundException
 import java.io.IOException
 import java.nio.ByteBuffer
 
-/** Largest photo file that is read; the library refuses larger ones. */
+/** Size limit of a photo file; the library rejects larger ones as well. */
 private const val MAX_BYTES = 64 shl 20
 
-/** Longer side of a photo that Android decodes: more than any network looks at. */
+/** Bound for the longer side of a photo decoded by Android: larger than any network's input. */
 private const val MAX_SIDE = 1024
 
-/** What the library decodes by itself, at the scale that it needs. */
+/** The formats that the library decodes itself, scaled to the size it needs. */
 private val decoded = setOf("image/jpeg", "image/png", "image/webp")
 
 /**
- * Finds the listings most like a photo of another app or of the gallery.
+ * Finds the listings most similar to a photo from another app or from the gallery.
  *
- * JPEG, PNG and WebP are decoded by the library; of other formats, such as HEIC, Android makes a small bitmap (from
- * Android 9 on).
+ * The library decodes JPEG, PNG and WebP. Android 9 and later decodes other formats, such as HEIC, to a small bitmap.
  *
- * @throws MagpieException.File where the photo cannot be read
- * @throws MagpieException.Photo where it is none, or larger than 64 MiB
+ * @throws MagpieException.File if the photo cannot be read
+ * @throws MagpieException.Photo if it is not a photo, or is larger than 64 MiB
  */
 public suspend fun SearchEngine.search(
     context: Context,
@@ -48,12 +47,12 @@ public suspend fun SearchEngine.search(
     return search(withContext(Dispatchers.IO) { decode(bytes) }, options)
 }
 
-/** Finds the listings most like a bitmap. Its pixels are copied once. */
+/** Finds the listings most similar to a bitmap. Its pixels are copied once. */
 public suspend fun SearchEngine.search(bitmap: Bitmap, options: SearchOptions = SearchOptions()): SearchResults =
     search(bitmap.toFrame(), options)
 
 private fun ContentResolver.read(photo: Uri): ByteArray = reading {
-    val stream = openInputStream(photo) ?: throw FileNotFoundException("the app that has it does not answer")
+    val stream = openInputStream(photo) ?: throw FileNotFoundException("the app that provides it does not respond")
     stream.use {
         val bytes = ByteArrayOutputStream(maxOf(it.available(), 1 shl 16))
         val buffer = ByteArray(1 shl 16)
@@ -67,7 +66,7 @@ private fun ContentResolver.read(photo: Uri): ByteArray = reading {
     }
 }
 
-/** Android's decoder, which turns the picture upright by itself. */
+/** Decodes with Android's decoder, which also rotates the picture upright. */
 @TargetApi(Build.VERSION_CODES.P)
 private fun decode(photo: ByteArray): Frame = try {
     val bitmap = ImageDecoder.decodeBitmap(ImageDecoder.createSource(ByteBuffer.wrap(photo))) { decoder, info, _ ->
@@ -80,11 +79,11 @@ private fun decode(photo: ByteArray): Frame = try {
     throw MagpieException.Photo("Android cannot decode it: ${e.message}", e)
 }
 
-/** What another app's provider throws is not ours to let through. */
+/** Translates the exceptions of another app's content provider. */
 private inline fun <T> reading(read: () -> T): T = try {
     read()
 } catch (e: IOException) {
-    throw MagpieException.File("the photo cannot be read: ${e.message}", e)
+    throw MagpieException.File("cannot read the photo: ${e.message}", e)
 } catch (e: SecurityException) {
-    throw MagpieException.File("the photo may not be read: ${e.message}", e)
+    throw MagpieException.File("no permission to read the photo: ${e.message}", e)
 }

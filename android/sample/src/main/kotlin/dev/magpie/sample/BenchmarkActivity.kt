@@ -13,7 +13,7 @@ import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
 import kotlin.time.DurationUnit.MILLISECONDS
 
-/** How long each stage of a search takes on this phone, with a picture of the catalogue as the photo. */
+/** Shows how long each stage of a search takes on this phone, measured with a picture of the catalogue. */
 class BenchmarkActivity : Activity() {
     private val scope = CoroutineScope(Job() + Dispatchers.Main)
 
@@ -32,7 +32,7 @@ class BenchmarkActivity : Activity() {
                 val photo = assets.open("magpie/benchmark.jpg").use { it.readBytes() }
                 table(engine.benchmark(photo, RUNS))
             } catch (e: MagpieException) {
-                "It did not work: ${e.message}"
+                "Failed: ${e.message}"
             }
         }
     }
@@ -51,7 +51,7 @@ class BenchmarkActivity : Activity() {
             appendLine("${stage.stage}: $times")
         }
         appendLine()
-        append("median / 9 in 10 / 99 in 100")
+        append("median / p90 / p99")
     }
 
     private companion object {

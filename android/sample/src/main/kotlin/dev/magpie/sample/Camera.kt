@@ -22,19 +22,19 @@ import java.io.IOException
 import kotlin.coroutines.resume
 import kotlin.coroutines.resumeWithException
 
-/** Size of the frames as the sensor gives them; the preview has the same, so that the crop box fits both. */
+/** Size of the frames as the sensor delivers them; the preview has the same size, so the crop box fits both. */
 internal const val FRAME_WIDTH = 1280
 internal const val FRAME_HEIGHT = 720
 
-/** The camera at the back: shows its picture on a surface and gives its frames, until the collector goes. */
+/** Opens the back camera, shows its picture on a surface and emits its frames until the collector stops. */
 @SuppressLint("MissingPermission") // The activity has asked for it.
 internal fun Context.cameraFrames(preview: Surface): Flow<Frame> = flow {
     val manager = getSystemService(CameraManager::class.java)
     val back = manager.cameraIdList.firstOrNull { id ->
         val facing = manager.getCameraCharacteristics(id).get(CameraCharacteristics.LENS_FACING)
         facing == CameraCharacteristics.LENS_FACING_BACK
-    } ?: throw IOException("there is no camera at the back")
-    // The activities are upright, so the sensor's place in the phone is the whole turn.
+    } ?: throw IOException("there is no back camera")
+    // The activities are locked to portrait, so the sensor's orientation is the whole rotation.
     val rotation = manager.getCameraCharacteristics(back).get(CameraCharacteristics.SENSOR_ORIENTATION) ?: 0
     val thread = HandlerThread("camera").apply { start() }
     val handler = Handler(thread.looper)
@@ -71,8 +71,8 @@ private suspend fun CameraManager.open(id: String, handler: Handler): CameraDevi
         openCamera(id, callback, handler)
     }
 
-/** Sends what the camera sees to the surfaces, until the camera is closed. */
-@Suppress("DEPRECATION") // Its successor needs Android 9.
+/** Sends the camera's picture to the surfaces until the camera is closed. */
+@Suppress("DEPRECATION") // The replacement needs Android 9.
 private suspend fun CameraDevice.show(surfaces: List<Surface>, handler: Handler) {
     val session = suspendCancellableCoroutine<CameraCaptureSession> { configured ->
         val callback = object : CameraCaptureSession.StateCallback() {
@@ -81,7 +81,7 @@ private suspend fun CameraDevice.show(surfaces: List<Surface>, handler: Handler)
             }
 
             override fun onConfigureFailed(session: CameraCaptureSession) {
-                if (configured.isActive) configured.resumeWithException(IOException("the camera refuses the sizes"))
+                if (configured.isActive) configured.resumeWithException(IOException("the camera rejects the sizes"))
             }
         }
         createCaptureSession(surfaces, callback, handler)

@@ -9,7 +9,7 @@ import android.view.View
 import dev.magpie.Crop
 import dev.magpie.Frame
 
-/** A square over the preview that says which part is searched with. Dragging moves it; two fingers resize it. */
+/** A square over the preview that marks the part to search with. Drag to move it, pinch to resize it. */
 internal class CropBox(context: Context) : View(context) {
     private val frameColour = Paint().apply {
         color = Color.WHITE
@@ -17,17 +17,17 @@ internal class CropBox(context: Context) : View(context) {
         strokeWidth = 3 * resources.displayMetrics.density
     }
 
-    /** Centre and half side, as shares of the view's width and height, and of its width. */
+    /** The centre as shares of the view's width and height, and half the side as a share of its width. */
     private var centreX = 0.5f
     private var centreY = 0.45f
     private var half = 0.35f
 
     init {
-        contentDescription = "Part of the picture that is searched with. Drag to move, pinch to resize."
+        contentDescription = "Part of the picture to search with. Drag to move, pinch to resize."
         isFocusable = true
     }
 
-    /** The same part of a frame that fills the view. */
+    /** Returns the corresponding crop of a frame that fills the view. */
     fun crop(frame: Frame): Crop {
         val (width, height) = frame.uprightWidth to frame.uprightHeight
         val side = (2 * half * width).toInt().coerceIn(1, minOf(width, height))

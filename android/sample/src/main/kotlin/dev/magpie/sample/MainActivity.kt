@@ -27,7 +27,7 @@ import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
 import java.io.IOException
 
-/** The camera's picture, and below it the listings most like what is in the box. */
+/** Shows the camera's picture, and below it the listings most similar to what is in the box. */
 class MainActivity : Activity() {
     private val scope = CoroutineScope(Job() + Dispatchers.Main)
     private lateinit var screen: Screen
@@ -66,7 +66,7 @@ class MainActivity : Activity() {
     }
 
     override fun onStop() {
-        // Cancelling closes the camera and ends the search that runs.
+        // Cancelling closes the camera and stops the running search.
         looking?.cancel()
         super.onStop()
     }
@@ -81,19 +81,19 @@ class MainActivity : Activity() {
         if (granted.firstOrNull() == PackageManager.PERMISSION_GRANTED) look() else screen.say("Pick a photo instead.")
     }
 
-    @Deprecated("Its successor is in a library that this sample does without.")
+    @Deprecated("The replacement is in a library that this sample avoids.")
     override fun onActivityResult(request: Int, result: Int, data: Intent?) {
         val photo = data?.data
         if (request == PHOTO && result == RESULT_OK && photo != null) find(photo)
     }
 
-    /** Searches with what the camera sees, until cancelled. */
+    /** Searches with the camera's frames until cancelled. */
     private fun look() {
         val texture = screen.preview.surfaceTexture ?: return
         if (checkSelfPermission(Manifest.permission.CAMERA) != PackageManager.PERMISSION_GRANTED) return
         val before = looking
         looking = work { engine ->
-            // The camera opens once only.
+            // The camera can only be opened once at a time.
             before?.cancel()
             before?.join()
             texture.setDefaultBufferSize(FRAME_WIDTH, FRAME_HEIGHT)
@@ -111,7 +111,7 @@ class MainActivity : Activity() {
         }
     }
 
-    /** Searches with a photo; the camera goes on when the button for it is pressed. */
+    /** Searches with a photo. The camera resumes when its button is pressed. */
     private fun find(photo: Uri) {
         looking?.cancel()
         work { engine ->
@@ -141,11 +141,11 @@ class MainActivity : Activity() {
         }
     }
 
-    /** What a shopper can do about it; null where there is nothing to do. */
+    /** What the user can do about it, or null if there is nothing to do. */
     private fun hint(reason: LiveUpdate.Reason): String? = when (reason) {
         LiveUpdate.Reason.DARK -> "More light, please."
         LiveUpdate.Reason.MOVING -> "Hold still."
-        LiveUpdate.Reason.BLURRED -> "Nothing sharp to see."
+        LiveUpdate.Reason.BLURRED -> "Nothing in focus."
         else -> null
     }
 
@@ -153,11 +153,11 @@ class MainActivity : Activity() {
         try {
             task(Store.engine(this@MainActivity))
         } catch (e: MagpieException) {
-            screen.say("It did not work: ${e.message}")
+            screen.say("Failed: ${e.message}")
         } catch (e: IOException) {
-            screen.say("The camera: ${e.message}")
+            screen.say("Camera: ${e.message}")
         } catch (e: CameraAccessException) {
-            screen.say("The camera: ${e.message}")
+            screen.say("Camera: ${e.message}")
         }
     }
 
@@ -165,10 +165,10 @@ class MainActivity : Activity() {
         const val CAMERA = 1
         const val PHOTO = 2
 
-        /** The column that the chips choose from. */
+        /** The column whose words are the chips. */
         const val CHIPS = "category"
 
-        /** Attributes less probable than this are not shown. */
+        /** Attributes with a lower probability are not shown. */
         const val SURE = 0.5f
     }
 }

@@ -12,7 +12,7 @@ import android.widget.TextView
 import dev.magpie.Listing
 import dev.magpie.SearchEngine
 
-/** What was found: a row for each listing, with its picture from the catalogue. */
+/** The results: a row for each listing, with its thumbnail from the catalogue. */
 internal class ResultList(context: Context) : LinearLayout(context) {
     private val pictures = LruCache<String, Bitmap>(PICTURES)
 
@@ -42,7 +42,7 @@ internal class ResultList(context: Context) : LinearLayout(context) {
         return LinearLayout(context).apply {
             gravity = Gravity.CENTER_VERTICAL
             minimumHeight = (72 * dp).toInt()
-            // One thing to say for a screen reader, instead of three.
+            // A single announcement for a screen reader instead of three.
             contentDescription = listOf(title, price).filter { it.isNotEmpty() }.joinToString(", ")
             isFocusable = true
             val image = ImageView(context).apply { setImageBitmap(picture) }
@@ -57,7 +57,7 @@ internal class ResultList(context: Context) : LinearLayout(context) {
     }
 
     private companion object {
-        /** Pictures that are kept decoded: a few lists of them. */
+        /** Number of decoded pictures to cache: a few lists. */
         const val PICTURES = 64
     }
 }

@@ -16,7 +16,7 @@ import android.widget.ToggleButton
 import dev.magpie.Filter
 import dev.magpie.column
 
-/** The main screen's views, made in code so that the sample compiles without Android's build tools. */
+/** The main screen's views, created in code so that the sample compiles without Android's build tools. */
 internal class Screen(activity: Activity, openPhoto: () -> Unit, openBenchmark: () -> Unit, resume: () -> Unit) {
     val preview = TextureView(activity).apply { contentDescription = "Camera" }
     val box = CropBox(activity)
@@ -26,7 +26,7 @@ internal class Screen(activity: Activity, openPhoto: () -> Unit, openBenchmark: 
 
     val root: View = LinearLayout(activity).apply {
         orientation = LinearLayout.VERTICAL
-        // A phone that is held upright sees the frames upright: their width is the sensor's height.
+        // In portrait the frames are rotated by a quarter turn: their width is the sensor's height.
         val camera = AspectLayout(activity, FRAME_HEIGHT.toFloat() / FRAME_WIDTH)
         camera.addView(preview)
         camera.addView(box)
@@ -45,13 +45,13 @@ internal class Screen(activity: Activity, openPhoto: () -> Unit, openBenchmark: 
         addView(buttons)
     }
 
-    /** A line about what happens; null leaves the last one. */
+    /** Shows a status line; null keeps the last one. */
     fun say(text: String?) {
         if (text != null && text != status.text.toString()) status.text = text
     }
 }
 
-/** Filters to tap: one word of a column, or all. */
+/** Filter chips: one word of a column, or none for all. */
 internal class Chips(private val activity: Activity) {
     private val row = LinearLayout(activity)
     private var chosen: String? = null
@@ -76,7 +76,7 @@ internal class Chips(private val activity: Activity) {
     fun filter(name: String): Filter? = chosen?.let { column(name) equalTo it }
 }
 
-/** As large as fits while keeping its width to its height. */
+/** Fits the available space while keeping the aspect ratio, width / height. */
 private class AspectLayout(activity: Activity, private val aspect: Float) : FrameLayout(activity) {
     override fun onMeasure(widthSpec: Int, heightSpec: Int) {
         val width = View.MeasureSpec.getSize(widthSpec)

@@ -16,7 +16,7 @@ import kotlinx.coroutines.Job
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.launch
 
-/** Takes a picture that another app shares and shows the listings most like it. */
+/** Receives a picture shared by another app and shows the listings most similar to it. */
 class ShareActivity : Activity() {
     private val scope = CoroutineScope(Job() + Dispatchers.Main)
 
@@ -33,7 +33,7 @@ class ShareActivity : Activity() {
         setContentView(ScrollView(this).apply { addView(column) })
         val photo = intent.picture()
         if (photo == null) {
-            status.text = "There is no picture in what was shared."
+            status.text = "Nothing was shared that contains a picture."
             return
         }
         scope.launch {
@@ -44,7 +44,7 @@ class ShareActivity : Activity() {
             } catch (e: MagpieException.Photo) {
                 status.text = "This picture cannot be used: ${e.message}"
             } catch (e: MagpieException) {
-                status.text = "It did not work: ${e.message}"
+                status.text = "Failed: ${e.message}"
             }
         }
     }
@@ -54,7 +54,7 @@ class ShareActivity : Activity() {
         super.onDestroy()
     }
 
-    @Suppress("DEPRECATION") // Its successor needs Android 13.
+    @Suppress("DEPRECATION") // The replacement needs Android 13.
     private fun Intent.picture(): Uri? = when {
         action != Intent.ACTION_SEND -> null
 

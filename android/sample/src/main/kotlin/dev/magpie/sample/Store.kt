@@ -6,7 +6,7 @@ import dev.magpie.android.installMagpieAssets
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
 
-/** The one engine of the app, with the catalogue in its assets; open as long as the process lives. */
+/** The app's only engine, for the catalogue in its assets; open as long as the process lives. */
 internal object Store {
     private val opening = Mutex()
     private var engine: SearchEngine? = null

@@ -1,0 +1,4 @@
+//! Tests of the API as Kotlin and Swift call it.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first failure")]
+
+mod server_search;

@@ -1,0 +1,70 @@
+//! A decoded photo, its format, and the part of it that is needed.
+
+use image::RgbImage;
+use image::metadata::Orientation;
+
+use super::orient;
+use super::region::Region;
+use crate::error::PhotoError;
+
+/// A picture format that can be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// JPEG, baseline or progressive.
+    Jpeg,
+    /// PNG.
+    Png,
+    /// WebP, lossy or lossless, first frame.
+    WebP,
+}
+
+impl Format {
+    /// The name in messages.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Format::Jpeg => "JPEG",
+            Format::Png => "PNG",
+            Format::WebP => "WebP",
+        }
+    }
+}
+
+/// The part of a photo that the caller needs, so that no more is decoded.
+pub(super) struct Need {
+    pub(super) region: Option<Region>,
+    /// Width and height of the network's input.
+    pub(super) input: (u32, u32),
+}
+
+impl Need {
+    /// The region, checked to lie inside an upright photo of this size.
+    pub(super) fn region(&self, upright: (u32, u32)) -> Result<Region, PhotoError> {
+        Region::of(self.region, upright.0, upright.1)
+    }
+}
+
+/// A decoded photo: pixels as stored, possibly at a fraction of the full size, and their EXIF orientation.
+#[derive(Debug, Clone)]
+pub struct Photo {
+    pub(super) rgb: RgbImage,
+    pub(super) orientation: Orientation,
+    /// Width and height as stored, at full size.
+    pub(super) full: (u32, u32),
+}
+
+impl Photo {
+    pub(super) fn new(rgb: RgbImage, orientation: Orientation, full: (u32, u32)) -> Self {
+        Photo { rgb, orientation, full }
+    }
+
+    /// Width and height of the upright photo at full size: the coordinates of [`Region`].
+    pub fn size(&self) -> (u32, u32) {
+        orient::oriented_size(self.orientation, self.full)
+    }
+
+    /// Width and height of the decoded pixels, as stored.
+    pub fn decoded_size(&self) -> (u32, u32) {
+        self.rgb.dimensions()
+    }
+}
