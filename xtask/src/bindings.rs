@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Outcome, PAGE, cargo, root, run, swift};
+use crate::{Outcome, PAGE, cargo, root, run};
 
 /// Prefix of the demo listings that the phone's shard has in tests with a server: mugs only.
 const ON_THE_PHONE: &str = "mug-";
@@ -41,9 +41,32 @@ pub(crate) fn bindings(language: &str, release: bool) -> Result<Bindings, String
     generate.arg("--config").arg(root().join("bindings/bindgen.toml")).arg(library.join(name));
     run(generate.current_dir(root()))?;
     if language == "swift" {
-        swift::put_generated(&into)?;
+        put_into_swift_package(&into)?;
     }
     Ok(Bindings { library, sources: into })
+}
+
+/// Copies the generated sources to where the Swift package expects them.
+fn put_into_swift_package(sources: &Path) -> Outcome {
+    let into = root().join("ios/Sources");
+    let files = [
+        ("MagpieGenerated.swift", "MagpieGenerated/MagpieGenerated.swift"),
+        ("MagpieFFI.h", "MagpieFFI/MagpieFFI.h"),
+        // SwiftPM finds a module map only by this name.
+        ("MagpieFFI.modulemap", "MagpieFFI/module.modulemap"),
+    ];
+    for (from, to) in files {
+        let (from, to) = (sources.join(from), into.join(to));
+        let failed = |e: io::Error| format!("{}: {e}", to.display());
+        let text = fs::read(&from).map_err(|e| format!("{}: {e}", from.display()))?;
+        // Unchanged files keep their time stamps, so that they are not built again.
+        if fs::read(&to).is_ok_and(|old| old == text) {
+            continue;
+        }
+        to.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+        fs::write(&to, text).map_err(failed)?;
+    }
+    Ok(())
 }
 
 impl Bindings {

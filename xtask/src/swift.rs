@@ -66,29 +66,6 @@ pub(crate) fn swift(args: &[String]) -> Outcome {
     inside("swift", args)
 }
 
-/// Copies the generated sources to where the Swift package expects them.
-pub(crate) fn put_generated(sources: &Path) -> Outcome {
-    let into = root().join("ios/Sources");
-    let files = [
-        ("MagpieGenerated.swift", "MagpieGenerated/MagpieGenerated.swift"),
-        ("MagpieFFI.h", "MagpieFFI/MagpieFFI.h"),
-        // SwiftPM finds a module map only by this name.
-        ("MagpieFFI.modulemap", "MagpieFFI/module.modulemap"),
-    ];
-    for (from, to) in files {
-        let (from, to) = (sources.join(from), into.join(to));
-        let failed = |e: io::Error| format!("{}: {e}", to.display());
-        let text = fs::read(&from).map_err(|e| format!("{}: {e}", from.display()))?;
-        // Unchanged files keep their time stamps, so that they are not built again.
-        if fs::read(&to).is_ok_and(|old| old == text) {
-            continue;
-        }
-        to.parent().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
-        fs::write(&to, text).map_err(failed)?;
-    }
-    Ok(())
-}
-
 /// Writes the manifest and the program of the package's README to files, and runs the README's commands.
 fn readme_program() -> Outcome {
     let path = root().join("ios/README.md");

@@ -1,14 +1,14 @@
 //! `magpie demo`: builds the catalogue embedded in the binary and searches it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use magpie_core::bench::StageTimes;
-use magpie_core::engine::{Engine, SearchOptions, SearchResults};
+use magpie_core::engine::{Engine, SearchOptions};
 use magpie_core::model::Model;
 use magpie_core::shard::{MAX_COLUMNS, Shard};
 
-use super::demo_page;
+use super::demo_page::{self, DemoAnswer, DemoQuery, Summary};
 use crate::catalog::CatalogTable;
 use crate::failure::{CommandFailure, Result};
 use crate::shard_build::{BuildPlan, build};
@@ -24,35 +24,6 @@ pub(crate) struct Args {
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// A shopper's photo, and the listing that it shows.
-pub(crate) struct DemoQuery {
-    pub(crate) photo: String,
-    pub(crate) listing_id: String,
-    pub(crate) bytes: &'static [u8],
-}
-
-/// A query and its results.
-pub(super) struct DemoAnswer {
-    pub(super) query: DemoQuery,
-    pub(super) results: SearchResults,
-    /// Rank of the right listing among the results, from 1; `None` if it was not found.
-    pub(super) place: Option<usize>,
-}
-
-/// The measurements of a demo run.
-pub(super) struct Summary {
-    pub(super) listings: u32,
-    pub(super) photos: u32,
-    pub(super) shard_bytes: u64,
-    pub(super) model: String,
-    pub(super) build: Duration,
-    /// Share of queries whose right listing is first, and among the first five.
-    pub(super) hit_1: f64,
-    pub(super) hit_5: f64,
-    /// Median time of each stage.
-    pub(super) stages: Vec<(&'static str, Duration)>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use magpie_core::engine::SearchResults;
 
-use super::demo::{DemoAnswer, Summary};
 use crate::failure::Result;
 use crate::{assets, output};
 
@@ -13,6 +14,35 @@ const STYLE: &str = include_str!("demo_page.css");
 
 /// Attributes below this probability are not shown.
 const SURE: f32 = 0.5;
+
+/// A shopper's photo, and the listing that it shows.
+pub(crate) struct DemoQuery {
+    pub(crate) photo: String,
+    pub(crate) listing_id: String,
+    pub(crate) bytes: &'static [u8],
+}
+
+/// A query and its results.
+pub(crate) struct DemoAnswer {
+    pub(crate) query: DemoQuery,
+    pub(crate) results: SearchResults,
+    /// Rank of the right listing among the results, from 1; `None` if it was not found.
+    pub(crate) place: Option<usize>,
+}
+
+/// The measurements of a demo run.
+pub(crate) struct Summary {
+    pub(crate) listings: u32,
+    pub(crate) photos: u32,
+    pub(crate) shard_bytes: u64,
+    pub(crate) model: String,
+    pub(crate) build: Duration,
+    /// Share of queries whose right listing is first, and among the first five.
+    pub(crate) hit_1: f64,
+    pub(crate) hit_5: f64,
+    /// Median time of each stage.
+    pub(crate) stages: Vec<(&'static str, Duration)>,
+}
 
 /// Renders the page. Each picture is embedded once, as the background image of a CSS class.
 pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> Result<String> {

@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = ShardBuilder::new(identity, dim, vec![Field { name: "path".into(), filter: false }]);
     for (at, path) in photos.iter().enumerate() {
         let embedding = embed(&model, &std::fs::read(path)?, None, &options.limits)?.embedding;
-        builder.add(&at.to_string(), path, &[path.clone()], &embedding)?;
+        builder.add(&at.to_string(), path, std::slice::from_ref(path), &embedding)?;
     }
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("photos.magpie");
