@@ -48,8 +48,7 @@ impl Engine {
     pub fn open(options: OpenOptions) -> Result<Arc<Engine>, MagpieError> {
         guarded("open", || {
             let started = Instant::now();
-            let mut load = LoadOptions::default();
-            load.threads = options.threads.max(1) as usize;
+            let load = LoadOptions::default().with_threads(options.threads.max(1) as usize);
             let model = Model::load_with(&Pack::open(options.model_folder)?, &load)?;
             let open = if options.in_memory { Shard::load } else { Shard::open };
             let engine = magpie_core::engine::Engine::new(model, open(options.catalog_file)?)?;
@@ -248,7 +247,7 @@ impl Engine {
     ) -> Result<Benchmark, MagpieError> {
         guarded("benchmark", || {
             let options = options.read(cancellation.as_deref())?;
-            let stages = self.engine.benchmark(&[photo], runs, &options)?;
+            let stages = magpie_core::bench::searches(&self.engine, &[photo], runs, &options)?;
             let mut benchmark = Benchmark {
                 runs,
                 stages: stages.into_iter().map(Into::into).collect(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 pub use magpie_core::attributes::Attribute;
+use magpie_core::bench;
 pub use magpie_core::confidence::Confidence;
 use magpie_core::engine::{self, Stages};
 pub use magpie_core::image::Region as Crop;
@@ -304,9 +305,9 @@ impl From<&magpie_core::Embedding> for Embedding {
     }
 }
 
-impl From<engine::StageTimes> for StageTime {
-    fn from(times: engine::StageTimes) -> StageTime {
-        let engine::StageTimes { stage, p50, p90, p99 } = times;
+impl From<bench::StageTimes> for StageTime {
+    fn from(times: bench::StageTimes) -> StageTime {
+        let bench::StageTimes { stage, p50, p90, p99 } = times;
         StageTime { stage: stage.to_owned(), p50_ms: ms(p50), p90_ms: ms(p90), p99_ms: ms(p99) }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use magpie_core::engine::{Asking as CoreSearch, Begun};
+use magpie_core::engine::{Begun, ServerSearch as CoreSearch};
 use magpie_core::remote::{self, Action, Attempt, DEADLINE_HEADER, Event, Exchange, Reply, SEARCH_PATH, retry_after};
 
 use crate::error::{MagpieError, guarded};

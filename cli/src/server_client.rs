@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use magpie_core::engine::{Asking, Begun};
+use magpie_core::engine::{Begun, ServerSearch};
 use magpie_core::remote::{
     Action, Answer, Attempt, DEADLINE_HEADER, Event, Exchange, MAX_REPLY_BYTES, Origin, Reply, SEARCH_PATH, Trouble,
     retry_after,
@@ -76,7 +76,7 @@ impl ServerClient {
     }
 
     /// Answers a search, with the server's listings too if the policy says to ask it.
-    pub(crate) fn ask(&mut self, asking: &Asking) -> Answer {
+    pub(crate) fn ask(&mut self, asking: &ServerSearch) -> Answer {
         match asking.begin(&self.origin, self.now()) {
             Begun::Answer(answer) => answer,
             Begun::Exchange { exchange, .. } => self.drive(*exchange, &asking.body()),

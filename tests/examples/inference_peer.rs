@@ -60,9 +60,8 @@ fn main() -> Outcome<()> {
     let mut network = match &options.plain {
         Some(file) => plain(file, pack.manifest())?,
         None => {
-            let mut load = LoadOptions::default();
-            load.isa = options.isa.unwrap_or(load.isa);
-            load.threads = options.threads;
+            let load = LoadOptions::default().with_threads(options.threads);
+            let load = options.isa.map_or(load.clone(), |isa| load.with_isa(isa));
             let model = Model::load_with(&pack, &load)?;
             if options.profile {
                 return profile(&model, &inputs[0]);

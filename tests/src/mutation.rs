@@ -67,7 +67,7 @@ const OPERATORS: [&str; 24] = [
     "QuantizeLinear",
     "DequantizeLinear",
     "Identity",
-    "MagpieRegion",
+    "MagpieSubgraph",
 ];
 
 /// The file, damaged in a few places.
@@ -112,7 +112,7 @@ fn name(graph: &GraphProto, random: &mut Random) -> String {
     let node = random.of(&graph.node);
     let output = node.and_then(|node| random.of(&node.output)).cloned();
     let input = node.and_then(|node| random.of(&node.input)).cloned();
-    let fixed = random.of(&["", "image", "embedding", "nowhere", "MagpieRegion0"]).map(|name| (*name).to_owned());
+    let fixed = random.of(&["", "image", "embedding", "nowhere", "MagpieSubgraph0"]).map(|name| (*name).to_owned());
     [tensor, output, input, fixed].get(random.below(4)).cloned().flatten().unwrap_or_default()
 }
 

@@ -22,8 +22,7 @@ pub const TIME: Duration = Duration::from_secs(20);
 /// # Errors
 /// Why it cannot be loaded or run.
 pub fn outcome(pack: &Pack, fuse: bool) -> Result<Vec<f32>, String> {
-    let mut options = LoadOptions::default();
-    options.fuse = fuse;
+    let options = LoadOptions::default().with_fuse(fuse);
     let model = Model::load_with(pack, &options).map_err(|e| e.to_string())?;
     let (width, height) = (pack.manifest().input.width, pack.manifest().input.height);
     let data = (0..3 * width * height).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use magpie_core::bench::{self, StageTimes};
 use magpie_core::cpu::Isa;
-use magpie_core::engine::{Engine, SearchOptions, StageTimes};
+use magpie_core::engine::{Engine, SearchOptions};
 use magpie_core::model::{LoadOptions, Model};
 use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
@@ -49,15 +50,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut options = SearchOptions::default();
-    options.search.k = args.k;
-    options.filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(magpie_core::Error::from)?;
+    let filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(magpie_core::Error::from)?;
+    let options = SearchOptions::new(args.k).with_filter(filter);
 
     let pack = assets::pack(args.model.as_deref())?;
     let loading = Instant::now();
-    let mut load = LoadOptions::default();
-    load.isa = args.isa.unwrap_or(load.isa);
-    load.threads = args.threads;
+    let load = LoadOptions::default().with_isa(args.isa.unwrap_or_else(Isa::best)).with_threads(args.threads);
     let model = Model::load_with(&pack, &load)?;
     let load = loading.elapsed();
     let folder = tempfile::tempdir().map_err(|e| CommandFailure::io(&std::env::temp_dir(), e))?;
@@ -72,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let engine = Engine::new(model, shard).map_err(|e| CommandFailure::of(&path, e))?;
 
     let photos: Vec<&[u8]> = photos.iter().map(Vec::as_slice).collect();
-    let mut rows = engine.benchmark(&photos, args.runs, &options)?;
+    let mut rows = bench::searches(&engine, &photos, args.runs, &options)?;
     rows.push(StageTimes::of("open shard", opens));
 
     let header = engine.shard().header();

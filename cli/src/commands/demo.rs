@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use magpie_core::engine::{Engine, SearchOptions, StageTimes};
+use magpie_core::bench::StageTimes;
+use magpie_core::engine::{Engine, SearchOptions};
 use magpie_core::model::Model;
 use magpie_core::shard::{MAX_COLUMNS, Shard};
 
@@ -33,8 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let shard_bytes = std::fs::metadata(&path).map_err(|e| CommandFailure::io(&path, e))?.len();
     let name = model.manifest().name.clone();
     let engine = Engine::new(model, Shard::open(&path).map_err(|e| CommandFailure::of(&path, e))?)?;
-    let mut options = SearchOptions::default();
-    options.search.k = 5;
+    let options = SearchOptions::new(5);
     let mut answers = Vec::new();
     for query in queries()? {
         let results = engine.search_photo(query.bytes, &options)?;

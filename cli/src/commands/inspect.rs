@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use magpie_core::engine::percentile;
+use magpie_core::bench::percentile;
 use magpie_core::model::{LoadReport, Model};
 use magpie_core::recipe::InputTensor;
 use magpie_core::shard::{Column, Shard};

@@ -66,12 +66,12 @@ impl ServerArgs {
         options: &SearchOptions,
         server: &mut ServerClient,
     ) -> Result<ServerOutcome, Error> {
-        let mut ask = AskOptions::on(match (self.offline, self.metered) {
+        let ask = AskOptions::on(match (self.offline, self.metered) {
             (true, _) => Connectivity::Offline,
             (_, true) => Connectivity::Metered,
             _ => Connectivity::Unmetered,
         });
-        ask.deadline = Duration::from_millis(self.deadline_ms);
+        let ask = ask.with_deadline(Duration::from_millis(self.deadline_ms));
         let asking = engine.ask_photo(photo, options, &ask)?;
         let searched = Instant::now();
         let answer = server.ask(&asking);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use magpie_core::ModelId;
 use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::{
-    Answer, Ended, Exchange, Failure, Limits, Question, Reason, ReplyFault, SearchReply, Source, WireListing,
+    Answer, Ended, Exchange, ExchangeLimits, Failure, Question, Reason, ReplyFault, SearchReply, Source, WireListing,
 };
 
 use super::ServerClient;
@@ -94,7 +94,7 @@ fn ask_at(url: &str) -> (Answer, Duration) {
 fn ask_again(server: &mut ServerClient) -> (Answer, Duration) {
     let started = Instant::now();
     let limits = {
-        let mut limits = Limits::default();
+        let mut limits = ExchangeLimits::default();
         (limits.deadline, limits.attempt) = (DEADLINE, Duration::from_millis(400));
         limits
     };

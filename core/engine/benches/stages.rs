@@ -1,8 +1,8 @@
-//! Each stage of a search by itself: `cargo xtask bench`.
+//! Benchmarks of the individual stages of a search: `cargo xtask bench`.
 //!
-//! Cases take turns and the median of CPU time is shown, because machines are shared and noisy. `--smoke` runs
-//! each case once, as a test that it works.
-#![allow(clippy::unwrap_used, missing_docs)] // a bench may stop at the first thing that is wrong
+//! The cases take turns and the median of the CPU time is printed, because machines are shared and noisy. `--smoke`
+//! runs each case once, to test that it works.
+#![allow(clippy::unwrap_used, missing_docs)] // A failed unwrap ends the benchmark.
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn main() {
     let model = Model::load(&pack).unwrap();
     let recipe = &model.manifest().input;
     let limits = DecodeLimits::default();
-    // The largest input that there is asks for the full size of a 12-megapixel photo.
+    // An input of 1024 pixels requires decoding a 12-megapixel photo at full size.
     let full = magpie_core::recipe::Recipe { width: 1024, height: 1024, ..recipe.clone() };
     let (baseline, progressive) = (photo(false), photo(true));
     let decoded = decode(&baseline, None, recipe, &limits).unwrap();
@@ -76,7 +76,7 @@ fn main() {
     }
 }
 
-/// A 4000 x 3000 photo: smooth shapes, edges and sensor noise, about as many bytes as a phone's.
+/// A photo of 4000 x 3000 pixels with smooth shapes, edges and sensor noise; its file is about as large as a phone's.
 fn photo(progressive: bool) -> Vec<u8> {
     let (width, height) = (4000u16, 3000u16);
     let mut state = 1u32;
@@ -97,7 +97,7 @@ fn photo(progressive: bool) -> Vec<u8> {
     jpeg
 }
 
-/// Listings of two photos each, scattered around the query, in 100 categories.
+/// A shard whose listings have two photos each, scattered around the query, in 100 categories.
 fn shard(path: &Path, query: &Embedding, photos: usize) -> Shard {
     let identity = Identity { model_id: query.model(), catalog: "bench".into(), sequence: 1, writer: "bench".into() };
     let fields = [("title", false), ("category", true), ("price", true)];
@@ -121,7 +121,7 @@ fn shard(path: &Path, query: &Embedding, photos: usize) -> Shard {
     Shard::open(path).unwrap()
 }
 
-/// CPU time that this process has used: the JPEG decoder starts threads of its own, and nothing else runs here.
+/// The CPU time of this process: it includes the threads that the JPEG decoder starts, and nothing else runs here.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -1,16 +1,16 @@
-//! What the network says of a photo beside its embedding.
+//! Attributes of a photo: what the network predicts in addition to the embedding.
 
 use serde::Serialize;
 
-/// One attribute of a photo, e.g. its colour.
+/// A predicted attribute of a photo, e.g. its colour.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Attribute {
     /// Name of the head, e.g. `colour`.
     pub name: String,
-    /// The most probable label, e.g. `green`; `None` where the head is not sure enough of it to say it.
+    /// The most probable label, e.g. `green`; `None` where its probability is below the head's threshold.
     pub label: Option<String>,
-    /// Probability of the most probable label, said or not, 0 to 1. Calibrated where the manifest has a temperature for
-    /// the head.
+    /// Probability of the most probable label, 0 to 1, also where `label` is `None`. Calibrated where the manifest has
+    /// a temperature for the head.
     pub probability: f32,
 }
 
@@ -20,7 +20,7 @@ pub struct Attribute {
 pub struct Attributes(pub Vec<Attribute>);
 
 impl Attributes {
-    /// The attribute called `name`.
+    /// Returns the attribute called `name`.
     pub fn get(&self, name: &str) -> Option<&Attribute> {
         self.0.iter().find(|attribute| attribute.name == name)
     }

@@ -1,84 +1,102 @@
-//! How likely it is that the first listing of a search is the right one.
+//! The probability that the first listing of a search is the right one.
 //!
-//! A cosine is no probability: how much a score of 0.7 is worth depends on the network, and on what else scores how much.
-//! A model pack may carry a [`Calibration`], fitted on photos whose product is known, half of them asked of a catalogue
-//! that lacks it. It takes three features of a ranking of listings (not of photos), all in cosines:
+//! A cosine is not a probability: what a score of 0.7 means depends on the network and on the scores of the other
+//! listings. A model pack may carry a [`Calibration`], a logistic regression fitted on photos whose product is known;
+//! half of them were searched in a catalogue without that product. Its three features come from a ranking of listings
+//! (not of photos) and are cosines or differences of cosines:
 //!
-//! | feature | is | range |
+//! | feature | definition | range |
 //! |---|---|---|
-//! | score | the first listing's score | -1 to 1 |
-//! | margin | score less that of the second listing | 0 to 2 |
-//! | contrast | score less the mean of listings 2 to [`LEADING`] | 0 to 2 |
+//! | score | score of the first listing | -1 to 1 |
+//! | margin | score minus the score of the second listing | 0 to 2 |
+//! | contrast | score minus the mean score of listings 2 to [`LEADING`] | 0 to 2 |
 //!
-//! A ranking with fewer listings is filled up to [`LEADING`] with [`Calibration::background`], the score that a listing has
-//! which is nothing like the photo, or the first score where that is lower: so one calibration holds for catalogues and
-//! filters of any size, which [`Calibration`]s are fitted for.
+//! A shorter ranking is padded to [`LEADING`] scores with [`Calibration::background`], the score of a listing unrelated
+//! to the photo, or with the first score where that is lower. One calibration therefore holds for catalogues and
+//! filters of any size.
 
 use serde::{Deserialize, Serialize};
 
-/// Listings of a ranking that the confidence looks at.
+/// The number of listings of a ranking that the confidence depends on.
 pub const LEADING: usize = 10;
 
-/// Weights and bias lie between this and its negative: more would be a step, not a slope.
+/// Largest magnitude of a weight or of the bias: beyond it, the logistic function is in effect a step.
 const STEEPEST: f32 = 1000.0;
 
-/// The logistic function of a weighted sum: `probability = 1 / (1 + exp(-(bias + weights . features)))`.
+/// A logistic regression: `probability = 1 / (1 + exp(-(bias + weights . features)))`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// What the numbers mean.
-    pub kind: Kind,
-    /// What each feature counts for.
+    /// The set of features that the numbers apply to.
+    pub kind: CalibrationKind,
+    /// The weight of each feature.
     pub weights: Weights,
-    /// -1000 to 1000.
+    /// The bias (intercept), -1000 to 1000.
     pub bias: f32,
-    /// Cosine of a photo and a listing that have nothing to do with each other, -1 to 1.
+    /// The cosine between a photo and an unrelated listing, -1 to 1.
     pub background: f32,
-    /// Below this probability, 0 to 1, there is no good match.
+    /// The least probability of a good match, 0 to 1.
     pub threshold: f32,
-    /// What it was fitted on, for people.
+    /// A description of the data that it was fitted on, for people.
     #[serde(default)]
     pub data: String,
 }
 
-/// Kinds of calibration. Another choice of features will be another kind.
+/// Kinds of calibration. A different choice of features gets a new kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Kind {
-    /// The features of this module.
+pub enum CalibrationKind {
+    /// Logistic regression on the features of this module.
     #[serde(rename = "logistic-1")]
     Logistic1,
 }
 
-/// What a unit of each feature adds, 0 to 1000. None is negative: a higher first score never makes the first listing less
-/// likely to be right, and higher scores of others never make it more so.
+/// The weight of each feature, 0 to 1000. Weights are never negative, so that the probability never falls with a higher
+/// first score and never rises with higher scores of the other listings.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Weights {
-    /// Of the first score.
+    /// Weight of the score.
     pub score: f32,
-    /// Of the lead over the second listing.
+    /// Weight of the margin.
     pub margin: f32,
-    /// Of the lead over the mean of the others.
+    /// Weight of the contrast.
     pub contrast: f32,
 }
 
-/// How far a search's first listing can be trusted.
+/// How likely the first listing of a search is the right one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Confidence {
-    /// Probability that the first listing is right, 0 to 1; 0 where nothing was found.
+    /// The probability that the first listing is right, 0 to 1; 0 where nothing was found.
     pub probability: f32,
-    /// Whether that is enough, by the calibration's threshold. If not, there is no good match: what was found may be
-    /// shown as like the photo, not as what it shows.
+    /// Whether the probability reaches the calibration's threshold. If not, there is no good match: present the
+    /// listings as similar to the photo, not as the product it shows.
     pub enough: bool,
 }
 
+/// A number of a calibration that is out of its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("confidence.{field} is {value}, expected {least} to {most}")]
+pub struct OutOfRange {
+    /// The field, e.g. `weights.score`.
+    pub field: &'static str,
+    /// Its value.
+    pub value: f32,
+    /// The least valid value.
+    pub least: f32,
+    /// The largest valid value.
+    pub most: f32,
+}
+
 impl Confidence {
-    /// Of a search that found nothing.
+    /// The confidence of a search that found nothing.
     pub const NONE: Confidence = Confidence { probability: 0.0, enough: false };
 }
 
 impl Calibration {
-    /// Says what is wrong with the numbers, if anything.
-    pub fn check(&self) -> Result<(), String> {
+    /// Checks that every number is in its range.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] with the first number that is not.
+    pub fn check(&self) -> Result<(), OutOfRange> {
         let Weights { score, margin, contrast } = self.weights;
         for (field, value, least, most) in [
             ("weights.score", score, 0.0, STEEPEST),
@@ -88,18 +106,19 @@ impl Calibration {
             ("background", self.background, -1.0, 1.0),
             ("threshold", self.threshold, 0.0, 1.0),
         ] {
-            // Not the other way round: a number that is none lies in no range.
+            // Written as "not contained", so that NaN is rejected too.
             if !(least..=most).contains(&value) {
-                return Err(format!("confidence.{field} is {value}, expected {least} to {most}"));
+                return Err(OutOfRange { field, value, least, most });
             }
         }
         Ok(())
     }
 
-    /// The confidence in the first of some listings by their scores, best first; those after [`LEADING`] do not count.
+    /// Returns the confidence in the first listing of a ranking. `scores` are cosines, best first; those after
+    /// [`LEADING`] are ignored.
     pub fn judge(&self, scores: &[f32]) -> Confidence {
         let Some((&first, rivals)) = scores.split_first() else { return Confidence::NONE };
-        // Cosines of rounded codes may leave their range by a little.
+        // Cosines of quantised vectors may be slightly out of range.
         let cosine = |score: f32| f64::from(score).clamp(-1.0, 1.0);
         let first = cosine(first);
         let rival = |at: usize| rivals.get(at).map_or(f64::from(self.background), |&score| cosine(score)).min(first);
@@ -123,19 +142,19 @@ mod tests {
     fn example() -> Calibration {
         let weights = Weights { score: 6.0, margin: 5.0, contrast: 7.0 };
         let (bias, background, threshold) = (-7.0, 0.125, 0.5);
-        Calibration { kind: Kind::Logistic1, weights, bias, background, threshold, data: String::new() }
+        Calibration { kind: CalibrationKind::Logistic1, weights, bias, background, threshold, data: String::new() }
     }
 
     #[test]
-    fn the_probability_is_that_of_the_formula() {
-        // Margin 0.25, contrast 0.75 less the mean of 0.5 and eight times 0.25.
+    fn the_probability_follows_the_formula() {
+        // The margin is 0.25; the contrast is 0.75 minus the mean of 0.5 and eight times 0.25.
         let mut scores = vec![0.75, 0.5];
         scores.extend([0.25; 8]);
         let sum: f64 = -7.0 + 6.0 * 0.75 + 5.0 * 0.25 + 7.0 * (0.75 - 2.5 / 9.0);
         let found = example().judge(&scores);
         assert!((f64::from(found.probability) - 1.0 / (1.0 + (-sum).exp())).abs() < 1e-6, "{found:?}");
         assert!(found.enough);
-        // What comes later does not count.
+        // Scores after the first LEADING are ignored.
         scores.extend([0.25; 30]);
         assert_eq!(example().judge(&scores), found);
         assert!(!Calibration { threshold: 0.99, ..example() }.judge(&scores).enough);
@@ -147,10 +166,10 @@ mod tests {
         let mut scores = vec![0.6];
         scores.extend([0.125; 9]);
         assert_eq!(judge(&[0.6]), judge(&scores));
-        // A first listing that is below the background leads nobody.
+        // A first score below the background has no margin and no contrast.
         assert_eq!(judge(&[0.0]), judge(&[0.0; 10]));
         assert_eq!(judge(&[]), Confidence::NONE);
-        // Even where any probability would do.
+        // Also where the threshold accepts any probability.
         assert!(!Calibration { threshold: 0.0, ..example() }.judge(&[]).enough);
         assert_eq!(judge(&[f32::NAN, 0.1]), Confidence::NONE);
     }
@@ -171,7 +190,7 @@ mod tests {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1001.0, -1001.0] {
                 let mut calibration = example();
                 change(&mut calibration, bad);
-                assert!(calibration.check().expect_err("out of range").starts_with(name), "{name} {bad}");
+                assert!(calibration.check().expect_err("out of range").to_string().starts_with(name), "{name} {bad}");
             }
         }
         assert!(Calibration { threshold: -0.1, ..example() }.check().is_err());
@@ -184,12 +203,19 @@ mod tests {
         (weight(), weight(), weight(), -1000f32..=1000.0, -1f32..=1.0, 0f32..=1.0).prop_map(
             |(score, margin, contrast, bias, background, threshold)| {
                 let weights = Weights { score, margin, contrast };
-                Calibration { kind: Kind::Logistic1, weights, bias, background, threshold, data: String::new() }
+                Calibration {
+                    kind: CalibrationKind::Logistic1,
+                    weights,
+                    bias,
+                    background,
+                    threshold,
+                    data: String::new(),
+                }
             },
         )
     }
 
-    /// Best first, about what a search gives.
+    /// Scores as a search returns them: best first.
     fn rankings() -> impl Strategy<Value = Vec<f32>> {
         prop::collection::vec(-1f32..1.0, 1..14).prop_map(|mut scores| {
             scores.sort_by(|a, b| b.total_cmp(a));
@@ -198,6 +224,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
+
         #[test]
         fn any_scores_give_a_probability(calibration in calibrations(), scores in prop::collection::vec(any::<f32>(), 0..14)) {
             prop_assert_eq!(calibration.check(), Ok(()));

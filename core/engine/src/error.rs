@@ -1,4 +1,4 @@
-//! One error for the crate; its variants say what the caller can do about it.
+//! The error type of the crate. Its variants are grouped by what the caller can do about them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ pub use magpie_image::PhotoError;
 use magpie_index::ModelId;
 pub use magpie_index::{FilterError, ShardError};
 
-/// What the functions of this crate return.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Anything that can go wrong, grouped by what the caller can do.
+/// Everything that can go wrong, grouped by what the caller can do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -18,16 +18,16 @@ pub enum Error {
     #[cfg(feature = "image")]
     #[error("photo: {0}")]
     Photo(#[from] PhotoError),
-    /// The model pack cannot be used: install it again, or update the app.
+    /// The model pack cannot be used: reinstall it, or update the app.
     #[error("model: {0}")]
     Model(#[from] ModelError),
     /// The catalogue shard cannot be used: download it again, or update the app.
     #[error("shard: {0}")]
     Shard(#[from] ShardError),
-    /// The filter is not understood: correct it.
+    /// The filter does not parse, or does not fit the shard: correct it.
     #[error("filter: {0}")]
     Filter(#[from] FilterError),
-    /// The embedding and the shard come from different networks: use the pack that built the shard.
+    /// The embedding and the shard come from different models: use the pack that the shard was built with.
     #[error("the shard was built with model {shard} but this is model {model}; build the shard again with this model")]
     ModelMismatch {
         /// The model in use.
@@ -41,39 +41,39 @@ pub enum Error {
         /// The id asked for.
         id: String,
     },
-    /// The caller said that nobody waits for the result any more.
+    /// The caller cancelled the search.
     #[error("cancelled")]
     Cancelled,
-    /// The file system said no.
+    /// A file operation failed.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
 
 impl Error {
-    /// Wraps an I/O error with the file that it concerns.
+    /// Wraps an I/O error together with the path of the file.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Error::Io { path: path.as_ref().to_path_buf(), source }
     }
 }
 
-/// Why a model pack was refused.
+/// Why a model pack was rejected, or its network failed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The manifest is not what this version reads.
+    /// The manifest is malformed or has a value out of range.
     #[error("manifest.json: {0}")]
     Manifest(String),
     /// The manifest's format is newer than this version reads.
     #[error("manifest.json has format {found}, this version reads up to {known}: update the app")]
     TooNew {
-        /// Format of the manifest.
+        /// The manifest's format.
         found: u32,
-        /// Newest format that is known here.
+        /// The newest format that this version reads.
         known: u32,
     },
     /// The network file is not the one that the manifest describes.
@@ -81,15 +81,15 @@ pub enum ModelError {
     Changed {
         /// What was compared.
         what: &'static str,
-        /// Value in the manifest.
+        /// The value in the manifest.
         expected: String,
-        /// Value of the file.
+        /// The value of the file.
         found: String,
     },
-    /// The network cannot be loaded: not ONNX, or operators that tract does not know.
+    /// The network cannot be loaded, e.g. because it is not ONNX, or has operators that tract does not support.
     #[error("the network cannot be loaded: {0}")]
     Load(String),
-    /// The network ran but failed or gave something else than the manifest promises.
+    /// The network failed at run time, or its outputs do not match the manifest.
     #[error("the network failed: {0}")]
     Run(String),
 }

@@ -1,32 +1,9 @@
-//! Visual search that runs on the phone: a photo goes in, catalogue listings come out.
-//!
-//! A [`Model`](model::Model) turns a photo into an [`Embedding`] and [`Attributes`](attributes::Attributes); a
-//! [`Shard`](shard::Shard) is a compressed catalogue mapped from a file; an [`Engine`](engine::Engine) puts the two
-//! together. The photo never leaves the process, and nothing here does network I/O.
-//!
-//! ```no_run
-//! # #[cfg(feature = "onnx")] {
-//! use magpie_core::engine::{Engine, SearchOptions};
-//! use magpie_core::model::{Model, Pack};
-//! use magpie_core::shard::Shard;
-//!
-//! # fn main() -> Result<(), magpie_core::Error> {
-//! let model = Model::load(&Pack::open("models/packs/default")?)?;
-//! let engine = Engine::new(model, Shard::open("catalogue.magpie")?)?;
-//! let photo = std::fs::read("mug.jpg").expect("a readable photo");
-//! for found in engine.search_photo(&photo, &SearchOptions::default())?.listings {
-//!     println!("{:.3} {}", found.score, found.listing.id);
-//! }
-//! # Ok(()) }
-//! # }
-//! ```
-//!
-//! For a camera, `image::Frame` takes its planes as they come, and `live` decides which frames deserve a search.
-//!
-//! The layout and what may depend on what is drawn in `core/ARCHITECTURE.md`; the file format is specified in
-//! `core/docs/SHARD_FORMAT.md`.
+#![cfg_attr(feature = "onnx", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "onnx"), doc = "On-device visual search: a photo goes in, catalogue listings come out.")]
 
 pub mod attributes;
+#[cfg(feature = "model")]
+pub mod bench;
 pub mod confidence;
 #[cfg(feature = "model")]
 pub mod engine;
@@ -45,3 +22,9 @@ pub use magpie_image::{self as image, live, recipe};
 pub use magpie_index::builder;
 pub use magpie_index::{CatalogId, Embedding, Error as IndexError, ListingRow, ModelId, PhotoRow};
 pub use magpie_index::{joined, listing, search, shard, vector};
+
+/// The number of cases of a property test: a tenth, or all of them where the environment variable `MAGPIE_LONG` is 1.
+#[cfg(test)]
+fn cases(full: u32) -> u32 {
+    if std::env::var_os("MAGPIE_LONG").is_some_and(|value| value == "1") { full } else { full.div_ceil(10) }
+}

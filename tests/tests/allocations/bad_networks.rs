@@ -127,8 +127,8 @@ fn graphs_that_are_none() {
     }));
     check_all(each("has the input's name", nodes, |graph, at| graph.node[at].output = vec!["image".to_owned()]));
     check_all(each("twice:", nodes, |graph, at| graph.node.insert(at, graph.node[at].clone())));
-    check_all(each("is called as a region", nodes, |graph, at| graph.node[at].name = "MagpieRegion0".to_owned()));
-    check_all(each("is a region", nodes, |graph, at| graph.node[at].op_type = "MagpieRegion".to_owned()));
+    check_all(each("is called as a region", nodes, |graph, at| graph.node[at].name = "MagpieSubgraph0".to_owned()));
+    check_all(each("is a region", nodes, |graph, at| graph.node[at].op_type = "MagpieSubgraph".to_owned()));
     check_all(each("order from", nodes, |graph, at| graph.node[at..].reverse()));
     check_all(each("is a graph's output too", nodes, |graph, at| {
         let mut output = graph.output[0].clone();
@@ -136,9 +136,9 @@ fn graphs_that_are_none() {
         graph.output.push(output);
     }));
     check_all(each("a constant called as a region", constants, |graph, at| {
-        let name = std::mem::replace(&mut graph.initializer[at].name, "MagpieRegion0".to_owned());
+        let name = std::mem::replace(&mut graph.initializer[at].name, "MagpieSubgraph0".to_owned());
         for input in graph.node.iter_mut().flat_map(|node| &mut node.input).filter(|input| **input == name) {
-            "MagpieRegion0".clone_into(input);
+            "MagpieSubgraph0".clone_into(input);
         }
     }));
 }

@@ -47,8 +47,7 @@ fn it_gives_every_bit_of_what_the_onnx_file_gives() {
     let compiled = Pack::from_bytes(&manifest(pack), bytes).unwrap();
     assert_eq!((pack.form(), compiled.form()), (Form::Onnx, Form::Compiled));
     for isa in [Isa::best(), Isa::Scalar] {
-        let mut options = LoadOptions::default();
-        options.isa = isa;
+        let options = LoadOptions::default().with_isa(isa);
         let [onnx, own] = [pack, &compiled].map(|pack| Model::load_with(pack, &options).unwrap());
         assert_eq!(own.report(), onnx.report());
         let input = input(pack, &mut Random::new(7));

@@ -52,8 +52,7 @@ fn opening_loading_and_running_the_default_pack_takes_little_memory() {
     let folder = repository().join("models/packs/default");
     let input = input(default_pack(), 0);
     for isa in Isa::available() {
-        let mut options = LoadOptions::default();
-        options.isa = isa;
+        let options = LoadOptions::default().with_isa(isa);
         let (pack, opened) = measured(|| Pack::open(&folder).unwrap());
         let (model, loaded) = measured(|| Model::load_with(&pack, &options).unwrap());
         let (_, run) = measured(|| model.run(&input).unwrap());
@@ -121,8 +120,7 @@ fn four_sessions_of_one_model_agree_and_take_their_scratch_only() {
 #[test]
 fn a_second_thread_takes_little_memory() {
     let scratch = |threads: usize| {
-        let mut options = LoadOptions::default();
-        options.threads = threads;
+        let options = LoadOptions::default().with_threads(threads);
         Model::load_with(default_pack(), &options).unwrap().report().scratch_bytes
     };
     let (one, two) = (scratch(1), scratch(2));

@@ -12,6 +12,7 @@ const PACKAGES: &[&str] = &["cpu", "engine", "image", "index", "int8"];
 /// Packages that are not listed are of one piece.
 const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("engine", "attributes", &[]),
+    ("engine", "bench", &["engine", "error"]),
     ("engine", "confidence", &[]),
     (
         "engine",

@@ -207,8 +207,7 @@ fn what_our_kernels_refuse_runs_on_tract_and_the_report_says_why() {
 #[test]
 fn an_instruction_set_that_the_cpu_lacks_is_refused_by_name() {
     for isa in Isa::ALL.into_iter().filter(|isa| !isa.is_available()) {
-        let mut options = LoadOptions::default();
-        options.isa = isa;
+        let options = LoadOptions::default().with_isa(isa);
         let error = Model::load_with(default_pack(), &options).unwrap_err().to_string();
         assert!(error.contains(isa.name()), "{error}");
     }

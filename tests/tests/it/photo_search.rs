@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use magpie_core::bench;
 use magpie_core::builder::{Field, ShardBuilder};
 use magpie_core::engine::{self, AskOptions, Begun, Cancel, Engine, SearchOptions};
 use magpie_core::image::{DecodeLimits, Frame, Pixels, Plane, QuarterTurn, Region};
@@ -70,15 +71,14 @@ fn a_photo_in_the_catalogue_finds_its_listing_first() {
 
 #[test]
 fn a_filter_holds_for_every_listing_that_is_found() {
-    let mut options = SearchOptions::default();
-    options.filter = Some(Filter::parse("kind=jpeg").unwrap());
+    let options = SearchOptions::default().with_filter(Filter::parse("kind=jpeg").unwrap());
     let jpegs = photos().iter().filter(|(name, _)| name.starts_with("jpeg")).count();
     for (_, photo) in photos() {
         let found = engine().search_photo(&photo, &options).unwrap().listings;
         assert_eq!(found.len(), jpegs);
         assert!(found.iter().all(|found| found.listing.get("kind") == Some("jpeg")));
     }
-    options.filter = Some(Filter::parse("weight>3").unwrap());
+    let options = options.with_filter(Filter::parse("weight>3").unwrap());
     assert!(matches!(engine().search_photo(&photos()[0].1, &options), Err(Error::Filter(_))));
 }
 
@@ -90,8 +90,8 @@ fn a_crop_is_what_is_searched_for() {
     let mut busy = pictures::scene(picture.width() * 3, picture.height() * 2);
     let (x, y) = (picture.width(), picture.height() / 2);
     image::imageops::replace(&mut busy, &picture, i64::from(x), i64::from(y));
-    let mut options = SearchOptions::default();
-    options.region = Some(Region { x, y, width: picture.width(), height: picture.height() });
+    let region = Region { x, y, width: picture.width(), height: picture.height() };
+    let options = SearchOptions::default().with_region(region);
     let found = engine().search_photo(&pictures::png(busy), &options).unwrap().listings;
     assert!(found[0].listing.id == name && found[0].score > 0.99, "{:?}", found[0]);
 
@@ -157,8 +157,7 @@ fn a_camera_frame_finds_what_its_photo_finds() {
 fn a_cancelled_search_ends_with_an_error_of_its_own() {
     let (_, photo) = &photos()[0];
     let cancel = Cancel::new();
-    let mut options = SearchOptions::default();
-    options.cancel = cancel.clone();
+    let options = SearchOptions::default().with_cancel(cancel.clone());
     assert!(engine().search_photo(photo, &options).is_ok());
     cancel.cancel();
     assert!(matches!(engine().search_photo(photo, &options), Err(Error::Cancelled)));
@@ -170,7 +169,7 @@ fn a_cancelled_search_ends_with_an_error_of_its_own() {
 fn a_benchmark_times_every_stage() {
     let photos = photos();
     let bytes: Vec<&[u8]> = photos.iter().map(|(_, photo)| photo.as_slice()).collect();
-    let times = engine().benchmark(&bytes, 20, &SearchOptions::default()).unwrap();
+    let times = bench::searches(engine(), &bytes, 20, &SearchOptions::default()).unwrap();
     let names: Vec<&str> = times.iter().map(|times| times.stage).collect();
     assert_eq!(names, ["decode", "prepare", "network", "search", "listings", "together"]);
     assert!(times.iter().all(|times| !times.p50.is_zero() && times.p50 <= times.p90 && times.p90 <= times.p99));
@@ -213,11 +212,9 @@ fn a_search_that_may_ask_a_server_searches_with_what_is_sent() {
 #[test]
 fn a_column_that_is_not_here_may_be_the_servers() {
     let (_, photo) = &photos()[0];
-    let mut options = SearchOptions::default();
-    options.filter = Some(Filter::parse("weight>3").unwrap());
+    let options = SearchOptions::default().with_filter(Filter::parse("weight>3").unwrap());
     let ask = |setting, connectivity| {
-        let mut ask = AskOptions::on(connectivity);
-        ask.setting = setting;
+        let ask = AskOptions::on(connectivity).with_setting(setting);
         engine().ask_photo(photo, &options, &ask)
     };
     let asking = ask(Setting::WhenUseful, Connectivity::Metered).unwrap();

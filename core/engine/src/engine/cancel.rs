@@ -1,11 +1,11 @@
-//! Telling a search that nobody waits for it any more.
+//! Cancellation of searches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
-/// A flag that ends searches between two of their stages. Clones share it; once set it stays set.
+/// A cancellation flag, which searches check between their stages. Clones share the flag; once set, it stays set.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
@@ -15,13 +15,13 @@ impl Cancel {
         Cancel::default()
     }
 
-    /// Sets it: searches that carry it end with [`Error::Cancelled`] when the stage that goes on is done.
+    /// Sets the flag: searches that carry it end with [`Error::Cancelled`] after their current stage.
     pub fn cancel(&self) {
-        // Nothing else is handed over by it.
+        // The flag publishes no other data.
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it is set.
+    /// Whether the flag is set.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! How long the stages of searches took.
+//! The times of the stages of searches.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Result;
 
-/// Wall-clock time of each stage of a search.
+/// The wall-clock time of each stage of a search.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Stages {
-    /// Bytes to pixels; nothing for a camera frame.
+    /// Decoding the photo; zero for a camera frame.
     #[serde(rename = "decode_ms", serialize_with = "as_ms")]
     pub decode: Duration,
-    /// Region, resize, turn, normalise.
+    /// Cropping, resizing, rotating and normalising.
     #[serde(rename = "prepare_ms", serialize_with = "as_ms")]
     pub prepare: Duration,
-    /// The network.
+    /// Running the network.
     #[serde(rename = "network_ms", serialize_with = "as_ms")]
     pub network: Duration,
-    /// Nearest listings.
+    /// Finding the nearest listings.
     #[serde(rename = "search_ms", serialize_with = "as_ms")]
     pub search: Duration,
-    /// Metadata of the listings found.
+    /// Reading the metadata of the listings found.
     #[serde(rename = "listings_ms", serialize_with = "as_ms")]
     pub listings: Duration,
 }
 
 impl Stages {
-    /// The stages with their names, in order.
+    /// Returns the stages with their names, in order.
     pub fn named(&self) -> [(&'static str, Duration); 5] {
         [
             ("decode", self.decode),
@@ -38,66 +38,13 @@ impl Stages {
         ]
     }
 
-    /// All stages together.
+    /// The sum of all stages.
     pub fn total(&self) -> Duration {
         self.named().into_iter().map(|(_, time)| time).sum()
     }
 }
 
-/// Percentiles of one stage over many searches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct StageTimes {
-    /// A name of [`Stages::named`], `together` for all of them, or what else was timed.
-    pub stage: &'static str,
-    /// Half of the searches took no longer.
-    #[serde(rename = "p50_ms", serialize_with = "as_ms")]
-    pub p50: Duration,
-    /// Nine in ten took no longer.
-    #[serde(rename = "p90_ms", serialize_with = "as_ms")]
-    pub p90: Duration,
-    /// 99 in a hundred took no longer.
-    #[serde(rename = "p99_ms", serialize_with = "as_ms")]
-    pub p99: Duration,
-}
-
-impl StageTimes {
-    /// Percentiles of some times.
-    pub fn of(stage: &'static str, mut times: Vec<Duration>) -> StageTimes {
-        let mut at = |share| percentile(&mut times, share);
-        StageTimes { stage, p50: at(0.5), p90: at(0.9), p99: at(0.99) }
-    }
-
-    /// Percentiles of each stage, and of all stages together.
-    pub fn of_searches(searches: &[Stages]) -> Vec<StageTimes> {
-        let names = Stages::default().named().map(|(name, _)| name);
-        let times = |at: usize| searches.iter().map(|stages| stages.named()[at].1).collect();
-        let mut all: Vec<_> = names.into_iter().enumerate().map(|(at, name)| StageTimes::of(name, times(at))).collect();
-        all.push(StageTimes::of("together", searches.iter().map(Stages::total).collect()));
-        all
-    }
-}
-
-/// The value below which a share of the values lies; the nearest rank. Sorts them.
-pub fn percentile(values: &mut [Duration], share: f64) -> Duration {
-    values.sort_unstable();
-    let rank = (share * values.len() as f64).ceil() as usize;
-    values.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-}
-
-fn as_ms<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+/// Serialises a time as milliseconds, rounded to microseconds.
+pub(crate) fn as_ms<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64((time.as_secs_f64() * 1e6).round() / 1e3)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_nearest_ranks() {
-        let mut values: Vec<Duration> = (1..=100).rev().map(Duration::from_millis).collect();
-        assert_eq!(percentile(&mut values, 0.5), Duration::from_millis(50));
-        assert_eq!(percentile(&mut values, 0.99), Duration::from_millis(99));
-        assert_eq!(percentile(&mut values[..1], 0.9), Duration::from_millis(1));
-        assert_eq!(percentile(&mut [], 0.9), Duration::ZERO);
-    }
 }

@@ -1,52 +1,53 @@
-//! A compiled network: the layers that the project's own kernels run, without the ONNX file that they came from.
+//! The file format of a compiled network: the layers for the project's own kernels, without ONNX.
 //!
-//! It opens faster than the ONNX file, and needs no tract, which makes the library of an app smaller. It holds for every
-//! CPU: weights are packed when it is loaded. The bytes, little-endian:
+//! It opens faster than the ONNX file and does not need tract, which makes an app's library smaller. The file does not
+//! depend on the CPU: weights are packed for its kernels at load time. The layout, little-endian:
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
-//! | 8 | `MAGPNET` and a zero |
+//! | 8 | magic: `MAGPNET` and a zero byte |
 //! | 4 | format, [`FORMAT`] |
-//! | 4 | zero |
+//! | 4 | reserved, zero |
 //! | 32 | model id of the pack that it was compiled from |
-//! | 32 | BLAKE3 of all that follows |
-//! | the rest | the layers, see `int8::stored` |
+//! | 32 | BLAKE3 of the rest |
+//! | the rest | the layers, see `magpie_int8::stored` |
 //!
-//! A reader refuses another magic number, another format, a model id that is not the manifest's, and a wrong checksum.
+//! A reader rejects a different magic or format, a model id that is not the manifest's, and a wrong checksum.
 
+use super::fault::NetworkFault;
 use super::manifest::Manifest;
 use crate::ModelId;
 use crate::error::ModelError;
 use magpie_int8::{LayerGraph, stored};
 
-/// The file beside the manifest.
+/// The file name, in the folder of the manifest.
 pub(super) const FILE: &str = "network.compiled";
 
 const MAGIC: &[u8; 8] = b"MAGPNET\0";
 const FORMAT: u32 = 1;
 const HEADER: usize = 80;
 
-/// The file for a graph.
+/// Serialises a graph as a compiled network.
 #[cfg(feature = "onnx")]
-pub(super) fn write(graph: &LayerGraph, model: ModelId) -> Result<Vec<u8>, String> {
-    let layers = stored::write(graph).map_err(|e| e.to_string())?;
+pub(super) fn write(graph: &LayerGraph, model: ModelId) -> Result<Vec<u8>, NetworkFault> {
+    let layers = stored::write(graph)?;
     let checksum = blake3::hash(&layers);
     Ok([MAGIC, &FORMAT.to_le_bytes()[..], &[0; 4], &model.0, checksum.as_bytes(), &layers].concat())
 }
 
-/// Whether some bytes claim to be a compiled network.
+/// Whether the bytes start with the magic of a compiled network.
 pub(super) fn is_compiled(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// Checks everything but what the layers compute.
+/// Checks the header and the checksum; the layers are not parsed.
 ///
 /// # Errors
-/// [`ModelError::Changed`] where it was compiled from another model or is damaged, [`ModelError::Load`] where it is no
-/// such file, or of another format.
+/// [`ModelError::Changed`] if the file was compiled from another model or is damaged, [`ModelError::Load`] if it is not
+/// a compiled network or has another format.
 pub(super) fn check(manifest: &Manifest, bytes: &[u8]) -> Result<(), ModelError> {
     let Some((header, layers)) = bytes.split_at_checked(HEADER).filter(|_| is_compiled(bytes)) else {
-        return Err(ModelError::Load(format!("{FILE} is no compiled network")));
+        return Err(ModelError::Load(format!("{FILE} is not a compiled network")));
     };
     let format = u32::from_le_bytes([header[8], header[9], header[10], header[11]]);
     if format != FORMAT {
@@ -67,7 +68,8 @@ pub(super) fn check(manifest: &Manifest, bytes: &[u8]) -> Result<(), ModelError>
     Ok(())
 }
 
-/// The layers of a file that was checked.
-pub(super) fn graph(bytes: &[u8]) -> Result<LayerGraph, String> {
-    stored::read(bytes.get(HEADER..).unwrap_or_default()).map_err(|e| e.to_string())
+/// Parses the layers of a file that [`check`] accepted.
+pub(super) fn graph(bytes: &[u8]) -> Result<LayerGraph, NetworkFault> {
+    debug_assert!(bytes.len() >= HEADER, "the header was checked");
+    Ok(stored::read(bytes.get(HEADER..).unwrap_or_default())?)
 }

@@ -1,11 +1,11 @@
-//! Logits to attributes.
+//! Turns the logits of a head into an attribute.
 
 use super::manifest::HeadSpec;
 use crate::attributes::Attribute;
 use crate::error::ModelError;
 
-/// The most probable label of a head, with its probability: the softmax of logits divided by the head's temperature
-/// (Guo et al., On Calibration of Modern Neural Networks, 2017).
+/// Returns the most probable label of a head and its probability: the softmax of the logits divided by the head's
+/// temperature (Guo et al., On Calibration of Modern Neural Networks, 2017).
 pub(super) fn attribute(head: &HeadSpec, logits: &[f32]) -> Result<Attribute, ModelError> {
     if logits.len() != head.labels.len() {
         let (found, expected) = (logits.len(), head.labels.len());
@@ -39,12 +39,12 @@ mod tests {
         let found = attribute(&head(&["red", "green"]), &[1.0, 1.0 + 3f32.ln()]).expect("two logits, two labels");
         assert_eq!(found.label.as_deref(), Some("green"));
         assert!((found.probability - 0.75).abs() < 1e-6);
-        // Large logits must not overflow.
+        // Large logits do not overflow.
         assert_eq!(attribute(&head(&["red", "green"]), &[900.0, -900.0]).expect("finite").probability, 1.0);
     }
 
     #[test]
-    fn a_temperature_changes_how_sure_a_head_is_and_not_of_what() {
+    fn a_temperature_changes_the_probability_but_not_the_label() {
         let logits = [1.0, 1.0 + 9f32.ln()];
         let found = |temperature, threshold| {
             let head = HeadSpec { temperature, threshold, ..head(&["red", "green"]) };

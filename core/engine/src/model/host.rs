@@ -1,4 +1,4 @@
-//! A region of quantised layers as an operator inside of a tract graph.
+//! A subgraph of quantised layers as a custom operator in a tract graph.
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,27 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::internal::*;
 
-use super::fuse::Region;
+use super::fuse::Subgraph;
 use magpie_cpu::Isa;
 use magpie_int8::{Network, RunScratch, Shape, output_shapes};
 
-/// A region before its inputs' shapes are known.
+/// A subgraph whose input shapes are not known yet.
 #[derive(Debug, Clone)]
 pub(super) struct Hosted {
-    pub(super) region: Arc<Region>,
+    pub(super) subgraph: Arc<Subgraph>,
     pub(super) isa: Isa,
     pub(super) threads: usize,
-    /// Where the planned network is left for reports.
+    /// Collects the planned networks for the load report.
     pub(super) planned: Arc<Mutex<Vec<Arc<Network>>>>,
 }
 
 impl Expansion for Hosted {
     fn name(&self) -> StaticName {
-        self.region.name.clone().into()
+        self.subgraph.name.clone().into()
     }
 
     fn nboutputs(&self) -> TractResult<usize> {
-        Ok(self.region.outputs.len())
+        Ok(self.subgraph.outputs.len())
     }
 
     fn rules<'r, 'p: 'r, 's: 'r>(
@@ -35,15 +35,15 @@ impl Expansion for Hosted {
         inputs: &'p [TensorProxy],
         outputs: &'p [TensorProxy],
     ) -> InferenceResult {
-        check_input_arity(inputs, self.region.inputs.len())?;
-        check_output_arity(outputs, self.region.outputs.len())?;
+        check_input_arity(inputs, self.subgraph.inputs.len())?;
+        check_output_arity(outputs, self.subgraph.outputs.len())?;
         for tensor in inputs.iter().chain(outputs) {
             solver.equals(&tensor.datum_type, f32::datum_type())?;
         }
         let sizes: Vec<_> = inputs.iter().map(|input| &input.shape).collect();
         solver.given_all(sizes, move |solver, sizes| {
             let found = shapes(sizes.iter().map(|sizes| sizes.as_slice()))?;
-            let given = output_shapes(&self.region.graph, &found)?;
+            let given = output_shapes(&self.subgraph.graph, &found)?;
             for (output, shape) in outputs.iter().zip(given) {
                 let sizes: ShapeFactoid = shape.tensor().iter().map(|&size| size.to_dim()).collect();
                 solver.equals(&output.shape, sizes)?;
@@ -56,11 +56,11 @@ impl Expansion for Hosted {
         let facts = inputs.iter().map(|&input| Ok(model.outlet_fact(input)?.shape.to_tvec()));
         let facts = facts.collect::<TractResult<Vec<_>>>()?;
         let shapes = shapes(facts.iter().map(|sizes| sizes.as_slice()))?;
-        let network = Network::plan(self.region.graph.clone(), &shapes, self.isa, self.threads)?;
+        let network = Network::plan(self.subgraph.graph.clone(), &shapes, self.isa, self.threads)?;
         let network = Arc::new(network);
         self.planned.lock().unwrap_or_else(PoisonError::into_inner).push(network.clone());
         let idle = Arc::default();
-        model.wire_node(prefix, Operator { name: self.region.name.clone(), network, idle }, inputs)
+        model.wire_node(prefix, Operator { name: self.subgraph.name.clone(), network, idle }, inputs)
     }
 }
 
@@ -73,12 +73,12 @@ fn shapes<'a>(tensors: impl Iterator<Item = &'a [TDim]>) -> TractResult<Vec<Shap
         .collect()
 }
 
-/// A planned region.
+/// A planned subgraph.
 #[derive(Debug, Clone)]
 struct Operator {
     name: String,
     network: Arc<Network>,
-    /// Memories of runs that are over.
+    /// RunScratch memory of finished runs, for reuse.
     idle: Arc<Mutex<Vec<RunScratch>>>,
 }
 

@@ -1,55 +1,54 @@
-//! `manifest.json` of a model pack: what the network takes and gives.
+//! `manifest.json` of a model pack: it describes the network's input and outputs.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::ModelId;
-use crate::confidence::{Calibration, Kind};
+use crate::confidence::{Calibration, CalibrationKind, OutOfRange};
 use crate::error::ModelError;
 use crate::recipe::Recipe;
 use magpie_index::MAX_DIM;
 
-/// The manifest format that is written and the newest that is read.
+/// The manifest format that is written, and the newest that is read.
 pub const MANIFEST_FORMAT: u32 = 1;
 
-/// Most labels that all heads together may have.
+/// Largest number of labels of all heads together.
 const MAX_LABELS: usize = 100_000;
 
-/// The input specification is the preprocessing recipe.
+/// The specification of the input: the preprocessing recipe.
 pub type InputSpec = Recipe;
 
 /// A model pack's manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`MANIFEST_FORMAT`].
+    /// The format, at most [`MANIFEST_FORMAT`].
     pub format: u32,
-    /// A name for people.
+    /// A display name.
     pub name: String,
-    /// See [`Manifest::compute_model_id`].
+    /// The id of the model, see [`Manifest::compute_model_id`].
     pub model_id: ModelId,
     /// The network file.
     pub network: NetworkSpec,
-    /// The input and how a picture becomes one.
+    /// The input, and how a picture is turned into it.
     pub input: InputSpec,
     /// The embedding output.
     pub embedding: EmbeddingSpec,
     /// Attribute classifiers.
     #[serde(default)]
     pub heads: Vec<HeadSpec>,
-    /// How likely a search's first listing is right. `None` where nobody has measured it, or by features that this
-    /// version does not know.
+    /// The calibration of a search's confidence. `None` if there is none, or if its kind is unknown to this version.
     #[serde(default, deserialize_with = "known")]
     pub confidence: Option<Calibration>,
 }
 
-/// A calibration of a later kind is of no use, and no reason to refuse the pack.
+/// Ignores a calibration of a later kind: the pack is usable without it.
 fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Calibration>, D::Error> {
     let Some(value) = Option::<Value>::deserialize(from)? else { return Ok(None) };
     if let Some(Value::String(kind)) = value.get("kind")
-        && Kind::deserialize(value["kind"].clone()).is_err()
+        && CalibrationKind::deserialize(value["kind"].clone()).is_err()
     {
-        log::warn!("the pack's confidence is of the kind '{}', which is not known here", kind.escape_debug());
+        log::warn!("the pack's confidence has the unknown kind '{}' and is ignored", kind.escape_debug());
         return Ok(None);
     }
     serde_json::from_value(value).map(Some).map_err(|e| D::Error::custom(format!("confidence: {e}")))
@@ -58,97 +57,122 @@ fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Calibration>, D::E
 /// The network file of a pack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NetworkSpec {
-    /// File name inside the pack's folder.
+    /// The file name, in the pack's folder.
     pub file: String,
-    /// Its length.
+    /// The length in bytes.
     pub bytes: u64,
-    /// Its BLAKE3 in hexadecimal.
+    /// The BLAKE3 hash in hexadecimal.
     pub blake3: String,
 }
 
 /// The embedding output of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EmbeddingSpec {
-    /// Name of the output.
+    /// The name of the output.
     pub output: String,
-    /// Number of values; they need not be of unit length.
+    /// The number of values. The output need not be of unit length.
     pub dim: u32,
 }
 
 /// An attribute classifier of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeadSpec {
-    /// Name of the attribute, e.g. `colour`.
+    /// The name of the attribute, e.g. `colour`.
     pub name: String,
-    /// Name of the output: one logit a label.
+    /// The name of the output, which has one logit for each label.
     pub output: String,
     /// The labels, in the order of the logits.
     pub labels: Vec<String>,
-    /// Divides the logits before the softmax, 0.01 to 100, so that probabilities are what they say; 1 by default.
+    /// The logits are divided by this before the softmax, so that probabilities are calibrated; 0.01 to 100, by default
+    /// 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f32>,
-    /// Below this probability, 0 to 1, the head does not say its label; 0 by default.
+    /// The least probability at which the label is reported; 0 to 1, by default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
 }
 
+/// Which field of a manifest is wrong.
+#[derive(Debug, thiserror::Error)]
+enum ManifestFault {
+    #[error("format is 0, expected 1 to {MANIFEST_FORMAT}")]
+    Format,
+    #[error("network.file is '{}', expected a plain file name", _0.escape_debug())]
+    NetworkFile(String),
+    #[error("{0}")]
+    Input(String),
+    #[error("embedding.dim is {0}, expected 1 to {MAX_DIM}")]
+    Dim(u32),
+    #[error("head '{}' has no labels", head.escape_debug())]
+    NoLabels { head: String },
+    #[error("{field} of head '{}' is {value}, expected {least} to {most}", head.escape_debug())]
+    Head { head: String, field: &'static str, value: f32, least: f32, most: f32 },
+    #[error("the heads have {0} labels, expected at most {MAX_LABELS}")]
+    TooManyLabels(usize),
+    #[error(transparent)]
+    Confidence(#[from] OutOfRange),
+}
+
 impl Manifest {
-    /// Reads and checks a manifest; says which field is wrong.
+    /// Parses and checks a manifest.
+    ///
+    /// # Errors
+    /// [`ModelError::TooNew`] if its format is newer than [`MANIFEST_FORMAT`], otherwise [`ModelError::Manifest`],
+    /// which names the field.
     pub fn parse(json: &[u8]) -> Result<Manifest, ModelError> {
         #[derive(Deserialize)]
         struct Format {
             format: u32,
         }
         let wrong = |e: serde_json::Error| ModelError::Manifest(e.to_string());
-        // The format first: a newer manifest may not have the fields that are known here.
+        // The format comes first: a newer manifest may lack fields of this version.
         let Format { format } = serde_json::from_slice(json).map_err(wrong)?;
         if format > MANIFEST_FORMAT {
             return Err(ModelError::TooNew { found: format, known: MANIFEST_FORMAT });
         }
         let manifest: Manifest = serde_json::from_slice(json).map_err(wrong)?;
-        manifest.check().map_err(ModelError::Manifest)?;
+        manifest.check().map_err(|fault| ModelError::Manifest(fault.to_string()))?;
         Ok(manifest)
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), ManifestFault> {
         if self.format == 0 {
-            return Err(format!("format is 0, expected 1 to {MANIFEST_FORMAT}"));
+            return Err(ManifestFault::Format);
         }
-        // The name is joined to the pack's folder: it must not lead out of it.
+        // The name is joined to the pack's folder and must not lead out of it.
         let mut parts = std::path::Path::new(&self.network.file).components();
         if !matches!((parts.next(), parts.next()), (Some(std::path::Component::Normal(_)), None)) {
-            return Err(format!("network.file is '{}', expected a plain file name", self.network.file.escape_debug()));
+            return Err(ManifestFault::NetworkFile(self.network.file.clone()));
         }
-        self.input.check()?;
+        self.input.check().map_err(|fault| ManifestFault::Input(fault.to_string()))?;
         if !(1..=MAX_DIM).contains(&self.embedding.dim) {
-            return Err(format!("embedding.dim is {}, expected 1 to {MAX_DIM}", self.embedding.dim));
+            return Err(ManifestFault::Dim(self.embedding.dim));
         }
         if let Some(head) = self.heads.iter().find(|head| head.labels.is_empty()) {
-            return Err(format!("head '{}' has no labels", head.name.escape_debug()));
+            return Err(ManifestFault::NoLabels { head: head.name.clone() });
         }
         for head in &self.heads {
             let numbers = [("temperature", head.temperature, 0.01, 100.0), ("threshold", head.threshold, 0.0, 1.0)];
             for (field, value, least, most) in numbers {
-                // Not the other way round: a number that is none lies in no range.
-                if value.is_some_and(|value| !(least..=most).contains(&value)) {
-                    let (name, value) = (head.name.escape_debug(), value.unwrap_or_default());
-                    return Err(format!("{field} of head '{name}' is {value}, expected {least} to {most}"));
+                // Written as "not contained", so that NaN is rejected too.
+                if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
+                    return Err(ManifestFault::Head { head: head.name.clone(), field, value, least, most });
                 }
             }
         }
         let labels: usize = self.heads.iter().map(|head| head.labels.len()).sum();
         if labels > MAX_LABELS {
-            return Err(format!("the heads have {labels} labels, expected at most {MAX_LABELS}"));
+            return Err(ManifestFault::TooManyLabels(labels));
         }
-        self.confidence.as_ref().map_or(Ok(()), Calibration::check)
+        Ok(self.confidence.as_ref().map_or(Ok(()), Calibration::check)?)
     }
 
-    /// The id that network and recipe have: BLAKE3 over these fields, each preceded by its length as `u32`
+    /// Computes the model id of network and recipe: BLAKE3 over these fields, each preceded by its length as `u32`
     /// (all numbers little-endian): `magpie-model-1`, BLAKE3 of the network file, input name, width and height as
     /// `u32`, fit, filter, channels, mean and std as three `f32` each, embedding output, its dimension as `u32`.
     ///
-    /// Heads, their temperatures and thresholds, and the calibration of the confidence are left out: they do not change
-    /// what embeddings can be compared with, and a pack that is calibrated anew still searches the catalogues it built.
+    /// Heads, their temperatures and thresholds, and the calibration of the confidence do not contribute: they do not
+    /// change the embeddings, so that a recalibrated pack can still search the catalogues that it built.
     pub fn compute_model_id(&self, network: &blake3::Hash) -> ModelId {
         let mut hasher = blake3::Hasher::new();
         let mut field = |bytes: &[u8]| {
@@ -170,7 +194,7 @@ impl Manifest {
         ModelId(*hasher.finalize().as_bytes())
     }
 
-    /// Checks that `network` is the file that this manifest was written for.
+    /// Checks that `network` is the file that this manifest describes.
     pub(super) fn check_network(&self, network: &[u8]) -> Result<(), ModelError> {
         let changed = |what, expected: String, found: String| Err(ModelError::Changed { what, expected, found });
         if network.len() as u64 != self.network.bytes {

@@ -1,10 +1,11 @@
 //! The network: a model pack, checked, loaded and run.
 //!
-//! tract reads the ONNX file. What it holds of quantised layers is taken out and run by `int8`; the rest, if there is
-//! any, runs on tract, which hosts what was taken out as operators of its own. A network that `int8` runs alone can be
-//! compiled, and is then loaded without tract.
+//! Quantised layers of an ONNX file are extracted into subgraphs, which `magpie-int8` runs. If other nodes remain,
+//! tract runs them and hosts the subgraphs as custom operators. A network that consists of quantised layers only can be
+//! compiled and is then loaded without tract.
 
 mod compiled;
+mod fault;
 #[cfg(feature = "onnx")]
 mod fuse;
 mod heads;
@@ -12,14 +13,18 @@ mod heads;
 mod host;
 #[cfg(feature = "onnx")]
 mod import;
+mod load;
+mod loaded;
 mod manifest;
-mod network;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod pack;
 mod session;
+mod signature;
+#[cfg(feature = "onnx")]
+mod tract_plan;
 
+pub use loaded::{LoadOptions, LoadReport};
 pub use manifest::{EmbeddingSpec, HeadSpec, InputSpec, MANIFEST_FORMAT, Manifest, NetworkSpec};
-pub use network::{LoadOptions, LoadReport};
 pub use pack::{Form, Pack};
 pub use session::{Model, Output, Session};

@@ -1,4 +1,4 @@
-//! An ONNX file's graph, read with the care that a file from elsewhere needs.
+//! Reads the graph of an ONNX file, which is not trusted.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,17 +7,19 @@ use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 
-/// Reads the file. tract's own reader would copy it first.
-pub(super) fn read(bytes: &[u8]) -> Result<ModelProto, String> {
-    ModelProto::decode(bytes).map_err(|e| e.to_string())
+use super::fault::ImportFault;
+
+/// Decodes an ONNX file. Not done by tract's reader, which copies the bytes first.
+pub(super) fn read(bytes: &[u8]) -> Result<ModelProto, ImportFault> {
+    Ok(ModelProto::decode(bytes)?)
 }
 
-/// Weights of quantised layers, taken out of a graph's tensors: layers share them, and nothing is copied.
-pub(super) struct Weights(HashMap<String, Arc<Vec<i8>>>);
+/// TakenWeights of quantised layers, moved out of a graph's tensors: layers share them without copies.
+pub(super) struct TakenWeights(HashMap<String, Arc<Vec<i8>>>);
 
-impl Weights {
-    /// Takes all tensors of signed bytes with more than one dimension that are as long as they say.
-    pub(super) fn take(graph: &mut GraphProto) -> Weights {
+impl TakenWeights {
+    /// Takes the data of all int8 tensors with more than one dimension whose length matches their shape.
+    pub(super) fn take(graph: &mut GraphProto) -> TakenWeights {
         let mut taken = HashMap::new();
         for tensor in &mut graph.initializer {
             let are_weights = tensor.dims.len() > 1 && kind(tensor) == Some(DataType::Int8);
@@ -26,10 +28,10 @@ impl Weights {
                 taken.insert(tensor.name.clone(), Arc::new(bytemuck::allocation::cast_vec(bytes)));
             }
         }
-        Weights(taken)
+        TakenWeights(taken)
     }
 
-    /// Puts all of them back where they were.
+    /// Copies the data back into the tensors.
     pub(super) fn give_back(&self, graph: &mut GraphProto) {
         for tensor in &mut graph.initializer {
             if let Some(weights) = self.0.get(&tensor.name) {
@@ -38,7 +40,7 @@ impl Weights {
         }
     }
 
-    /// A tensor as it was before.
+    /// Returns a copy of a tensor with its data.
     pub(super) fn whole(&self, tensor: &TensorProto) -> TensorProto {
         let mut tensor = tensor.clone();
         if let Some(weights) = self.0.get(&tensor.name) {
@@ -48,63 +50,67 @@ impl Weights {
     }
 }
 
-/// Refuses windows that no network has: tract counts their places one by one, and would not come back.
-pub(super) fn check_windows(graph: &GraphProto) -> Result<(), String> {
+/// Rejects absurdly large windows: tract iterates over their positions one by one and would not return.
+pub(super) fn check_windows(graph: &GraphProto) -> Result<(), ImportFault> {
     const NAMES: [&str; 6] = ["kernel_shape", "strides", "pads", "dilations", "output_padding", "output_shape"];
     for node in &graph.node {
         for name in NAMES {
             let sizes = integers(node, name).unwrap_or_default();
             if sizes.iter().any(|size| size.unsigned_abs() > 1 << 12) || sizes.len() > 16 {
-                return Err(format!("node '{}' has {name} of {sizes:?}", node.name));
+                let (node, sizes) = (node.name.clone(), sizes.to_vec());
+                return Err(ImportFault::Window { node, attribute: name, sizes });
             }
         }
-        if integer(node, "group", 1).unsigned_abs() > 1 << 16 {
-            return Err(format!("node '{}' has {} groups", node.name, integer(node, "group", 1)));
+        let groups = integer(node, "group", 1);
+        if groups.unsigned_abs() > 1 << 16 {
+            return Err(ImportFault::Groups { node: node.name.clone(), groups });
         }
     }
     Ok(())
 }
 
-/// Refuses scales that are no scales: what comes of them is nothing that anybody wanted.
-pub(super) fn check_scales(graph: &GraphProto) -> Result<(), String> {
-    let index = Index::of(graph);
+/// Rejects invalid quantisation scales (not finite, negative, or zero where values are quantised): they make all
+/// outputs meaningless.
+pub(super) fn check_scales(graph: &GraphProto) -> Result<(), ImportFault> {
+    let index = TensorIndex::of(graph);
     for node in &graph.node {
         let quantises = node.op_type == "QuantizeLinear";
         if !quantises && node.op_type != "DequantizeLinear" {
             continue;
         }
-        let scales = input(node, 1).and_then(|name| index.floats(name)).unwrap_or_default();
-        // A channel of zeros may have a scale of zero where it is read.
+        // Other scales than f32 constants are not recognised, and left to tract.
+        let Some(scales) = input(node, 1).and_then(|name| index.floats(name)) else { continue };
+        // A DequantizeLinear of a channel of zeros may have a scale of zero.
         let wrong = |scale: &f32| !scale.is_finite() || *scale < 0.0 || (quantises && *scale == 0.0);
         if let Some(scale) = scales.into_iter().find(wrong) {
-            return Err(format!("node '{}' has a scale of {scale}", node.name));
+            return Err(ImportFault::Scale { node: node.name.clone(), scale });
         }
     }
     Ok(())
 }
 
-/// Tensors and nodes of a graph by name.
-pub(super) struct Index<'a> {
+/// Looks up tensors and nodes of a graph by name.
+pub(super) struct TensorIndex<'a> {
     pub(super) graph: &'a GraphProto,
     constants: HashMap<&'a str, &'a TensorProto>,
     producers: HashMap<&'a str, usize>,
     consumers: HashMap<&'a str, Vec<usize>>,
-    weights: Option<&'a Weights>,
+    weights: Option<&'a TakenWeights>,
 }
 
-impl<'a> Index<'a> {
-    pub(super) fn of(graph: &'a GraphProto) -> Index<'a> {
-        Index::new(graph, None)
+impl<'a> TensorIndex<'a> {
+    pub(super) fn of(graph: &'a GraphProto) -> TensorIndex<'a> {
+        TensorIndex::new(graph, None)
     }
 
-    /// Of a graph whose weights were taken out.
-    pub(super) fn without(weights: &'a Weights, graph: &'a GraphProto) -> Index<'a> {
-        Index::new(graph, Some(weights))
+    /// The index of a graph whose weights were taken out.
+    pub(super) fn without(weights: &'a TakenWeights, graph: &'a GraphProto) -> TensorIndex<'a> {
+        TensorIndex::new(graph, Some(weights))
     }
 
-    fn new(graph: &'a GraphProto, weights: Option<&'a Weights>) -> Index<'a> {
+    fn new(graph: &'a GraphProto, weights: Option<&'a TakenWeights>) -> TensorIndex<'a> {
         let constants = graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let mut index = Index { graph, constants, producers: HashMap::new(), consumers: HashMap::new(), weights };
+        let mut index = TensorIndex { graph, constants, producers: HashMap::new(), consumers: HashMap::new(), weights };
         for (at, node) in graph.node.iter().enumerate() {
             for name in node.output.iter().filter(|name| !name.is_empty()) {
                 index.producers.insert(name, at);
@@ -121,17 +127,17 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// The node that makes a tensor.
+    /// Returns the node that produces a tensor.
     pub(super) fn producer(&self, name: &str) -> Option<usize> {
         self.producers.get(name).copied()
     }
 
-    /// The nodes that read a tensor.
+    /// Returns the nodes that read a tensor.
     pub(super) fn consumers(&self, name: &str) -> &[usize] {
         self.consumers.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the graph gives this tensor.
+    /// Whether a tensor is an output of the graph.
     pub(super) fn is_output(&self, name: &str) -> bool {
         self.graph.output.iter().any(|output| output.name == name)
     }
@@ -140,7 +146,7 @@ impl<'a> Index<'a> {
         self.constants.get(name).copied()
     }
 
-    /// The values of a constant of f32.
+    /// Returns the values of an f32 constant.
     pub(super) fn floats(&self, name: &str) -> Option<Vec<f32>> {
         let tensor = self.constant(name)?;
         let values = match kind(tensor)? {
@@ -151,7 +157,7 @@ impl<'a> Index<'a> {
         fits(tensor, values)
     }
 
-    /// The value of a constant of one f32.
+    /// Returns the value of an f32 constant with one element.
     pub(super) fn float(&self, name: &str) -> Option<f32> {
         match self.floats(name)?[..] {
             [value] => Some(value),
@@ -159,7 +165,7 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// The values of a constant of whole numbers.
+    /// Returns the values of an integer constant.
     pub(super) fn integers(&self, name: &str) -> Option<Vec<i64>> {
         let tensor = self.constant(name)?;
         let kind = kind(tensor)?;
@@ -177,11 +183,11 @@ impl<'a> Index<'a> {
         fits(tensor, values)
     }
 
-    /// A constant of signed bytes: weights that were taken out, or else a copy.
+    /// Returns the values of an int8 constant: shared if they were taken out, otherwise copied.
     pub(super) fn weights(&self, name: &str) -> Option<Arc<Vec<i8>>> {
         let tensor = self.constant(name)?;
         (kind(tensor)? == DataType::Int8).then_some(())?;
-        // Another tensor may have the same name in a file that is wrong.
+        // In a malformed file, another tensor may have the same name.
         let is_it = |weights: &&Arc<Vec<i8>>| length(tensor) == Some(weights.len());
         if let Some(taken) = self.weights.and_then(|weights| weights.0.get(name)).filter(is_it) {
             return Some(taken.clone());
@@ -190,19 +196,19 @@ impl<'a> Index<'a> {
         values.map(|value| i8::try_from(value).ok()).collect::<Option<_>>().map(Arc::new)
     }
 
-    /// The type of a constant.
+    /// Returns the element type of a constant.
     pub(super) fn kind(&self, name: &str) -> Option<DataType> {
         kind(self.constant(name)?)
     }
 }
 
-/// The sizes of a tensor.
+/// Returns the shape of a tensor.
 pub(super) fn sizes(tensor: &TensorProto) -> Option<Vec<usize>> {
     tensor.dims.iter().map(|&size| usize::try_from(size).ok()).collect()
 }
 
 fn kind(tensor: &TensorProto) -> Option<DataType> {
-    // Data in another file is not read.
+    // External data is not supported.
     let inside = tensor.external_data.is_empty() && tensor.data_location.unwrap_or(0) == 0;
     DataType::try_from(tensor.data_type).ok().filter(|_| inside)
 }
@@ -212,12 +218,12 @@ fn raw<T, const N: usize>(tensor: &TensorProto, read: impl Fn([u8; N]) -> T) -> 
     rest.is_empty().then(|| values.iter().map(|bytes| read(*bytes)).collect())
 }
 
-/// The values, where there are as many as the sizes say.
+/// Returns the values if their number matches the tensor's shape.
 fn fits<T>(tensor: &TensorProto, values: Vec<T>) -> Option<Vec<T>> {
     (length(tensor)? == values.len()).then_some(values)
 }
 
-/// The number of values that the sizes of a tensor say.
+/// The number of values by a tensor's shape; `None` if it overflows.
 fn length(tensor: &TensorProto) -> Option<usize> {
     sizes(tensor)?.iter().try_fold(1usize, |product, &size| product.checked_mul(size))
 }
@@ -226,27 +232,27 @@ fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a tract_onnx::pb::
     node.attribute.iter().find(|attribute| attribute.name == name)
 }
 
-/// A whole number of a node.
+/// Returns an integer attribute of a node.
 pub(super) fn integer(node: &NodeProto, name: &str, default: i64) -> i64 {
     attribute(node, name).map_or(default, |attribute| attribute.i)
 }
 
-/// A number of a node.
+/// Returns a float attribute of a node.
 pub(super) fn number(node: &NodeProto, name: &str, default: f32) -> f32 {
     attribute(node, name).map_or(default, |attribute| attribute.f)
 }
 
-/// A list of whole numbers of a node.
+/// Returns an attribute of a node that is a list of integers.
 pub(super) fn integers<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
     attribute(node, name).map(|attribute| attribute.ints.as_slice())
 }
 
-/// A word of a node.
+/// Returns a string attribute of a node.
 pub(super) fn word<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [u8]> {
     attribute(node, name).map(|attribute| attribute.s.as_slice())
 }
 
-/// The name of a node's input; inputs that are left out have none.
+/// Returns the tensor name of a node's input; `None` if the input is omitted.
 pub(super) fn input(node: &NodeProto, at: usize) -> Option<&str> {
     node.input.get(at).map(String::as_str).filter(|name| !name.is_empty())
 }

@@ -6,17 +6,19 @@ use std::path::Path;
 
 use super::compiled;
 #[cfg(feature = "onnx")]
+use super::fault::NetworkFault;
+#[cfg(feature = "onnx")]
 use super::import;
 use super::manifest::Manifest;
 use crate::error::{Error, ModelError, Result};
 
-/// Largest network file that is read.
+/// Largest network file that is read, in bytes.
 const MAX_NETWORK: u64 = 512 << 20;
 
-/// Largest manifest that is read.
+/// Largest manifest that is read, in bytes.
 const MAX_MANIFEST: u64 = 8 << 20;
 
-/// A model pack in memory: the network is the one that the manifest describes.
+/// A model pack in memory. The network has been checked against the manifest.
 #[derive(Debug, Clone)]
 pub struct Pack {
     manifest: Manifest,
@@ -24,21 +26,31 @@ pub struct Pack {
     network: Vec<u8>,
 }
 
-/// What the network of a pack is kept as.
+/// The file format of a pack's network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// An ONNX file.
     Onnx,
-    /// Layers of the project's own kernels, made of the ONNX file by [`Pack::compiled`].
+    /// A compiled network, which [`Pack::compiled`] makes from the ONNX file.
     Compiled,
 }
 
 impl Pack {
-    /// Reads the pack in `folder`: `manifest.json` and the compiled network beside it, or the ONNX file that the manifest
-    /// names where there is none, or none that is of use.
+    /// Reads the pack in `folder`: `manifest.json` and the compiled network. Where the compiled network is missing or
+    /// unusable, reads the ONNX file that the manifest names.
+    ///
+    /// ```no_run
+    /// use magpie_core::model::Pack;
+    ///
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// let pack = Pack::open("models/packs/default")?;
+    /// println!("{}: {} dimensions", pack.manifest().name, pack.manifest().embedding.dim);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Io`] where a file cannot be read, [`Error::Model`] where the two do not fit together.
+    /// [`Error::Io`] if a file cannot be read, [`Error::Model`] if the manifest is invalid or the network does not
+    /// match it.
     pub fn open(folder: impl AsRef<Path>) -> Result<Pack> {
         let folder = folder.as_ref();
         let json = read(&folder.join("manifest.json"), MAX_MANIFEST)?;
@@ -50,7 +62,7 @@ impl Pack {
                 read(&path, MAX_NETWORK).and_then(|bytes| Ok(compiled::check(&manifest, &bytes).map(|()| bytes)?));
             match checked {
                 Ok(network) => return Ok(Pack { manifest, form: Form::Compiled, network }),
-                // Left there by an earlier model, say.
+                // E.g. left behind by an earlier model.
                 Err(error) if cfg!(feature = "onnx") && onnx.exists() => log::warn!("{}: {error}", path.display()),
                 Err(error) => return Err(error),
             }
@@ -60,10 +72,10 @@ impl Pack {
         Ok(Pack { manifest, form: Form::Onnx, network })
     }
 
-    /// A pack from the contents of its two files, e.g. out of an app's assets. The network may be compiled or not.
+    /// Makes a pack from the contents of its two files, e.g. an app's assets. The network may be ONNX or compiled.
     ///
     /// # Errors
-    /// [`Error::Model`] where the manifest is wrong or the two do not fit together.
+    /// [`Error::Model`] if the manifest is invalid or the network does not match it.
     pub fn from_bytes(manifest: &[u8], network: Vec<u8>) -> Result<Pack> {
         let manifest = Manifest::parse(manifest)?;
         let form = if compiled::is_compiled(&network) { Form::Compiled } else { Form::Onnx };
@@ -74,42 +86,42 @@ impl Pack {
         Ok(Pack { manifest, form, network })
     }
 
-    /// What the network takes and gives.
+    /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// What the network is kept as.
+    /// The file format of the network.
     pub fn form(&self) -> Form {
         self.form
     }
 
-    /// The network: an ONNX file, or a compiled one.
+    /// The bytes of the network file, in the format [`Pack::form`].
     pub fn network(&self) -> &[u8] {
         &self.network
     }
 
-    /// The compiled network, to be kept as [`Pack::COMPILED_FILE`] beside the manifest.
+    /// Compiles the network. Store the result as [`Pack::COMPILED_FILE`] in the folder of the manifest.
     ///
     /// # Errors
-    /// [`Error::Model`] where the project's own kernels do not run all of the network; it says what not.
+    /// [`Error::Model`] if the project's own kernels do not support all of the network; it names unsupported nodes.
     #[cfg(feature = "onnx")]
     pub fn compiled(&self) -> Result<Vec<u8>> {
         let compile = || match self.form {
             Form::Compiled => Ok(self.network.clone()),
             Form::Onnx => compiled::write(&import::graph(&self.manifest, &self.network)?, self.manifest.model_id),
         };
-        Ok(compile().map_err(|reason| ModelError::Load(format!("it cannot be compiled: {reason}")))?)
+        Ok(compile().map_err(|fault: NetworkFault| ModelError::Load(format!("it cannot be compiled: {fault}")))?)
     }
 
-    /// Name of the compiled network's file.
+    /// The file name of the compiled network.
     pub const COMPILED_FILE: &str = compiled::FILE;
 }
 
-/// Reads at most `limit` bytes; a longer file is refused rather than cut.
+/// Reads a file of at most `limit` bytes; a longer one is an error.
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    // As large as it says that it is: a vector that grows takes up to twice as much.
+    // Reserves the file's size at once: a growing vector takes up to twice as much memory.
     let size = file.metadata().map_or(0, |data| data.len()).min(limit);
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
     file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;

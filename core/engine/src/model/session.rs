@@ -1,11 +1,13 @@
-//! A model: what takes an input tensor and gives an embedding and attributes.
+//! A model: it turns an input tensor into an embedding and attributes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::fault::NetworkFault;
 use super::heads;
+use super::load::load;
+use super::loaded::{LoadOptions, LoadReport, LoadedNetwork, RunMemory};
 use super::manifest::Manifest;
-use super::network::{LoadOptions, LoadReport, Loaded, Memory};
 use super::pack::Pack;
 use crate::Embedding;
 use crate::ModelId;
@@ -13,30 +15,39 @@ use crate::attributes::Attributes;
 use crate::error::{ModelError, Result};
 use crate::recipe::InputTensor;
 
-/// A network ready to run. Cheap to clone, and may be run from several threads at once; all clones share the weights.
+/// A loaded network. Clones are cheap and share the weights; several threads may run it at once.
 #[derive(Clone)]
 pub struct Model {
-    shared: Arc<Shared>,
+    shared: Arc<SharedModel>,
 }
 
-struct Shared {
+struct SharedModel {
     manifest: Manifest,
-    network: Loaded,
-    /// Memories of runs that are over: there are never more than runs that went on at a time.
-    idle: Mutex<Vec<Memory>>,
+    network: LoadedNetwork,
+    /// Memory of finished runs, for reuse: at most one for each run that was in progress at the same time.
+    idle: Mutex<Vec<RunMemory>>,
 }
 
-/// What the network says of one photo.
+/// The network's output for one photo.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {
     /// The embedding, of unit length.
     pub embedding: Embedding,
-    /// One attribute for each head of the manifest.
+    /// One attribute for each head, in the order of the manifest.
     pub attributes: Attributes,
 }
 
 impl Model {
     /// Loads the network of a pack for this CPU.
+    ///
+    /// ```no_run
+    /// use magpie_core::model::{Model, Pack};
+    ///
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// let model = Model::load(&Pack::open("models/packs/default")?)?;
+    /// println!("{} layers run on the project's own kernels", model.report().fused.len());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Model::load_with`].
@@ -48,12 +59,12 @@ impl Model {
     /// weights.
     ///
     /// # Errors
-    /// [`ModelError::Load`] where the file is not ONNX, uses unknown operators, or lacks what the manifest names, where
-    /// the CPU lacks the instruction set, or where it is ONNX and this build reads compiled networks only.
+    /// [`ModelError::Load`] if the file is malformed, uses unsupported operators, or lacks an input or output that the
+    /// manifest names; if the CPU lacks the instruction set; or if it is ONNX and this build lacks the feature `onnx`.
     pub fn load_with(pack: &Pack, options: &LoadOptions) -> Result<Model> {
         let manifest = pack.manifest().clone();
-        let network = Loaded::load(pack, options).map_err(ModelError::Load)?;
-        Ok(Model { shared: Arc::new(Shared { manifest, network, idle: Mutex::default() }) })
+        let network = load(pack, options).map_err(|fault| ModelError::Load(fault.to_string()))?;
+        Ok(Model { shared: Arc::new(SharedModel { manifest, network, idle: Mutex::default() }) })
     }
 
     /// The pack's manifest.
@@ -61,12 +72,12 @@ impl Model {
         &self.shared.manifest
     }
 
-    /// The id that its embeddings carry.
+    /// The id of the model, which its embeddings carry.
     pub fn id(&self) -> ModelId {
         self.shared.manifest.model_id
     }
 
-    /// How the network was loaded: what runs on the project's own kernels, and what on tract.
+    /// Returns how the network was loaded: which layers run on the project's own kernels, and which on tract.
     pub fn report(&self) -> &LoadReport {
         &self.shared.network.report
     }
@@ -74,7 +85,7 @@ impl Model {
     /// Runs the network on one input of the recipe's size.
     ///
     /// # Errors
-    /// [`ModelError::Run`] where the input has another size or the network gives something unusable.
+    /// [`ModelError::Run`] if the input has the wrong size, or an output has the wrong size or is not finite.
     pub fn run(&self, input: &InputTensor) -> Result<Output> {
         let idle = || self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = idle().pop().unwrap_or_default();
@@ -84,9 +95,9 @@ impl Model {
         output
     }
 
-    /// Memory of one's own for many runs, one after the other.
+    /// Creates a session, which reuses its memory for many runs in sequence.
     pub fn session(&self) -> Session {
-        Session { model: self.clone(), memory: Memory::default() }
+        Session { model: self.clone(), memory: RunMemory::default() }
     }
 }
 
@@ -96,12 +107,12 @@ impl std::fmt::Debug for Model {
     }
 }
 
-/// A model with the memory for one run at a time. After the first run, [`Session::run_raw`] allocates nothing where all
-/// of the network runs on the project's own kernels in one thread.
+/// A model with memory for one run at a time. After the first run, [`Session::run_raw`] does not allocate, provided
+/// that all of the network runs on the project's own kernels in one thread.
 #[derive(Debug)]
 pub struct Session {
     model: Model,
-    memory: Memory,
+    memory: RunMemory,
 }
 
 impl Session {
@@ -124,23 +135,24 @@ impl Session {
         Ok(Output { embedding, attributes: Attributes(attributes) })
     }
 
-    /// Runs the network and leaves its outputs as they are, for [`Session::raw`].
+    /// Runs the network. [`Session::raw`] then returns its outputs, which are not checked or processed.
     ///
     /// # Errors
-    /// [`ModelError::Run`] where the input has another size or the network fails.
+    /// [`ModelError::Run`] if the input has the wrong size or the network fails.
     pub fn run_raw(&mut self, input: &InputTensor) -> Result<()> {
         check(self.model.manifest(), input)?;
-        self.model.shared.network.run(&input.data, &mut self.memory).map_err(|e| ModelError::Run(e).into())
+        self.model.shared.network.run(&input.data, &mut self.memory).map_err(|fault| run_error(&fault).into())
     }
 
-    /// An output of the last run: 0 is the embedding, not scaled to unit length, then the heads' logits. Empty where
-    /// there is none.
+    /// Returns an output of the last run: 0 is the embedding before normalisation, then come the logits of the heads.
+    /// Empty if there is no such output or no run yet.
     pub fn raw(&self, at: usize) -> &[f32] {
         let outputs = self.model.manifest().heads.len() + 1;
         if at < outputs { self.model.shared.network.output(at, &self.memory) } else { &[] }
     }
 
-    /// Runs the network and says how long each layer of [`LoadReport::fused`] took; layers on tract are not timed.
+    /// Runs the network and returns the number and the time of each layer of [`LoadReport::fused`]; layers on tract are
+    /// not timed.
     ///
     /// # Errors
     /// As [`Session::run_raw`].
@@ -153,9 +165,13 @@ impl Session {
             times.push((layer, started.elapsed()));
             started = Instant::now();
         };
-        network.watch(&input.data, &mut self.memory, after).map_err(ModelError::Run)?;
+        network.watch(&input.data, &mut self.memory, after).map_err(|fault| run_error(&fault))?;
         Ok(times)
     }
+}
+
+fn run_error(fault: &NetworkFault) -> ModelError {
+    ModelError::Run(fault.to_string())
 }
 
 fn check(manifest: &Manifest, input: &InputTensor) -> Result<(), ModelError> {

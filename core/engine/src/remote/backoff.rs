@@ -1,19 +1,19 @@
-//! How long to wait before a retry.
+//! Exponential backoff with full jitter.
 
 use std::time::Duration;
 
-/// Bound of the first wait; the next one's is twice as long.
+/// Upper bound of the first wait; it doubles with every retry.
 const BASE: Duration = Duration::from_millis(50);
-/// Bound of any wait.
+/// Largest upper bound.
 const CAP: Duration = Duration::from_secs(2);
 
-/// Numbers that differ from device to device, so that retries do not come all at once. Not for secrets.
+/// A pseudo-random generator, seeded differently on each device so that retries spread out. Not for cryptography.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(super) struct Jitter(u64);
 
-impl Random {
-    pub(super) fn new(seed: u64) -> Random {
-        Random(seed)
+impl Jitter {
+    pub(super) fn new(seed: u64) -> Jitter {
+        Jitter(seed)
     }
 
     /// SplitMix64.
@@ -25,14 +25,14 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// 0 to 1, without 1.
-    fn share(&mut self) -> f64 {
+    /// A number from 0 to 1, excluding 1.
+    fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// The wait before retry number `retry`, from 0: anything up to the bound ("full jitter").
+    /// Returns the wait before retry number `retry`, from 0: uniformly distributed below the bound ("full jitter").
     pub(super) fn wait(&mut self, retry: u32) -> Duration {
-        bound(retry).mul_f64(self.share())
+        bound(retry).mul_f64(self.fraction())
     }
 }
 
@@ -46,9 +46,9 @@ mod tests {
 
     #[test]
     fn waits_fill_the_whole_range_below_a_bound_that_doubles() {
-        let mut random = Random::new(1);
+        let mut jitter = Jitter::new(1);
         for (retry, bound) in [(0, 50), (1, 100), (2, 200), (9, 2000), (60, 2000)] {
-            let waits: Vec<u128> = (0..1000).map(|_| random.wait(retry).as_millis()).collect();
+            let waits: Vec<u128> = (0..1000).map(|_| jitter.wait(retry).as_millis()).collect();
             assert!(waits.iter().all(|&wait| wait < bound), "{retry}");
             let (low, high) = (waits.iter().min(), waits.iter().max());
             assert!(low < Some(&(bound / 10)) && high > Some(&(bound * 9 / 10)), "{retry}: {low:?} to {high:?}");

@@ -1,87 +1,90 @@
-//! Leaves a server alone that does not answer, and tries it again later.
+//! A circuit breaker: stops requests to a failing server, and probes it again later.
 
 use std::time::Duration;
 
-/// Failures in a row that open the breaker.
+/// The number of consecutive failures that opens the breaker.
 const FAILURES: u32 = 5;
-/// The first rest; each failed trial doubles it.
-const REST: Duration = Duration::from_secs(5);
-/// The longest rest, also where a server asks for more: it must not be able to silence its apps for good.
-const LONGEST: Duration = Duration::from_secs(300);
-/// A trial that nobody reported on is forgotten after this.
-const TRIAL: Duration = Duration::from_secs(30);
+/// How long the breaker stays open at first; each failed probe doubles it.
+const FIRST_OPEN: Duration = Duration::from_secs(5);
+/// The longest time that the breaker stays open, also if `retry-after` says more: a server must not be able to block
+/// its apps for good.
+const LONGEST_OPEN: Duration = Duration::from_secs(300);
+/// A probe whose outcome was not reported is discarded after this.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whether a server may be asked.
+/// The state of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admission {
-    /// As usual.
-    Open,
-    /// Once, without retry and hedge: to see whether it is back.
-    Trial,
-    /// Not before this time.
-    Resting(Duration),
+pub(super) enum BreakerState {
+    /// Requests pass.
+    Closed,
+    /// One probe passes, without retries and hedged request.
+    HalfOpen,
+    /// No request passes before this time.
+    Open(Duration),
 }
 
-/// Counts failures of one server. Times are those of the host's clock.
+/// The circuit breaker of one server. Times are those of the host's clock.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Breaker {
+    /// Consecutive failures.
     failures: u32,
-    /// Rests since the last success.
-    rests: u32,
-    /// The end of the rest that failures called for.
+    /// How often the breaker opened since the last success.
+    openings: u32,
+    /// Open until then, because of failures.
     until: Option<Duration>,
-    /// The end of the rest that the server asked for.
-    asked: Option<Duration>,
-    /// When the trial began that is under way.
-    trial: Option<Duration>,
+    /// Open until then, because the server said so in `retry-after`.
+    retry_after: Option<Duration>,
+    /// When the pending probe began.
+    probe: Option<Duration>,
 }
 
 impl Breaker {
-    /// Whether the server may be asked, without taking a trial.
-    pub(super) fn look(&self, now: Duration) -> Admission {
-        let trial_ends = self.trial.map(|began| began.saturating_add(TRIAL));
-        let rest = [self.until, self.asked, trial_ends].into_iter().flatten().max();
-        match rest {
-            Some(until) if now < until => Admission::Resting(until),
-            _ if self.until.is_some() => Admission::Trial,
-            _ => Admission::Open,
+    /// Returns the state. Does not start a probe.
+    pub(super) fn state(&self, now: Duration) -> BreakerState {
+        let probe_ends = self.probe.map(|began| began.saturating_add(PROBE_TIMEOUT));
+        let open_until = [self.until, self.retry_after, probe_ends].into_iter().flatten().max();
+        match open_until {
+            Some(until) if now < until => BreakerState::Open(until),
+            _ if self.until.is_some() => BreakerState::HalfOpen,
+            _ => BreakerState::Closed,
         }
     }
 
-    /// As [`Breaker::look`]; a trial is the caller's then.
-    pub(super) fn admit(&mut self, now: Duration) -> Admission {
-        let admission = self.look(now);
-        if admission == Admission::Trial {
-            self.trial = Some(now);
+    /// Returns the state. If it is half-open, the caller's request becomes the probe.
+    pub(super) fn admit(&mut self, now: Duration) -> BreakerState {
+        let state = self.state(now);
+        if state == BreakerState::HalfOpen {
+            self.probe = Some(now);
         }
-        admission
+        state
     }
 
-    /// The server is there. A rest that it asked for stays.
+    /// Closes the breaker: the server is up. A pending `retry-after` stays in force.
     pub(super) fn succeeded(&mut self) {
-        *self = Breaker { asked: self.asked, ..Breaker::default() };
+        *self = Breaker { retry_after: self.retry_after, ..Breaker::default() };
     }
 
-    /// The server did not answer, or said that it cannot.
+    /// Counts a failure: the server did not answer, or answered with an error.
     pub(super) fn failed(&mut self, now: Duration) {
         self.failures = self.failures.saturating_add(1);
-        let trial = self.trial.take().is_some();
-        if trial || self.failures >= FAILURES {
+        let probed = self.probe.take().is_some();
+        if probed || self.failures >= FAILURES {
             self.failures = 0;
-            let rest = REST.saturating_mul(1u32.checked_shl(self.rests).unwrap_or(u32::MAX)).min(LONGEST);
-            self.rests = self.rests.saturating_add(1);
-            self.until = self.until.max(Some(now.saturating_add(rest)));
+            let factor = 1u32.checked_shl(self.openings).unwrap_or(u32::MAX);
+            let time = FIRST_OPEN.saturating_mul(factor).min(LONGEST_OPEN);
+            self.openings = self.openings.saturating_add(1);
+            self.until = self.until.max(Some(now.saturating_add(time)));
         }
     }
 
-    /// The server asked to be left alone.
-    pub(super) fn rest_for(&mut self, now: Duration, time: Duration) {
-        self.asked = self.asked.max(Some(now.saturating_add(time.min(LONGEST))));
+    /// Opens the breaker for the time in the server's `retry-after`.
+    pub(super) fn retry_after(&mut self, now: Duration, time: Duration) {
+        self.retry_after = self.retry_after.max(Some(now.saturating_add(time.min(LONGEST_OPEN))));
     }
 
-    /// A trial ended and says nothing.
+    /// Discards a probe that ended without an outcome.
     pub(super) fn undecided(&mut self) {
-        self.trial = None;
+        self.probe = None;
     }
 }
 
@@ -99,48 +102,48 @@ mod tests {
         (0..4).for_each(|_| breaker.failed(seconds(1)));
         breaker.succeeded();
         (0..4).for_each(|_| breaker.failed(seconds(1)));
-        assert_eq!(breaker.admit(seconds(1)), Admission::Open);
+        assert_eq!(breaker.admit(seconds(1)), BreakerState::Closed);
         breaker.failed(seconds(1));
-        assert_eq!(breaker.admit(seconds(5)), Admission::Resting(seconds(6)));
-        assert_eq!(breaker.admit(seconds(6)), Admission::Trial);
-        assert_eq!(breaker.admit(seconds(6)), Admission::Resting(seconds(36)), "one trial at a time");
+        assert_eq!(breaker.admit(seconds(5)), BreakerState::Open(seconds(6)));
+        assert_eq!(breaker.admit(seconds(6)), BreakerState::HalfOpen);
+        assert_eq!(breaker.admit(seconds(6)), BreakerState::Open(seconds(36)), "one probe at a time");
         breaker.succeeded();
-        assert_eq!(breaker.admit(seconds(6)), Admission::Open);
+        assert_eq!(breaker.admit(seconds(6)), BreakerState::Closed);
     }
 
     #[test]
-    fn failed_trials_double_the_rest_up_to_a_bound() {
+    fn failed_probes_double_the_open_time_up_to_a_bound() {
         let mut breaker = Breaker::default();
         (0..5).for_each(|_| breaker.failed(Duration::ZERO));
         let mut now = Duration::ZERO;
-        let mut rests = Vec::new();
+        let mut times = Vec::new();
         for _ in 0..9 {
-            let Admission::Resting(until) = breaker.admit(now) else { panic!("open at {now:?}") };
-            rests.push((until - now).as_secs());
+            let BreakerState::Open(until) = breaker.admit(now) else { panic!("not open at {now:?}") };
+            times.push((until - now).as_secs());
             now = until;
-            assert_eq!(breaker.admit(now), Admission::Trial);
+            assert_eq!(breaker.admit(now), BreakerState::HalfOpen);
             breaker.failed(now);
         }
-        assert_eq!(rests, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+        assert_eq!(times, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
     }
 
     #[test]
-    fn a_server_that_asks_for_rest_gets_it_but_not_for_good() {
+    fn retry_after_is_obeyed_up_to_a_bound() {
         let mut breaker = Breaker::default();
-        breaker.rest_for(seconds(10), seconds(7));
-        assert_eq!(breaker.look(seconds(16)), Admission::Resting(seconds(17)));
-        assert_eq!(breaker.admit(seconds(17)), Admission::Open, "no trial: it did not fail");
-        breaker.rest_for(seconds(20), seconds(1_000_000));
-        assert_eq!(breaker.look(seconds(20)), Admission::Resting(seconds(320)));
+        breaker.retry_after(seconds(10), seconds(7));
+        assert_eq!(breaker.state(seconds(16)), BreakerState::Open(seconds(17)));
+        assert_eq!(breaker.admit(seconds(17)), BreakerState::Closed, "not a probe: it did not fail");
+        breaker.retry_after(seconds(20), seconds(1_000_000));
+        assert_eq!(breaker.state(seconds(20)), BreakerState::Open(seconds(320)));
     }
 
     #[test]
-    fn a_trial_that_nobody_reports_on_does_not_close_the_door() {
+    fn a_probe_without_a_report_does_not_keep_it_open() {
         let mut breaker = Breaker::default();
         (0..5).for_each(|_| breaker.failed(Duration::ZERO));
-        assert_eq!(breaker.admit(seconds(5)), Admission::Trial);
-        assert_eq!(breaker.admit(seconds(35)), Admission::Trial);
+        assert_eq!(breaker.admit(seconds(5)), BreakerState::HalfOpen);
+        assert_eq!(breaker.admit(seconds(35)), BreakerState::HalfOpen);
         breaker.undecided();
-        assert_eq!(breaker.admit(seconds(35)), Admission::Trial);
+        assert_eq!(breaker.admit(seconds(35)), BreakerState::HalfOpen);
     }
 }

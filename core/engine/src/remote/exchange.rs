@@ -1,8 +1,8 @@
-//! One question to a server: what happened goes in, what to do comes out.
+//! The state machine of one search on a server: events go in, actions come out.
 
 use std::time::Duration;
 
-use super::breaker::Admission;
+use super::breaker::BreakerState;
 use super::merge::{Answer, Source, Sourced, merge};
 use super::origin::Origin;
 use super::policy::{Connectivity, Reason};
@@ -12,31 +12,31 @@ use crate::ModelId;
 use crate::listing::Found;
 use crate::search::Per;
 
-/// Most retries of an exchange, whatever [`Limits::retries`] says.
+/// The most retries of an exchange, whatever [`ExchangeLimits::retries`] says.
 pub const MAX_RETRIES: u32 = 2;
 
-/// An attempt that was under way for so long says something of the server when it is given up.
-const TELLING: Duration = Duration::from_millis(200);
+/// An attempt that is abandoned at the deadline counts as a failure of the server if it was in flight for this long.
+const LEAST_SLOW: Duration = Duration::from_millis(200);
 
-/// What one exchange may take.
+/// Time and retry limits of one exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Limits {
-    /// From the start to the answer, with everything in between.
+pub struct ExchangeLimits {
+    /// The time for the whole exchange, including retries.
     pub deadline: Duration,
-    /// For one attempt.
+    /// The timeout of one attempt.
     pub attempt: Duration,
-    /// An attempt with less time left is not begun.
+    /// No attempt starts with less time left until the deadline.
     pub least_time: Duration,
-    /// Retries, at most [`MAX_RETRIES`].
+    /// The retry budget, at most [`MAX_RETRIES`].
     pub retries: u32,
-    /// Whether a second attempt may be sent beside a slow first one.
+    /// Whether a hedged request may be sent: a second attempt while a slow first one is still in flight.
     pub hedge: bool,
 }
 
-impl Default for Limits {
+impl Default for ExchangeLimits {
     fn default() -> Self {
-        Limits {
+        ExchangeLimits {
             deadline: Duration::from_millis(1500),
             attempt: Duration::from_millis(800),
             least_time: Duration::from_millis(50),
@@ -46,21 +46,56 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// The defaults for a network: no hedge where bytes cost money.
-    pub fn on(connectivity: Connectivity) -> Limits {
-        Limits { hedge: connectivity == Connectivity::Unmetered, ..Limits::default() }
+impl ExchangeLimits {
+    /// The defaults for a kind of network: hedged requests are sent on unmetered ones only.
+    pub fn on(connectivity: Connectivity) -> ExchangeLimits {
+        ExchangeLimits { hedge: connectivity == Connectivity::Unmetered, ..ExchangeLimits::default() }
+    }
+
+    /// Sets the time for the whole exchange.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> ExchangeLimits {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets the timeout of one attempt.
+    #[must_use]
+    pub fn with_attempt(mut self, attempt: Duration) -> ExchangeLimits {
+        self.attempt = attempt;
+        self
+    }
+
+    /// Sets the least time left that an attempt starts with.
+    #[must_use]
+    pub fn with_least_time(mut self, least_time: Duration) -> ExchangeLimits {
+        self.least_time = least_time;
+        self
+    }
+
+    /// Sets the retry budget.
+    #[must_use]
+    pub fn with_retries(mut self, retries: u32) -> ExchangeLimits {
+        self.retries = retries;
+        self
+    }
+
+    /// Sets whether a hedged request may be sent.
+    #[must_use]
+    pub fn with_hedge(mut self, hedge: bool) -> ExchangeLimits {
+        self.hedge = hedge;
+        self
     }
 }
 
-/// What a reply has to fit.
+/// The parameters of a request that its reply is checked against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
     /// The model of the request.
     pub model_id: ModelId,
-    /// Listings asked for.
+    /// The number of listings requested.
     pub k: usize,
-    /// The limit for each value of a column that was asked for.
+    /// The requested limit for each value of a column.
     pub per: Option<Per>,
 }
 
@@ -68,51 +103,51 @@ pub struct Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Attempt(pub u32);
 
-/// What happened.
+/// What happened, as reported by the host.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// Nothing but that time passed; also the first event of all.
+    /// Time passed. This is also the first event of an exchange.
     Clock,
-    /// A response came, whatever its status.
+    /// A response arrived, with any status.
     Reply {
-        /// The attempt that it answers.
+        /// The attempt.
         attempt: Attempt,
         /// The response.
         reply: Reply<'a>,
     },
-    /// An attempt brought no response.
+    /// An attempt failed without a response.
     Failed {
         /// The attempt.
         attempt: Attempt,
-        /// Why.
+        /// The reason.
         trouble: Trouble,
     },
-    /// The user does not wait any longer.
+    /// The user cancelled the search.
     Cancelled,
 }
 
-/// What to do.
+/// What the host has to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Send the request, and report the attempt's outcome, or the clock at `until` at the latest.
+    /// Send the request. Report its outcome, or [`Event::Clock`] at `until` at the latest.
     Send {
-        /// To be named in the report.
+        /// Identifies the attempt in the report.
         attempt: Attempt,
-        /// Give the attempt up after this. The server is told in [`DEADLINE_HEADER`](super::DEADLINE_HEADER).
+        /// The timeout of the attempt. Send it in the header [`DEADLINE_HEADER`](super::DEADLINE_HEADER).
         timeout: Duration,
-        /// When to report the clock if nothing else happens.
+        /// When to report [`Event::Clock`] if nothing else happens.
         until: Duration,
     },
-    /// Report what happens, or the clock at `until` at the latest.
+    /// Report the next event, or [`Event::Clock`] at `until` at the latest.
     Wait {
-        /// A time of the host's clock.
+        /// A time on the host's clock.
         until: Duration,
     },
-    /// The answer is there ([`Exchange::into_answer`]). Give up all attempts that are under way.
+    /// The exchange has ended: take [`Exchange::into_answer`] and abort the attempts in flight.
     Done,
 }
 
-/// An attempt under way.
+/// An attempt in flight.
 #[derive(Debug, Clone, Copy)]
 struct Flight {
     attempt: Attempt,
@@ -120,14 +155,26 @@ struct Flight {
     ends: Duration,
 }
 
-/// Asks a server within a deadline, with few retries and at most one hedge. Holds what the phone found itself: that is
-/// in the answer whatever the server does.
+/// Asks a server within a deadline, with a small retry budget and at most one hedged request. It holds the local
+/// listings, which are in the answer whatever the server does.
 ///
-/// All times are of one clock of the host's that does not run backwards, e.g. since the app started.
+/// All times are on one monotonic clock of the host, e.g. the time since the app started.
+///
+/// ```
+/// use std::time::Duration;
+/// use magpie_core::remote::{Action, Event, Exchange, ExchangeLimits, Origin, Question, Reason};
+///
+/// let (mut origin, now) = (Origin::new(17), Duration::ZERO);
+/// let question = Question { model_id: magpie_core::ModelId([7; 32]), k: 10, per: None };
+/// let limits = ExchangeLimits::default().with_deadline(Duration::from_millis(500));
+/// let mut exchange = Exchange::new(question, limits, Vec::new(), Reason::NothingFound, now);
+/// let action = exchange.handle(Event::Clock, now, &mut origin);
+/// assert!(matches!(action, Action::Send { timeout, .. } if timeout == Duration::from_millis(500)));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Exchange {
     question: Question,
-    limits: Limits,
+    limits: ExchangeLimits,
     local: Vec<Found>,
     reason: Reason,
     /// The latest time that was reported.
@@ -135,23 +182,30 @@ pub struct Exchange {
     deadline: Duration,
     flights: Vec<Flight>,
     begun: bool,
-    trial: bool,
+    probe: bool,
     sends: u32,
     retries: u32,
     hedged: bool,
     retry_at: Option<Duration>,
     hedge_at: Option<Duration>,
-    /// The server wants no attempt before this.
+    /// No attempt starts before this, because of `retry-after`.
     not_before: Duration,
-    /// The last failure that might have passed.
+    /// The last transient failure.
     failure: Option<Failure>,
     reply: Option<SearchReply>,
     ended: Option<Ended>,
 }
 
 impl Exchange {
-    /// An exchange whose time runs from `now` on. `local` is what the phone found, `reason` why it asks.
-    pub fn new(question: Question, limits: Limits, local: Vec<Found>, reason: Reason, now: Duration) -> Exchange {
+    /// Creates an exchange whose deadline counts from `now`. `local` are the phone's own listings, `reason` is why the
+    /// server is asked.
+    pub fn new(
+        question: Question,
+        limits: ExchangeLimits,
+        local: Vec<Found>,
+        reason: Reason,
+        now: Duration,
+    ) -> Exchange {
         Exchange {
             deadline: now.saturating_add(limits.deadline),
             question,
@@ -161,7 +215,7 @@ impl Exchange {
             now,
             flights: Vec::new(),
             begun: false,
-            trial: false,
+            probe: false,
             sends: 0,
             retries: 0,
             hedged: false,
@@ -174,9 +228,9 @@ impl Exchange {
         }
     }
 
-    /// Takes an event and says what to do. Events of attempts that were given up, or reported before, change nothing.
+    /// Takes an event and returns the next action. Events of attempts that ended or were abandoned are ignored.
     pub fn handle(&mut self, event: Event<'_>, now: Duration, origin: &mut Origin) -> Action {
-        // Whoever reads a clock that jumps back must not win time by it.
+        // A clock that jumps back must not extend the deadline.
         self.now = self.now.max(now);
         if self.ended.is_none() {
             self.take(event, origin);
@@ -187,17 +241,17 @@ impl Exchange {
         if self.ended.is_none() { self.proceed(origin) } else { Action::Done }
     }
 
-    /// Why the server is asked.
+    /// Returns why the server is asked.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Whether the answer is there.
+    /// Whether the exchange has ended.
     pub fn is_done(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// What the phone found, merged with what the server answered. Before [`Action::Done`] it is what is known so far.
+    /// Returns the local listings merged with the server's. Before [`Action::Done`] the exchange counts as cancelled.
     pub fn into_answer(self) -> Answer {
         let Exchange { question, local, reason, sends, hedged, .. } = self;
         let ended = Some(self.ended.unwrap_or(Ended::Failed(Failure::Cancelled)));
@@ -206,7 +260,7 @@ impl Exchange {
                 let remote = reply.listings.into_iter().map(Found::from).collect();
                 merge(local, remote, question.k, question.per.as_ref())
             }
-            // As the phone found it: nothing is left out, and nothing moves.
+            // Exactly the local listings, in their order.
             None => local.into_iter().map(|found| Sourced { source: Source::Local, found }).collect(),
         };
         Answer { listings, reason, ended, sends, hedged }
@@ -240,7 +294,7 @@ impl Exchange {
         Some(self.flights.remove(at))
     }
 
-    /// Attempts whose time is over have failed, whether or not the host says so.
+    /// Ends attempts that have timed out, whether or not the host reports it.
     fn expire(&mut self, origin: &mut Origin) {
         while let Some(at) = self.flights.iter().position(|flight| flight.ends <= self.now) {
             let flight = self.flights.remove(at);
@@ -265,10 +319,10 @@ impl Exchange {
         }
     }
 
-    /// An attempt failed: waits for the other one, plans a retry, or ends.
+    /// Handles a failed attempt: waits for the other one in flight, schedules a retry, or ends the exchange.
     fn failed(&mut self, failure: Failure, retry_after: Option<Duration>, flight: Flight, origin: &mut Origin) {
         match failure {
-            // The server is there, and has nothing against being asked for something else.
+            // The server is up and rejects only this request.
             Failure::Refused { .. } | Failure::WrongModel { .. } => origin.refused(),
             Failure::Busy { status: 429 } if retry_after.is_some() => origin.refused(),
             Failure::TimedOut => {
@@ -277,12 +331,12 @@ impl Exchange {
             }
             _ => origin.failed(self.now),
         }
-        if !failure.passes() {
+        if !failure.is_transient() {
             self.ended = Some(Ended::Failed(failure));
             return;
         }
         if let Some(time) = retry_after {
-            origin.rest_for(self.now, time);
+            origin.retry_after(self.now, time);
             self.not_before = self.not_before.max(self.now.saturating_add(time));
         }
         self.hedge_at = None;
@@ -290,9 +344,9 @@ impl Exchange {
             self.failure = Some(failure);
             return;
         }
-        let wait = origin.wait(self.retries);
+        let wait = origin.backoff(self.retries);
         let at = self.now.saturating_add(wait).max(self.not_before);
-        let budget = if self.trial { 0 } else { self.limits.retries.min(MAX_RETRIES) };
+        let budget = if self.probe { 0 } else { self.limits.retries.min(MAX_RETRIES) };
         if self.retries >= budget || at.saturating_add(self.limits.least_time) > self.deadline {
             self.ended = Some(Ended::Failed(failure));
             return;
@@ -304,26 +358,26 @@ impl Exchange {
     fn give_up(&mut self, failure: Failure, origin: &mut Origin) {
         let times = self.flights.drain(..).map(|flight| self.now.saturating_sub(flight.sent));
         let longest = times.inspect(|&time| origin.given_up(time)).max();
-        if failure == Failure::TimedOut && longest.is_some_and(|time| time >= TELLING) {
+        if failure == Failure::TimedOut && longest.is_some_and(|time| time >= LEAST_SLOW) {
             origin.failed(self.now);
-        } else if self.trial {
+        } else if self.probe {
             origin.undecided();
         }
         self.ended = Some(Ended::Failed(failure));
     }
 
-    /// Sends what is due, or waits for the next time at which something may be.
+    /// Sends an attempt that is due, or waits for the next event.
     fn proceed(&mut self, origin: &mut Origin) -> Action {
         if !self.begun {
             self.begun = true;
             match origin.admit(self.now) {
-                Admission::Resting(_) => {
+                BreakerState::Open(_) => {
                     self.ended = Some(Ended::Failed(Failure::Resting));
                     return Action::Done;
                 }
-                admission => self.trial = admission == Admission::Trial,
+                state => self.probe = state == BreakerState::HalfOpen,
             }
-            self.hedge_at = match self.limits.hedge && !self.trial {
+            self.hedge_at = match self.limits.hedge && !self.probe {
                 true => origin.hedge_after().map(|time| self.now.saturating_add(time)),
                 false => None,
             };
@@ -336,8 +390,8 @@ impl Exchange {
         }
         if self.hedge_at.is_some_and(|at| at <= self.now) {
             self.hedge_at = None;
-            let time = self.now.saturating_add(self.limits.least_time) <= self.deadline;
-            if time && self.flights.len() == 1 && origin.take_hedge() {
+            let in_time = self.now.saturating_add(self.limits.least_time) <= self.deadline;
+            if in_time && self.flights.len() == 1 && origin.take_hedge() {
                 self.hedged = true;
                 return self.send();
             }

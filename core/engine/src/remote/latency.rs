@@ -1,14 +1,14 @@
-//! How long a server takes, from its latest answers.
+//! Recent latencies of a server.
 
 use std::time::Duration;
 
-/// Answers that are remembered.
+/// The number of latencies that are kept.
 const KEPT: usize = 64;
-/// Fewer say nothing of the slowest in twenty.
+/// The least number of latencies for a 95th percentile: the slowest of twenty is one value.
 const NEEDED: usize = 20;
 
-/// The times of the latest attempts. Those that were given up count with the time that they had, else the slow ones
-/// would be missing and the times look better than they are.
+/// A ring buffer of the latencies of the latest attempts. Abandoned attempts count with the time until then; without
+/// them, slow attempts would be missing and the percentile would be too low.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Latencies {
     times: Vec<Duration>,
@@ -19,13 +19,13 @@ impl Latencies {
     pub(super) fn add(&mut self, time: Duration) {
         if self.times.len() < KEPT {
             self.times.push(time);
-        } else if let Some(oldest) = self.times.get_mut(self.next) {
-            *oldest = time;
+        } else {
+            self.times[self.next] = time;
         }
         self.next = (self.next + 1) % KEPT;
     }
 
-    /// What nineteen in twenty attempts stay below; `None` while too few are known.
+    /// The 95th percentile; `None` while fewer than [`NEEDED`] latencies are known.
     pub(super) fn p95(&self) -> Option<Duration> {
         if self.times.len() < NEEDED {
             return None;
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_slow_ones_among_the_latest_count() {
+    fn the_percentile_is_of_the_latest_attempts() {
         let mut latencies = Latencies::default();
         for ms in 1..20 {
             latencies.add(Duration::from_millis(ms));

@@ -1,4 +1,4 @@
-//! Local and remote listings in one order.
+//! Merges local and remote listings into one ranking.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -22,17 +22,17 @@ pub enum Source {
     Both,
 }
 
-/// A listing and who found it.
+/// A listing with its source.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sourced {
-    /// Who found it.
+    /// Its source.
     pub source: Source,
     /// The listing.
     #[serde(flatten)]
     pub found: Found,
 }
 
-/// The answer to a search that might have asked a server.
+/// The answer to a search, whether or not a server was asked.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Answer {
@@ -40,11 +40,11 @@ pub struct Answer {
     pub listings: Vec<Sourced>,
     /// Why the server was asked, or not.
     pub reason: Reason,
-    /// How asking it ended; `None` where it was not asked.
+    /// How the exchange ended; `None` where the server was not asked.
     pub ended: Option<Ended>,
-    /// Requests that were sent.
+    /// The number of requests sent.
     pub sends: u32,
-    /// Whether one of them was a hedge.
+    /// Whether one of them was a hedged request.
     pub hedged: bool,
 }
 
@@ -52,7 +52,12 @@ impl Answer {
     /// The answer where the server is not asked.
     pub fn local(local: Vec<Found>, reason: Reason) -> Answer {
         let listings = tagged(local, Source::Local).collect();
-        Answer { listings, reason, ended: None, sends: 0, hedged: false }
+        Answer::new(listings, reason, None)
+    }
+
+    /// An answer without any requests sent, e.g. for a test of code that shows it.
+    pub fn new(listings: Vec<Sourced>, reason: Reason, ended: Option<Ended>) -> Answer {
+        Answer { listings, reason, ended, sends: 0, hedged: false }
     }
 }
 
@@ -60,11 +65,25 @@ fn tagged(listings: Vec<Found>, source: Source) -> impl Iterator<Item = Sourced>
     listings.into_iter().map(move |found| Sourced { source, found })
 }
 
-/// The best `k` of both: by score, then listing id, the order that each side has by itself.
+/// Returns the best `k` listings of both sides, by descending score, then listing id: the order of each side by itself.
 ///
-/// Scores are cosines of one query on both sides, and so compare as they are. A listing that both have comes once, with
-/// the higher score and its photo; its texts are the server's, which are newer than the phone's. `per` is applied again,
-/// by the texts of the listings. Near-duplicates between the two are not found: that takes their vectors.
+/// Scores on both sides are cosines to the same query and therefore comparable. A listing that both sides found appears
+/// once, with the higher score and its photo; its fields are the server's, which are newer than the phone's. `per` is
+/// applied to the merged ranking, by the fields of the listings. Near-duplicates between the two sides are not removed,
+/// since that takes their vectors.
+///
+/// ```
+/// use magpie_core::listing::{Found, Listing};
+/// use magpie_core::remote::{Source, merge};
+///
+/// let found = |id: &str, score| {
+///     let (photo, photos) = ("1.jpg".to_owned(), vec!["1.jpg".to_owned()]);
+///     Found { score, listing: Listing { id: id.to_owned(), photo, photos, fields: Vec::new() } }
+/// };
+/// let merged = merge(vec![found("a", 0.8), found("b", 0.5)], vec![found("a", 0.8), found("c", 0.7)], 2, None);
+/// let ranking: Vec<_> = merged.iter().map(|sourced| (sourced.found.listing.id.as_str(), sourced.source)).collect();
+/// assert_eq!(ranking, [("a", Source::Both), ("c", Source::Server)]);
+/// ```
 pub fn merge(local: Vec<Found>, remote: Vec<Found>, k: usize, per: Option<&Per>) -> Vec<Sourced> {
     let mut merged: Vec<Sourced> = tagged(remote, Source::Server).collect();
     let places: HashMap<String, usize> =
@@ -113,7 +132,7 @@ mod tests {
     }
 
     fn side(title: &'static str) -> impl Strategy<Value = Vec<Found>> {
-        // Few scores, so that ties are frequent.
+        // Few different scores, so that ties are frequent.
         prop::collection::btree_map(0u8..40, -10i8..10, 0..30).prop_map(move |scores| {
             let mut side: Vec<Found> =
                 scores.into_iter().map(|(id, score)| found(id, f32::from(score) / 10.0, title)).collect();
@@ -127,6 +146,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
+
         #[test]
         fn what_is_merged_is_the_best_of_both_once_each(local in side("local"), remote in side("server"), k in 0usize..50) {
             let merged = merge(local.clone(), remote.clone(), k, None);
@@ -150,7 +171,7 @@ mod tests {
                 let texts = if there.is_some() { "server" } else { "local" };
                 prop_assert_eq!(sourced.found.listing.get("title"), Some(texts));
             }
-            // What was left out is behind all that stayed.
+            // Listings that were cut off rank after all that remain.
             if let Some(last) = merged.last() {
                 let kept: BTreeSet<&str> = merged.iter().map(|s| s.found.listing.id.as_str()).collect();
                 for left in local.iter().chain(&remote).filter(|f| !kept.contains(f.listing.id.as_str())) {
@@ -169,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_for_each_value_holds_for_both_together() {
+    fn the_limit_per_value_applies_to_both_sides_together() {
         let local = vec![found(1, 0.9, "a"), found(2, 0.8, "b"), found(3, 0.7, "")];
         let remote = vec![found(4, 0.95, "a"), found(5, 0.6, "b"), found(6, 0.5, "")];
         let per = Per { column: "title".to_owned(), most: 1 };

@@ -1,25 +1,25 @@
-//! Asking a server where the phone's own answer may not be good enough.
+//! Asks a server when the phone's own results may not be good enough.
 //!
-//! Nothing here does I/O, reads a clock or starts a thread. `policy` decides whether to ask at all; `wire` and `query`
-//! hold what is sent, `reply` judges what comes back; an [`Exchange`] takes what happened ([`Event`]) and says what to
-//! do next ([`Action`]); `merge` puts local and remote listings into one order. What is known of a server from earlier
-//! exchanges ([`Origin`]) outlives them: how fast it answers, whether it is down, how many hedges it had. An engine puts
-//! its own search before all of this (`Engine::ask_photo`).
+//! Nothing here does I/O, reads a clock or starts a thread. `policy` decides whether to ask; `wire` and `query` define
+//! the messages; `reply` validates responses. An [`Exchange`] is the state machine of one search: it takes an [`Event`]
+//! and returns the next [`Action`]. `merge` ranks local and remote listings together. An [`Origin`] keeps the state of
+//! a server across exchanges: its circuit breaker, its latencies and the budget of hedged requests. `Engine::ask_photo`
+//! runs the local search first.
 //!
-//! The host performs single attempts, one HTTP request each, and reports them:
+//! The host performs single attempts, each of them one HTTP request, and reports their outcome:
 //!
 //! ```
 //! use std::time::Duration;
-//! use magpie_core::remote::{Action, Event, Exchange, Limits, Origin, Question, Trouble};
+//! use magpie_core::remote::{Action, Event, Exchange, ExchangeLimits, Origin, Question, Trouble};
 //! # let model_id = magpie_core::ModelId([7; 32]);
 //! # let reason = magpie_core::remote::Reason::NothingFound;
-//! let mut origin = Origin::new(17); // any number: it spreads retries
+//! let mut origin = Origin::new(17); // the seed of the jitter
 //! let question = Question { model_id, k: 10, per: None };
-//! let mut exchange = Exchange::new(question, Limits::default(), Vec::new(), reason, Duration::ZERO);
+//! let mut exchange = Exchange::new(question, ExchangeLimits::default(), Vec::new(), reason, Duration::ZERO);
 //! let mut action = exchange.handle(Event::Clock, Duration::ZERO, &mut origin);
 //! loop {
 //!     action = match action {
-//!         // Here a host sends the request, and reports what became of it: Event::Reply or Event::Failed.
+//!         // A real host sends the request here, and reports Event::Reply or Event::Failed.
 //!         Action::Send { attempt, .. } => {
 //!             let event = Event::Failed { attempt, trouble: Trouble::Unreachable };
 //!             exchange.handle(event, Duration::from_millis(3), &mut origin)
@@ -28,7 +28,7 @@
 //!         Action::Done => break,
 //!     };
 //! }
-//! let answer = exchange.into_answer(); // what the phone found is in it, whatever the server did
+//! let answer = exchange.into_answer(); // contains the local listings, whatever the server did
 //! # assert_eq!(answer.sends, 3);
 //! ```
 
@@ -43,10 +43,10 @@ mod query;
 mod reply;
 mod wire;
 
-pub use exchange::{Action, Attempt, Event, Exchange, Limits, MAX_RETRIES, Question};
+pub use exchange::{Action, Attempt, Event, Exchange, ExchangeLimits, MAX_RETRIES, Question};
 pub use merge::{Answer, Source, Sourced, merge};
 pub use origin::{HEDGE_SHARE, Origin};
-pub use policy::{Ask, Connectivity, Judgement, Reason, Setting, Situation, Thresholds, Verdict, decide};
+pub use policy::{Ask, AskDecision, Connectivity, Judgement, Reason, Setting, Situation, Thresholds, decide};
 pub use query::QueryCode;
 pub use reply::{Ended, Failure, MAX_REPLY_BYTES, Reply, ReplyFault, Trouble, read_reply, retry_after};
 pub use wire::{

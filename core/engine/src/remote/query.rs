@@ -1,4 +1,4 @@
-//! An embedding as it travels: a byte a coordinate and one scale, in base64.
+//! The wire format of an embedding: scalar-quantised to int8 with one scale, in base64.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,13 +11,13 @@ use magpie_index::MAX_DIM;
 
 use crate::{Embedding, ModelId};
 
-/// Bytes of the scale before the coordinates.
+/// The size of the scale, which precedes the coordinates, in bytes.
 const SCALE: usize = 4;
 
-/// An embedding rounded to a byte a coordinate. 128 coordinates take 176 characters.
+/// An embedding, scalar-quantised to one byte per coordinate. 128 coordinates take 176 characters of base64.
 ///
-/// Who wants the same order from the phone and from a server searches both with [`QueryCode::embedding`]: it gives the
-/// same bits on both sides, which the embedding that was rounded does not.
+/// To get the same ranking on the phone and on a server, search both with [`QueryCode::embedding`], which is the same
+/// on both sides to the bit, and not with the original embedding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryCode {
     scale: f32,
@@ -25,9 +25,9 @@ pub struct QueryCode {
 }
 
 impl QueryCode {
-    /// Rounds an embedding.
+    /// Quantises an embedding.
     pub fn of(embedding: &Embedding) -> QueryCode {
-        // An embedding is of unit length: the largest coordinate is not zero.
+        // An embedding has unit length: the largest coordinate is not zero.
         let largest = embedding.values().iter().fold(0f32, |max, v| max.max(v.abs()));
         let scale = largest / 127.0;
         let values = embedding.values().iter().map(|v| (v / scale).round().clamp(-127.0, 127.0) as i8).collect();
@@ -39,14 +39,14 @@ impl QueryCode {
         self.values.len()
     }
 
-    /// The embedding that this stands for. `None` where all coordinates are zero.
+    /// Returns the dequantised embedding, scaled to unit length. `None` if all coordinates are zero.
     pub fn embedding(&self, model: ModelId) -> Option<Embedding> {
         let values: Vec<f32> = self.values.iter().map(|&v| f32::from(v) * self.scale).collect();
         Embedding::new(&values, model)
     }
 }
 
-/// Base64 of the scale (`f32`, little-endian) and the coordinates (`i8`).
+/// Base64 of the scale (`f32`, little-endian), followed by the coordinates (`i8`).
 impl fmt::Display for QueryCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = self.scale.to_le_bytes().to_vec();
@@ -60,18 +60,18 @@ impl FromStr for QueryCode {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let most = SCALE + MAX_DIM as usize;
-        // Before anything is decoded: the text may be of any length.
+        // Checked before decoding: the text may have any length.
         if text.len() > most.div_ceil(3) * 4 {
-            return Err(format!("an embedding of {} characters is longer than one can be", text.len()));
+            return Err(format!("an embedding of {} characters exceeds the largest dimension, {MAX_DIM}", text.len()));
         }
         let bytes = STANDARD.decode(text).map_err(|e| format!("the embedding is not base64: {e}"))?;
         let Some((scale, values)) = bytes.split_first_chunk::<SCALE>().filter(|(_, values)| !values.is_empty()) else {
             return Err(format!("an embedding of {} bytes has no coordinates", bytes.len()));
         };
         let scale = f32::from_le_bytes(*scale);
-        // A scale of a coordinate of a unit vector; others would only invite overflow.
+        // The range of scales of unit vectors; a larger one could overflow.
         if !(scale > 1e-9 && scale <= 1.0) {
-            return Err(format!("the embedding's scale is {scale}, expected one above 0 and up to 1"));
+            return Err(format!("the embedding's scale is {scale}, expected more than 0 and at most 1"));
         }
         Ok(QueryCode { scale, values: values.iter().map(|&byte| byte as i8).collect() })
     }
@@ -97,8 +97,10 @@ mod tests {
     const MODEL: ModelId = ModelId([7; 32]);
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
+
         #[test]
-        fn a_query_comes_back_nearly_as_it_went_and_the_same_for_everyone(
+        fn a_query_survives_the_round_trip_and_is_the_same_on_both_sides(
             values in prop::collection::vec(-1f32..1.0, 1..300),
         ) {
             let Some(embedding) = Embedding::new(&values, MODEL) else { return Ok(()) };
@@ -112,19 +114,19 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in ".{0,60}") {
+        fn any_text_is_parsed_or_rejected(text in ".{0,60}") {
             let _ = text.parse::<QueryCode>().map(|code| code.embedding(MODEL));
         }
     }
 
     #[test]
-    fn the_length_is_what_the_protocol_says() {
+    fn the_length_is_that_of_the_protocol() {
         let embedding = Embedding::new(&[0.1; 128], MODEL).expect("finite");
         assert_eq!(QueryCode::of(&embedding).to_string().len(), 176);
     }
 
     #[test]
-    fn texts_that_are_no_embedding_are_refused() {
+    fn texts_other_than_embeddings_are_rejected() {
         let encode = |scale: f32, values: &[u8]| STANDARD.encode([&scale.to_le_bytes()[..], values].concat());
         for bad in ["", "AAAA", "not base64!", &encode(f32::NAN, &[1]), &encode(0.0, &[1]), &encode(2.0, &[1])] {
             assert!(bad.parse::<QueryCode>().is_err(), "{bad}");

@@ -1,4 +1,4 @@
-//! What comes back from a server, which is not trusted.
+//! Reads and validates a server's response, which is not trusted.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -9,140 +9,140 @@ use serde::{Serialize, Serializer};
 use super::wire::{ModelProblem, SearchReply};
 use crate::ModelId;
 
-/// Longest body that is read. Hosts stop reading there and report [`Trouble::TooLarge`].
+/// Longest response body, in bytes. Hosts stop reading there and report [`Trouble::TooLarge`].
 pub const MAX_REPLY_BYTES: usize = 4 << 20;
 
-/// Scores are cosines; codes may be off by this much.
+/// Largest magnitude of a score: a cosine, plus the error of quantised vectors.
 const HIGHEST_SCORE: f32 = 1.01;
 
-/// An HTTP response as the host got it.
+/// An HTTP response as the host received it.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply<'a> {
-    /// The HTTP status.
+    /// The HTTP status code.
     pub status: u16,
-    /// The header `retry-after`, read by [`retry_after`].
+    /// The header `retry-after`, parsed by [`retry_after`].
     pub retry_after: Option<Duration>,
     /// The whole body.
     pub body: &'a [u8],
 }
 
-/// Why an attempt brought no response.
+/// Why an attempt got no response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// No connection: no route, no name, refused, or no TLS where there has to be.
+    /// No connection, e.g. because of DNS, routing, a refused connection or a failed TLS handshake.
     Unreachable,
-    /// The server's certificate is not one that is trusted, is for another name, or is not valid now.
+    /// The server's certificate is not trusted, not valid now, or issued for another name.
     Untrusted,
-    /// The connection ended before the response did.
+    /// The connection closed before the response was complete.
     Broken,
-    /// The attempt's time was over.
+    /// The attempt timed out.
     TimedOut,
     /// The body is longer than [`MAX_REPLY_BYTES`].
     TooLarge,
 }
 
-/// What is wrong with a reply.
+/// Why a reply is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplyFault {
-    /// Not the JSON of a reply.
-    #[error("it is no reply: line {line}, column {column}")]
+    /// The body is not the JSON of a search reply.
+    #[error("it is not a search reply: line {line}, column {column}")]
     Syntax {
         /// Line, from 1.
         line: usize,
         /// Column, from 1.
         column: usize,
     },
-    /// More listings than were asked for.
-    #[error("it has {found} listings, asked for were {asked}")]
+    /// More listings than requested.
+    #[error("it has {found} listings, expected at most {asked}")]
     TooMany {
-        /// Listings in the reply.
+        /// The number of listings in the reply.
         found: usize,
-        /// Listings asked for.
+        /// The number of listings requested.
         asked: usize,
     },
     /// A listing without an id.
     #[error("listing {at} has no id")]
     NoId {
-        /// Its place, from 0.
+        /// The index of the listing.
         at: usize,
     },
-    /// A listing that is there twice.
-    #[error("listing {at} is there twice")]
+    /// Two listings with the same id.
+    #[error("listing {at} has the id of an earlier one")]
     Twice {
-        /// The place of the second one, from 0.
+        /// The index of the second listing.
         at: usize,
     },
-    /// A field that a listing has twice.
-    #[error("listing {at} has a field twice")]
+    /// A listing with two fields of the same name.
+    #[error("listing {at} has two fields of the same name")]
     FieldTwice {
-        /// The place of the listing, from 0.
+        /// The index of the listing.
         at: usize,
     },
-    /// A score that is no cosine.
-    #[error("the score of listing {at} is no cosine")]
+    /// A score that is not a cosine.
+    #[error("the score of listing {at} is not a cosine")]
     Score {
-        /// The place of the listing, from 0.
+        /// The index of the listing.
         at: usize,
     },
 }
 
-/// Why a server's answer is missing.
+/// Why there is no answer from a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {
-    /// There was no connection.
+    /// No connection could be made.
     #[error("the server could not be reached")]
     Unreachable,
-    /// The server's certificate is not one that is trusted, is for another name, or is not valid now.
+    /// The server's certificate is not trusted, not valid now, or issued for another name.
     #[error("the server's certificate is not trusted")]
     Untrusted,
-    /// The connection ended before the response did.
+    /// The connection closed before the response was complete.
     #[error("the connection broke")]
     Broken,
     /// The deadline passed.
     #[error("the server did not answer in time")]
     TimedOut,
-    /// The server has too much to do (429, 503).
+    /// The server is overloaded or limits the rate of requests (429, 503).
     #[error("the server is busy (status {status})")]
     Busy {
         /// The HTTP status.
         status: u16,
     },
-    /// The server failed.
+    /// The server failed (408, 425 and the other 5xx).
     #[error("the server failed (status {status})")]
     ServerError {
         /// The HTTP status.
         status: u16,
     },
-    /// The server does not want this request, now or later: a wrong token, a filter on a column that it does not have.
+    /// The server rejects this request permanently, e.g. because of a wrong token or a filter on an unknown column.
     #[error("the server refused the request (status {status})")]
     Refused {
         /// The HTTP status.
         status: u16,
     },
-    /// The server's catalogue was made with another model: update the app or its model.
+    /// The server's catalogue was built with another model: update the app or its model.
     #[error("the server has another model")]
     WrongModel {
-        /// The server's model, where it says so.
+        /// The server's model, if it reports one.
         server: Option<ModelId>,
     },
-    /// The body is longer than a reply may be.
+    /// The body is longer than [`MAX_REPLY_BYTES`].
     #[error("the reply is too large")]
     TooLarge,
-    /// The reply cannot be used.
+    /// The reply is invalid.
     #[error("the reply cannot be used: {0}")]
     BadReply(ReplyFault),
-    /// The server failed again and again, or asked to be left alone.
-    #[error("the server is left alone for a while")]
+    /// The circuit breaker is open, because the server failed repeatedly or sent `retry-after`.
+    #[error("the server failed recently and is not asked for a while")]
     Resting,
-    /// The caller did not want to wait any longer.
-    #[error("given up")]
+    /// The caller cancelled the search.
+    #[error("cancelled")]
     Cancelled,
 }
 
 impl Failure {
-    /// A name for metrics and JSON.
+    /// A stable name for metrics and JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Failure::Unreachable => "unreachable",
@@ -160,8 +160,8 @@ impl Failure {
         }
     }
 
-    /// Whether the same request may well succeed a little later.
-    pub(super) fn passes(&self) -> bool {
+    /// Whether the same request may succeed when retried.
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             Failure::Unreachable | Failure::Broken | Failure::TimedOut | Failure::Busy { .. } => true,
             Failure::ServerError { status } => matches!(status, 408 | 425 | 500 | 502 | 504),
@@ -182,7 +182,7 @@ impl From<Trouble> for Failure {
     }
 }
 
-/// How asking a server ended.
+/// How an exchange with a server ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// With an answer.
@@ -204,20 +204,20 @@ impl Serialize for Ended {
     }
 }
 
-/// Reads the header `retry-after`. Only seconds are understood: a date would need a clock that both sides agree on.
+/// Parses the header `retry-after`, in seconds. A date is ignored: it would require synchronised clocks.
 pub fn retry_after(header: &str) -> Option<Duration> {
     header.trim().parse::<u32>().ok().map(|seconds| Duration::from_secs(seconds.into()))
 }
 
-/// Reads the reply to a request with this model and `k`, and checks all of it.
+/// Parses and validates the reply to a request with this model and `k`.
 ///
 /// # Errors
-/// [`Failure`]: what the status says, or what is wrong with the body.
+/// A [`Failure`] by the status code, or because of an invalid body.
 pub fn read_reply(reply: &Reply<'_>, model_id: ModelId, k: usize) -> Result<SearchReply, Failure> {
     match reply.status {
         200 => {}
         409 => {
-            let body = reply.body.get(..reply.body.len().min(MAX_REPLY_BYTES)).unwrap_or_default();
+            let body = &reply.body[..reply.body.len().min(MAX_REPLY_BYTES)];
             let problem = serde_json::from_slice::<ModelProblem>(body).ok();
             return Err(Failure::WrongModel { server: problem.map(|problem| problem.model_id) });
         }
@@ -228,7 +228,7 @@ pub fn read_reply(reply: &Reply<'_>, model_id: ModelId, k: usize) -> Result<Sear
     if reply.body.len() > MAX_REPLY_BYTES {
         return Err(Failure::TooLarge);
     }
-    // The error's own text may quote the body at any length.
+    // Not the error's own text, which may quote any part of the body.
     let syntax = |e: serde_json::Error| ReplyFault::Syntax { line: e.line(), column: e.column() };
     let parsed: SearchReply = serde_json::from_slice(reply.body).map_err(|e| Failure::BadReply(syntax(e)))?;
     if parsed.model_id != model_id {
@@ -255,7 +255,7 @@ fn check(reply: &SearchReply, k: usize) -> Result<(), ReplyFault> {
         if !listing.fields.0.iter().all(|(name, _)| names.insert(name.as_str())) {
             return Err(ReplyFault::FieldTwice { at });
         }
-        // Not in the range: that includes what is no number.
+        // Written as "not contained", so that NaN is rejected too.
         if !(-HIGHEST_SCORE..=HIGHEST_SCORE).contains(&listing.score) {
             return Err(ReplyFault::Score { at });
         }
@@ -286,19 +286,19 @@ mod tests {
     fn changed(change: impl FnOnce(&mut Value)) -> Failure {
         let mut body = body();
         change(&mut body);
-        read(&body.to_string()).expect_err("a reply that must not pass")
+        read(&body.to_string()).expect_err("an invalid reply")
     }
 
     #[test]
-    fn a_sound_reply_is_read_in_its_order() {
-        let reply = read(&body().to_string()).expect("sound");
+    fn a_valid_reply_keeps_its_order() {
+        let reply = read(&body().to_string()).expect("valid");
         assert_eq!(reply.listings.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         let more = body().to_string().replacen('{', r#"{"added_later": [1, 2], "#, 1);
         assert_eq!(read(&more), Ok(reply));
     }
 
     #[test]
-    fn what_no_server_should_send_is_refused() {
+    fn invalid_replies_are_rejected() {
         use ReplyFault::{FieldTwice, NoId, Score, Syntax, TooMany, Twice};
         let bad = |fault| Failure::BadReply(fault);
         assert_eq!(changed(|b| b["listings"][1]["id"] = "a".into()), bad(Twice { at: 1 }));
@@ -325,15 +325,15 @@ mod tests {
     }
 
     #[test]
-    fn a_status_says_whether_to_try_again() {
+    fn the_status_decides_whether_to_retry() {
         let failure = |status, body: &[u8]| {
-            read_reply(&Reply { status, retry_after: None, body }, MODEL, 2).expect_err("no status of success")
+            read_reply(&Reply { status, retry_after: None, body }, MODEL, 2).expect_err("not a successful status")
         };
         for status in [408, 425, 429, 500, 502, 503, 504] {
-            assert!(failure(status, b"").passes(), "{status}");
+            assert!(failure(status, b"").is_transient(), "{status}");
         }
         for status in [0, 100, 201, 204, 302, 307, 400, 401, 403, 404, 409, 413, 422, 501, 505, 600] {
-            assert!(!failure(status, b"").passes(), "{status}");
+            assert!(!failure(status, b"").is_transient(), "{status}");
         }
         let body = json!({ "type": "t", "title": "t", "status": 409, "model_id": ModelId([9; 32]) }).to_string();
         assert_eq!(failure(409, body.as_bytes()), Failure::WrongModel { server: Some(ModelId([9; 32])) });
@@ -343,13 +343,15 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(crate::cases(256)))]
+
         #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), status in 0u16..700) {
             let _ = read_reply(&Reply { status, retry_after: None, body: &bytes }, MODEL, 2);
         }
 
         #[test]
-        fn a_damaged_reply_is_refused_or_still_sound(at in 0usize..400, byte in any::<u8>()) {
+        fn a_damaged_reply_is_rejected_or_still_valid(at in 0usize..400, byte in any::<u8>()) {
             let mut bytes = body().to_string().into_bytes();
             let at = at % bytes.len();
             bytes[at] = byte;

@@ -1,4 +1,4 @@
-//! What travels: JSON of requests, replies and problems.
+//! The wire format: JSON of requests, replies and problems.
 
 use std::fmt;
 
@@ -13,58 +13,58 @@ use crate::error::FilterError;
 use crate::listing::{Found, Listing};
 use crate::search::{Filter, MAX_K, Per, SearchParams};
 
-/// The path that requests are posted to.
+/// The path of the search endpoint (POST).
 pub const SEARCH_PATH: &str = "/v1/search";
 
-/// The header that says how many milliseconds the asker still waits. A header, so that the body of a retry is the same
-/// bytes, and so that a server may turn a request away before it has read it.
+/// The header with the time that the client still waits, in milliseconds. It is a header so that all attempts have the
+/// same body, and so that a server can reject a request before it reads the body.
 pub const DEADLINE_HEADER: &str = "magpie-deadline-ms";
 
-/// A search. The photo is never part of it.
+/// A search request. It never contains the photo.
 ///
-/// A server refuses fields that it does not know: a wish must not be overlooked.
+/// A server rejects unknown fields, so that no part of a request is ignored silently.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct SearchRequest {
-    /// The model that made the embedding: 64 hexadecimal digits.
+    /// The model of the embedding: 64 hexadecimal digits.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub model_id: ModelId,
-    /// Base64 of a scale (f32, little-endian) and one signed byte a coordinate.
+    /// Base64 of a scale (f32, little-endian) and one signed byte per coordinate.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub embedding: QueryCode,
-    /// Listings wanted, 1 to 10,000. A server may allow less.
+    /// The number of listings, 1 to 10,000. A server may allow fewer.
     pub k: u32,
-    /// Which listings count, e.g. `category=Mugs and price<50`.
+    /// A filter on listings, e.g. `category=Mugs and price<50`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
     /// The share of the nearest photos that the search should find, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall: Option<f32>,
-    /// Listings below this score are left out.
+    /// Listings with a lower score are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f32>,
-    /// A listing is left out where its photo is this close, as a cosine, to the photo of a better one.
+    /// A listing is left out if the cosine between its photo and the photo of a better one is at least this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub near_duplicates: Option<f32>,
-    /// At most so many listings for each value of a column.
+    /// At most this many listings for each value of a column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per: Option<WirePer>,
 }
 
-/// At most so many listings for each value of a column.
+/// At most this many listings for each value of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WirePer {
     /// A filter column.
     pub column: String,
-    /// Listings for each of its values.
+    /// The number of listings for each value.
     pub most: u32,
 }
 
-/// What is wrong with a request.
+/// Why a request is invalid.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestFault {
@@ -75,10 +75,10 @@ pub enum RequestFault {
         field: &'static str,
         /// Its value.
         found: String,
-        /// What it may be.
+        /// The valid range.
         expected: &'static str,
     },
-    /// The filter is not understood.
+    /// The filter does not parse.
     #[error("filter: {0}")]
     Filter(#[from] FilterError),
     /// All coordinates are zero.
@@ -86,19 +86,19 @@ pub enum RequestFault {
     NoDirection,
 }
 
-/// A request that was checked: what to search with.
+/// A validated request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
-    /// The embedding as both sides search with it.
+    /// The dequantised embedding, with which both sides search.
     pub embedding: Embedding,
-    /// Which listings count.
+    /// The filter on listings.
     pub filter: Option<Filter>,
-    /// How many listings, and what else they must be.
+    /// The other parameters of the search.
     pub params: SearchParams,
 }
 
 impl SearchRequest {
-    /// Asks for what a local search was asked for.
+    /// Makes a request with the parameters of a local search.
     pub fn new(embedding: &Embedding, filter: Option<&Filter>, params: &SearchParams) -> SearchRequest {
         let most = |per: &Per| u32::try_from(per.most).unwrap_or(u32::MAX);
         SearchRequest {
@@ -113,16 +113,17 @@ impl SearchRequest {
         }
     }
 
-    /// The body to post: the same bytes for every attempt.
+    /// Returns the body of the request: JSON, the same bytes for every attempt.
     pub fn body(&self) -> String {
-        // Numbers and texts always become JSON.
-        serde_json::to_string(self).unwrap_or_default()
+        let body = serde_json::to_string(self);
+        debug_assert!(body.is_ok(), "numbers and strings can always be serialised");
+        body.unwrap_or_default()
     }
 
     /// Checks the ranges and parses the filter.
     ///
     /// # Errors
-    /// [`RequestFault`] with the field and what it may be.
+    /// A [`RequestFault`] that names the field and its range.
     pub fn parse(&self) -> Result<Parsed, RequestFault> {
         let range = |field, found: &dyn fmt::Display, expected| RequestFault::Range {
             field,
@@ -153,7 +154,7 @@ impl SearchRequest {
     }
 }
 
-/// What a server found. Fields that a reader does not know are ignored, so that a server may add some.
+/// A search reply. Unknown fields are ignored, so that a server may add some.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SearchReply {
@@ -170,15 +171,15 @@ pub struct SearchReply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WireListing {
-    /// Cosine between the query and the photo, -1 to 1, whatever the server's engine calls a score.
+    /// Cosine between the query and the photo, -1 to 1, whatever the server's search engine calls a score.
     pub score: f32,
     /// The catalogue's id of the listing.
     pub id: String,
-    /// Name of the photo that was found.
+    /// The name of the photo that was found.
     pub photo: String,
-    /// Names of all its photos.
+    /// The names of all photos of the listing.
     pub photos: Vec<String>,
-    /// Its fields in the catalogue's order, e.g. `title`, `price`.
+    /// The listing's fields in the catalogue's order, e.g. `title`, `price`.
     #[cfg_attr(feature = "openapi", schema(value_type = std::collections::BTreeMap<String, String>))]
     pub fields: Fields,
 }
@@ -197,7 +198,7 @@ impl From<WireListing> for Found {
     }
 }
 
-/// Names and values: a JSON object whose order counts.
+/// Names and values: a JSON object that keeps its order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fields(pub Vec<(String, String)>);
 
@@ -216,7 +217,7 @@ impl<'de> Deserialize<'de> for Fields {
             type Value = Fields;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of texts")
+                f.write_str("an object with string values")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
@@ -231,23 +232,23 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// Why a server did not answer (RFC 9457, `application/problem+json`).
+/// Why a server rejects a request (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// The kind of problem, e.g. `/problems/wrong-model`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The kind in words.
+    /// A summary of the kind of problem.
     pub title: String,
-    /// The HTTP status.
+    /// The HTTP status code.
     pub status: u16,
-    /// What is wrong with this request.
+    /// What is wrong with this particular request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
-/// The problem of a request for another model (409): says which one the server has.
+/// The problem of a request for another model (409), with the server's model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ModelProblem {
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_asks_for_what_the_local_search_was_asked_for() {
+    fn a_request_has_the_parameters_of_the_local_search() {
         let request = request();
         let parsed =
             serde_json::from_str::<SearchRequest>(&request.body()).expect("just written").parse().expect("in range");
@@ -285,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn wishes_out_of_range_or_unknown_are_refused() {
+    fn values_out_of_range_and_unknown_fields_are_rejected() {
         let check = |change: &dyn Fn(&mut SearchRequest)| {
             let mut request = request();
             change(&mut request);

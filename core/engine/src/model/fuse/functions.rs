@@ -1,12 +1,12 @@
-//! Functions of one value: as limits of a range, or as a table of all bytes.
+//! Element-wise functions of one value: as a clipping range, or as a lookup table of 256 entries.
 
 use tract_onnx::pb::NodeProto;
 
-use super::super::onnx::{self, Index};
+use super::super::onnx::{self, TensorIndex};
 use magpie_int8::Scale;
 
-/// Least and largest value that an activation function lets through: ReLU, ReLU6 and other clips.
-pub(super) fn limits(node: &NodeProto, index: &Index<'_>) -> Option<[f32; 2]> {
+/// Returns the clipping range of an activation function: ReLU, ReLU6 and other clips.
+pub(super) fn limits(node: &NodeProto, index: &TensorIndex<'_>) -> Option<[f32; 2]> {
     match node.op_type.as_str() {
         "Relu" => Some([0.0, f32::INFINITY]),
         "Clip" => {
@@ -21,8 +21,8 @@ pub(super) fn limits(node: &NodeProto, index: &Index<'_>) -> Option<[f32; 2]> {
     }
 }
 
-/// A number, quantised or not.
-fn constant(index: &Index<'_>, name: &str) -> Option<f32> {
+/// Returns a scalar constant, dequantised if necessary.
+fn constant(index: &TensorIndex<'_>, name: &str) -> Option<f32> {
     index.float(name).or_else(|| {
         let node = &index.graph.node[index.producer(name)?];
         (node.op_type == "DequantizeLinear").then_some(())?;
@@ -35,8 +35,8 @@ fn constant(index: &Index<'_>, name: &str) -> Option<f32> {
     })
 }
 
-/// The function that a node is.
-pub(super) fn of(node: &NodeProto, index: &Index<'_>) -> Option<Box<dyn Fn(f32) -> f32>> {
+/// Returns the function that a node computes.
+pub(super) fn of(node: &NodeProto, index: &TensorIndex<'_>) -> Option<Box<dyn Fn(f32) -> f32>> {
     if let Some([low, high]) = limits(node, index) {
         return Some(Box::new(move |x| x.max(low).min(high)));
     }
@@ -58,15 +58,15 @@ pub(super) fn of(node: &NodeProto, index: &Index<'_>) -> Option<Box<dyn Fn(f32) 
     })
 }
 
-/// Every byte's result, as a byte.
+/// Tabulates a function: the quantised result for every quantised input.
 pub(super) fn table(from: Scale, to: Scale, function: impl Fn(f32) -> f32) -> Box<[u8; 256]> {
     let real = |byte: usize| (byte as i32 - i32::from(from.zero)) as f32 * from.factor;
     Box::new(std::array::from_fn(|at| byte(function(real(at)), to)))
 }
 
-/// `round(x / factor) + zero`, within a byte.
+/// Quantises a value: `round(x / factor) + zero`, clamped to a byte.
 pub(super) fn byte(x: f32, scale: Scale) -> u8 {
-    // Saturating: infinite limits become the ends of the range.
+    // The cast saturates: infinite limits become the ends of the range.
     let value = (x / scale.factor).round_ties_even() as i32;
     value.saturating_add(i32::from(scale.zero)).clamp(0, 255) as u8
 }

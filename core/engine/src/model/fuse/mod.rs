@@ -1,8 +1,8 @@
-//! Takes the quantised layers out of an ONNX graph, so that the project's own kernels run them.
+//! Partitions an ONNX graph: quantised layers, which the project's own kernels run, and the rest.
 //!
-//! Layers that can run one after the other without leaving the recognised part form a region. In the graph that is
-//! left, a region is one node with f32 inputs and outputs, which tract hosts; where nothing is left, the region is the
-//! network.
+//! A subgraph consists of recognised layers that can run in sequence without a node of the rest in between. In the
+//! graph of the rest, it is one node with f32 inputs and outputs, which tract hosts. If there is no rest, the subgraph
+//! is the whole network.
 
 mod functions;
 mod recognise;
@@ -11,47 +11,50 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
-use super::onnx::{Index, Weights};
+use super::fault::ImportFault;
+use super::onnx::{TakenWeights, TensorIndex};
 use magpie_int8::{Layer, LayerGraph, LayerKind, Value};
 use recognise::{Recognised, recognise};
 
-/// The operator name of a region's node.
-pub(super) const REGION: &str = "MagpieRegion";
+/// The operator of a subgraph's node.
+pub(super) const SUBGRAPH: &str = "MagpieSubgraph";
 
 /// Layers that run together.
 #[derive(Debug)]
-pub(super) struct Region {
-    /// Name of its node.
+pub(super) struct Subgraph {
+    /// The name of its node.
     pub(super) name: String,
-    /// f32 tensors that it reads.
+    /// The f32 tensors that it reads.
     pub(super) inputs: Vec<String>,
-    /// f32 tensors that it gives, in the order of the graph's outputs.
+    /// The f32 tensors that it produces, in the order of the graph's outputs.
     pub(super) outputs: Vec<String>,
     pub(super) graph: LayerGraph,
 }
 
-/// A graph in two parts.
+/// A partitioned graph.
 pub(super) struct Fused {
-    pub(super) regions: Vec<Region>,
-    /// What is left, with a node for each region.
+    pub(super) subgraphs: Vec<Subgraph>,
+    /// The rest of the graph, with one node for each subgraph.
     pub(super) rest: ModelProto,
-    /// Nodes that are left: operator and name.
+    /// The nodes of the rest, without those of subgraphs: operator and name.
     pub(super) left: Vec<(String, String)>,
 }
 
-/// Takes out what is recognised. `rest` is all of the graph where nothing is.
-pub(super) fn fuse(mut proto: ModelProto) -> Fused {
-    let Some(graph) = &mut proto.graph else { return Fused { regions: Vec::new(), rest: proto, left: Vec::new() } };
-    let weights = Weights::take(graph);
+/// Extracts the recognised layers. If there are none, `rest` is the whole graph.
+///
+/// # Errors
+/// If a layer reads a value that its subgraph does not have, which takes a malformed graph.
+pub(super) fn fuse(mut proto: ModelProto) -> Result<Fused, ImportFault> {
+    let Some(graph) = &mut proto.graph else { return Err(ImportFault::NoGraph) };
+    let weights = TakenWeights::take(graph);
     let graph = &*graph;
-    let index = Index::without(&weights, graph);
+    let index = TensorIndex::without(&weights, graph);
     let found = recognise(&index);
     let mut parts = Parts { index: &index, found: &found, outputs: HashMap::new(), kept: HashSet::new() };
     parts.collect();
-    let Parts { mut outputs, kept, .. } = parts;
-    let mut stages: Vec<usize> = outputs.keys().copied().collect();
-    stages.sort_unstable();
-    let wanted: Vec<Vec<&str>> = stages.iter().map(|stage| outputs.remove(stage).unwrap_or_default()).collect();
+    let Parts { outputs, kept, .. } = parts;
+    let mut stages: Vec<(usize, Vec<StageOutput<'_>>)> = outputs.into_iter().collect();
+    stages.sort_unstable_by_key(|(stage, _)| *stage);
     let mut kept: Vec<usize> = kept.into_iter().collect();
     kept.sort_unstable();
     if stages.is_empty() {
@@ -59,27 +62,34 @@ pub(super) fn fuse(mut proto: ModelProto) -> Fused {
         if let Some(graph) = &mut proto.graph {
             weights.give_back(graph);
         }
-        return Fused { regions: Vec::new(), rest: proto, left };
+        return Ok(Fused { subgraphs: Vec::new(), rest: proto, left });
     }
     let left = kept.iter().map(|&at| (graph.node[at].op_type.clone(), graph.node[at].name.clone())).collect();
-    let mut plans: Vec<(Plan, usize)> = Vec::new();
-    for (stage, wanted) in stages.iter().zip(&wanted) {
-        plans.push((Plan::of(&found, *stage, wanted), *stage));
-    }
+    let plans: Vec<(FusionPlan, usize)> =
+        stages.iter().map(|(stage, outputs)| (FusionPlan::of(&found, *stage, outputs), *stage)).collect();
     let rest = rest(graph, &weights, &kept, &plans);
-    let mut layers: Vec<Option<Layer>> = found.layers.into_iter().map(Some).collect();
-    let regions = plans.into_iter().map(|(plan, stage)| plan.region(stage, &mut layers)).collect();
+    let mut layers = found.layers;
+    let subgraphs =
+        plans.into_iter().map(|(plan, stage)| plan.subgraph(stage, &mut layers)).collect::<Result<_, _>>()?;
     proto.graph = Some(rest);
-    Fused { regions, rest: proto, left }
+    Ok(Fused { subgraphs, rest: proto, left })
 }
 
-/// What is needed of the graph, from its outputs back.
+/// A tensor of a stage that is read elsewhere.
+struct StageOutput<'a> {
+    name: &'a str,
+    value: Value,
+    /// Whether the layers hold it quantised.
+    quantised: bool,
+}
+
+/// The needed part of the graph, found by walking back from its outputs.
 struct Parts<'a> {
-    index: &'a Index<'a>,
+    index: &'a TensorIndex<'a>,
     found: &'a Recognised<'a>,
-    /// For each stage, the tensors that are wanted of it.
-    outputs: HashMap<usize, Vec<&'a str>>,
-    /// Nodes that stay.
+    /// For each stage, its tensors that are read elsewhere.
+    outputs: HashMap<usize, Vec<StageOutput<'a>>>,
+    /// Nodes that stay in the rest.
     kept: HashSet<usize>,
 }
 
@@ -91,12 +101,14 @@ impl<'a> Parts<'a> {
             if !seen.insert(name) {
                 continue;
             }
-            if let Some(&value) = self.found.real.get(name).or(self.found.floats.get(name)) {
+            let quantised = self.found.real.get(name);
+            if let Some(&value) = quantised.or(self.found.floats.get(name)) {
                 let stage = self.found.stages[value];
                 if !self.outputs.contains_key(&stage) {
                     wanted.extend(reads(self.found, stage));
                 }
-                self.outputs.entry(stage).or_default().push(name);
+                let output = StageOutput { name, value, quantised: quantised.is_some() };
+                self.outputs.entry(stage).or_default().push(output);
             } else if let Some(at) = self.index.producer(name)
                 && self.kept.insert(at)
             {
@@ -107,7 +119,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The f32 tensors that a stage reads.
+/// Returns the f32 tensors that a stage reads.
 fn reads<'a>(found: &Recognised<'a>, stage: usize) -> Vec<&'a str> {
     let mut names = Vec::new();
     let mut add = |name: &'a str| {
@@ -120,7 +132,7 @@ fn reads<'a>(found: &Recognised<'a>, stage: usize) -> Vec<&'a str> {
             add(found.outside[input]);
         }
         for &value in layer.from.iter().filter(|&&value| found.stages[value] != stage) {
-            // Layers read a value by a tensor that is its bytes dequantised; any of them will do.
+            // Any tensor that holds the dequantised value will do; the least name makes the choice deterministic.
             if let Some(name) = found.real.iter().filter(|(_, real)| **real == value).map(|(name, _)| *name).min() {
                 add(name);
             }
@@ -129,22 +141,22 @@ fn reads<'a>(found: &Recognised<'a>, stage: usize) -> Vec<&'a str> {
     names
 }
 
-/// How a region is to be made of layers.
-struct Plan {
+/// How a subgraph is made from the layers of a stage.
+struct FusionPlan {
     inputs: Vec<String>,
     outputs: Vec<String>,
-    /// Values of earlier stages, and the inputs that they come in by.
+    /// Values of earlier stages, and the inputs that carry them.
     imports: HashMap<Value, usize>,
-    /// Layers of the stage.
+    /// The layers of the stage.
     members: Vec<Value>,
-    /// Numbers of the region's inputs, by the recogniser's.
+    /// Maps the recogniser's input numbers to the subgraph's.
     outside: HashMap<usize, usize>,
-    /// The values wanted, and whether they are bytes.
-    wanted: Vec<(Value, bool)>,
+    /// The output values, and whether they are quantised.
+    values: Vec<(Value, bool)>,
 }
 
-impl Plan {
-    fn of(found: &Recognised<'_>, stage: usize, wanted: &[&str]) -> Plan {
+impl FusionPlan {
+    fn of(found: &Recognised<'_>, stage: usize, outputs: &[StageOutput<'_>]) -> FusionPlan {
         let inputs = reads(found, stage);
         let position = |name: &str| inputs.iter().position(|input| *input == name);
         let outside = found.outside.iter().enumerate().filter_map(|(at, name)| position(name).map(|to| (at, to)));
@@ -157,52 +169,47 @@ impl Plan {
                 imports.insert(value, at);
             }
         }
-        Plan {
+        FusionPlan {
             outside: outside.collect(),
             inputs: inputs.iter().map(|name| (*name).to_owned()).collect(),
-            outputs: wanted.iter().map(|name| (*name).to_owned()).collect(),
+            outputs: outputs.iter().map(|output| output.name.to_owned()).collect(),
             imports,
             members,
-            wanted: wanted
-                .iter()
-                .filter_map(|name| {
-                    let real = found.real.get(name).map(|&value| (value, true));
-                    real.or(found.floats.get(name).map(|&value| (value, false)))
-                })
-                .collect(),
+            values: outputs.iter().map(|output| (output.value, output.quantised)).collect(),
         }
     }
 
-    /// Takes the layers.
-    fn region(self, stage: usize, layers: &mut [Option<Layer>]) -> Region {
+    /// Moves the layers into a subgraph.
+    fn subgraph(self, stage: usize, layers: &mut [Layer]) -> Result<Subgraph, ImportFault> {
         let mut graph = LayerGraph::default();
         let mut local: HashMap<Value, Value> = HashMap::new();
         let mut imports: Vec<(&Value, &usize)> = self.imports.iter().collect();
         imports.sort();
         for (&value, &input) in imports {
-            // Already taken by its own region, which comes first; its scale is with the layers that were given.
-            if let Some(scale) = self.scale_of(value, layers) {
-                local.insert(value, graph.layers.len());
-                let (name, kind) = (self.inputs[input].clone(), LayerKind::Quantise(input));
-                graph.layers.push(Layer { name, kind, from: vec![], scale, range: [0, 255] });
-            }
+            // The layer itself was moved into an earlier subgraph; a placeholder with its scale remains.
+            let scale = layers[value].scale;
+            local.insert(value, graph.layers.len());
+            let (name, kind) = (self.inputs[input].clone(), LayerKind::Quantise(input));
+            graph.layers.push(Layer { name, kind, from: vec![], scale, range: [0, 255] });
         }
         for &member in &self.members {
-            let Some(mut layer) = layers[member].take() else { continue };
+            // A placeholder with the scale, for later subgraphs that read the value.
+            let scale = layers[member].scale;
+            let kind = LayerKind::Dequantise;
+            let placeholder = Layer { name: String::new(), kind, from: vec![], scale, range: [0, 255] };
+            let mut layer = std::mem::replace(&mut layers[member], placeholder);
+            let missing = |name: &str| ImportFault::MissingValue(name.to_owned());
             if let LayerKind::Quantise(input) = &mut layer.kind {
-                *input = self.outside.get(input).copied().unwrap_or(usize::MAX);
+                *input = *self.outside.get(input).ok_or_else(|| missing(&layer.name))?;
             }
-            let scale = layer.scale;
-            layer.from = layer.from.iter().map(|value| local.get(value).copied().unwrap_or(usize::MAX)).collect();
+            let from = layer.from.iter().map(|value| local.get(value).copied().ok_or_else(|| missing(&layer.name)));
+            layer.from = from.collect::<Result<_, _>>()?;
             local.insert(member, graph.layers.len());
             graph.layers.push(layer);
-            // What later regions read of it.
-            layers[member] =
-                Some(Layer { name: String::new(), kind: LayerKind::Dequantise, from: vec![], scale, range: [0, 255] });
         }
-        for ((value, is_bytes), name) in self.wanted.iter().zip(&self.outputs) {
-            let mut at = local.get(value).copied().unwrap_or(usize::MAX);
-            if *is_bytes && at < graph.layers.len() {
+        for (&(value, quantised), name) in self.values.iter().zip(&self.outputs) {
+            let mut at = *local.get(&value).ok_or_else(|| ImportFault::MissingValue(name.clone()))?;
+            if quantised {
                 let scale = graph.layers[at].scale;
                 let (name, from) = (name.clone(), vec![at]);
                 graph.layers.push(Layer { name, kind: LayerKind::Dequantise, from, scale, range: [0, 255] });
@@ -210,29 +217,25 @@ impl Plan {
             }
             graph.outputs.push(at);
         }
-        Region { name: region_name(stage), inputs: self.inputs, outputs: self.outputs, graph }
-    }
-
-    fn scale_of(&self, value: Value, layers: &[Option<Layer>]) -> Option<magpie_int8::Scale> {
-        layers[value].as_ref().map(|layer| layer.scale)
+        Ok(Subgraph { name: subgraph_name(stage), inputs: self.inputs, outputs: self.outputs, graph })
     }
 }
 
-fn region_name(stage: usize) -> String {
-    format!("{REGION}{stage}")
+fn subgraph_name(stage: usize) -> String {
+    format!("{SUBGRAPH}{stage}")
 }
 
-/// The graph without what was taken out.
-fn rest(graph: &GraphProto, weights: &Weights, kept: &[usize], plans: &[(Plan, usize)]) -> GraphProto {
+/// Builds the graph of the rest.
+fn rest(graph: &GraphProto, weights: &TakenWeights, kept: &[usize], plans: &[(FusionPlan, usize)]) -> GraphProto {
     let mut rest = GraphProto { name: graph.name.clone(), ..GraphProto::default() };
-    let regions = plans.iter().map(|(plan, stage)| NodeProto {
+    let subgraphs = plans.iter().map(|(plan, stage)| NodeProto {
         input: plan.inputs.clone(),
         output: plan.outputs.clone(),
-        name: region_name(*stage),
-        op_type: REGION.to_owned(),
+        name: subgraph_name(*stage),
+        op_type: SUBGRAPH.to_owned(),
         ..NodeProto::default()
     });
-    rest.node = regions.chain(kept.iter().map(|&at| graph.node[at].clone())).collect();
+    rest.node = subgraphs.chain(kept.iter().map(|&at| graph.node[at].clone())).collect();
     let needed: HashSet<&str> = rest.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
     let is_needed = |name: &str| needed.contains(name);
     let initializers = graph.initializer.iter().filter(|tensor| is_needed(&tensor.name));

@@ -1,4 +1,4 @@
-//! Which nodes of a graph are quantised layers: an operator between DequantizeLinear and QuantizeLinear (QDQ).
+//! Recognises quantised layers: operators between DequantizeLinear and QuantizeLinear nodes (QDQ format).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,26 +6,26 @@ use std::sync::Arc;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
-use super::super::onnx::{self, Index};
+use super::super::onnx::{self, TensorIndex};
 use super::functions;
 use magpie_int8::{Filters, Geometry, Layer, LayerKind, Scale, Value, is_sound};
 
-/// What was recognised: layers in order, and the tensors that they stand for.
+/// The recognised layers in order, and the tensors that they produce.
 #[derive(Default)]
 pub(super) struct Recognised<'a> {
     pub(super) layers: Vec<Layer>,
-    /// For each layer, how often the way to it leaves the recognised layers and comes back.
+    /// The stage of each layer: the largest number of times that a path to it leaves the recognised layers and returns.
     pub(super) stages: Vec<usize>,
-    /// f32 tensors that are a layer's bytes dequantised.
+    /// The f32 tensors that are the dequantised output of a layer.
     pub(super) real: HashMap<&'a str, Value>,
-    /// f32 tensors that a layer gives as they are.
+    /// The f32 tensors that a layer produces directly.
     pub(super) floats: HashMap<&'a str, Value>,
-    /// f32 tensors from outside that layers of kind [`LayerKind::Quantise`] read.
+    /// The f32 tensors from outside that layers of kind [`LayerKind::Quantise`] read.
     pub(super) outside: Vec<&'a str>,
 }
 
-/// Looks at every node once, in the order of the file, which ONNX wants to be an order in which it can run.
-pub(super) fn recognise<'a>(index: &'a Index<'a>) -> Recognised<'a> {
+/// Visits every node once, in the order of the file, which ONNX requires to be topological.
+pub(super) fn recognise<'a>(index: &'a TensorIndex<'a>) -> Recognised<'a> {
     let mut r = Recogniser { index, found: Recognised::default(), bytes: HashMap::new(), levels: HashMap::new() };
     for (at, node) in index.graph.node.iter().enumerate() {
         let done = match node.op_type.as_str() {
@@ -43,20 +43,20 @@ pub(super) fn recognise<'a>(index: &'a Index<'a>) -> Recognised<'a> {
 }
 
 struct Recogniser<'a> {
-    index: &'a Index<'a>,
+    index: &'a TensorIndex<'a>,
     found: Recognised<'a>,
-    /// Tensors of bytes that are a layer's.
+    /// The quantised tensors that are the output of a layer.
     bytes: HashMap<&'a str, Value>,
-    /// For f32 tensors that are made elsewhere of a layer's: one more than the largest stage of those layers.
+    /// For tensors of other nodes that depend on layers: one more than the largest stage of those layers.
     levels: HashMap<&'a str, usize>,
 }
 
 /// A node between DequantizeLinear and QuantizeLinear, without the activation function that may follow it.
 struct Pattern<'a> {
     node: &'a NodeProto,
-    /// Least and largest value, by the activation function.
+    /// The clipping range of the activation function.
     range: [f32; 2],
-    /// Whether its one pixel is made a vector afterwards.
+    /// Whether its output of one pixel is flattened to a vector afterwards.
     flatten: bool,
 }
 
@@ -76,7 +76,7 @@ impl<'a> Recogniser<'a> {
         self.found.layers.len() - 1
     }
 
-    /// A node that is not recognised: what it makes comes after what it reads.
+    /// Visits a node that is not recognised: its outputs get the level of its inputs.
     fn pass(&mut self, node: &'a NodeProto) {
         let level = |name: &String| {
             let stage = self.found.real.get(name.as_str()).or(self.found.floats.get(name.as_str()));
@@ -89,13 +89,13 @@ impl<'a> Recogniser<'a> {
         }
     }
 
-    /// The scale of a QuantizeLinear or DequantizeLinear node with one scale for all values.
+    /// Returns the scale of a per-tensor QuantizeLinear or DequantizeLinear node.
     fn scale(&self, node: &NodeProto) -> Option<Scale> {
         let factor = self.index.float(onnx::input(node, 1)?).filter(|&factor| is_sound(factor))?;
         let Some(zero) = onnx::input(node, 2) else { return Some(Scale { factor, zero: 0 }) };
         let shift = match self.index.kind(zero)? {
             DataType::Uint8 => 0,
-            // Signed activations are unsigned ones with another zero point.
+            // int8 activations are uint8 ones with a shifted zero point.
             DataType::Int8 => 128,
             _ => return None,
         };
@@ -105,7 +105,7 @@ impl<'a> Recogniser<'a> {
         }
     }
 
-    /// A constant that is quantised: the names of its values, and its factor for each output along `axis`.
+    /// A quantised constant: the name of its integer tensor, and a scale factor for each output along `axis`.
     fn constant(&self, name: &str, axis: i64, outputs: usize) -> Option<(&'a str, Vec<f32>)> {
         let node = &self.index.graph.node[self.index.producer(name)?];
         if node.op_type != "DequantizeLinear" {
@@ -145,7 +145,7 @@ impl<'a> Recogniser<'a> {
         }
         let name = onnx::input(node, 0)?;
         let value = match self.found.real.get(name) {
-            // The same value, with another scale perhaps.
+            // The same value, possibly requantised to another scale.
             Some(&value) if self.found.layers[value].scale == scale => value,
             Some(&value) => {
                 let from = self.found.layers[value].scale;
@@ -161,7 +161,7 @@ impl<'a> Recogniser<'a> {
         Some(())
     }
 
-    /// A tensor that comes from outside.
+    /// Quantises a tensor that comes from outside.
     fn edge(&mut self, name: &'a str, scale: Scale) -> Value {
         let level = self.levels.get(name).copied();
         let level = level.or_else(|| self.found.floats.get(name).map(|&value| self.found.stages[value] + 1));
@@ -172,7 +172,7 @@ impl<'a> Recogniser<'a> {
         self.push(LayerKind::Quantise(input), name, vec![], scale, [0, 255], level.unwrap_or(0))
     }
 
-    /// The node that makes a tensor which is quantised at once and used for nothing else.
+    /// The node that produces a tensor whose only consumer is a QuantizeLinear node.
     fn pattern(&self, quantize: usize, name: &str) -> Option<Pattern<'a>> {
         let alone = |name: &str| self.index.consumers(name).len() == 1 && !self.index.is_output(name);
         let maker = |name: &str| self.index.producer(name).filter(|&at| at < quantize && alone(name));
@@ -186,7 +186,7 @@ impl<'a> Recogniser<'a> {
         {
             (node, flatten) = (&self.index.graph.node[inner], true);
         }
-        // An activation function of a result that is used for nothing else is a matter of the range.
+        // An activation function that is the only consumer of a result is fused as a clipping range.
         if let Some(limits) = functions::limits(node, self.index)
             && let Some(inner) = unquantised(node)
         {
@@ -195,7 +195,7 @@ impl<'a> Recogniser<'a> {
         Some(Pattern { node, range, flatten })
     }
 
-    /// Whether a node makes a vector of a picture that has one pixel.
+    /// Whether a node flattens a picture of one pixel to a vector.
     fn gives_vector(&self, node: &NodeProto) -> Option<()> {
         let axes = match onnx::input(node, 1) {
             Some(name) => self.index.integers(name)?,
@@ -210,7 +210,7 @@ impl<'a> Recogniser<'a> {
         it_does.then_some(())
     }
 
-    /// A vector of one pixel's bytes, not quantised again.
+    /// Flattens a picture of one pixel that is not requantised afterwards.
     fn flatten(&mut self, node: &'a NodeProto) -> Option<()> {
         self.gives_vector(node)?;
         let [output] = &node.output[..] else { return None };
@@ -222,7 +222,7 @@ impl<'a> Recogniser<'a> {
         Some(())
     }
 
-    /// The layer that a node is, where all that it reads is quantised.
+    /// Adds the layer that a node computes, if all of its inputs are quantised.
     fn layer(&mut self, pattern: &Pattern<'a>, scale: Scale) -> Option<Value> {
         let Pattern { node, range, flatten } = *pattern;
         let byte = |x: f32| functions::byte(x, scale);
@@ -242,7 +242,7 @@ impl<'a> Recogniser<'a> {
                     Some(name) => self.index.integers(name)?,
                     None => onnx::integers(node, "axes")?.to_vec(),
                 };
-                // Over both sides of a picture, of which there is one.
+                // Over height and width.
                 let is_picture = matches!(axes[..], [2, 3] | [3, 2] | [-2, -1] | [-1, -2]);
                 is_picture.then_some((LayerKind::AveragePool, vec![x]))
             }
@@ -261,7 +261,7 @@ impl<'a> Recogniser<'a> {
         Some(if flatten { self.push(LayerKind::Flatten, &node.name, vec![value], scale, range, 0) } else { value })
     }
 
-    /// A product; of a value and a function of it, it is a function too (hard-swish, SiLU).
+    /// A product. The product of a value and a function of the same value becomes a table too (hard-swish, SiLU).
     fn product(&self, a: Value, b: Value, to: Scale, range: [u8; 2]) -> (LayerKind, Vec<Value>) {
         for (x, y) in [(a, b), (b, a)] {
             let Layer { kind: LayerKind::Table(table), from, scale: scale_y, .. } = &self.found.layers[y] else {
@@ -279,12 +279,12 @@ impl<'a> Recogniser<'a> {
                 return (LayerKind::Table(Box::new(std::array::from_fn(entry))), vec![x]);
             }
         }
-        // A picture times one value a channel (squeeze and excite): the picture comes first.
+        // A picture times one value per channel (squeeze and excite): the picture comes first.
         let is_one = |value: Value| self.is_one_pixel(value);
         (LayerKind::Multiply, if is_one(a) && !is_one(b) { vec![b, a] } else { vec![a, b] })
     }
 
-    /// Whether a value is known to be one pixel: it comes from a mean, through layers that leave the size as it is.
+    /// Whether a value is known to have one pixel: it is a mean, followed only by layers that preserve the size.
     fn is_one_pixel(&self, value: Value) -> bool {
         let layer = &self.found.layers[value];
         match (&layer.kind, &layer.from[..]) {
@@ -297,7 +297,7 @@ impl<'a> Recogniser<'a> {
     }
 
     fn convolution(&self, node: &NodeProto, from: Scale) -> Option<LayerKind> {
-        // What more inputs would mean is not said anywhere.
+        // ONNX defines at most three inputs.
         (node.input.len() <= 3).then_some(())?;
         let name = onnx::input(node, 1)?;
         let outputs = self.outputs(name, 0)?;
@@ -314,8 +314,8 @@ impl<'a> Recogniser<'a> {
         let size = height * width;
         if size > 1 {
             let filters = weights.chunks_exact((depth * size).max(1));
-            let turned = filters.flat_map(|filter| (0..size).flat_map(move |at| filter[at..].iter().step_by(size)));
-            weights = Arc::new(turned.copied().collect());
+            let transposed = filters.flat_map(|filter| (0..size).flat_map(move |at| filter[at..].iter().step_by(size)));
+            weights = Arc::new(transposed.copied().collect());
         }
         (group == 1).then_some(LayerKind::Convolution(Filters { weights, bias, factors }, g))
     }
@@ -333,13 +333,13 @@ impl<'a> Recogniser<'a> {
         let [rows, columns] = onnx::sizes(self.index.constant(values)?)?[..] else { return None };
         let mut weights = self.index.weights(values)?;
         if axis == 1 {
-            let turned = (0..columns).flat_map(|column| weights[column..].iter().step_by(columns).take(rows));
-            weights = Arc::new(turned.copied().collect());
+            let transposed = (0..columns).flat_map(|column| weights[column..].iter().step_by(columns).take(rows));
+            weights = Arc::new(transposed.copied().collect());
         }
         Some(Filters { weights, bias: self.bias(node, &factors, from)?, factors })
     }
 
-    /// A fully connected layer whose result is used as it is.
+    /// A fully connected layer whose f32 result is not requantised.
     fn floats(&mut self, node: &'a NodeProto) -> Option<()> {
         let [output] = &node.output[..] else { return None };
         let quantised = |&at: &usize| {
@@ -358,13 +358,13 @@ impl<'a> Recogniser<'a> {
         Some(())
     }
 
-    /// Outputs of a layer: the size of its quantised weights along an axis.
+    /// The number of outputs of a layer: the size of its quantised weights along an axis.
     fn outputs(&self, name: &str, axis: usize) -> Option<usize> {
         let node = &self.index.graph.node[self.index.producer(name)?];
         onnx::sizes(self.index.constant(onnx::input(node, 0)?)?)?.get(axis).copied()
     }
 
-    /// The third input, in steps of the input's factor times the weights'.
+    /// The bias (third input), in units of the input's factor times the weights' factor.
     fn bias(&self, node: &NodeProto, factors: &[f32], from: Scale) -> Option<Vec<i32>> {
         let Some(name) = onnx::input(node, 2) else { return Some(vec![0; factors.len()]) };
         let steps = factors.iter().map(|&factor| f64::from(from.factor) * f64::from(factor));
@@ -385,19 +385,19 @@ impl<'a> Recogniser<'a> {
         values
             .map(|((value, given), step)| {
                 let ratio = f64::from(given) / step;
-                // The quantiser wrote the product of the two factors as f32: not a factor of its own.
+                // The bias has the product of the two factors, rounded to f32, as its factor.
                 if (ratio - 1.0).abs() < 1e-4 { whole(value as f64) } else { whole(value as f64 * ratio) }
             })
             .collect()
     }
 }
 
-/// Window, stride and padding of a node.
+/// Returns window, stride and padding of a node.
 fn geometry(node: &NodeProto, kernel: [i64; 2]) -> Option<Geometry> {
     let plain = matches!(onnx::word(node, "auto_pad"), None | Some(b"" | b"NOTSET"))
         && onnx::integers(node, "dilations").is_none_or(|dilations| dilations.iter().all(|&d| d == 1));
     plain.then_some(())?;
-    // Beyond these a network is not meant seriously, and sizes could leave their range.
+    // No real network has larger windows; larger ones could overflow the computation of sizes.
     let small = |&value: &i64| usize::try_from(value).ok().filter(|&value| value <= 1 << 12);
     let list = |name: &str, default: &[i64]| -> Option<Vec<usize>> {
         onnx::integers(node, name).unwrap_or(default).iter().map(small).collect()

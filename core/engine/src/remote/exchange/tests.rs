@@ -1,4 +1,4 @@
-//! A simulated clock and servers that follow a script.
+//! Tests with a simulated clock and scripted servers.
 
 use super::super::wire::{Fields, WireListing};
 use super::super::{HEDGE_SHARE, ReplyFault};
@@ -37,25 +37,25 @@ fn body(model_id: ModelId) -> Vec<u8> {
     serde_json::to_vec(&reply).expect("plain values")
 }
 
-/// What a server does with an attempt.
+/// How the server reacts to an attempt.
 #[derive(Debug, Clone, Copy)]
-enum Does {
+enum Behaviour {
     Answers,
-    /// With a status, and with seconds in `retry-after`.
-    Says(u16, Option<u64>),
-    Sends(&'static [u8]),
+    /// Responds with this status, and with seconds in `retry-after`.
+    Status(u16, Option<u64>),
+    Body(&'static [u8]),
     Fails(Trouble),
-    /// Nothing ever, and the host forgets to say so too.
-    Nothing,
+    /// Never responds, and the host does not report the timeout either.
+    Silent,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Script {
     after: u64,
-    does: Does,
+    behaviour: Behaviour,
 }
 
-/// What a host saw.
+/// What the host observed.
 #[derive(Debug, Default)]
 struct Run {
     answer: Option<Answer>,
@@ -64,11 +64,11 @@ struct Run {
     sent: Vec<(Duration, Duration)>,
 }
 
-/// A host that follows the actions. The last line of the script is for all further attempts.
-fn run(limits: &Limits, script: &[Script], origin: &mut Origin, start: Duration) -> Run {
+/// A host that performs the actions. The last line of the script applies to all further attempts.
+fn run(limits: &ExchangeLimits, script: &[Script], origin: &mut Origin, start: Duration) -> Run {
     let mut exchange = Exchange::new(question(), limits.clone(), local(), Reason::Doubtful, start);
     let mut seen = Run::default();
-    let mut coming: Vec<(Duration, Attempt, Does)> = Vec::new();
+    let mut pending: Vec<(Duration, Attempt, Behaviour)> = Vec::new();
     let mut now = start;
     let mut action = exchange.handle(Event::Clock, now, origin);
     loop {
@@ -78,34 +78,34 @@ fn run(limits: &Limits, script: &[Script], origin: &mut Origin, start: Duration)
             Action::Send { attempt, timeout, until } => {
                 seen.sent.push((now - start, timeout));
                 let line = script[(attempt.0 as usize).min(script.len() - 1)];
-                // As an HTTP client does, the host gives up after the timeout.
+                // The host aborts the request after the timeout, as an HTTP client does.
                 let late = ms(line.after) > timeout;
-                let does = if late { Does::Fails(Trouble::TimedOut) } else { line.does };
-                coming.push((now + ms(line.after).min(timeout), attempt, does));
+                let behaviour = if late { Behaviour::Fails(Trouble::TimedOut) } else { line.behaviour };
+                pending.push((now + ms(line.after).min(timeout), attempt, behaviour));
                 until
             }
         };
-        assert!(until > now, "a host would turn in circles at {now:?}");
-        coming.retain(|(_, _, does)| !matches!(does, Does::Nothing));
-        coming.sort_by_key(|(at, attempt, _)| (*at, attempt.0));
-        if coming.first().is_none_or(|(at, ..)| *at > until) {
+        assert!(until > now, "a host would loop forever at {now:?}");
+        pending.retain(|(_, _, behaviour)| !matches!(behaviour, Behaviour::Silent));
+        pending.sort_by_key(|(at, attempt, _)| (*at, attempt.0));
+        if pending.first().is_none_or(|(at, ..)| *at > until) {
             now = until;
             action = exchange.handle(Event::Clock, now, origin);
             continue;
         }
-        let (at, attempt, does) = coming.remove(0);
+        let (at, attempt, behaviour) = pending.remove(0);
         now = at;
-        let sound = body(MODEL);
+        let valid = body(MODEL);
         let reply = |status, retry_after: Option<u64>, body| Event::Reply {
             attempt,
             reply: Reply { status, retry_after: retry_after.map(Duration::from_secs), body },
         };
-        let event = match does {
-            Does::Answers => reply(200, None, sound.as_slice()),
-            Does::Says(status, after) => reply(status, after, b""),
-            Does::Sends(body) => reply(200, None, body),
-            Does::Fails(trouble) => Event::Failed { attempt, trouble },
-            Does::Nothing => Event::Clock,
+        let event = match behaviour {
+            Behaviour::Answers => reply(200, None, valid.as_slice()),
+            Behaviour::Status(status, after) => reply(status, after, b""),
+            Behaviour::Body(body) => reply(200, None, body),
+            Behaviour::Fails(trouble) => Event::Failed { attempt, trouble },
+            Behaviour::Silent => Event::Clock,
         };
         action = exchange.handle(event, now, origin);
     }
@@ -114,29 +114,29 @@ fn run(limits: &Limits, script: &[Script], origin: &mut Origin, start: Duration)
     seen
 }
 
-fn line(after: u64, does: Does) -> Script {
-    Script { after, does }
+fn line(after: u64, behaviour: Behaviour) -> Script {
+    Script { after, behaviour }
 }
 
 fn ids(answer: &Answer) -> Vec<(&str, Source)> {
     answer.listings.iter().map(|sourced| (sourced.found.listing.id.as_str(), sourced.source)).collect()
 }
 
-/// One exchange with a server of which nothing is known.
+/// One exchange with an unknown server.
 fn once(script: &[Script]) -> (Run, Failure) {
-    let run = run(&Limits::default(), script, &mut Origin::new(1), ms(1000));
+    let run = run(&ExchangeLimits::default(), script, &mut Origin::new(1), ms(1000));
     let answer = run.answer.as_ref().expect("it ended");
     assert_eq!(ids(answer), [("b", Source::Local), ("a", Source::Local)]);
     let Some(Ended::Failed(failure)) = answer.ended.clone() else { panic!("{answer:?}") };
     (run, failure)
 }
 
-fn does() -> impl Strategy<Value = Does> {
+fn behaviour() -> impl Strategy<Value = Behaviour> {
     prop_oneof![
-        Just(Does::Answers),
+        Just(Behaviour::Answers),
         (prop::sample::select(vec![400u16, 401, 409, 429, 500, 503, 504]), prop::option::of(0u64..3))
-            .prop_map(|(status, after)| Does::Says(status, after)),
-        prop::sample::select(vec![&b"<html>"[..], b"{", b""]).prop_map(Does::Sends),
+            .prop_map(|(status, after)| Behaviour::Status(status, after)),
+        prop::sample::select(vec![&b"<html>"[..], b"{", b""]).prop_map(Behaviour::Body),
         prop::sample::select(vec![
             Trouble::Unreachable,
             Trouble::Untrusted,
@@ -144,18 +144,18 @@ fn does() -> impl Strategy<Value = Does> {
             Trouble::TimedOut,
             Trouble::TooLarge
         ])
-        .prop_map(Does::Fails),
-        Just(Does::Nothing),
+        .prop_map(Behaviour::Fails),
+        Just(Behaviour::Silent),
     ]
 }
 
 fn scripts() -> impl Strategy<Value = Vec<Script>> {
-    prop::collection::vec((0u64..2500, does()).prop_map(|(after, does)| Script { after, does }), 1..5)
+    prop::collection::vec((0u64..2500, behaviour()).prop_map(|(after, behaviour)| Script { after, behaviour }), 1..5)
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
+fn limits() -> impl Strategy<Value = ExchangeLimits> {
     (0u64..3000, 1u64..2000, 0u64..200, 0u32..9, any::<bool>()).prop_map(
-        |(deadline, attempt, least, retries, hedge)| Limits {
+        |(deadline, attempt, least, retries, hedge)| ExchangeLimits {
             deadline: ms(deadline),
             attempt: ms(attempt),
             least_time: ms(least),
@@ -166,20 +166,21 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(ProptestConfig::with_cases(crate::cases(500)))]
 
-    /// Many exchanges in a row with one server: deadline, retry budget, hedge share, and local listings in each.
+    /// Many exchanges in sequence with one server: each keeps the deadline, the retry budget, the share of hedged
+    /// requests and the local listings.
     #[test]
-    fn no_server_makes_it_late_or_insistent_or_costs_what_the_phone_found(
+    fn no_server_breaks_the_deadline_the_budgets_or_the_local_listings(
         exchanges in prop::collection::vec((limits(), scripts(), 0u64..8000), 1..40), seed in any::<u64>(),
         fast in 0u64..60,
     ) {
         let mut origin = Origin::new(seed);
         let mut now = ms(5);
         let mut hedges = 0usize;
-        // So that the slowest in twenty are known, and hedges can happen.
+        // The 95th percentile has to be known before requests are hedged.
         for _ in 0..30 {
-            run(&Limits::default(), &[line(fast, Does::Answers)], &mut origin, now);
+            run(&ExchangeLimits::default(), &[line(fast, Behaviour::Answers)], &mut origin, now);
         }
         for (at, (limits, script, pause)) in exchanges.iter().enumerate() {
             now += ms(*pause);
@@ -202,30 +203,30 @@ proptest! {
         }
     }
 
-    /// Hosts that report what they like, when they like.
+    /// Hosts that report arbitrary events at arbitrary times.
     #[test]
     fn no_sequence_of_events_breaks_it(
-        events in prop::collection::vec((0u64..3000, 0u32..6, 0u8..5, does()), 0..40), limits in limits(),
+        events in prop::collection::vec((0u64..3000, 0u32..6, 0u8..5, behaviour()), 0..40), limits in limits(),
     ) {
         let mut origin = Origin::new(3);
         let mut exchange = Exchange::new(question(), limits.clone(), local(), Reason::TooFew, ms(100));
-        let sound = body(MODEL);
+        let valid = body(MODEL);
         let (mut latest, mut done, mut sends) = (ms(100), false, 0);
-        for (at, attempt, kind, does) in events {
+        for (at, attempt, kind, behaviour) in events {
             let attempt = Attempt(attempt);
-            let event = match (kind, does) {
-                (0, Does::Answers) => Event::Cancelled,
-                (1, _) => Event::Reply { attempt, reply: Reply { status: 200, retry_after: None, body: &sound } },
-                (_, Does::Says(status, after)) => Event::Reply {
+            let event = match (kind, behaviour) {
+                (0, Behaviour::Answers) => Event::Cancelled,
+                (1, _) => Event::Reply { attempt, reply: Reply { status: 200, retry_after: None, body: &valid } },
+                (_, Behaviour::Status(status, after)) => Event::Reply {
                     attempt,
                     reply: Reply { status, retry_after: after.map(Duration::from_secs), body: b"" },
                 },
-                (_, Does::Fails(trouble)) => Event::Failed { attempt, trouble },
+                (_, Behaviour::Fails(trouble)) => Event::Failed { attempt, trouble },
                 _ => Event::Clock,
             };
             latest = latest.max(ms(at));
             let action = exchange.handle(event, ms(at), &mut origin);
-            prop_assert!(!done || action == Action::Done, "it went on after its end");
+            prop_assert!(!done || action == Action::Done, "it continued after its end");
             done = action == Action::Done;
             prop_assert!(done || latest < ms(100) + limits.deadline, "late");
             prop_assert_eq!(done, exchange.is_done());
@@ -240,99 +241,100 @@ proptest! {
         prop_assert!(found.contains(&("a", Source::Local)) && found.contains(&("b", Source::Local)), "{found:?}");
     }
 
-    /// `retry-after` binds this exchange and the next ones.
+    /// `retry-after` applies to this exchange and to later ones.
     #[test]
-    fn a_server_that_asks_for_rest_gets_it(seconds in 0u64..4, status in prop::sample::select(vec![429u16, 503])) {
+    fn retry_after_is_obeyed(seconds in 0u64..4, status in prop::sample::select(vec![429u16, 503])) {
         let mut origin = Origin::new(9);
-        let mut limits = Limits { deadline: ms(10_000), ..Limits::default() };
-        let script = [line(10, Does::Says(status, Some(seconds))), line(10, Does::Answers)];
+        let mut limits = ExchangeLimits { deadline: ms(10_000), ..ExchangeLimits::default() };
+        let script = [line(10, Behaviour::Status(status, Some(seconds))), line(10, Behaviour::Answers)];
         let seen = run(&limits, &script, &mut origin, ms(0));
         prop_assert_eq!(seen.sent.len(), 2);
         prop_assert!(seen.sent[1].0 >= ms(10 + seconds * 1000), "{:?}", seen.sent);
         limits.deadline = ms(500);
         let start = ms(60_000);
-        let first = run(&limits, &[line(10, Does::Says(status, Some(seconds)))], &mut origin, start);
-        let next = run(&limits, &[line(10, Does::Answers)], &mut origin, start + first.took);
+        let first = run(&limits, &[line(10, Behaviour::Status(status, Some(seconds)))], &mut origin, start);
+        let next = run(&limits, &[line(10, Behaviour::Answers)], &mut origin, start + first.took);
         let resting = Some(Ended::Failed(Failure::Resting));
         prop_assert_eq!(next.answer.expect("it ended").ended == resting, seconds > 0);
     }
 }
 
 #[test]
-fn an_answer_is_merged_with_what_the_phone_found() {
-    let run = run(&Limits::default(), &[line(30, Does::Answers)], &mut Origin::new(1), ms(0));
+fn the_answer_is_merged_with_the_local_listings() {
+    let run = run(&ExchangeLimits::default(), &[line(30, Behaviour::Answers)], &mut Origin::new(1), ms(0));
     let answer = run.answer.expect("it ended");
     assert_eq!(ids(&answer), [("z", Source::Server), ("b", Source::Local), ("a", Source::Local)]);
     assert_eq!((answer.ended, answer.sends, run.took), (Some(Ended::Answered), 1, ms(30)));
 }
 
 #[test]
-fn what_passes_is_tried_again_and_what_does_not_is_not() {
-    for does in [Does::Fails(Trouble::Broken), Does::Says(500, None), Does::Says(503, Some(0))] {
-        let (tried, _) = once(&[line(10, does)]);
-        assert_eq!(tried.sent.len(), 3, "{does:?}");
-        let script = [line(10, does), line(10, does), line(10, Does::Answers)];
-        let run = run(&Limits::default(), &script, &mut Origin::new(1), ms(0));
-        assert_eq!(run.answer.expect("it ended").ended, Some(Ended::Answered), "{does:?}");
+fn transient_failures_are_retried_and_others_are_not() {
+    for behaviour in [Behaviour::Fails(Trouble::Broken), Behaviour::Status(500, None), Behaviour::Status(503, Some(0))]
+    {
+        let (tried, _) = once(&[line(10, behaviour)]);
+        assert_eq!(tried.sent.len(), 3, "{behaviour:?}");
+        let script = [line(10, behaviour), line(10, behaviour), line(10, Behaviour::Answers)];
+        let run = run(&ExchangeLimits::default(), &script, &mut Origin::new(1), ms(0));
+        assert_eq!(run.answer.expect("it ended").ended, Some(Ended::Answered), "{behaviour:?}");
     }
-    for (does, failure) in [
-        (Does::Says(401, None), Failure::Refused { status: 401 }),
-        (Does::Says(409, None), Failure::WrongModel { server: None }),
-        (Does::Fails(Trouble::TooLarge), Failure::TooLarge),
-        (Does::Sends(b"<html>"), Failure::BadReply(ReplyFault::Syntax { line: 1, column: 1 })),
+    for (behaviour, failure) in [
+        (Behaviour::Status(401, None), Failure::Refused { status: 401 }),
+        (Behaviour::Status(409, None), Failure::WrongModel { server: None }),
+        (Behaviour::Fails(Trouble::TooLarge), Failure::TooLarge),
+        (Behaviour::Body(b"<html>"), Failure::BadReply(ReplyFault::Syntax { line: 1, column: 1 })),
     ] {
-        let (run, found) = once(&[line(10, does)]);
+        let (run, found) = once(&[line(10, behaviour)]);
         assert_eq!((run.sent.len(), found), (1, failure));
     }
 }
 
 #[test]
-fn a_silent_server_costs_the_deadline_and_not_more() {
-    for does in [Does::Nothing, Does::Answers] {
-        let (run, failure) = once(&[line(60_000, does)]);
-        assert_eq!((failure, run.took), (Failure::TimedOut, Limits::default().deadline));
+fn a_silent_server_takes_the_deadline_and_not_more() {
+    for behaviour in [Behaviour::Silent, Behaviour::Answers] {
+        let (run, failure) = once(&[line(60_000, behaviour)]);
+        assert_eq!((failure, run.took), (Failure::TimedOut, ExchangeLimits::default().deadline));
     }
-    // A wait that leads beyond the deadline is not begun.
-    let (run, failure) = once(&[line(10, Does::Says(503, Some(2)))]);
+    // No wait that would end after the deadline.
+    let (run, failure) = once(&[line(10, Behaviour::Status(503, Some(2)))]);
     assert_eq!((failure, run.took), (Failure::Busy { status: 503 }, ms(10)));
 }
 
 #[test]
-fn a_server_that_is_down_is_left_alone_and_tried_once_later() {
+fn the_breaker_opens_for_a_server_that_is_down_and_probes_it_later() {
     let mut origin = Origin::new(1);
-    let dead = [line(1, Does::Fails(Trouble::Unreachable))];
+    let dead = [line(1, Behaviour::Fails(Trouble::Unreachable))];
     let sends = |origin: &mut Origin, script: &[Script], at| {
-        run(&Limits::default(), script, origin, at).answer.expect("it ended").sends
+        run(&ExchangeLimits::default(), script, origin, at).answer.expect("it ended").sends
     };
     assert_eq!((sends(&mut origin, &dead, ms(0)), sends(&mut origin, &dead, ms(500))), (3, 3));
     assert_eq!(sends(&mut origin, &dead, ms(1000)), 0);
     assert!(origin.resting(ms(1000)).is_some());
-    assert_eq!(sends(&mut origin, &dead, ms(8_000)), 1, "a trial has no retries");
+    assert_eq!(sends(&mut origin, &dead, ms(8_000)), 1, "a probe has no retries");
     assert_eq!(sends(&mut origin, &dead, ms(10_000)), 0);
-    assert_eq!(sends(&mut origin, &[line(1, Does::Answers)], ms(30_000)), 1);
-    assert_eq!(sends(&mut origin, &dead, ms(30_001)), 3, "it is trusted again");
+    assert_eq!(sends(&mut origin, &[line(1, Behaviour::Answers)], ms(30_000)), 1);
+    assert_eq!(sends(&mut origin, &dead, ms(30_001)), 3, "the breaker is closed again");
 }
 
 #[test]
-fn a_slow_attempt_gets_a_second_one_beside_it() {
+fn a_slow_attempt_is_hedged() {
     let mut origin = Origin::new(1);
     for at in 0..30 {
-        run(&Limits::default(), &[line(40, Does::Answers)], &mut origin, ms(at * 100));
+        run(&ExchangeLimits::default(), &[line(40, Behaviour::Answers)], &mut origin, ms(at * 100));
     }
-    let script = [line(700, Does::Answers), line(30, Does::Answers)];
-    let metered = Limits { deadline: ms(500), ..Limits::on(Connectivity::Metered) };
+    let script = [line(700, Behaviour::Answers), line(30, Behaviour::Answers)];
+    let metered = ExchangeLimits { deadline: ms(500), ..ExchangeLimits::on(Connectivity::Metered) };
     let slow = run(&metered, &script, &mut origin.clone(), ms(5000));
-    assert_eq!(slow.sent.len(), 1, "no hedge where bytes cost money");
-    let seen = run(&Limits::default(), &script, &mut origin, ms(5000));
+    assert_eq!(slow.sent.len(), 1, "no hedged request on a metered network");
+    let seen = run(&ExchangeLimits::default(), &script, &mut origin, ms(5000));
     let answer = seen.answer.expect("it ended");
     assert!(answer.hedged && answer.ended == Some(Ended::Answered));
     assert_eq!((seen.sent[1].0, seen.took), (ms(40), ms(70)));
 }
 
 #[test]
-fn who_gives_up_gets_what_the_phone_found() {
+fn a_cancelled_exchange_has_the_local_listings() {
     let mut origin = Origin::new(1);
-    let mut exchange = Exchange::new(question(), Limits::default(), local(), Reason::Doubtful, ms(0));
+    let mut exchange = Exchange::new(question(), ExchangeLimits::default(), local(), Reason::Doubtful, ms(0));
     assert!(matches!(exchange.handle(Event::Clock, ms(0), &mut origin), Action::Send { .. }));
     let unfinished = exchange.clone().into_answer();
     assert_eq!(unfinished.ended, Some(Ended::Failed(Failure::Cancelled)));

@@ -1,51 +1,83 @@
-//! A search that may ask a server: the phone's own search first, and then what the policy makes of it.
+//! A search that may ask a server: the local search comes first, then the policy decides.
 
 use std::time::Duration;
 
-use super::{Engine, Matches, Picture, SearchOptions, SearchResults, Stages, run};
+use super::embed::{Picture, run};
+use super::facade::Engine;
+use super::options::SearchOptions;
+use super::results::{Matches, SearchResults};
+use super::stages::Stages;
 use crate::confidence::Confidence;
 use crate::error::{Error, FilterError, Result};
 use crate::image::Frame;
 use crate::model::Output;
 use crate::remote::{
-    Answer, Ask, Connectivity, Exchange, Judgement, Limits, Origin, Question, SearchRequest, Setting, Situation,
-    Thresholds, decide,
+    Answer, Ask, Connectivity, Exchange, ExchangeLimits, Judgement, Origin, Question, SearchRequest, Setting,
+    Situation, Thresholds, decide,
 };
 use crate::search::Per;
 
-/// What asking a server depends on beside what is found.
+/// The options of asking a server.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct AskOptions {
-    /// What can be reached.
+    /// The phone's network connection.
     pub connectivity: Connectivity,
-    /// What the user allows.
+    /// The user's setting.
     pub setting: Setting,
-    /// What the server's answer may take with all retries, from [`Asking::begin`] on.
+    /// The time for the server's answer, including retries, counted from [`ServerSearch::begin`].
     pub deadline: Duration,
     /// See [`Situation::coverage`].
     pub coverage: Option<f32>,
-    /// What is good enough.
+    /// When local results are good enough.
     pub thresholds: Thresholds,
 }
 
 impl AskOptions {
-    /// The defaults for a network.
+    /// The defaults for a network connection.
     pub fn on(connectivity: Connectivity) -> AskOptions {
         AskOptions {
             connectivity,
             setting: Setting::default(),
-            deadline: Limits::default().deadline,
+            deadline: ExchangeLimits::default().deadline,
             coverage: None,
             thresholds: Thresholds::default(),
         }
     }
+
+    /// Sets the user's setting.
+    #[must_use]
+    pub fn with_setting(mut self, setting: Setting) -> AskOptions {
+        self.setting = setting;
+        self
+    }
+
+    /// Sets the time for the server's answer, including retries.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> AskOptions {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets the share of the full catalogue that the phone has, see [`Situation::coverage`].
+    #[must_use]
+    pub fn with_coverage(mut self, coverage: impl Into<Option<f32>>) -> AskOptions {
+        self.coverage = coverage.into();
+        self
+    }
+
+    /// Sets when local results are good enough.
+    #[must_use]
+    pub fn with_thresholds(mut self, thresholds: Thresholds) -> AskOptions {
+        self.thresholds = thresholds;
+        self
+    }
 }
 
-/// What the phone found, and what it takes to ask a server for the same.
+/// The local results of a search, and what it takes to run the same search on a server.
 #[derive(Debug, Clone)]
-pub struct Asking {
-    /// What the phone found. No listing, and no confidence, where the filter names columns that its shard does not have.
+pub struct ServerSearch {
+    /// The local results: no listings and no confidence if the filter names columns that the local shard does not have.
     pub local: SearchResults,
     request: SearchRequest,
     wanted: usize,
@@ -54,48 +86,72 @@ pub struct Asking {
     options: AskOptions,
 }
 
-/// Whether the server is asked.
+/// The decision whether to ask a server.
 #[derive(Debug, Clone)]
 pub enum Begun {
-    /// It is not: this is the answer.
+    /// The server is not asked: this is the answer.
     Answer(Answer),
-    /// It is, with [`Asking::body`].
+    /// The server is asked, with [`ServerSearch::body`].
     Exchange {
-        /// To be driven by the host.
+        /// The exchange, for the host to drive.
         exchange: Box<Exchange>,
-        /// Whether what the phone found is worth showing meanwhile.
+        /// Whether the local results are worth showing meanwhile.
         show_local: bool,
     },
 }
 
 impl Engine {
-    /// Searches with a photo, and gets ready to ask a server. Both sides search with the query as it travels, so that
-    /// scores and order are the same.
+    /// Searches with a photo, and prepares the request to a server. Both sides search with the quantised query, so that
+    /// their scores and rankings are comparable.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use magpie_core::engine::{AskOptions, Begun};
+    /// use magpie_core::remote::{Connectivity, Origin};
+    /// # use magpie_core::engine::{Engine, SearchOptions};
+    /// # use magpie_core::model::{Model, Pack};
+    /// # use magpie_core::shard::Shard;
+    /// # fn main() -> Result<(), magpie_core::Error> {
+    /// # let model = Model::load(&Pack::open("models/packs/default")?)?;
+    /// # let engine = Engine::new(model, Shard::open("catalogue.magpie")?)?;
+    /// # let (photo, now) = (Vec::new(), Duration::ZERO);
+    /// let origin = Origin::new(17);
+    /// let ask = AskOptions::on(Connectivity::Unmetered);
+    /// let search = engine.ask_photo(&photo, &SearchOptions::default(), &ask)?;
+    /// match search.begin(&origin, now) {
+    ///     Begun::Answer(answer) => println!("{} listings, {}", answer.listings.len(), answer.reason),
+    ///     // Drive the exchange as the example `ask_server` does, and send `search.body()`.
+    ///     Begun::Exchange { exchange, .. } => println!("{}", exchange.reason()),
+    /// }
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
-    /// As [`Engine::search_photo`]; that the filter or the groups name a column that the shard does not have is an error
-    /// only where the options rule out that a server is asked.
-    pub fn ask_photo(&self, photo: &[u8], options: &SearchOptions, ask: &AskOptions) -> Result<Asking> {
+    /// As [`Engine::search_photo`]. A filter or limit on a column that the shard does not have is an error only if
+    /// `ask` rules out that a server is asked.
+    pub fn ask_photo(&self, photo: &[u8], options: &SearchOptions, ask: &AskOptions) -> Result<ServerSearch> {
         self.ask(Picture::Photo(photo), options, ask)
     }
 
-    /// The same with a camera frame; of the search's options the limits do not matter.
+    /// As [`Engine::ask_photo`], with a camera frame. The limits in `options` are ignored.
     ///
     /// # Errors
     /// As [`Engine::ask_photo`].
-    pub fn ask_frame(&self, frame: &Frame<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<Asking> {
+    pub fn ask_frame(&self, frame: &Frame<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<ServerSearch> {
         self.ask(Picture::Frame(frame), options, ask)
     }
 
-    fn ask(&self, picture: Picture<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<Asking> {
+    fn ask(&self, picture: Picture<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<ServerSearch> {
         let mut stages = Stages::default();
-        let Output { embedding, attributes } = run(&self.model, picture, options, &mut stages)?;
+        let Output { embedding, attributes } = run(self.model(), picture, options, &mut stages)?;
         let request = SearchRequest::new(&embedding, options.filter.as_ref(), &options.search);
-        // Never zero: the embedding is of unit length.
-        let query = request.embedding.embedding(request.model_id).unwrap_or(embedding);
+        let query = request.embedding.embedding(request.model_id);
+        debug_assert!(query.is_some(), "an embedding has unit length, and its quantised form is not zero");
+        let query = query.unwrap_or(embedding);
         let may_ask = ask.setting.forbids(ask.connectivity).is_none();
         let (matches, filter_unknown) = match self.find(&query, options, &mut stages) {
-            // The server may have a column that the shard does not have.
+            // The server may have the column that the shard lacks.
             Err(Error::Filter(FilterError::UnknownColumn { .. })) if may_ask => {
                 (Matches { listings: Vec::new(), confidence: None }, true)
             }
@@ -104,13 +160,13 @@ impl Engine {
         let Matches { listings, confidence } = matches;
         let local = SearchResults { listings, confidence, attributes, stages };
         let (wanted, per) = (options.search.k, options.search.per.clone());
-        Ok(Asking { local, request, wanted, per, filter_unknown, options: ask.clone() })
+        Ok(ServerSearch { local, request, wanted, per, filter_unknown, options: ask.clone() })
     }
 }
 
-impl Asking {
-    /// Decides, and begins an exchange where the server is asked. `now` is a time of the clock that `origin`'s exchanges
-    /// run on.
+impl ServerSearch {
+    /// Decides whether to ask the server, and if so, begins an exchange. `now` is the time on the clock that all
+    /// exchanges of `origin` share.
     pub fn begin(&self, origin: &Origin, now: Duration) -> Begun {
         let listings = &self.local.listings;
         let score = || listings.first().map(|first| Judgement::Score(first.score));
@@ -126,24 +182,24 @@ impl Asking {
             coverage: self.options.coverage,
             judgement: confidence.or_else(score),
         };
-        let verdict = decide(&situation, &self.options.thresholds);
-        if verdict.ask == Ask::No {
-            return Begun::Answer(Answer::local(listings.clone(), verdict.reason));
+        let decision = decide(&situation, &self.options.thresholds);
+        if decision.ask == Ask::No {
+            return Begun::Answer(Answer::local(listings.clone(), decision.reason));
         }
-        let mut limits = Limits::on(self.options.connectivity);
+        let mut limits = ExchangeLimits::on(self.options.connectivity);
         limits.deadline = self.options.deadline;
         let question = Question { model_id: self.request.model_id, k: self.request.k as usize, per: self.per.clone() };
-        let exchange = Box::new(Exchange::new(question, limits, listings.clone(), verdict.reason, now));
-        Begun::Exchange { exchange, show_local: verdict.ask == Ask::ShowLocalFirst }
+        let exchange = Box::new(Exchange::new(question, limits, listings.clone(), decision.reason, now));
+        Begun::Exchange { exchange, show_local: decision.ask == Ask::ShowLocalFirst }
     }
 
-    /// The body to post, JSON: the same bytes for every attempt.
+    /// Returns the body of the request: JSON, the same bytes for every attempt.
     pub fn body(&self) -> String {
         self.request.body()
     }
 
-    /// The confidence in the answer's first listing: that of the phone's search, where the answer begins with the same
-    /// listing. What only the server found is not judged, and `None`.
+    /// Returns the confidence in the answer's first listing: that of the local search if it has the same first listing,
+    /// otherwise `None`. Listings that only the server found are not judged.
     pub fn confidence_in(&self, answer: &Answer) -> Option<Confidence> {
         let first = answer.listings.first().map(|sourced| &sourced.found.listing.id);
         let same = first == self.local.listings.first().map(|found| &found.listing.id);
@@ -168,12 +224,11 @@ mod tests {
         Found { score, listing: Listing { id: id.to_owned(), photos: vec![photo.clone()], photo, fields: Vec::new() } }
     }
 
-    /// A search for two listings of which two were found.
-    fn asking(change: impl FnOnce(&mut Asking)) -> Asking {
+    /// A search that requested two listings and found two.
+    fn search(change: impl FnOnce(&mut ServerSearch)) -> ServerSearch {
         let embedding = Embedding::new(&[0.5, -0.25, 0.125], MODEL).expect("finite");
-        let mut options = SearchOptions::default();
-        options.search.k = 2;
-        let mut asking = Asking {
+        let options = SearchOptions::new(2);
+        let mut search = ServerSearch {
             local: SearchResults {
                 listings: vec![found("b", 0.8), found("a", 0.5)],
                 confidence: Some(Confidence { probability: 0.9, enough: true }),
@@ -186,63 +241,63 @@ mod tests {
             filter_unknown: false,
             options: AskOptions::on(Connectivity::Unmetered),
         };
-        change(&mut asking);
-        asking
+        change(&mut search);
+        search
     }
 
-    fn doubtful(asking: &mut Asking) {
-        asking.local.confidence = Some(Confidence { probability: 0.3, enough: false });
+    fn doubtful(search: &mut ServerSearch) {
+        search.local.confidence = Some(Confidence { probability: 0.3, enough: false });
     }
 
-    /// Why the server is asked, and whether the local listings are shown; or the answer where it is not.
-    fn begin(asking: &Asking) -> Result<(Reason, bool), Answer> {
-        match asking.begin(&Origin::new(1), NOW) {
+    /// Why the server is asked, and whether the local listings are shown; or the answer if it is not asked.
+    fn begin(search: &ServerSearch) -> Result<(Reason, bool), Answer> {
+        match search.begin(&Origin::new(1), NOW) {
             Begun::Answer(answer) => Err(answer),
             Begun::Exchange { exchange, show_local } => Ok((exchange.reason(), show_local)),
         }
     }
 
     #[test]
-    fn a_good_answer_is_the_answer() {
-        let asking = asking(|_| ());
-        let answer = begin(&asking).expect_err("not asked");
+    fn good_local_results_are_the_answer() {
+        let search = search(|_| ());
+        let answer = begin(&search).expect_err("not asked");
         assert_eq!((answer.reason, &answer.ended, answer.sends), (Reason::GoodEnough, &None, 0));
         assert!(answer.listings.iter().all(|sourced| sourced.source == Source::Local));
-        assert_eq!(asking.confidence_in(&answer), asking.local.confidence);
+        assert_eq!(search.confidence_in(&answer), search.local.confidence);
     }
 
     #[test]
-    fn doubt_asks_and_shows_and_nothing_asks_and_waits() {
-        assert_eq!(begin(&asking(doubtful)), Ok((Reason::Doubtful, true)));
-        // The score counts only where there is no confidence.
+    fn doubtful_results_are_shown_meanwhile_and_missing_ones_are_waited_for() {
+        assert_eq!(begin(&search(doubtful)), Ok((Reason::Doubtful, true)));
+        // The score counts only without a confidence.
         let scored = |score| {
-            asking(|asking| {
-                asking.local.confidence = None;
-                asking.local.listings[0].score = score;
+            search(|search| {
+                search.local.confidence = None;
+                search.local.listings[0].score = score;
             })
         };
         assert_eq!(begin(&scored(0.65)), Ok((Reason::Doubtful, true)));
         assert!(begin(&scored(0.8)).is_err());
-        let none = asking(|asking| {
-            asking.local.listings.clear();
-            asking.local.confidence = Some(Confidence::NONE);
+        let none = search(|search| {
+            search.local.listings.clear();
+            search.local.confidence = Some(Confidence::NONE);
         });
         assert_eq!(begin(&none), Ok((Reason::NothingFound, false)));
-        let unknown = asking(|asking| {
-            asking.local.listings.clear();
-            (asking.local.confidence, asking.filter_unknown) = (None, true);
+        let unknown = search(|search| {
+            search.local.listings.clear();
+            (search.local.confidence, search.filter_unknown) = (None, true);
         });
         assert_eq!(begin(&unknown), Ok((Reason::FilterUnknown, false)));
-        let few = asking(|asking| asking.wanted = 3);
+        let few = search(|search| search.wanted = 3);
         assert_eq!(begin(&few), Ok((Reason::TooFew, true)));
     }
 
     #[test]
-    fn what_forbids_asking_leaves_the_local_listings() {
+    fn the_local_listings_remain_where_asking_is_ruled_out() {
         let reason = |change: fn(&mut AskOptions)| {
-            let answer = begin(&asking(|asking| {
-                doubtful(asking);
-                change(&mut asking.options);
+            let answer = begin(&search(|search| {
+                doubtful(search);
+                change(&mut search.options);
             }));
             let answer = answer.expect_err("not asked");
             assert_eq!(answer.listings.len(), 2);
@@ -258,21 +313,23 @@ mod tests {
 
         let mut origin = Origin::new(1);
         let busy = Reply { status: 503, retry_after: Some(Duration::from_secs(60)), body: b"" };
-        let Begun::Exchange { mut exchange, .. } = asking(doubtful).begin(&origin, NOW) else { panic!("not asked") };
+        let Begun::Exchange { mut exchange, .. } = search(doubtful).begin(&origin, NOW) else { panic!("not asked") };
         let Action::Send { attempt, .. } = exchange.handle(Event::Clock, NOW, &mut origin) else { panic!("not sent") };
         assert_eq!(exchange.handle(Event::Reply { attempt, reply: busy }, NOW, &mut origin), Action::Done);
-        let Begun::Answer(answer) = asking(doubtful).begin(&origin, NOW) else { panic!("asked while it rests") };
+        let Begun::Answer(answer) = search(doubtful).begin(&origin, NOW) else {
+            panic!("asked although the breaker is open")
+        };
         assert_eq!((answer.reason, answer.listings.len()), (Reason::ServerResting, 2));
     }
 
     #[test]
-    fn the_exchange_has_the_deadline_the_question_and_the_local_listings() {
+    fn the_exchange_has_the_deadline_the_request_and_the_local_listings() {
         let mut origin = Origin::new(1);
-        let asking = asking(|asking| {
-            doubtful(asking);
-            asking.options.deadline = Duration::from_millis(300);
+        let search = search(|search| {
+            doubtful(search);
+            search.options.deadline = Duration::from_millis(300);
         });
-        let begin = |origin: &Origin| match asking.begin(origin, NOW) {
+        let begin = |origin: &Origin| match search.begin(origin, NOW) {
             Begun::Exchange { exchange, .. } => exchange,
             Begun::Answer(answer) => panic!("not asked: {answer:?}"),
         };
@@ -287,13 +344,13 @@ mod tests {
         let answer = exchange.into_answer();
         let ids: Vec<_> = answer.listings.iter().map(|s| (s.found.listing.id.as_str(), s.source)).collect();
         assert_eq!(ids, [("z", Source::Server), ("b", Source::Local)]);
-        assert_eq!(asking.confidence_in(&answer), None, "nothing here judges what the server found");
+        assert_eq!(search.confidence_in(&answer), None, "the server's listings are not judged");
 
         let mut exchange = begin(&origin);
         exchange.handle(Event::Clock, NOW, &mut origin);
         exchange.handle(Event::Failed { attempt, trouble: Trouble::TooLarge }, NOW, &mut origin);
         let answer = exchange.into_answer();
         assert_eq!((answer.listings.len(), &answer.ended), (2, &Some(Ended::Failed(Failure::TooLarge))));
-        assert_eq!(asking.confidence_in(&answer), asking.local.confidence);
+        assert_eq!(search.confidence_in(&answer), search.local.confidence);
     }
 }

@@ -1,0 +1,62 @@
+//! From a picture to its embedding, with the time of each stage.
+
+use std::time::{Duration, Instant};
+
+use super::options::SearchOptions;
+use super::stages::Stages;
+use crate::error::Result;
+use crate::image::{self, DecodeLimits, Frame, Region};
+use crate::model::{Model, Output};
+
+/// Embeds a photo without a shard: decoding, preparation and network.
+///
+/// # Errors
+/// [`Error::Photo`] if the photo or region is unusable, [`Error::Model`] if the network fails.
+pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &DecodeLimits) -> Result<Output> {
+    embed_timed(model, photo, region, limits).map(|(output, _)| output)
+}
+
+/// As [`embed`], with the times of the three stages; those of the others are zero.
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_timed(
+    model: &Model,
+    photo: &[u8],
+    region: Option<Region>,
+    limits: &DecodeLimits,
+) -> Result<(Output, Stages)> {
+    let options = SearchOptions::default().with_region(region).with_limits(limits.clone());
+    let mut stages = Stages::default();
+    run(model, Picture::Photo(photo), &options, &mut stages).map(|output| (output, stages))
+}
+
+/// The picture to search with.
+pub(super) enum Picture<'a> {
+    Photo(&'a [u8]),
+    Frame(&'a Frame<'a>),
+}
+
+pub(super) fn run(model: &Model, picture: Picture<'_>, options: &SearchOptions, stages: &mut Stages) -> Result<Output> {
+    let (recipe, region) = (&model.manifest().input, options.region);
+    options.cancel.check()?;
+    let rgb = match picture {
+        Picture::Photo(bytes) => {
+            let photo = timed(&mut stages.decode, || image::decode(bytes, region, recipe, &options.limits))?;
+            options.cancel.check()?;
+            timed(&mut stages.prepare, || photo.input_rgb(region, recipe))?
+        }
+        Picture::Frame(frame) => timed(&mut stages.prepare, || frame.input_rgb(region, recipe))?,
+    };
+    let input = timed(&mut stages.prepare, || image::normalise(&rgb, recipe));
+    options.cancel.check()?;
+    timed(&mut stages.network, || model.run(&input))
+}
+
+/// Runs `work` and adds its time to a stage.
+pub(super) fn timed<T>(stage: &mut Duration, work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    let result = work();
+    *stage += started.elapsed();
+    result
+}

@@ -1,0 +1,49 @@
+//! What a search returns.
+
+use serde::Serialize;
+
+use super::stages::Stages;
+use crate::attributes::Attributes;
+use crate::confidence::Confidence;
+use crate::listing::Found;
+
+/// The results of a search.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SearchResults {
+    /// Best first; ties in the order of listing ids.
+    pub listings: Vec<Found>,
+    /// See [`Matches::confidence`].
+    pub confidence: Option<Confidence>,
+    /// The predicted attributes of the photo.
+    pub attributes: Attributes,
+    /// The time of each stage.
+    pub stages: Stages,
+}
+
+/// The results of a search with an embedding.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Matches {
+    /// Best first; ties in the order of listing ids.
+    pub listings: Vec<Found>,
+    /// How likely the first listing is what the photo shows; `None` if the model's pack has no calibration.
+    ///
+    /// It depends on the best listings that pass the filter, regardless of the requested number, least score or limit
+    /// per value: [`Searcher::rank`](crate::search::Searcher::rank). If no listing is returned, it is 0.
+    pub confidence: Option<Confidence>,
+}
+
+impl SearchResults {
+    /// Results without times of the stages, e.g. for a test of code that uses them.
+    pub fn new(listings: Vec<Found>, confidence: Option<Confidence>, attributes: Attributes) -> SearchResults {
+        SearchResults { listings, confidence, attributes, stages: Stages::default() }
+    }
+}
+
+impl Matches {
+    /// Results of a search with an embedding.
+    pub fn new(listings: Vec<Found>, confidence: Option<Confidence>) -> Matches {
+        Matches { listings, confidence }
+    }
+}
