@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use magpie_core::builder::{Identity, ShardBuilder};
     use magpie_core::remote::SearchRequest;
-    use magpie_core::search::{SearchScratch, SearchParams};
+    use magpie_core::search::{SearchParams, SearchScratch};
     use magpie_core::{Embedding, ModelId};
     use std::sync::mpsc;
 

@@ -63,7 +63,12 @@ impl ShardSet {
     }
 
     /// Searches one shard.
-    pub(crate) fn search(&self, at: usize, query: &Parsed, scratch: &mut SearchScratch) -> Result<Vec<Found>, BackendError> {
+    pub(crate) fn search(
+        &self,
+        at: usize,
+        query: &Parsed,
+        scratch: &mut SearchScratch,
+    ) -> Result<Vec<Found>, BackendError> {
         let Some(shard) = self.shards.get(at) else { return Ok(Vec::new()) };
         let mut searcher = Searcher::with_scratch(shard, std::mem::take(scratch));
         let candidates = searcher.search(&query.embedding, query.filter.as_ref(), &query.params);
