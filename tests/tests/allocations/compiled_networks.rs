@@ -114,7 +114,7 @@ fn damage_is_named() {
     for at in [48, HEADER, HEADER + 5000, good.len() - 1] {
         assert!(changed(at).contains("the checksum of its layers"), "{at}");
     }
-    assert!(refused(pack, good[..40].to_vec()).contains("no compiled network"));
+    assert!(refused(pack, good[..40].to_vec()).contains("is not a compiled network"));
     assert!(refused(pack, good[..good.len() - 1].to_vec()).contains("checksum"));
 }
 
