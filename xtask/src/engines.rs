@@ -14,9 +14,7 @@ pub(crate) enum Engine {
 /// Downloads OpenSearch, and what the build of the Kotlin package needs.
 pub(crate) fn prepare() -> Outcome {
     kotlin::tools()?;
-    fetch_opensearch()?;
-    let kotlin = root().join("android/pom.xml");
-    run(Command::new("mvn").args(["--batch-mode", "--quiet", "--file"]).arg(kotlin).arg("dependency:go-offline"))
+    fetch_opensearch()
 }
 
 /// Downloads OpenSearch with Maven.

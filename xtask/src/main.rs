@@ -86,8 +86,8 @@ enum Task {
     Deny,
     /// Format all code
     Fmt,
-    /// Fetch and install what the other tests need besides Rust: Debian's packages, its Swift and its Rust for ARM, Maven's
-    /// packages. They do it themselves where it was not done; CI does it while it compiles
+    /// Fetch and install what the other tests need besides Rust: Debian's packages, its Swift and its Rust for ARM,
+    /// OpenSearch. They do it themselves where it was not done; CI does it while it compiles
     Prepare,
     /// Run `.ci/run`, which is all that CI does
     Ci,
@@ -141,8 +141,7 @@ fn main() -> ExitCode {
 /// Fetches for one side after the other, and goes on where one fails: its test will say what is missing.
 fn prepare() -> Outcome {
     type Side = (&'static str, fn() -> Outcome);
-    let sides: [Side; 3] =
-        [("ARM", arm::prepare), ("OpenSearch and Kotlin", engines::prepare), ("Swift", swift::prepare)];
+    let sides: [Side; 3] = [("ARM", arm::prepare), ("OpenSearch", engines::prepare), ("Swift", swift::prepare)];
     let failed = sides.map(|(name, prepare)| prepare().map_err(|e| eprintln!("{name}: {e}")).is_err());
     if failed.contains(&true) { Err("not everything was fetched".to_owned()) } else { Ok(()) }
 }

@@ -7,6 +7,7 @@ mod bad_packs;
 mod bad_photos;
 mod bad_shards;
 mod compat;
+#[cfg(feature = "onnx")]
 mod confidence;
 mod every_photo;
 #[cfg(feature = "onnx")]
