@@ -11,7 +11,8 @@ use crate::model::{Model, Output};
 /// Embeds a photo without a shard: decoding, preparation and network.
 ///
 /// # Errors
-/// [`Error::Photo`] if the photo or region is unusable, [`Error::Model`] if the network fails.
+/// [`Error::Photo`](crate::Error::Photo) if the photo or region is unusable, [`Error::Model`](crate::Error::Model) if the
+/// network fails.
 pub fn embed(model: &Model, photo: &[u8], region: Option<Region>, limits: &DecodeLimits) -> Result<Output> {
     embed_timed(model, photo, region, limits).map(|(output, _)| output)
 }
