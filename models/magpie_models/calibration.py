@@ -1,8 +1,8 @@
 """Calibrated probabilities: the confidence in a search's first listing, and the temperature of a head.
 
-The confidence is a logistic function of three features of the ranked listings; core/src/confidence.rs defines them and
-computes the same. A head's temperature divides its logits (Guo et al., "On Calibration of Modern Neural Networks",
-2017).
+The confidence is a logistic function of three features of the ranked listings; core/engine/src/confidence.rs defines
+them and computes the same. A head's temperature divides its logits (Guo et al., "On Calibration of Modern Neural
+Networks", 2017).
 """
 
 import numpy as np

@@ -16,7 +16,7 @@ PACK = Path(__file__).parents[1] / "packs" / "default"
 
 
 def test_features_are_those_of_the_rust_core():
-    # The same numbers as in core/src/confidence.rs.
+    # The same numbers as in core/engine/src/confidence.rs.
     scores = np.array([0.25, 0.75, 0.5] + [0.25] * 7)
     assert calibration.features(scores, 0.125) == pytest.approx([0.75, 0.25, 0.75 - 2.5 / 9])
     assert calibration.features(np.array([0.6]), 0.125) == pytest.approx([0.6, 0.475, 0.475])
