@@ -1,4 +1,4 @@
-//! The tiny catalogue stored in `tests/compat/`, one file for each version of the shard format. Files are never removed.
+//! The tiny catalogue stored in `tests/compat/`, one file for each version of the shard format.
 
 use std::path::Path;
 

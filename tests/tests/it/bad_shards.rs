@@ -1,4 +1,4 @@
-//! A damaged, incomplete or foreign catalogue is refused with the part's name; it never takes the app down.
+//! A damaged, incomplete or foreign catalogue is refused with the name of the damaged part and never crashes the app.
 
 use magpie_core::search::search;
 use magpie_core::shard::Shard;
@@ -12,13 +12,13 @@ fn open(bytes: &[u8]) -> Result<Shard, ShardError> {
 }
 
 #[test]
-fn the_undamaged_shard_passes_and_mending_it_changes_nothing() {
+fn the_undamaged_shard_passes_and_recomputing_its_checksums_changes_nothing() {
     let bytes = shop_bytes();
     let report = open(&bytes).unwrap().verify().unwrap();
     assert_eq!((report.photos, report.listings, report.bytes), (90, 60, bytes.len() as u64));
     let mut mended = bytes.clone();
     mend(&mut mended);
-    assert!(mended == bytes, "the tests' own reading of the format differs from the writer's");
+    assert!(mended == bytes, "the tests read the format differently from the writer");
 }
 
 #[test]
@@ -49,14 +49,14 @@ fn files_on_disk_are_refused_the_same_way_as_bytes() {
         assert_eq!(error, open(content).unwrap_err());
     }
     let Err(IndexError::Io { path, .. }) = Shard::open(folder.path().join("missing")) else {
-        panic!("no file, no shard")
+        panic!("a missing file was opened")
     };
     assert!(path.ends_with("missing"));
-    assert!(matches!(Shard::open(folder.path()), Err(IndexError::Io { .. })), "a folder is no shard");
+    assert!(matches!(Shard::open(folder.path()), Err(IndexError::Io { .. })), "a folder was opened as a shard");
 }
 
 #[test]
-fn a_file_with_something_appended_is_refused() {
+fn a_file_with_appended_bytes_is_refused() {
     let found = shop_bytes().len() as u64 + 64;
     let error = refusal(|bytes| bytes.extend([0; 64]));
     assert_eq!(error, ShardError::WrongLength { expected: found - 64, found });
@@ -133,7 +133,7 @@ fn a_newer_shard_asks_for_an_update_of_the_app_and_an_older_one_for_a_rebuild() 
         assert_eq!(error, ShardError::TooOld { found, oldest: 2 });
     }
 
-    // Newer, but its writer says that this reader may read it.
+    // A newer format that its writer marked as readable by this version.
     let mut bytes = shop_bytes();
     put(&mut bytes, 8, &3u32.to_le_bytes());
     mend_header(&mut bytes);

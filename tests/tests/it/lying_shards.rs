@@ -1,4 +1,4 @@
-//! A catalogue made to deceive, with right checksums, is refused; it never takes the app or its memory down.
+//! A forged catalogue with valid checksums is refused and never crashes the app or exhausts its memory.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 #[test]
-fn counts_that_lie_are_refused() {
+fn wrong_counts_are_refused() {
     let lie = |at: usize, value: u64, width: usize| {
         refusal(|bytes| {
             put(bytes, at, &value.to_le_bytes()[..width]);
@@ -29,14 +29,14 @@ fn counts_that_lie_are_refused() {
         lie(24, dim, 4);
     }
     for sections in [0, 1, 13, 62, u64::from(u32::MAX)] {
-        // More entries than there are: what follows the table is zero, which is no place for a section.
+        // More entries than there are: the bytes after the table are zero, which is not a valid section.
         lie(20, sections, 4);
     }
     lie(16, 8192, 4);
     lie(104, 64, 8);
 }
 
-/// The count is an allocation that has not happened yet.
+/// Nothing may be allocated for a count that has not been checked.
 #[test]
 fn four_billion_listings_in_the_header_cost_no_memory() {
     let error = refusal(|bytes| {
@@ -70,14 +70,14 @@ fn sections_that_overlap_or_lie_outside_are_refused() {
 }
 
 #[test]
-fn a_schema_of_nonsense_is_refused_even_with_right_checksums() {
+fn an_invalid_schema_is_refused_even_with_valid_checksums() {
     let schema = section(&shop_bytes(), kind::SCHEMA);
     let column = r#"{"name":"x","kind":"word"}"#;
     let long = format!(r#"{{"catalog":"","writer":"","fields":[],"columns":[{}]}}"#, [column; 17].join(","));
     let deep = "[".repeat(1000);
     for text in ["", "{}", "null", "\u{0}", r#"{"catalog":1}"#, &long, &deep] {
         let error = refusal(|bytes| {
-            // Spaces keep the length; a text that is longer than the section is cut off, which is nonsense as well.
+            // Spaces keep the length. A text longer than the section is cut off, which makes it invalid too.
             let mut body = text.as_bytes().to_vec();
             body.resize(schema.len, b' ');
             put(bytes, schema.offset, &body);
@@ -88,7 +88,7 @@ fn a_schema_of_nonsense_is_refused_even_with_right_checksums() {
 }
 
 #[test]
-fn rows_that_point_nowhere_are_refused_and_do_not_panic_a_search() {
+fn rows_out_of_range_are_refused_and_do_not_panic_a_search() {
     for (kind, behind, wrong) in [
         (kind::INDEX, 0, 2u32.to_le_bytes()),
         (kind::INDEX, 0, u32::MAX.to_le_bytes()),
@@ -98,7 +98,7 @@ fn rows_that_point_nowhere_are_refused_and_do_not_panic_a_search() {
         (kind::LIST_BIASES, 0, f32::INFINITY.to_le_bytes()),
         (kind::CENTROIDS, 0, [0x80; 4]),
         (kind::CENTROID_GRAPH, 0, 1u32.to_le_bytes()),
-        // Coordinates 8 to 11 of 8.
+        // Links to dimensions beyond the eight that there are.
         (kind::SCAN_BLOCKS, 32, [0xff; 4]),
         (kind::CODES, 8, [0, 1, 0, 0]),
         (kind::THUMBNAIL_ENDS, 0, u32::MAX.to_le_bytes()),
@@ -119,9 +119,9 @@ fn rows_that_point_nowhere_are_refused_and_do_not_panic_a_search() {
 }
 
 #[test]
-fn two_photos_that_claim_one_name_are_refused() {
+fn two_photos_with_the_same_ordinal_are_refused() {
     let error = refusal(|bytes| {
-        // In the one list the first listing's two photos are rows 0 and 1.
+        // In the only list, rows 0 and 1 are the two photos of the first listing.
         let at = section(bytes, kind::PHOTO_ORDINALS).offset;
         put(bytes, at, &[1, 0, 1, 0]);
         mend(bytes);
@@ -130,7 +130,7 @@ fn two_photos_that_claim_one_name_are_refused() {
 }
 
 #[test]
-fn a_catalogue_id_that_is_not_its_names_is_refused() {
+fn a_catalogue_id_that_does_not_match_the_name_is_refused() {
     let error = refusal(|bytes| {
         put(bytes, 80, &[9; 16]);
         mend_header(bytes);
@@ -138,9 +138,9 @@ fn a_catalogue_id_that_is_not_its_names_is_refused() {
     assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
 }
 
-/// The units by which packed numbers are multiplied.
+/// The scales that packed numbers are multiplied by.
 #[test]
-fn units_that_are_no_small_numbers_are_refused_on_opening() {
+fn scales_that_are_not_small_numbers_are_refused_on_opening() {
     for at in [16, 20, 24, 28, 32] {
         for unit in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
             let error = refusal(|bytes| {
@@ -153,9 +153,9 @@ fn units_that_are_no_small_numbers_are_refused_on_opening() {
     }
 }
 
-/// Lists that lead outside, overlap or run backwards; searches then say that the file is damaged.
+/// Lists that end outside the shard, overlap or run backwards.
 #[test]
-fn lists_that_lead_outside_of_the_shard_are_an_error() {
+fn lists_with_wrong_starts_are_an_error() {
     let bytes = listed_shop_bytes();
     let starts = section(&bytes, kind::LIST_STARTS);
     for (place, start) in [(1, 91), (1, u32::MAX), (2, 0), (5, 0), (5, u32::MAX), (0, 5)] {
@@ -168,21 +168,21 @@ fn lists_that_lead_outside_of_the_shard_are_an_error() {
     }
 }
 
-/// An attacker mends the checksums. Values are often small, so that they pass for lengths and offsets.
+/// As an attacker would, the test recomputes the checksums. Values are often small, to be plausible lengths and offsets.
 #[test]
-fn shards_with_wrong_contents_and_right_checksums_never_panic() {
+fn shards_with_wrong_contents_and_valid_checksums_never_panic() {
     wrong_contents_never_panic(&shop_bytes());
 }
 
 #[test]
-fn the_same_with_several_lists() {
+fn shards_of_several_lists_with_wrong_contents_never_panic() {
     wrong_contents_never_panic(&listed_shop_bytes());
 }
 
 fn wrong_contents_never_panic(original: &[u8]) {
     let count = original[20..24].to_vec();
     let mut places: Vec<_> = sections(original).iter().map(|s| (s.offset, s.len)).collect();
-    // Each section alike, however small, and as one more of them the header with its table.
+    // Every section is equally likely, however small, and so is the header with its table.
     places.push((8, 1100));
     let value = prop_oneof![any::<u8>(), 0u8..8, Just(0xff), Just(0x7f), Just(0x80)];
     let change = (prop::sample::select(places), any::<prop::sample::Index>(), value);
@@ -194,7 +194,7 @@ fn wrong_contents_never_panic(original: &[u8]) {
         for ((offset, len), place, value) in changes {
             bytes[offset + place.index(len)] = value;
         }
-        // The tests' own mending trusts the number of sections; a lie about it has its own test.
+        // `mend` trusts the number of sections. Another test changes that number.
         put(&mut bytes, 20, &count);
         mend(&mut bytes);
         opened.set(opened.get() + u32::from(use_in_every_way(&bytes)));
