@@ -26,7 +26,7 @@ impl Random {
         (self.draw() % end.max(1) as u64) as usize
     }
 
-    /// One of these values; `None` if there are none.
+    /// One of these values, or `None` for an empty slice.
     pub fn of<'a, T>(&mut self, values: &'a [T]) -> Option<&'a T> {
         let at = self.below(values.len());
         values.get(at)

@@ -119,7 +119,10 @@ fn only_the_model_names_tract() {
     let is_model = |source: &Source| source.package() == "engine" && source.module() == "model";
     let others = sources().into_iter().filter(|source| !is_model(source));
     let crates = ["tract", "tract_onnx", "tract_core", "tract_linalg"];
-    assert_empty(others.flat_map(|source| crates.map(|name| source.naming(name)).concat()).collect(), "only core::model may");
+    assert_empty(
+        others.flat_map(|source| crates.map(|name| source.naming(name)).concat()).collect(),
+        "only core::model may",
+    );
 }
 
 /// The one file that maps memory.
@@ -167,7 +170,10 @@ fn modules_name_only_modules_that_the_design_allows() {
 fn remote_and_live_use_no_clock_sockets_or_threads() {
     let remote = sources().into_iter().filter(|source| ["remote", "live"].contains(&source.module()));
     let words = ["Instant", "SystemTime", "net", "thread", "io", "Mutex"];
-    assert_empty(remote.flat_map(|source| words.map(|word| source.naming(word)).concat()).collect(), "the host has them");
+    assert_empty(
+        remote.flat_map(|source| words.map(|word| source.naming(word)).concat()).collect(),
+        "the host has them",
+    );
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn search_parameters_do_not_change_the_confidence() {
     let per = Some(Per { column: "kind".to_owned(), most: 1 });
     assert_eq!(search(&photo, |options| options.search.per = per), (2, confidence));
     assert_eq!(search(&photo, |options| options.search.min_score = Some(0.99)), (1, confidence));
-    // Nothing is found, so there is no confidence.
+    // Without results the confidence is zero.
     assert_eq!(search(&photo, |options| options.search.min_score = Some(1.1)), (0, Confidence::NONE));
     assert_eq!(search(&photo, |options| options.search.k = 0), (0, Confidence::NONE));
 }

@@ -98,7 +98,7 @@ fn rows_out_of_range_are_refused_and_do_not_panic_a_search() {
         (kind::LIST_BIASES, 0, f32::INFINITY.to_le_bytes()),
         (kind::CENTROIDS, 0, [0x80; 4]),
         (kind::CENTROID_GRAPH, 0, 1u32.to_le_bytes()),
-        // Links to dimensions beyond the eight that there are.
+        // Bits for coordinates 8 to 11, where there are only coordinates 0 to 7.
         (kind::SCAN_BLOCKS, 32, [0xff; 4]),
         (kind::CODES, 8, [0, 1, 0, 0]),
         (kind::THUMBNAIL_ENDS, 0, u32::MAX.to_le_bytes()),
@@ -138,9 +138,9 @@ fn a_catalogue_id_that_does_not_match_the_name_is_refused() {
     assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
 }
 
-/// The scales that packed numbers are multiplied by.
+/// The units that packed integers are multiplied by.
 #[test]
-fn scales_that_are_not_small_numbers_are_refused_on_opening() {
+fn units_that_are_not_small_numbers_are_refused_on_opening() {
     for at in [16, 20, 24, 28, 32] {
         for unit in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
             let error = refusal(|bytes| {
@@ -168,7 +168,7 @@ fn lists_with_wrong_starts_are_an_error() {
     }
 }
 
-/// As an attacker would, the test recomputes the checksums. Values are often small, to be plausible lengths and offsets.
+/// Checksums are recomputed, as an attacker would. Values are often small, to be plausible lengths and offsets.
 #[test]
 fn shards_with_wrong_contents_and_valid_checksums_never_panic() {
     wrong_contents_never_panic(&shop_bytes());

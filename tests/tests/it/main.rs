@@ -17,5 +17,5 @@ mod lying_shards;
 mod parity;
 mod photo_search;
 mod real_photos;
+mod search_options;
 mod search_promises;
-mod wishes;
