@@ -44,7 +44,7 @@ pub fn measured<T>(work: impl FnOnce() -> T) -> (T, Used) {
     (result, used)
 }
 
-/// Counts an allocation of so many bytes, or returns false where it would exceed [`LIMIT`].
+/// Counts an allocation of this many bytes, or returns false where it would exceed [`LIMIT`].
 fn take(bytes: usize) -> bool {
     let Ok(bytes) = isize::try_from(bytes) else { return false };
     let live = LIVE.get().saturating_add(bytes);

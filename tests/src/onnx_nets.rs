@@ -60,7 +60,7 @@ impl Window {
     }
 }
 
-/// A window of so many rows and columns, padded so that an odd kernel at stride 1 keeps the size.
+/// A window of this many rows and columns, padded so that an odd kernel at stride 1 keeps the size.
 pub fn window(kernel: usize, stride: i64) -> Window {
     Window { kernel, stride, pads: [kernel as i64 / 2; 4] }
 }

@@ -97,7 +97,7 @@ pub fn build(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Vec<u8>
     bytes(builder(dim, fields, photos)?)
 }
 
-/// The bytes of a shard of these photos, in so many inverted lists.
+/// The bytes of a shard of these photos, in this many inverted lists.
 ///
 /// # Errors
 /// The builder's error.
@@ -222,7 +222,7 @@ pub fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
 }
 
 /// Recomputes all checksums, except those of sections that the table places outside the file.
-pub fn mend(bytes: &mut [u8]) {
+pub fn fix_checksums(bytes: &mut [u8]) {
     for section in sections(bytes).into_iter().take((HEADER_CHECKSUM - TABLE) / ENTRY) {
         let end = section.offset.checked_add(section.len);
         if let Some(body) = end.and_then(|end| bytes.get(section.offset..end)) {
@@ -230,11 +230,11 @@ pub fn mend(bytes: &mut [u8]) {
             put(bytes, section.entry + 32, &hash);
         }
     }
-    mend_header(bytes);
+    fix_header_checksum(bytes);
 }
 
 /// Recomputes the header's checksum.
-pub fn mend_header(bytes: &mut [u8]) {
+pub fn fix_header_checksum(bytes: &mut [u8]) {
     let hash = *blake3::hash(&bytes[..HEADER_CHECKSUM]).as_bytes();
     put(bytes, HEADER_CHECKSUM, &hash);
 }

@@ -74,12 +74,12 @@ pub fn check_all(nets: impl IntoIterator<Item = (String, Small)>) {
 ///
 /// # Panics
 /// If that process fails.
-pub fn apart(test: &str, work: impl FnOnce()) {
-    if std::env::var("MAGPIE_APART").is_ok_and(|name| name == test) {
+pub fn in_own_process(test: &str, work: impl FnOnce()) {
+    if std::env::var("MAGPIE_OWN_PROCESS").is_ok_and(|name| name == test) {
         return work();
     }
     let mut command = Command::new(std::env::current_exe().expect("the test program has a path"));
-    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env("MAGPIE_APART", test);
+    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env("MAGPIE_OWN_PROCESS", test);
     let output = command.output().expect("the test can be started");
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     println!("{said}");

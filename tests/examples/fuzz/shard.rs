@@ -3,7 +3,7 @@
 
 use magpie_tests::mutation::Random;
 use magpie_tests::shards::{
-    Section, graph_bytes, listed_shop_bytes, mend, put, sections, shop_bytes, use_in_every_way,
+    Section, fix_checksums, graph_bytes, listed_shop_bytes, put, sections, shop_bytes, use_in_every_way,
 };
 
 use super::Target;
@@ -37,11 +37,11 @@ fn damage(shard: &[u8], random: &mut Random) -> Vec<u8> {
     }
     if random.below(16) > 0 && bytes.len() >= 2 * HEADER {
         let count = u32::from_le_bytes([bytes[20], bytes[21], bytes[22], bytes[23]]);
-        // `mend` trusts the number of sections.
+        // `fix_checksums` trusts the number of sections.
         if count as usize > sections.len() {
             put(&mut bytes, 20, &shard[20..24]);
         }
-        mend(&mut bytes);
+        fix_checksums(&mut bytes);
     }
     bytes
 }

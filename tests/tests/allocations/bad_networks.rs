@@ -17,7 +17,7 @@ fn graph(net: &mut Small) -> &mut GraphProto {
     net.proto.graph.as_mut().unwrap()
 }
 
-/// Damages the parts of each victim, one at a time; `parts` counts them. Without [`full`], keeps a tenth of the results.
+/// Damages the parts of each victim, one at a time; `parts` counts them. Unless [`full`], keeps a tenth of the results.
 fn each(
     what: &str,
     parts: impl Fn(&GraphProto) -> usize,

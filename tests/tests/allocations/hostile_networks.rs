@@ -2,7 +2,7 @@
 
 use magpie_tests::memory::measured;
 use magpie_tests::onnx_nets::{DIM, Net, Small, Window, pack, window};
-use magpie_tests::treatment::{PEAK, TIME, apart, check_all, outcome};
+use magpie_tests::treatment::{PEAK, TIME, check_all, in_own_process, outcome};
 use magpie_tests::{repository, thread_time};
 use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -10,7 +10,7 @@ use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto};
 
 #[test]
 fn a_network_of_a_hundred_thousand_layers_does_not_overflow_the_stack() {
-    apart("hostile_networks::a_network_of_a_hundred_thousand_layers_does_not_overflow_the_stack", || {
+    in_own_process("hostile_networks::a_network_of_a_hundred_thousand_layers_does_not_overflow_the_stack", || {
         let (mut net, image) = Net::new([4, 4], false);
         let mut x = net.mean(&image);
         x = net.both_signs(&x);
@@ -82,12 +82,12 @@ fn ask_for_gigabytes(last: &str) {
 
 #[test]
 fn a_small_file_cannot_ask_for_gigabytes() {
-    apart("hostile_networks::a_small_file_cannot_ask_for_gigabytes", || ask_for_gigabytes("Tanh"));
+    in_own_process("hostile_networks::a_small_file_cannot_ask_for_gigabytes", || ask_for_gigabytes("Tanh"));
 }
 
 #[test]
 fn a_small_file_with_an_unknown_operator_cannot_ask_for_gigabytes() {
-    apart("hostile_networks::a_small_file_with_an_unknown_operator_cannot_ask_for_gigabytes", || {
+    in_own_process("hostile_networks::a_small_file_with_an_unknown_operator_cannot_ask_for_gigabytes", || {
         ask_for_gigabytes("Softplus")
     });
 }
@@ -95,7 +95,7 @@ fn a_small_file_with_an_unknown_operator_cannot_ask_for_gigabytes() {
 /// Inputs in `tests/fuzz/found` with which the fuzzer once crashed the process or exceeded its time or memory.
 #[test]
 fn findings_of_the_fuzzer_stay_fixed() {
-    apart("hostile_networks::findings_of_the_fuzzer_stay_fixed", || {
+    in_own_process("hostile_networks::findings_of_the_fuzzer_stay_fixed", || {
         let folder = repository().join("tests/fuzz/found");
         let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(files.len() >= 7, "{files:?}");
@@ -108,7 +108,7 @@ fn findings_of_the_fuzzer_stay_fixed() {
 
 #[test]
 fn shapes_of_terabytes_are_harmless() {
-    apart("hostile_networks::shapes_of_terabytes_are_harmless", || {
+    in_own_process("hostile_networks::shapes_of_terabytes_are_harmless", || {
         let shapes: [&[i64]; 3] = [&[1 << 40], &[1 << 20, 1 << 20], &[i64::MAX, 1]];
         check_all(shapes.map(|shape| {
             let (mut net, image) = Net::new([8, 8], false);

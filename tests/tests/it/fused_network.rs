@@ -13,10 +13,10 @@ use magpie_tests::{default_pack, folders, repository};
 const PACK_COSINE: f32 = 0.998;
 
 /// Largest distance from tract, relative to the vector's length: some values differ by one quantisation step.
-const APART: f32 = 0.02;
+const MAX_DISTANCE: f32 = 0.02;
 
 /// The share of a feature map's values that may differ by a step from tract's, which rounds products of f32.
-const STEPS_APART: f32 = 0.01;
+const MAX_STEP_SHARE: f32 = 0.01;
 
 /// Kinds of layers that only change the form of a value.
 const FORMS: [&str; 3] = ["quantise", "dequantise", "flatten"];
@@ -57,7 +57,7 @@ fn raw(model: &Model, inputs: &[InputTensor]) -> Vec<Vec<f32>> {
 }
 
 /// The distance between two vectors, relative to the length of the second.
-fn apart(found: &[f32], expected: &[f32]) -> f32 {
+fn distance(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
     let between = squares(&mut found.iter().zip(expected).map(|(a, b)| a - b));
@@ -126,9 +126,9 @@ fn check(case: &Case) {
     assert_eq!(sorted(left), sorted(case.left.clone()), "left of {name}");
     let inputs = [noise(&pack)];
     let expected = raw(&load(&pack, |options| options.isa = Isa::Scalar), &inputs);
-    let apart = apart(&expected[0], &tract);
-    println!("{name}: {apart:.5} apart from tract");
-    assert!(apart <= APART, "{name}: {apart} apart: {:?} {tract:?}", expected[0]);
+    let distance = distance(&expected[0], &tract);
+    println!("{name}: distance {distance:.5} from tract");
+    assert!(distance <= MAX_DISTANCE, "{name}: distance {distance}: {:?} {tract:?}", expected[0]);
     for isa in Isa::available() {
         for threads in [1, 2] {
             let model = load(&pack, |options| (options.isa, options.threads) = (isa, threads));
@@ -166,7 +166,7 @@ fn every_pixel_of_every_kind_of_network_agrees_with_tract() {
         let largest = steps.iter().copied().fold(0.0, f32::max);
         let share = steps.iter().filter(|&&steps| steps > 0.0).count() as f32 / steps.len() as f32;
         println!("{}: {} of values differ, by {largest} steps at most", case.name, share);
-        if largest > 1.0 || share > STEPS_APART {
+        if largest > 1.0 || share > MAX_STEP_SHARE {
             failed.push(case.name);
         }
     }

@@ -6,7 +6,8 @@ use magpie_core::ShardError;
 use magpie_core::shard::Shard;
 use magpie_tests::cases;
 use magpie_tests::shards::{
-    kind, listed_shop_bytes, mend, mend_header, put, refusal, section, sections, shop_bytes, use_in_every_way,
+    fix_checksums, fix_header_checksum, kind, listed_shop_bytes, put, refusal, section, sections, shop_bytes,
+    use_in_every_way,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -16,7 +17,7 @@ fn wrong_counts_are_refused() {
     let lie = |at: usize, value: u64, width: usize| {
         refusal(|bytes| {
             put(bytes, at, &value.to_le_bytes()[..width]);
-            mend_header(bytes);
+            fix_header_checksum(bytes);
         })
     };
     for photos in [0, 89, 91, u64::from(u32::MAX), 1 << 32, u64::MAX] {
@@ -41,7 +42,7 @@ fn wrong_counts_are_refused() {
 fn four_billion_listings_in_the_header_cost_no_memory() {
     let error = refusal(|bytes| {
         put(bytes, 40, &u64::from(u32::MAX).to_le_bytes());
-        mend_header(bytes);
+        fix_header_checksum(bytes);
     });
     assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
 }
@@ -54,7 +55,7 @@ fn sections_that_overlap_or_lie_outside_are_refused() {
         for offset in [pair[0].offset as u64, 0, 4095, 1 << 40, u64::MAX, u64::MAX - 63, pair[1].offset as u64 + 1] {
             let error = refusal(|bytes| {
                 put(bytes, pair[1].entry + 8, &offset.to_le_bytes());
-                mend(bytes);
+                fix_checksums(bytes);
             });
             assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "header"), "{offset}: {error}");
         }
@@ -63,7 +64,7 @@ fn sections_that_overlap_or_lie_outside_are_refused() {
         for len in [section.len as u64 + (64 << 10), u64::MAX] {
             refusal(|bytes| {
                 put(bytes, section.entry + 16, &len.to_le_bytes());
-                mend(bytes);
+                fix_checksums(bytes);
             });
         }
     }
@@ -81,7 +82,7 @@ fn an_invalid_schema_is_refused_even_with_valid_checksums() {
             let mut body = text.as_bytes().to_vec();
             body.resize(schema.len, b' ');
             put(bytes, schema.offset, &body);
-            mend(bytes);
+            fix_checksums(bytes);
         });
         assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "schema"), "{text}: {error}");
     }
@@ -113,7 +114,7 @@ fn rows_out_of_range_are_refused_and_do_not_panic_a_search() {
         refusal(|bytes| {
             let at = section(bytes, kind).offset;
             put(bytes, at + behind, &wrong);
-            mend(bytes);
+            fix_checksums(bytes);
         });
     }
 }
@@ -124,7 +125,7 @@ fn two_photos_with_the_same_ordinal_are_refused() {
         // In the only list, rows 0 and 1 are the two photos of the first listing.
         let at = section(bytes, kind::PHOTO_ORDINALS).offset;
         put(bytes, at, &[1, 0, 1, 0]);
-        mend(bytes);
+        fix_checksums(bytes);
     });
     assert!(error.to_string().contains("photo ordinals"), "{error}");
 }
@@ -133,7 +134,7 @@ fn two_photos_with_the_same_ordinal_are_refused() {
 fn a_catalogue_id_that_does_not_match_the_name_is_refused() {
     let error = refusal(|bytes| {
         put(bytes, 80, &[9; 16]);
-        mend_header(bytes);
+        fix_header_checksum(bytes);
     });
     assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
 }
@@ -146,7 +147,7 @@ fn units_that_are_not_small_numbers_are_refused_on_opening() {
             let error = refusal(|bytes| {
                 let index = section(bytes, kind::INDEX).offset;
                 put(bytes, index + at, &unit.to_le_bytes());
-                mend(bytes);
+                fix_checksums(bytes);
             });
             assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "index"), "{at}: {error}");
         }
@@ -161,7 +162,7 @@ fn lists_with_wrong_starts_are_an_error() {
     for (place, start) in [(1, 91), (1, u32::MAX), (2, 0), (5, 0), (5, u32::MAX), (0, 5)] {
         let mut damaged = bytes.clone();
         put(&mut damaged, starts.offset + 4 * place, &u32::to_le_bytes(start));
-        mend(&mut damaged);
+        fix_checksums(&mut damaged);
         assert!(use_in_every_way(&damaged));
         let error = Shard::from_bytes(&damaged).unwrap().verify().unwrap_err();
         assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "list starts"), "{error}");
@@ -194,9 +195,9 @@ fn wrong_contents_never_panic(original: &[u8]) {
         for ((offset, len), place, value) in changes {
             bytes[offset + place.index(len)] = value;
         }
-        // `mend` trusts the number of sections. Another test changes that number.
+        // `fix_checksums` trusts the number of sections. Another test changes that number.
         put(&mut bytes, 20, &count);
-        mend(&mut bytes);
+        fix_checksums(&mut bytes);
         opened.set(opened.get() + u32::from(use_in_every_way(&bytes)));
         Ok(())
     });
@@ -214,7 +215,7 @@ proptest! {
         if bytes.len() > 4096 {
             let len = bytes.len() as u64;
             put(&mut bytes, 104, &len.to_le_bytes());
-            mend_header(&mut bytes);
+            fix_header_checksum(&mut bytes);
             prop_assert!(!use_in_every_way(&bytes));
         }
     }

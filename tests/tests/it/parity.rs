@@ -131,10 +131,10 @@ fn attributes_and_their_probabilities_are_those_of_training() {
             let probability = expected["probability"].as_f64().unwrap();
             // `None` if the head is not sure.
             let label = expected["label"].as_str();
-            let apart = (f64::from(found.probability) - probability).abs();
+            let difference = (f64::from(found.probability) - probability).abs();
             let shown = format!("{} {name}: {label:?} {probability}, found {found:?}", case.folder.display());
             println!("{shown}");
-            assert!(apart <= 0.02, "{shown}");
+            assert!(difference <= 0.02, "{shown}");
             // Two labels that are about equally likely may swap, and a head close to its threshold may cross it. A
             // clear label must be the same.
             let head = model.manifest().heads.iter().find(|head| head.name == *name).unwrap();

@@ -9,7 +9,7 @@ use magpie_core::shard::Shard;
 use magpie_core::{Embedding, PhotoRow};
 use magpie_tests::{default_model, repository};
 
-/// One of so many of the shoppers' test photos is searched, because all of them take too long for a test.
+/// One in this many of the shoppers' test photos is searched, because all of them take too long for a test.
 const STEP: usize = 12;
 
 struct Row {
