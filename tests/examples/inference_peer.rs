@@ -1,10 +1,10 @@
-//! Magpie's side of `cargo xtask peers inference`: runs one network as often as it is told and says how long each run
-//! took. `--plain` runs an ONNX file with tract alone, `--profile` times layers, `--peak` says what the CPU could do.
+//! Magpie's side of `cargo xtask peers inference`: runs one network on request and prints how long each run took.
+//! `--plain` runs an ONNX file with tract alone, `--profile` times each layer, `--peak` measures the CPU's int8 peak.
 //!
-//! A pack's folder has `input.f32` beside its manifest: photos as the network takes them, little-endian f32. The first
-//! line that is printed is a JSON array with the output vector of each photo. After that each line of input, a number,
-//! is answered by a line with as many triples `[thread CPU time, process CPU time, wall time]` in milliseconds, of runs
-//! on the first photo.
+//! The pack's folder holds `input.f32` as well as its manifest: the network's inputs for some photos, as little-endian
+//! f32. The first line of output is a JSON array with the output vector of each photo. After that, each line of input
+//! is a number of runs on the first photo. The answer is a line with one triple per run: `[thread CPU time, process CPU
+//! time, wall time]` in milliseconds.
 
 use std::error::Error;
 use std::io::{BufRead, Write};
@@ -32,20 +32,20 @@ struct Options {
     /// Run this ONNX file with tract alone, on the pack's photos
     #[arg(long, conflicts_with_all = ["isa", "threads"])]
     plain: Option<PathBuf>,
-    /// Print `[kind, multiplications, median milliseconds]` of each layer on Magpie's own kernels, and end; 0
-    /// milliseconds where the layer is not timed
+    /// Print `[kind, multiplications, median milliseconds]` for each layer on Magpie's own kernels and exit; layers
+    /// that are not timed have 0 milliseconds
     #[arg(long, conflicts_with = "plain")]
     profile: bool,
-    /// Print the best instruction set and its int8 peak, in GMAC/s of one core, and end
+    /// Print the best instruction set and its int8 peak in GMAC/s on one core, and exit
     #[arg(long)]
     peak: bool,
 }
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
-/// From an input to the embedding output, as the network gives it.
+/// Maps an input to the network's raw embedding output.
 type Network = Box<dyn FnMut(&InputTensor) -> Outcome<Vec<f32>>>;
 
-/// Runs of a profile.
+/// Number of runs of a profile.
 const PROFILED: usize = 61;
 
 fn main() -> Outcome<()> {
@@ -139,8 +139,8 @@ fn time<T>(run: impl FnOnce() -> Outcome<T>) -> Outcome<[f64; 3]> {
 
 #[cfg(target_arch = "x86_64")]
 mod peak {
-    //! Dot products of registers with registers: no load, no store, nothing to wait for.
-    #![allow(unsafe_code)] // target features that were asked for at run time
+    //! Dot products of registers with registers, without loads, stores or dependency stalls.
+    #![allow(unsafe_code)] // instructions whose CPU features are detected at run time
 
     use std::arch::x86_64::*;
     use std::hint::black_box;
@@ -149,9 +149,9 @@ mod peak {
 
     const ROUNDS: u32 = 4_000_000;
 
-    /// Of the CPU's best instruction set. The best of a few tries: only disturbance makes one slower.
+    /// The peak of the CPU's best instruction set: the fastest of a few tries, since noise only ever slows one down.
     pub(crate) fn gmac_per_second() -> super::Outcome<(Isa, f64)> {
-        // Bytes of a register times sums of a round.
+        // MACs of a round: bytes of a register times accumulators.
         let (macs, round): (usize, unsafe fn() -> i32) = match Isa::best() {
             Isa::Avx512Vnni => (64 * 24, avx512_vnni),
             Isa::Avx2 => (32 * 10, avx2),
@@ -159,14 +159,14 @@ mod peak {
         };
         let mut best = f64::INFINITY;
         for _ in 0..5 {
-            // SAFETY: the CPU has the instruction set, asked above.
+            // SAFETY: the CPU has the instruction set, as checked above.
             let [cpu_ms, ..] = super::time(|| Ok(unsafe { round() }))?;
             best = best.min(cpu_ms);
         }
         Ok((Isa::best(), macs as f64 * f64::from(ROUNDS) / best / 1e6))
     }
 
-    /// 24 sums: more than two units with a latency of five cycles can keep in flight.
+    /// 24 accumulators, more than two execution units with a latency of five cycles can keep in flight.
     ///
     /// # Safety
     /// The CPU has AVX512-VNNI.
@@ -182,7 +182,7 @@ mod peak {
         sums.iter().fold(0, |total, &sum| total.wrapping_add(_mm512_reduce_add_epi32(sum)))
     }
 
-    /// Ten sums, which leave registers for what is between: three instructions a dot product.
+    /// Ten accumulators, which leave registers for intermediate values: a dot product takes three instructions.
     ///
     /// # Safety
     /// The CPU has AVX2.
@@ -192,7 +192,7 @@ mod peak {
         let ones = _mm256_set1_epi16(black_box(1));
         let mut sums = [_mm256_set1_epi8(black_box(0)); 10];
         for _ in 0..ROUNDS {
-            // Another value each round for all that the compiler knows, so that no product is taken out of the loop.
+            // Hides from the compiler that the value is constant, so that no product is moved out of the loop.
             a = black_box(a);
             for sum in &mut sums {
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(_mm256_maddubs_epi16(a, *sum), ones));

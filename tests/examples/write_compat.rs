@@ -1,4 +1,4 @@
-//! Writes the compatibility file of the format that this version writes; see `tests/compat/README.md`.
+//! Writes the compatibility file for the format that this version writes; see `tests/compat/README.md`.
 
 use magpie_core::shard::FORMAT_WRITTEN;
 use magpie_tests::{compat, repository};
@@ -6,8 +6,8 @@ use magpie_tests::{compat, repository};
 fn main() -> Result<(), magpie_core::IndexError> {
     let path = repository().join(format!("tests/compat/v{FORMAT_WRITTEN}.magpie"));
     if path.exists() {
-        // Apps in the field may hold such a shard: the file of a format is written once.
-        println!("{} exists and stays as it is", path.display());
+        // Apps in the field may hold such a shard, so the file of a format is written only once.
+        println!("{} exists and is not overwritten", path.display());
         return Ok(());
     }
     compat::write(&path)?;

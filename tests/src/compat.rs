@@ -1,4 +1,4 @@
-//! The tiny catalogue of `tests/compat/`: one file for every version of the shard format, kept for good.
+//! The tiny catalogue stored in `tests/compat/`, one file for each version of the shard format.
 
 use std::path::Path;
 
@@ -7,7 +7,8 @@ use magpie_core::builder::BuildReport;
 
 use crate::shards::{self, Photo};
 
-/// Three listings, five photos, eight coordinates, a word and a number column, one text that is not ASCII.
+/// The catalogue's photos: three listings, five photos, eight dimensions, a word and a number column, one text that is
+/// not ASCII.
 pub fn photos() -> Vec<Photo> {
     let mug = ["Stoneware mug", "blue", "14.5"];
     let bowl = ["Schüssel \"Ann's\"", "", "32"];
@@ -21,10 +22,10 @@ pub fn photos() -> Vec<Photo> {
     ]
 }
 
-/// Writes the catalogue in the format of this version.
+/// Writes the catalogue in the format that this version writes.
 ///
 /// # Errors
-/// What the builder refuses.
+/// The builder's error.
 pub fn write(path: &Path) -> Result<BuildReport, IndexError> {
     let mut fields = shards::filters(&["title", "colour", "price"]);
     fields[0].filter = false;

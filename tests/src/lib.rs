@@ -1,4 +1,4 @@
-//! What the promises in `tests/` share: real packs, small real shards, pictures, and tools to damage them.
+//! Shared by the tests in `tests/`: real packs, small real shards, pictures, and tools to damage them.
 
 pub mod compat;
 pub mod memory;
@@ -20,17 +20,17 @@ use std::time::Duration;
 use magpie_core::model::{Model, Pack};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Whether property tests and tests with hostile inputs run in full: with `MAGPIE_LONG=1`.
+/// Whether property tests and tests with hostile inputs run in full, as `MAGPIE_LONG=1` asks.
 pub fn full() -> bool {
     std::env::var_os("MAGPIE_LONG").is_some_and(|value| value == "1")
 }
 
-/// How many random cases a test runs: all `of` them in full, else a tenth, but at least 8.
+/// The number of random cases that a test runs: all `of` them in a full run, else a tenth, but at least 8.
 pub fn cases(of: u32) -> u32 {
     if full() { of } else { (of / 10).clamp(8.min(of), of) }
 }
 
-/// CPU time of the calling thread: what a test may hold to a bound on a busy machine too.
+/// The CPU time of the calling thread. Unlike wall time, a test can bound it on a busy machine too.
 pub fn thread_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
@@ -41,17 +41,17 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the repository")
 }
 
-/// The folder of the model packs: those that ship, or those that `MAGPIE_PACKS` names.
+/// The folder of the model packs: the one that `MAGPIE_PACKS` names, or else the packs that ship.
 pub fn packs() -> PathBuf {
     std::env::var_os("MAGPIE_PACKS").map_or_else(|| repository().join("models/packs"), PathBuf::from)
 }
 
-/// The folders of all model packs, in the order of their names.
+/// The folders of all model packs, sorted by name.
 pub fn pack_folders() -> Vec<PathBuf> {
     folders(&packs()).into_iter().filter(|f| f.join("manifest.json").is_file()).collect()
 }
 
-/// The folders inside a folder, in the order of their names; none where it does not exist.
+/// The folders inside a folder, sorted by name; empty if it does not exist.
 pub fn folders(inside: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(inside).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
@@ -59,13 +59,13 @@ pub fn folders(inside: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The pack that ships.
+/// The default pack that ships.
 pub fn default_pack() -> &'static Pack {
     static PACK: OnceLock<Pack> = OnceLock::new();
     PACK.get_or_init(|| Pack::open(packs().join("default")).expect("the default pack opens"))
 }
 
-/// The network of the pack that ships, loaded once a process.
+/// The network of the default pack, loaded once per process.
 pub fn default_model() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();
     MODEL.get_or_init(|| Model::load(default_pack()).expect("the default pack loads"))

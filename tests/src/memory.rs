@@ -1,24 +1,24 @@
-//! An allocator that counts, so that tests can say what memory something takes.
-#![allow(unsafe_code)] // an allocator cannot be written without
+//! A counting allocator, so that tests can measure how much memory some code takes.
+#![allow(unsafe_code)] // `GlobalAlloc` is an unsafe trait
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// The system's allocator, with a count for each thread. A test uses it by `#[global_allocator]`.
+/// The system's allocator with counters for each thread. A test program enables it with `#[global_allocator]`.
 pub struct Counting;
 
-/// What some work took of the memory, on its own thread.
+/// The memory that some work took on its thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Used {
-    /// How often it asked for memory.
+    /// Number of allocations.
     pub allocations: usize,
-    /// Bytes held at the worst moment beyond those held before.
+    /// The most bytes held at once, beyond those held before.
     pub peak: usize,
-    /// Bytes still held at the end beyond those held before.
+    /// Bytes still held at the end, beyond those held before.
     pub kept: usize,
 }
 
-/// Beyond this a thread gets no more: the process ends instead of the machine's memory.
+/// Bytes that a thread may hold. Allocations beyond fail, which ends the process before the machine runs out of memory.
 const LIMIT: isize = 4 << 30;
 
 thread_local! {
@@ -27,10 +27,10 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Does the work and counts what it takes on this thread.
+/// Runs the work and measures the memory that it takes on this thread.
 ///
 /// # Panics
-/// Where [`Counting`] is not the global allocator.
+/// If [`Counting`] is not the global allocator.
 pub fn measured<T>(work: impl FnOnce() -> T) -> (T, Used) {
     let probe = ALLOCATIONS.get();
     drop(std::hint::black_box(Box::new(0u8)));
@@ -44,7 +44,7 @@ pub fn measured<T>(work: impl FnOnce() -> T) -> (T, Used) {
     (result, used)
 }
 
-/// Whether so many bytes may be had.
+/// Counts an allocation of this many bytes, or returns false where it would exceed [`LIMIT`].
 fn take(bytes: usize) -> bool {
     let Ok(bytes) = isize::try_from(bytes) else { return false };
     let live = LIVE.get().saturating_add(bytes);
@@ -61,7 +61,7 @@ fn give_back(bytes: usize) {
     LIVE.set(LIVE.get() - bytes as isize);
 }
 
-// SAFETY: the system's allocator does the work; counting changes nothing about it and allocates nothing.
+// SAFETY: every call goes to the system's allocator unchanged; counting itself allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as the caller promises.

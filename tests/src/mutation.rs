@@ -1,13 +1,13 @@
-//! Damage to network files, by chance: to their bytes, and to what they say.
+//! Random damage to network files: to their bytes, and to the graph that they describe.
 
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
-/// Numbers by chance, the same for the same seed.
+/// A pseudo-random sequence, the same for the same seed.
 pub struct Random(u64);
 
 impl Random {
-    /// A sequence.
+    /// The sequence of this seed.
     pub fn new(seed: u64) -> Random {
         Random(seed)
     }
@@ -21,12 +21,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Less than `end`; 0 where there is nothing less.
+    /// A number less than `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.draw() % end.max(1) as u64) as usize
     }
 
-    /// One of these.
+    /// One of these values, or `None` for an empty slice.
     pub fn of<'a, T>(&mut self, values: &'a [T]) -> Option<&'a T> {
         let at = self.below(values.len());
         values.get(at)
@@ -38,7 +38,7 @@ impl Random {
     }
 }
 
-/// Numbers that programs do not expect.
+/// Integers that programs may not expect.
 const NUMBERS: [i64; 16] = [0, 1, -1, 2, 3, 4, 7, 12, 127, 128, 255, 4096, 1 << 20, 1 << 31, i64::MAX, i64::MIN];
 
 const FLOATS: [f32; 9] = [0.0, -1.0, 1.0, 1e-30, 1e30, 1e-9, f32::NAN, f32::INFINITY, f32::MIN_POSITIVE];
@@ -70,7 +70,7 @@ const OPERATORS: [&str; 24] = [
     "MagpieSubgraph",
 ];
 
-/// The file, damaged in a few places.
+/// A copy of the file, damaged in a few places.
 pub fn mutated(file: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = file.to_vec();
     let by_bytes = random.below(4) == 0;
@@ -106,7 +106,7 @@ fn damage_bytes(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// Any name that the graph knows.
+/// A random name, mostly one that occurs in the graph.
 fn name(graph: &GraphProto, random: &mut Random) -> String {
     let tensor = random.of(&graph.initializer).map(|tensor| tensor.name.clone());
     let node = random.of(&graph.node);

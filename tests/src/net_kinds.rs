@@ -1,23 +1,23 @@
-//! One small network of each kind that the loader must know: seeds of the fuzzer and cases of the tests.
+//! One small network of each kind that the loader must support: cases for the tests and seeds for the fuzzer.
 
 use crate::onnx_nets::{DIM, Net, Small, Tensor, Window, window};
 
-/// A network, and what is to become of it.
+/// A network, and how the loader is expected to split it.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// A name, also that of the fuzzer's seed.
+    /// Name of the case and of the fuzzer's seed.
     pub name: &'static str,
     /// The network.
     pub net: Small,
-    /// The same without its last layers: what it gives is a picture, in which no pixel can hide.
+    /// The network without its pooling and last layer. It outputs a feature map, so that every pixel is compared.
     pub picture: Option<Small>,
-    /// Kinds of the layers that the project's own kernels run, without those that only change the form.
+    /// Kinds of the layers that the project's own kernels run, without those that only change a value's form.
     pub fused: Vec<&'static str>,
     /// Operators that are left to tract.
     pub left: Vec<&'static str>,
 }
 
-/// All of them.
+/// All cases.
 pub fn all() -> Vec<Case> {
     let mut cases = vec![plain(false), plain(true), unknown_operator(), unknown_first_and_last()];
     cases.extend([limits(), functions(), squeeze(), product(), matmul(), layers_of_vectors()]);
@@ -32,8 +32,8 @@ fn case(name: &'static str, net: Net, x: &Tensor, body: &[&'static str], left: &
     Case { name, net: net.finish_pooled(x), picture, fused: [body, &HEAD].concat(), left: left.to_vec() }
 }
 
-/// What most networks are made of. The sum's scale is chosen so that no result lies halfway between two steps, where
-/// products of f32 may go either way.
+/// The layers that most networks consist of. The scale of the sum is chosen so that no result lies halfway between two
+/// quantisation steps, where f32 products may round either way.
 fn plain(signed: bool) -> Case {
     let (mut net, image) = Net::new([13, 11], signed);
     let x = net.conv(&image, 8, window(3, 2));
@@ -48,7 +48,7 @@ fn plain(signed: bool) -> Case {
     case(name, net, &x, &["convolution", "depthwise", "pointwise", "add"], &[])
 }
 
-/// An operator that nobody fuses, and a sum that reaches over it.
+/// An operator that is never fused, and a residual sum across it.
 fn unknown_operator() -> Case {
     let (mut net, image) = Net::new([12, 12], false);
     let x = net.conv(&image, 8, window(3, 1));
@@ -75,7 +75,7 @@ fn unknown_first_and_last() -> Case {
     Case { name: "unknown_first_and_last", net: net.finish(&x), picture: None, fused, left }
 }
 
-/// ReLU6 and a range that has no zero at its ends.
+/// Clips: one from zero, as ReLU6 is, and one whose range has zero inside.
 fn limits() -> Case {
     let (mut net, image) = Net::new([10, 10], false);
     let x = net.conv(&image, 8, window(3, 1));
@@ -87,7 +87,7 @@ fn limits() -> Case {
     case("limits", net, &x, &["convolution", "depthwise"], &[])
 }
 
-/// Functions of one value.
+/// Elementwise functions, which run as lookup tables.
 fn functions() -> Case {
     let (mut net, image) = Net::new([8, 8], false);
     let x = net.conv(&image, 8, window(3, 1));
@@ -105,7 +105,7 @@ fn functions() -> Case {
     case("functions", net, &x, &[&["convolution"], &tables[..]].concat(), &[])
 }
 
-/// Squeeze and excite: a picture times one value a channel.
+/// Squeeze and excite: a feature map times one value per channel.
 fn squeeze() -> Case {
     let (mut net, image) = Net::new([8, 6], false);
     let x = net.conv(&image, 16, window(3, 1));
@@ -124,7 +124,7 @@ fn squeeze() -> Case {
     case("squeeze", net, &x, &body, &[])
 }
 
-/// Two pictures multiplied.
+/// The elementwise product of two feature maps.
 fn product() -> Case {
     let (mut net, image) = Net::new([7, 9], true);
     let a = net.conv(&image, 8, window(3, 1));
@@ -175,7 +175,7 @@ fn max_pool() -> Case {
     case("max_pool", net, &x, &["convolution", "max pool", "pointwise"], &[])
 }
 
-/// Windows that are larger than usual, on pictures of odd sizes.
+/// Windows larger than usual, on images of odd sizes.
 fn large_windows() -> Case {
     let (mut net, image) = Net::new([15, 17], false);
     let x = net.conv(&image, 9, window(7, 2));
@@ -187,7 +187,7 @@ fn large_windows() -> Case {
     case("large_windows", net, &x, &["convolution", "depthwise", "depthwise"], &[])
 }
 
-/// More on one side than on the other, as TensorFlow's SAME is written.
+/// More padding on one side than on the other, as TensorFlow's SAME padding is exported.
 fn uneven_padding() -> Case {
     let (mut net, image) = Net::new([29, 26], true);
     let x = net.conv(&image, 8, Window { pads: [0, 0, 1, 1], ..window(3, 2) });
@@ -196,13 +196,13 @@ fn uneven_padding() -> Case {
     let x = net.relu(&x);
     let x = net.depthwise(&x, Window { pads: [0, 2, 0, 1], ..window(4, 2) });
     let x = net.relu(&x);
-    // A stride without padding: some pixels are not looked at.
+    // A 1 x 1 window at stride 2: some pixels are not read.
     let x = net.conv(&x, 8, window(1, 2));
     let x = net.both_signs(&x);
     case("uneven_padding", net, &x, &["convolution", "depthwise", "depthwise", "pointwise"], &[])
 }
 
-/// One value, quantised twice.
+/// A value that is quantised twice in a row.
 fn rescaled() -> Case {
     let (mut net, image) = Net::new([6, 6], false);
     let x = net.conv(&image, 8, window(3, 1));

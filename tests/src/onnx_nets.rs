@@ -1,5 +1,5 @@
-//! Small quantised networks as quantisers write them (QDQ): an operator between DequantizeLinear and QuantizeLinear,
-//! weights i8 with one scale a channel, activations u8 or i8.
+//! Small quantised networks in the QDQ form that quantisers write: each operator between DequantizeLinear and
+//! QuantizeLinear, i8 weights with one scale per channel, u8 or i8 activations.
 
 use magpie_core::model::Pack;
 use prost::Message;
@@ -13,10 +13,10 @@ use tract_onnx::pb::{
 
 use crate::default_pack;
 
-/// Values of an embedding, where nothing else is said.
+/// The default number of values in an embedding.
 pub const DIM: usize = 8;
 
-/// A network that is being made.
+/// A network under construction.
 #[derive(Clone)]
 pub struct Net {
     graph: GraphProto,
@@ -31,20 +31,20 @@ pub struct Net {
 pub struct Tensor {
     pub(crate) name: String,
     channels: usize,
-    /// Height and width; 1 and 1 of a vector.
+    /// Height and width; 1 and 1 for a vector.
     size: [usize; 2],
-    /// From one byte to the next, where it is bytes dequantised.
+    /// The quantisation scale if the tensor is dequantised bytes, else 0.
     step: f32,
 }
 
-/// How a window moves.
+/// The window of a convolution or pooling.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
-    /// Rows and columns.
+    /// Rows, and as many columns.
     pub kernel: usize,
-    /// How far it moves.
+    /// The stride in both directions.
     pub stride: i64,
-    /// Above, left, below, right.
+    /// Padding above, left, below, right.
     pub pads: [i64; 4],
 }
 
@@ -60,13 +60,13 @@ impl Window {
     }
 }
 
-/// A window of so many rows and columns, with as much around the picture as keeps its size at stride 1.
+/// A window of this many rows and columns, padded so that an odd kernel at stride 1 keeps the size.
 pub fn window(kernel: usize, stride: i64) -> Window {
     Window { kernel, stride, pads: [kernel as i64 / 2; 4] }
 }
 
 impl Net {
-    /// A network for pictures of this height and width, and its input quantised.
+    /// A network for images of this height and width, and its quantised input.
     pub fn new(size: [usize; 2], signed: bool) -> (Net, Tensor) {
         let mut net = Net { graph: GraphProto::default(), size, signed, random: 1, names: 0 };
         net.graph.input = vec![value_info("image", &[1, 3, size[0] as i64, size[1] as i64])];
@@ -75,7 +75,7 @@ impl Net {
         (net, image)
     }
 
-    /// Numbers from -1 to 1 that are the same each time.
+    /// The next of a fixed sequence of pseudo-random numbers from -1 to 1.
     fn noise(&mut self) -> f32 {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.random >> 40) as f32 / (1u32 << 23) as f32 - 1.0
@@ -86,7 +86,7 @@ impl Net {
         format!("{word}{}", self.names)
     }
 
-    /// A constant of these bytes.
+    /// Adds a constant of these bytes and returns its name.
     pub fn constant(&mut self, kind: DataType, dims: &[usize], raw_data: Vec<u8>) -> String {
         let name = self.fresh("c");
         let dims = dims.iter().map(|&size| size as i64).collect();
@@ -107,30 +107,30 @@ impl Net {
         output
     }
 
-    /// An operator over tensors; the result has the largest one's size.
+    /// An operator over tensors; the result has the size of the largest one.
     pub fn op(&mut self, op: &str, from: &[&Tensor], attributes: Vec<AttributeProto>) -> Tensor {
         let input = from.iter().map(|tensor| tensor.name.clone()).collect();
         let size = from.iter().map(|tensor| tensor.size).max().unwrap_or_default();
         Tensor { name: self.node(op, input, attributes), channels: from[0].channels, size, step: 0.0 }
     }
 
-    /// The mean of all pixels, not quantised again.
+    /// The mean of all pixels, not requantised.
     pub fn mean(&mut self, x: &Tensor) -> Tensor {
         Tensor { size: [1, 1], ..self.op("GlobalAveragePool", &[x], vec![]) }
     }
 
-    /// The maximum over a window, not quantised again.
+    /// Max pooling, not requantised.
     pub fn max_pool(&mut self, x: &Tensor, window: Window) -> Tensor {
         Tensor { size: window.moved(x.size), ..self.op("MaxPool", &[x], window.attributes()) }
     }
 
-    /// Between limits, by an operator of two constants.
+    /// A clip to constant limits, not requantised.
     pub fn clip(&mut self, x: &Tensor, low: f32, high: f32) -> Tensor {
         let input = vec![x.name.clone(), self.floats(&[], &[low]), self.floats(&[], &[high])];
         Tensor { name: self.node("Clip", input, vec![]), step: 0.0, ..x.clone() }
     }
 
-    /// QuantizeLinear and DequantizeLinear; `zero` is that of u8.
+    /// QuantizeLinear and DequantizeLinear with scale `step`; `zero` is the zero point for u8.
     pub fn quantised(&mut self, x: &Tensor, step: f32, zero: u8) -> Tensor {
         let scale = self.floats(&[], &[step]);
         let kind = if self.signed { DataType::Int8 } else { DataType::Uint8 };
@@ -140,18 +140,18 @@ impl Net {
         Tensor { name, step, ..x.clone() }
     }
 
-    /// From -2 to 2.
+    /// Quantised from -2 to 2.
     pub fn both_signs(&mut self, x: &Tensor) -> Tensor {
         self.quantised(x, 4.0 / 255.0, 128)
     }
 
-    /// ReLU, then from 0 to 2.
+    /// ReLU, quantised from 0 to 2.
     pub fn relu(&mut self, x: &Tensor) -> Tensor {
         let x = self.op("Relu", &[x], vec![]);
         self.quantised(&x, 2.0 / 255.0, 0)
     }
 
-    /// Weights with a scale for each output, dequantised, and the bias.
+    /// Dequantised weights with a scale for each output, and the dequantised bias; `step` is the scale of the input.
     fn filters(&mut self, dims: &[usize], axis: usize, step: f32) -> (String, String) {
         let (outputs, all) = (dims[axis], dims.iter().product::<usize>());
         let spread = 1.0 / (73.0 * ((all / outputs) as f32).sqrt());
@@ -169,13 +169,13 @@ impl Net {
         (weights, self.node("DequantizeLinear", vec![bias, scale, zero], vec![int("axis", 0)]))
     }
 
-    /// A dense convolution, not quantised again.
+    /// A dense convolution, not requantised.
     pub fn conv(&mut self, x: &Tensor, outputs: usize, window: Window) -> Tensor {
         let dims = [outputs, x.channels, window.kernel, window.kernel];
         self.convolution(x, dims, 1, window)
     }
 
-    /// A depthwise convolution, not quantised again.
+    /// A depthwise convolution, not requantised.
     pub fn depthwise(&mut self, x: &Tensor, window: Window) -> Tensor {
         let dims = [x.channels, 1, window.kernel, window.kernel];
         self.convolution(x, dims, x.channels, window)
@@ -189,30 +189,30 @@ impl Net {
         Tensor { name, channels: dims[0], size: window.moved(x.size), step: 0.0 }
     }
 
-    /// A fully connected layer of a vector, not quantised again.
+    /// A fully connected layer, not requantised.
     pub fn gemm(&mut self, x: &Tensor, outputs: usize) -> Tensor {
         let (weights, bias) = self.filters(&[outputs, x.channels], 0, x.step);
         let name = self.node("Gemm", vec![x.name.clone(), weights, bias], vec![int("transB", 1)]);
         Tensor { name, channels: outputs, size: [1, 1], step: 0.0 }
     }
 
-    /// As [`Net::gemm`], by MatMul, which has no bias.
+    /// Like [`Net::gemm`], but as MatMul, which has no bias.
     pub fn matmul(&mut self, x: &Tensor, outputs: usize) -> Tensor {
         let (weights, bias) = self.filters(&[x.channels, outputs], 1, x.step);
-        // It was made for nothing.
+        // The bias is not used.
         self.graph.node.retain(|node| node.output[0] != bias);
         let name = self.node("MatMul", vec![x.name.clone(), weights], vec![]);
         Tensor { name, channels: outputs, size: [1, 1], step: 0.0 }
     }
 
-    /// The mean of all pixels, quantised, as a vector.
+    /// The mean of all pixels as a quantised vector.
     pub fn pooled(&mut self, x: &Tensor) -> Tensor {
         let mean = self.mean(x);
         let mean = self.quantised(&mean, 2.0 / 255.0, 64);
         Tensor { name: self.op("Flatten", &[&mean], vec![]).name, ..mean }
     }
 
-    /// The network as a file, with a tensor as its embedding.
+    /// The finished network file, with this tensor as its embedding.
     pub fn finish(mut self, x: &Tensor) -> Small {
         for name in self.graph.node.iter_mut().flat_map(|node| node.input.iter_mut().chain(&mut node.output)) {
             if *name == x.name {
@@ -227,7 +227,7 @@ impl Net {
         Small { proto, size: self.size, dim: x.channels * x.size[0] * x.size[1] }
     }
 
-    /// Mean, fully connected layer, file.
+    /// The finished network file, after a mean over the pixels and a fully connected layer.
     pub fn finish_pooled(mut self, x: &Tensor) -> Small {
         let mean = self.pooled(x);
         let vector = self.gemm(&mean, DIM);
@@ -235,28 +235,28 @@ impl Net {
     }
 }
 
-/// A network that is made, for pictures of a size.
+/// A finished network for inputs of one size.
 #[derive(Debug, Clone)]
 pub struct Small {
     /// The file's content.
     pub proto: ModelProto,
-    /// Height and width.
+    /// Height and width of the input.
     pub size: [usize; 2],
-    /// Values of the embedding.
+    /// Number of values in the embedding.
     pub dim: usize,
 }
 
 impl Small {
-    /// As a pack.
+    /// The network as a pack.
     pub fn pack(&self) -> Pack {
         pack(self.proto.encode_to_vec(), self.size, self.dim)
     }
 }
 
-/// A pack of any network file that says of itself that it fits.
+/// A pack of any bytes as its network file, with a manifest that matches them.
 ///
 /// # Panics
-/// Never: the manifest is made for the file.
+/// Never, since the manifest is made for the file.
 pub fn pack(network: Vec<u8>, size: [usize; 2], dim: usize) -> Pack {
     let mut manifest = default_pack().manifest().clone();
     (manifest.input.height, manifest.input.width) = (size[0] as u32, size[1] as u32);
@@ -279,12 +279,12 @@ fn value_info(name: &str, sizes: &[i64]) -> ValueInfoProto {
     ValueInfoProto { name: name.to_owned(), r#type: Some(kind), ..Default::default() }
 }
 
-/// A whole number as an attribute.
+/// An integer attribute.
 pub fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto { name: name.to_owned(), r#type: AttributeType::Int as i32, i, ..Default::default() }
 }
 
-/// Whole numbers as an attribute.
+/// An attribute that is a list of integers.
 pub fn ints(name: &str, ints: &[i64]) -> AttributeProto {
     let ints = ints.to_vec();
     AttributeProto { name: name.to_owned(), r#type: AttributeType::Ints as i32, ints, ..Default::default() }

@@ -1,4 +1,4 @@
-//! Pictures made on the spot: every format, colour space and orientation that a phone or a shop may send.
+//! Generated pictures in every format, colour space and orientation that a phone or a shop may send.
 
 use std::io::Cursor;
 
@@ -8,7 +8,7 @@ use magpie_core::PhotoError;
 use magpie_core::image::{DecodeLimits, InputRgb, Region, decode};
 use magpie_core::recipe::Recipe;
 
-/// Side of the small network input that photos are prepared for in the tests.
+/// Side, in pixels, of the small network input that the tests prepare photos for.
 pub const SIDE: u32 = 16;
 
 /// The recipe of that input.
@@ -16,15 +16,15 @@ pub fn recipe() -> Recipe {
     Recipe::new(SIDE, SIDE).with_mean_std([0.5; 3], [0.5; 3])
 }
 
-/// What that network would see of a photo.
+/// The network input made from a photo, or from a region of it.
 ///
 /// # Errors
-/// Why the photo or the region is refused.
+/// The reason why the photo or the region is refused.
 pub fn input_within(bytes: &[u8], region: Option<Region>, limits: &DecodeLimits) -> Result<InputRgb, PhotoError> {
     decode(bytes, region, &recipe(), limits)?.input_rgb(region, &recipe())
 }
 
-/// A picture whose corners all differ, smooth enough for JPEG to keep.
+/// A picture with four different corners, smooth enough to survive JPEG compression.
 pub fn scene(width: u32, height: u32) -> RgbImage {
     let part = |at: u32, of: u32| (at * 200 / of.max(1)) as u8;
     RgbImage::from_fn(width, height, |x, y| {
@@ -49,21 +49,21 @@ fn encode(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// What a JPEG is to be like.
+/// How a JPEG is encoded.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JpegStyle {
-    /// Several scans, each sharper than the last.
+    /// Progressive: several scans, each sharper than the last.
     pub progressive: bool,
     /// EXIF orientation, 1 to 8; 0 for no tag.
     pub orientation: u8,
 }
 
-/// The picture as JPEG of quality 95 without chroma subsampling.
+/// The picture as a JPEG of quality 95 without chroma subsampling.
 pub fn jpeg(picture: &RgbImage, style: JpegStyle) -> Vec<u8> {
     jpeg_of(picture.as_raw(), picture.dimensions(), ColorType::Rgb, style)
 }
 
-/// Raw pixels of any colour type as JPEG.
+/// Raw pixels of any colour type as a JPEG of quality 95.
 pub fn jpeg_of(pixels: &[u8], (width, height): (u32, u32), colour: ColorType, style: JpegStyle) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 95);
@@ -76,14 +76,14 @@ pub fn jpeg_of(pixels: &[u8], (width, height): (u32, u32), colour: ColorType, st
     bytes
 }
 
-/// An EXIF block that says nothing but the orientation.
+/// An EXIF block with the orientation tag only.
 pub fn exif(orientation: u8) -> Vec<u8> {
     let mut block = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
     block.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
     block
 }
 
-/// The signature and header of a PNG that announces a size, with a right checksum, and no pixels.
+/// A PNG of signature and header that announces a size, with a correct checksum, and has no pixels.
 pub fn png_header(width: u32, height: u32) -> Vec<u8> {
     let mut header = b"IHDR".to_vec();
     header.extend(width.to_be_bytes());
@@ -101,7 +101,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
 }
 
-/// An animated WebP whose frames are these pictures, all of one size.
+/// An animated WebP of these frames, all of the same size.
 pub fn animated_webp(frames: &[RgbImage]) -> Vec<u8> {
     let chunk = |name: &[u8; 4], body: &[u8]| {
         let mut chunk = [&name[..], &(body.len() as u32).to_le_bytes(), body].concat();
@@ -115,7 +115,7 @@ pub fn animated_webp(frames: &[RgbImage]) -> Vec<u8> {
     body.extend(chunk(b"VP8X", &[&[0b10, 0, 0, 0][..], &size].concat()));
     body.extend(chunk(b"ANIM", &[0; 6]));
     for frame in frames {
-        // The encoder's file without its own RIFF header is the frame's picture.
+        // The encoded file without its RIFF header is the frame's picture.
         let picture = &webp(frame.clone())[12..];
         let frame = [u24(0), u24(0), size.clone(), u24(100), vec![0b10], picture.to_vec()].concat();
         body.extend(chunk(b"ANMF", &frame));
@@ -123,8 +123,8 @@ pub fn animated_webp(frames: &[RgbImage]) -> Vec<u8> {
     chunk(b"RIFF", &body)
 }
 
-/// A lossy WebP of 16 x 12 pixels, made with libwebp at quality 70, since no encoder for it is among the dependencies: red
-/// is `20 + 12 x`, green is `20 + 16 y`, blue is 120.
+/// A lossy WebP of 16 x 12 pixels, made with libwebp at quality 70, because the dependencies include no encoder for it.
+/// Red is `20 + 12 x`, green is `20 + 16 y`, blue is 120.
 pub const LOSSY_WEBP: &[u8] = b"RIFF\x48\0\0\0WEBPVP8 \
     \x3c\x00\x00\x00\xb0\x01\x00\x9d\x01\x2a\x10\x00\x0c\x00\x02\x40\
     \x38\x25\xb0\x02\x74\x01\x0e\xb5\x71\xd4\x00\xfe\xf9\xfc\xd8\x9b\

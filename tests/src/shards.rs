@@ -1,4 +1,4 @@
-//! Small shards built by the real builder, and tools to damage one and mend its checksums afterwards.
+//! Small shards built by the real builder, and tools to damage one and recompute its checksums afterwards.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -8,12 +8,12 @@ use magpie_core::search::{Filter, Per, SearchParams, Searcher};
 use magpie_core::shard::Shard;
 use magpie_core::{Embedding, IndexError, ListingRow, ModelId, PhotoRow, ShardError, listing};
 
-/// The model that the small shards say they were built with.
+/// The id of the model that the small shards were built for.
 pub const MODEL: ModelId = ModelId([0x4d; 32]);
 
 /// Numbers of the section kinds, as SHARD_FORMAT.md gives them.
 pub mod kind {
-    #![allow(missing_docs)] // The names say it.
+    #![allow(missing_docs)] // The names are the specification's.
     pub const SCHEMA: u32 = 1;
     pub const CODES: u32 = 2;
     pub const PHOTO_LISTINGS: u32 = 4;
@@ -40,26 +40,26 @@ pub struct Photo {
     pub listing: String,
     /// Name of the photo.
     pub name: String,
-    /// One value a field.
+    /// One value per field.
     pub values: Vec<String>,
     /// The embedding before it is scaled to unit length.
     pub vector: Vec<f32>,
 }
 
 impl Photo {
-    /// A photo with borrowed texts.
+    /// A photo from borrowed values.
     pub fn new(listing: &str, name: &str, values: &[&str], vector: &[f32]) -> Photo {
         let values = values.iter().map(|&value| value.to_owned()).collect();
         Photo { listing: listing.to_owned(), name: name.to_owned(), values, vector: vector.to_vec() }
     }
 }
 
-/// Who the small shards say they are.
+/// The identity of the small shards.
 pub fn identity() -> Identity {
     Identity { model_id: MODEL, catalog: "Ann's shop".to_owned(), sequence: 7, writer: "magpie-tests".to_owned() }
 }
 
-/// The embedding that a small shard's model would give.
+/// An embedding of the small shards' model.
 pub fn embedding(vector: &[f32]) -> Embedding {
     Embedding::new(vector, MODEL).expect("the tests' vectors are finite and not zero")
 }
@@ -69,10 +69,10 @@ pub fn filters(names: &[&str]) -> Vec<Field> {
     names.iter().map(|&name| Field { name: name.to_owned(), filter: true }).collect()
 }
 
-/// A builder with these photos in it.
+/// A builder that holds these photos.
 ///
 /// # Errors
-/// What the builder refuses.
+/// The builder's error.
 pub fn builder(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<ShardBuilder, IndexError> {
     let mut builder = ShardBuilder::new(identity(), dim, fields);
     for photo in photos {
@@ -84,7 +84,7 @@ pub fn builder(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Shard
 /// Writes a shard of these photos.
 ///
 /// # Errors
-/// What the builder refuses.
+/// The builder's error.
 pub fn write(path: &Path, dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<BuildReport, IndexError> {
     builder(dim, fields, photos)?.write(path)
 }
@@ -92,15 +92,15 @@ pub fn write(path: &Path, dim: usize, fields: Vec<Field>, photos: &[Photo]) -> R
 /// The bytes of a shard of these photos.
 ///
 /// # Errors
-/// What the builder refuses.
+/// The builder's error.
 pub fn build(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Result<Vec<u8>, IndexError> {
     bytes(builder(dim, fields, photos)?)
 }
 
-/// The bytes of a shard of these photos, in so many inverted lists.
+/// The bytes of a shard of these photos, in this many inverted lists.
 ///
 /// # Errors
-/// What the builder refuses.
+/// The builder's error.
 pub fn build_lists(dim: usize, fields: Vec<Field>, photos: &[Photo], lists: u32) -> Result<Vec<u8>, IndexError> {
     bytes(builder(dim, fields, photos)?.with_options(BuildOptions::default().with_lists(lists)))
 }
@@ -108,7 +108,7 @@ pub fn build_lists(dim: usize, fields: Vec<Field>, photos: &[Photo], lists: u32)
 /// The bytes of the file that a builder writes.
 ///
 /// # Errors
-/// What the builder refuses.
+/// The builder's error.
 pub fn bytes(builder: ShardBuilder) -> Result<Vec<u8>, IndexError> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("test.magpie");
@@ -116,8 +116,8 @@ pub fn bytes(builder: ShardBuilder) -> Result<Vec<u8>, IndexError> {
     Ok(std::fs::read(&path).expect("the builder wrote it"))
 }
 
-/// The photos of the shard that is damaged in the tests: 60 listings, 90 photos, a word and a number column, enough
-/// text for a trained dictionary and for more than one block.
+/// The photos of the shard that tests damage: 60 listings, 90 photos, a word and a number column, and enough text for a
+/// trained dictionary and for more than one block.
 pub fn shop() -> Vec<Photo> {
     let colours = ["red", "green", "blue", ""];
     let photo = |i: usize| {
@@ -160,7 +160,7 @@ fn shop_in_lists(lists: u32) -> Vec<u8> {
     bytes(builder).expect("the shop fits a shard")
 }
 
-/// The bytes of a shard with so many lists that a graph leads to them.
+/// The bytes of a shard with enough lists to have a centroid graph.
 pub fn graph_bytes() -> Vec<u8> {
     let vector = |i: usize| -> Vec<f32> { (0..4).map(|d| ((i * 31 + d * 17) as f32 * 0.61).sin()).collect() };
     let photo = |i: usize| Photo::new(&format!("item-{i:04}"), "", &[["red", "blue"][i % 2]], &vector(i));
@@ -173,22 +173,22 @@ const ENTRY: usize = 64;
 const HEADER: usize = 4096;
 const HEADER_CHECKSUM: usize = HEADER - 32;
 
-/// A section as the table describes it.
+/// A section as its entry in the table describes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Section {
-    /// Where its entry lies in the table.
+    /// Offset of its table entry in the file.
     pub entry: usize,
-    /// Its kind.
+    /// Its kind, see [`kind`].
     pub kind: u32,
     /// Number of the filter column.
     pub ordinal: u32,
-    /// Where it starts.
+    /// Offset of its first byte in the file.
     pub offset: usize,
-    /// Its length.
+    /// Its length in bytes.
     pub len: usize,
 }
 
-/// The sections of a shard's bytes. Read here a second time, independently of the core, from the specification.
+/// The sections of a shard. This second reader follows the specification, independently of the core.
 pub fn sections(bytes: &[u8]) -> Vec<Section> {
     let count = u32_at(bytes, 20) as usize;
     let section = |entry: usize| Section {
@@ -201,28 +201,28 @@ pub fn sections(bytes: &[u8]) -> Vec<Section> {
     (0..count).map(|i| section(TABLE + i * ENTRY)).collect()
 }
 
-/// The first section of a kind.
+/// The first section of this kind.
 pub fn section(bytes: &[u8], kind: u32) -> Section {
     sections(bytes).into_iter().find(|section| section.kind == kind).expect("the shard has the section")
 }
 
-/// A `u32` of the file.
+/// The little-endian `u32` at this offset.
 pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
-/// A `u64` of the file.
+/// The little-endian `u64` at this offset.
 pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// Writes over bytes of the file.
+/// Overwrites bytes at this offset.
 pub fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
     bytes[at..at + new.len()].copy_from_slice(new);
 }
 
-/// Makes all checksums right again, where the table still says where the sections are.
-pub fn mend(bytes: &mut [u8]) {
+/// Recomputes all checksums, except those of sections that the table places outside the file.
+pub fn fix_checksums(bytes: &mut [u8]) {
     for section in sections(bytes).into_iter().take((HEADER_CHECKSUM - TABLE) / ENTRY) {
         let end = section.offset.checked_add(section.len);
         if let Some(body) = end.and_then(|end| bytes.get(section.offset..end)) {
@@ -230,17 +230,17 @@ pub fn mend(bytes: &mut [u8]) {
             put(bytes, section.entry + 32, &hash);
         }
     }
-    mend_header(bytes);
+    fix_header_checksum(bytes);
 }
 
-/// Makes the header's checksum right again.
-pub fn mend_header(bytes: &mut [u8]) {
+/// Recomputes the header's checksum.
+pub fn fix_header_checksum(bytes: &mut [u8]) {
     let hash = *blake3::hash(&bytes[..HEADER_CHECKSUM]).as_bytes();
     put(bytes, HEADER_CHECKSUM, &hash);
 }
 
-/// Does everything with a shard that an app does, whatever its bytes are: the caller only wants no panic. Says whether
-/// it could be opened.
+/// Does everything with a shard that an app does, ignoring errors: the caller only checks that nothing panics. Returns
+/// whether it could be opened.
 pub fn use_in_every_way(bytes: &[u8]) -> bool {
     let Ok(shard) = Shard::from_bytes(bytes) else { return false };
     let _ = shard.verify();
@@ -248,7 +248,7 @@ pub fn use_in_every_way(bytes: &[u8]) -> bool {
     let query: Vec<f32> = (0..dim).map(|d| (d as f32 * 0.7).sin() + 0.1).collect();
     let query = Embedding::new(&query, model).expect("finite and not zero");
     let mut searcher = Searcher::new(&shard);
-    // By estimates from the lists, by all codes, and by what the shard says that it takes.
+    // An explicit number of lists, an exact search over all codes, and the shard's own choice for the recall.
     for (recall, probes) in [(0.9, Some(3)), (1.0, None), (0.9, None)] {
         let mut params = SearchParams::default();
         (params.k, params.recall, params.probes) = (5, recall, probes);
@@ -275,16 +275,16 @@ pub fn use_in_every_way(bytes: &[u8]) -> bool {
     true
 }
 
-/// What opening, or else verifying, says of the shop's shard after a change that makes it wrong.
+/// The error of opening, or else of verifying, the shop's shard after a change that makes it invalid.
 ///
 /// # Panics
-/// Where the changed shard passes, and where using it panics.
+/// If the changed shard passes, or if using it panics.
 pub fn refusal(change: impl FnOnce(&mut Vec<u8>)) -> ShardError {
     let mut bytes = shop_bytes();
     change(&mut bytes);
     use_in_every_way(&bytes);
     match Shard::from_bytes(&bytes).and_then(|shard| shard.verify()) {
-        Ok(_) => panic!("a shard that no writer makes passed"),
+        Ok(_) => panic!("an invalid shard passed"),
         Err(error) => error,
     }
 }

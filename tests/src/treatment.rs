@@ -1,4 +1,4 @@
-//! How a network file is treated, whatever is in it: loaded and run once, with and without the project's own kernels.
+//! Loads and runs any network file once, with and without the project's own kernels, and checks the outcome.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,17 +10,17 @@ use crate::memory::measured;
 use crate::onnx_nets::Small;
 use crate::thread_time;
 
-/// Most that loading and running a small file may take, however it was damaged.
+/// The most memory in bytes that loading and running a small file may take, however it was damaged.
 pub const PEAK: usize = 512 << 20;
 
-/// Most CPU time that loading and running a small file may take. Generous: tract is not optimised here, and a hang takes
-/// longer.
+/// The most CPU time that loading and running a small file may take. Generous, because tract is not optimised in tests;
+/// a hang takes longer still.
 pub const TIME: Duration = Duration::from_secs(20);
 
-/// What comes of a pack: an embedding as the network gives it, or a text.
+/// Loads a pack, runs it once, and returns the raw embedding; `fuse` enables the project's own kernels.
 ///
 /// # Errors
-/// Why it cannot be loaded or run.
+/// The reason why it cannot be loaded or run.
 pub fn outcome(pack: &Pack, fuse: bool) -> Result<Vec<f32>, String> {
     let options = LoadOptions::default().with_fuse(fuse);
     let model = Model::load_with(pack, &options).map_err(|e| e.to_string())?;
@@ -31,7 +31,7 @@ pub fn outcome(pack: &Pack, fuse: bool) -> Result<Vec<f32>, String> {
     Ok(session.raw(0).to_vec())
 }
 
-/// Loads and runs it with and without the project's own kernels, within bounds, and compares.
+/// Runs the network with and without the project's own kernels, checks memory and time, and compares the outcomes.
 fn check(what: &str, net: &Small) -> Result<(), String> {
     let before = thread_time();
     let pack = net.pack();
@@ -57,30 +57,32 @@ fn check(what: &str, net: &Small) -> Result<(), String> {
     }
 }
 
-/// Every one of them is an error with a text, or runs as tract alone would run it; none takes much memory or time.
+/// Checks that each network either fails with an error text or runs as it does on tract alone, within the bounds of
+/// memory and time.
 ///
 /// # Panics
-/// Where it is not so.
+/// If any network fails the check.
 pub fn check_all(nets: impl IntoIterator<Item = (String, Small)>) {
-    // Hundreds of panics of tract's are caught: their stacks would take minutes to print.
+    // Hundreds of panics inside tract are caught, and printing their backtraces would take minutes.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let wrong: Vec<String> = nets.into_iter().filter_map(|(what, net)| check(&what, &net).err()).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Runs a test, named with its modules, in a process of its own, since it may end the process: a stack that is full, or no memory, is no panic.
+/// Runs a test in its own process, because a stack overflow or a failed allocation ends the process instead of
+/// panicking. `test` is the test's path with its modules.
 ///
 /// # Panics
-/// Where that process did not end well.
-pub fn apart(test: &str, work: impl FnOnce()) {
-    if std::env::var("MAGPIE_APART").is_ok_and(|name| name == test) {
+/// If that process fails.
+pub fn in_own_process(test: &str, work: impl FnOnce()) {
+    if std::env::var("MAGPIE_OWN_PROCESS").is_ok_and(|name| name == test) {
         return work();
     }
-    let mut command = Command::new(std::env::current_exe().expect("a test is a file"));
-    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env("MAGPIE_APART", test);
-    let output = command.output().expect("a test can be started");
+    let mut command = Command::new(std::env::current_exe().expect("the test program has a path"));
+    command.args(["--exact", test, "--nocapture", "--include-ignored"]).env("MAGPIE_OWN_PROCESS", test);
+    let output = command.output().expect("the test can be started");
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     println!("{said}");
     assert!(output.status.success(), "{test}: {}", output.status);
-    assert!(said.contains("1 passed"), "there is no test called {test}");
+    assert!(said.contains("1 passed"), "no test is called {test}");
 }

@@ -1,4 +1,4 @@
-//! The tests on ARM: built with a cross compiler and run under QEMU, so that the NEON kernels are executed.
+//! The tests on ARM, built with a cross compiler and run under QEMU to execute the NEON kernels.
 
 use std::env;
 use std::fs;
@@ -8,12 +8,12 @@ use std::process::Command;
 
 use crate::{Outcome, cargo_command, root, run};
 
-/// ARM Linux: what QEMU runs, and near enough to Android for sizes.
+/// ARM Linux, which QEMU can run and whose library sizes are close to Android's.
 pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
 
 const GCC: &str = "aarch64-linux-gnu-gcc";
 
-/// Where Debian's cross packages put ARM's C library; QEMU takes the dynamic loader from there.
+/// Where Debian's cross packages install the C library for ARM; QEMU takes the dynamic loader from there.
 const LIBRARIES: &str = "/usr/aarch64-linux-gnu";
 
 /// The packages that hold [`GCC`], [`LIBRARIES`] and QEMU.
@@ -22,15 +22,15 @@ const PACKAGES: [&str; 3] = ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "
 /// NEON with dot products, as in phones since 2018.
 const DOT: &str = "cortex-a76";
 
-/// The CPUs that unit tests run on: [`DOT`], NEON and nothing beyond it, as in many phones that are still in use, and
-/// everything that QEMU knows, the matrix extension among it.
+/// The CPUs that unit tests run on: [`DOT`], plain NEON as in many phones still in use, and all extensions that QEMU
+/// has, such as the int8 matrix extension. SVE and pointer authentication are off.
 const CPUS: [&str; 3] = [DOT, "cortex-a53", "max,sve=off,pauth=off"];
 
-/// Seconds after which a test program counts as hung, on a busy machine too.
+/// Seconds after which a test program counts as hung, even on a busy machine.
 const HUNG: u32 = 900;
 
-/// Built together whatever is run, so that one set of features, and so one build, serves all runs. Without tract, which
-/// takes as long to compile as all the rest, and is not ours: networks are compiled ones.
+/// Packages and features of every build. They are the same whatever is run, so that one build serves all runs. tract is
+/// left out, since it takes as long to compile as everything else and its code is not ours; networks are compiled ones.
 const BUILT: [&str; 16] = [
     "--package",
     "magpie-cpu",
@@ -50,19 +50,19 @@ const BUILT: [&str; 16] = [
     "--locked",
 ];
 
-/// The tests that run kernels on real packs and shards. The others try damaged files, which no kernel sees.
-const PROMISES: [&str; 5] = ["parity::", "search_promises::", "photo_search::", "every_photo::", "compat::"];
+/// The tests that run kernels on real packs and shards. The others use damaged files, which never reach a kernel.
+const KERNEL_TESTS: [&str; 5] = ["parity::", "search_promises::", "photo_search::", "every_photo::", "compat::"];
 
-/// Inside Debian's `/usr`, what its rustc is linked with.
+/// The libraries that Debian's rustc is linked with, relative to its `/usr`.
 const HOST_LIBRARIES: &str = "lib/x86_64-linux-gnu";
 
-const NEEDS_RUST: &str = "needed is Rust's standard library for aarch64-unknown-linux-gnu, from `rustup target add` or \
+const NEEDS_RUST: &str = "install Rust's standard library for aarch64-unknown-linux-gnu, with `rustup target add` or \
                           from Debian's packages rustc-web and libstd-rust-web-dev:arm64";
 
-/// Runs the tests on each kind of ARM CPU, or only the core's unit tests whose names contain `filter`.
+/// Runs the tests on each of [`CPUS`], or only the core's unit tests whose names contain `filter`.
 pub(crate) fn arm(filter: Option<&str>) -> Outcome {
     if cfg!(target_arch = "aarch64") {
-        println!("this is an ARM machine: `cargo xtask test` runs everything on it");
+        println!("this is an ARM machine: use `cargo xtask test`, which runs everything on it");
         return Ok(());
     }
     let tools = Tools::find()?;
@@ -76,22 +76,22 @@ pub(crate) fn arm(filter: Option<&str>) -> Outcome {
         run(&mut command)
     };
     if filter.is_none() {
-        test(DOT, &["--test", "it"], &PROMISES)?;
+        test(DOT, &["--test", "it"], &KERNEL_TESTS)?;
     }
     CPUS.into_iter().try_for_each(|cpu| test(cpu, &["--lib"], filter.as_slice()))
 }
 
-/// Installs what is missing.
+/// Installs the tools that are missing.
 pub(crate) fn prepare() -> Outcome {
     Tools::find().map(drop)
 }
 
-/// The packs that ship, compiled, with their golden cases: what the tests run without the ONNX importer.
+/// Compiles the packs that ship, for tests without the ONNX importer, with their golden cases. Returns their folder.
 fn compiled_packs() -> Result<PathBuf, String> {
     let packs = root().join("target/arm/packs");
     for name in ["default", "fast"] {
         let (pack, compiled) = (root().join("models/packs").join(name), packs.join(name));
-        // As the tests are built, so that what they built is used.
+        // The same package and profile as in the tests, so that nothing is built twice.
         let mut compile = cargo_command(["run", "--package", "magpie-cli", "--locked", "--", "model", "compile"]);
         run(compile.arg(&pack).arg("--out").arg(&compiled))?;
         run(Command::new("cp").arg("-R").arg(pack.join("golden")).arg(&compiled))?;
@@ -99,14 +99,14 @@ fn compiled_packs() -> Result<PathBuf, String> {
     Ok(packs)
 }
 
-/// What builds for ARM.
+/// The tools that build for ARM.
 pub(crate) struct Tools {
-    /// Rust with a standard library for ARM, where the machine's own has none.
+    /// Rust with a standard library for ARM, if the machine's own has none.
     rust: Option<PathBuf>,
 }
 
 impl Tools {
-    /// Installs what is missing.
+    /// Finds the tools and installs those that are missing.
     pub(crate) fn find() -> Result<Tools, String> {
         if !has_tools() {
             install(&PACKAGES)?;
@@ -127,19 +127,19 @@ impl Tools {
     }
 }
 
-/// Has a cargo command use the Rust of [`debians_rust`].
+/// Makes a cargo command use the Rust of [`debians_rust`].
 pub(crate) fn use_rust(command: &mut Command, rust: &Path) {
     command.env("RUSTC", rust.join("bin/rustc")).env("LD_LIBRARY_PATH", rust.join(HOST_LIBRARIES));
 }
 
-/// Whether the Rust that everything else is built with can build for ARM: `rustup target add` makes it so.
+/// Whether the machine's Rust can build for ARM, as after `rustup target add`.
 fn has_standard_library() -> bool {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let printed = Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
     printed.is_ok_and(|output| Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// Whether there is such a program.
+/// Whether this program is installed.
 pub(crate) fn runs(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
@@ -148,8 +148,8 @@ fn has_tools() -> bool {
     runs(GCC) && runs("qemu-aarch64") && Path::new(LIBRARIES).join("lib/libc.so.6").exists()
 }
 
-/// Debian's Rust and its standard library for ARM, which come from one source: a `/usr` under `target`, so that the
-/// machine's own Rust stays the one that is found.
+/// Unpacks Debian's Rust and the matching standard library for ARM under `target`, not into the machine's `/usr`, so
+/// that the machine's own Rust stays the default. Returns the unpacked `/usr`.
 pub(crate) fn debians_rust() -> Result<PathBuf, String> {
     let folder = root().join("target/arm");
     let rust = folder.join("rust/usr");
@@ -163,14 +163,14 @@ pub(crate) fn debians_rust() -> Result<PathBuf, String> {
     if folder.exists() {
         fs::remove_dir_all(&folder).map_err(failed)?;
     }
-    // Moved out of here when it is complete. apt does not make its folders.
+    // Moved out of here when complete. apt does not create its own folders.
     let unfinished = folder.join("unfinished");
     let packages = unfinished.join("packages");
     for part in [&packages, &unfinished.join("lists/partial"), &unfinished.join("cache/archives/partial")] {
         fs::create_dir_all(part).map_err(failed)?;
     }
 
-    // Package lists of our own, because the machine's have none of ARM's packages.
+    // Separate package lists, because the machine's own do not include ARM's packages.
     let apt = |program: &str, args: &[&str]| {
         let mut command = Command::new(program);
         command.args(["-o", "APT::Architectures::=amd64", "-o", "APT::Architectures::=arm64"]);
@@ -180,7 +180,7 @@ pub(crate) fn debians_rust() -> Result<PathBuf, String> {
         command
     };
     run(&mut apt("apt-get", &["update", "--quiet=2"])).map_err(|e| format!("{e}; {NEEDS_RUST}"))?;
-    // Both packages have their version in the name.
+    // The names of both packages contain their version.
     let dependency = |of: &str, prefix: &str| {
         let output = apt("apt-cache", &["depends", of]).output().map_err(|e| format!("apt-cache: {e}"))?;
         let names = String::from_utf8_lossy(&output.stdout);
@@ -201,14 +201,12 @@ pub(crate) fn debians_rust() -> Result<PathBuf, String> {
     Ok(rust)
 }
 
-/// Installs Debian's packages; says what to do where it can't.
+/// Installs Debian's packages. Without root or apt, the error says what to install.
 pub(crate) fn install(packages: &[&str]) -> Outcome {
     let names = packages.join(" ");
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     if !is_root || !Path::new("/usr/bin/apt-get").exists() {
-        return Err(format!(
-            "needed are Debian's packages {names}, or what holds the same on another Linux: install them as root"
-        ));
+        return Err(format!("install Debian's packages {names} as root, or their equivalents on another Linux"));
     }
     println!("installing Debian's packages {names}");
     run(Command::new("apt-get").args(["update", "--quiet=2"]))?;

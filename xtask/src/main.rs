@@ -1,4 +1,4 @@
-//! The project's tasks: `cargo xtask check`, `cargo xtask test` and so on, the same on a desk and in CI.
+//! The project's tasks: `cargo xtask check`, `cargo xtask test` and so on, the same on a developer's machine and in CI.
 
 mod arm;
 mod bindings;
@@ -17,31 +17,31 @@ use std::process::{Command, ExitCode};
 
 use clap::Parser;
 
-/// Version of cargo-deny that is installed where there is none.
+/// Version of cargo-deny to install where it is missing.
 const CARGO_DENY: &str = "0.20.2";
 
-/// A workspace of its own: what is measured is the core without the network.
+/// A separate workspace, so that the core is measured without the network.
 const SEARCH_RUNNER: &str = "tests/peers/search/runner/Cargo.toml";
 
-/// The server's page is an extra: what serves apps alone does without it.
+/// The feature with the server's web page; a server for apps alone leaves it out.
 const PAGE: &str = "magpie-server/page";
 
 /// The project's tasks
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
 enum Task {
-    /// Formatting, lints, documentation, feature sets, dependency rules: everything but the tests
+    /// Check formatting, lints, documentation, feature sets and dependency rules: everything but the tests
     Check,
-    /// All tests: Rust's, and the training package's where its Python environment is set up; or one side's alone
+    /// Run all Rust tests, and the training package's if its Python environment is set up; or only one side's
     Test {
         /// Only the tests of this side
         #[arg(conflicts_with = "engine")]
         side: Option<Side>,
-        /// Only the tests with this engine, which other runs leave out
+        /// Only the tests with this search engine, which other runs leave out
         #[arg(long)]
         engine: Option<engines::Engine>,
     },
-    /// The core's tests on ARM, so that NEON code is run; installs what is missing for it
+    /// Run the core's tests on emulated ARM CPUs, for the NEON kernels; installs the tools that are missing
     Arm {
         /// Only the core's unit tests whose names contain this
         filter: Option<String>,
@@ -50,19 +50,19 @@ enum Task {
     BenchSmoke,
     /// Build the library that apps load for this machine, and generate the Kotlin and Swift sources: target/bindings
     Bindings {
-        /// As it ships, without debug checks
+        /// Build as it ships, without debug checks
         #[arg(long)]
         release: bool,
     },
-    /// Run Swift: the machine's own, or else Debian's in a tree under target/swift that is made once
+    /// Run Swift: the machine's own, or else Debian's, unpacked once under target/swift
     Swift {
-        /// What to run: build, test, run
+        /// Arguments for `swift`, such as build, test or run
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         args: Vec<String>,
     },
-    /// On a Mac: build the library for Apple's systems as ios/MagpieFFI.xcframework, and the package as it is published
+    /// On a Mac: build the library for Apple's systems as ios/MagpieFFI.xcframework, and the package for publication
     Xcframework {
-        /// Where the archive will be published: the package is then made to take it from there
+        /// Where the archive will be published: the package then downloads it from there
         #[arg(long)]
         url: Option<String>,
     },
@@ -74,31 +74,31 @@ enum Task {
     },
     /// Build the library that apps ship for ARM, and write its size and largest parts to bindings/SIZE.md
     Size {
-        /// Only `lean` or `full`, and only print
+        /// Measure only `lean` or `full`, and only print the result
         flavour: Option<String>,
     },
-    /// Measure: prints the benches' tables
+    /// Run the benches and print their tables
     Bench,
-    /// Measure beside what else there is: sets the peers up, prints a table, ends with the ratios
+    /// Compare with other engines: set them up, measure, and print a table and the ratios
     #[command(subcommand)]
     Peers(peers::Peers),
-    /// Licences, sources and duplicates of dependencies; installs cargo-deny where it is missing
+    /// Check licences, sources and duplicates of dependencies; installs cargo-deny if it is missing
     Deny,
     /// Format all code
     Fmt,
-    /// Fetch and install what the other tests need besides Rust: Debian's packages, its Swift and its Rust for ARM,
-    /// OpenSearch. They do it themselves where it was not done; CI does it while it compiles
+    /// Install what the other tests need besides Rust: Debian's packages, its Swift and its Rust for ARM, OpenSearch.
+    /// The tests install these themselves if needed; CI runs this while it compiles
     Prepare,
     /// Run `.ci/run`, which is all that CI does
     Ci,
 }
 
-/// A side whose tests are a build of their own.
+/// A side whose tests need a separate build.
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Side {
-    /// The Kotlin package, on a JVM; installs Maven and Java where they are missing
+    /// The Kotlin package, on a JVM; installs Maven and Java if they are missing
     Kotlin,
-    /// The Swift package, on the machine's Swift or on Debian's; installs what is missing for it
+    /// The Swift package, with the machine's Swift or Debian's; installs it if it is missing
     Swift,
 }
 
@@ -138,7 +138,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Fetches for one side after the other, and goes on where one fails: its test will say what is missing.
+/// Prepares one side after the other and continues if one fails, since its test will report what is missing.
 fn prepare() -> Outcome {
     type Side = (&'static str, fn() -> Outcome);
     let sides: [Side; 3] = [("ARM", arm::prepare), ("OpenSearch", engines::prepare), ("Swift", swift::prepare)];
@@ -150,14 +150,14 @@ fn check() -> Outcome {
     cargo(["fmt", "--all", "--check"])?;
     let workspace = ["clippy", "--workspace", "--all-targets", "--features", PAGE, "--locked"];
     cargo(workspace.iter().chain(&["--", "--deny", "warnings"]))?;
-    // The server as it is built for a catalogue: without its page.
+    // The server without its page, as it is built for apps.
     cargo(["clippy", "--package", "magpie-server", "--locked", "--", "--deny", "warnings"])?;
-    // The server and the lean phone build leave features out; the workspace build above turns all of them on.
+    // The server and the lean phone build leave features out, but the workspace build above enables all of them.
     let lean = ["clippy", "--package", "magpie-core", "--locked", "--no-default-features"];
     for features in ["", "image", "model", "build"] {
         cargo(lean.iter().chain(&["--features", features, "--", "--deny", "warnings"]))?;
     }
-    // Outside the workspace: the core as a server has it.
+    // Outside the workspace: the core with the features that the search runner uses.
     cargo(["fmt", "--check", "--manifest-path", SEARCH_RUNNER])?;
     let lints = ["clippy", "--locked", "--target-dir", "target/lean", "--manifest-path", SEARCH_RUNNER];
     cargo(lints.iter().chain(&["--", "--deny", "warnings"]))?;
@@ -172,11 +172,11 @@ fn test() -> Outcome {
     python_tests()
 }
 
-/// Benches are ordinary programs (`harness = false`) that run each case once when asked for smoke.
+/// Benches are ordinary programs (`harness = false`) that run each case once with `--smoke`.
 fn bench(args: &[&str]) -> Outcome {
     let smoke = args.contains(&"--smoke");
     let profile = if smoke { "dev" } else { "dist" };
-    // The whole workspace, so that dependencies are built with the same features as for the tests, once.
+    // With `--workspace`, so that dependencies have the same features as in the tests and are built only once.
     let base = [
         "bench",
         "--workspace",
@@ -196,7 +196,7 @@ fn bench(args: &[&str]) -> Outcome {
 }
 
 fn deny() -> Outcome {
-    // Under `target`, so that it is compiled once; without optimisation it is compiled in a third of the time.
+    // Installed under `target`, so that it is compiled once; a debug build takes a third of the time.
     let tools = root().join("target/tools");
     let installed = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
     let mut deny = cargo_command(["deny"]);
@@ -204,18 +204,18 @@ fn deny() -> Outcome {
         let install = ["install", "cargo-deny", "--version", CARGO_DENY, "--locked", "--debug", "--root"];
         run(cargo_command(install).arg(&tools).env("CARGO_TARGET_DIR", root().join("target/cargo-deny")))?;
     }
-    // Advisories need a database from the network: `cargo deny check` on a desk looks at them too.
+    // Advisories need a database from the network; run `cargo deny check` to check them too.
     deny.args(["--workspace", "--all-features", "check", "bans", "licenses", "sources"]);
     run(deny.env("PATH", with_tools(&tools)?))
 }
 
-/// The search path for programs, with those that the project installed.
+/// `PATH` with the tools that the project installed appended.
 fn with_tools(tools: &Path) -> Result<OsString, String> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::join_paths(env::split_paths(&path).chain([tools.join("bin")])).map_err(|e| format!("PATH: {e}"))
 }
 
-/// The training package's own tests; using the shipped pack needs no Python, so that a machine without one passes.
+/// Runs the training package's tests. Skips them without its Python environment, which the shipped pack does not need.
 fn python_tests() -> Outcome {
     let python = match env::var_os("MAGPIE_PYTHON") {
         Some(python) => PathBuf::from(python),
@@ -223,7 +223,7 @@ fn python_tests() -> Outcome {
     };
     let import = Command::new(&python).args(["-c", "import torch, onnxruntime, pytest"]).output();
     if !import.is_ok_and(|output| output.status.success()) {
-        println!("skipped: models/tests (models/README.md says how to set up their environment)");
+        println!("skipped: models/tests (see models/README.md for setting up their environment)");
         return Ok(());
     }
     run(Command::new(python).args(["-m", "pytest", "--quiet", "tests"]).current_dir(root().join("models")))

@@ -1,4 +1,5 @@
-//! Network files: loaded by a manifest that fits, and run. What tract runs alone we must run too, to the same result.
+//! Fuzzes network files: loads each with a matching manifest and runs it. A file that runs on tract alone must run here
+//! too, with the same result.
 
 use std::panic::catch_unwind;
 
@@ -23,10 +24,10 @@ pub(crate) const TARGET: Target = Target {
     compare,
 };
 
-/// Height and width of the inputs: those of the seeds differ, but the manifest's size counts.
+/// Height and width of the inputs. The seeds were made for other sizes, but the manifest's size counts.
 const SIZE: [usize; 2] = [12, 12];
 
-/// A quarter also against tract.
+/// Compares about a quarter of the inputs with tract.
 fn compare(bytes: &[u8]) -> Result<(), Finding> {
     if !bytes.len().is_multiple_of(4) {
         return Ok(());
@@ -37,7 +38,7 @@ fn compare(bytes: &[u8]) -> Result<(), Finding> {
     match (own, tract) {
         (Err(own), Ok(_)) => Err(("refused", format!("tract runs it, we do not: {own}"))),
         (Ok(own), Ok(tract)) if own.iter().zip(&tract).any(|(a, b)| (a - b).abs() > 0.1 * b.abs().max(1.0)) => {
-            Err(("differs", format!("{own:?}, of tract {tract:?}")))
+            Err(("differs", format!("{own:?}, tract {tract:?}")))
         }
         _ => Ok(()),
     }

@@ -1,4 +1,4 @@
-//! Fuzzes what reads bytes from outside: damages the seeds of a target and uses what comes of them as an app would.
+//! Fuzzes the parsers of untrusted bytes: damages the seeds of a target and uses the results as an app would.
 //!
 //! ```text
 //! cargo run --example fuzz -- loader --minutes 10 --seed 1
@@ -7,9 +7,9 @@
 //! cargo run --example fuzz -- loader --replay target/fuzz/panic-1-42.onnx
 //! ```
 //!
-//! A finding is an input by which the process ends, a panic leaves the library or comes from its own code, or one use
-//! takes more than two seconds of CPU or too much memory; a target may have more rules. It is written to `target/fuzz`.
-//! The work is done by a child process, since a full stack is no panic.
+//! A finding is an input that ends the process, causes a panic that leaves the library or comes from its own code, or
+//! takes more than two seconds of CPU time or too much memory. A target may have more rules. Findings are written to
+//! `target/fuzz`. The work is done in a child process, since a stack overflow ends the process instead of panicking.
 
 mod loader;
 mod shard;
@@ -31,24 +31,24 @@ use rustix::time::{ClockId, clock_gettime};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Fuzzes what reads bytes from outside
+/// Fuzzes the parsers of untrusted bytes
 #[derive(Parser, Clone)]
 struct Options {
-    /// What is fuzzed
+    /// What to fuzz
     target: Name,
-    /// How long, by the clock
+    /// How long to run, in minutes of wall time
     #[arg(long, default_value_t = 1.0)]
     minutes: f64,
-    /// The first number of the sequence of inputs
+    /// The seed of the sequence of inputs
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Write the seeds and end
+    /// Write the seeds and exit
     #[arg(long)]
     write_seeds: bool,
-    /// Use one file and end
+    /// Use one file and exit
     #[arg(long)]
     replay: Option<PathBuf>,
-    /// For the program itself: go on with this input
+    /// Internal: run as the child process and start at this input
     #[arg(long, hide = true)]
     from: Option<u64>,
 }
@@ -61,30 +61,31 @@ enum Name {
     Shard,
 }
 
-/// What is wrong about how an input was treated: a word and a text.
+/// What went wrong with an input: a short kind, used in file names, and a description.
 type Finding = (&'static str, String);
 
-/// What is fuzzed.
+/// A kind of input to fuzz.
 struct Target {
     name: &'static str,
     extension: &'static str,
-    /// Most memory that one use may take.
+    /// The most memory in bytes that one use may take.
     memory: usize,
-    /// The seeds as they are written, each with its name.
+    /// The seeds that are written to the repository, each with its name.
     make_seeds: fn() -> Vec<(String, Vec<u8>)>,
-    /// Seeds too large to be written into the repository.
+    /// Seeds too large for the repository.
     large_seeds: fn() -> Vec<Vec<u8>>,
     damage: fn(&[u8], &mut Random) -> Vec<u8>,
-    /// Uses the input; says whether it was accepted.
+    /// Uses the input; returns whether it was accepted.
     treat: fn(&[u8]) -> bool,
-    /// Further rules, looked at where the others were kept.
+    /// Further rules, checked if all others hold.
     compare: fn(&[u8]) -> Result<(), Finding>,
 }
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// The most CPU time that one use may take.
 const TIME: Duration = Duration::from_secs(2);
-/// The child gives up: the input hangs.
+/// CPU time after which the child counts the input as hung and exits.
 const HANG: Duration = Duration::from_secs(60);
 
 fn main() -> Outcome<()> {
@@ -111,7 +112,7 @@ fn main() -> Outcome<()> {
     }
 }
 
-/// Starts children until the time is over.
+/// Starts child processes until the time is over.
 fn parent(target: &Target, options: &Options) -> Outcome<()> {
     let started = Instant::now();
     let (mut at, mut findings) = (0, 0);
@@ -137,7 +138,7 @@ fn parent(target: &Target, options: &Options) -> Outcome<()> {
     if findings > 0 { Err("there are findings".into()) } else { Ok(()) }
 }
 
-/// When the current input was begun, in milliseconds of the process's CPU time.
+/// When the current input was started, in milliseconds of the process's CPU time.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
 fn cpu() -> Duration {
@@ -157,7 +158,7 @@ fn child(target: &Target, options: &Options, from: u64) -> Outcome<()> {
     });
     let (mut at, mut found, mut accepted) = (from, 0u64, 0u64);
     while started.elapsed().as_secs_f64() < options.minutes * 60.0 {
-        // The parent makes the same input again where this one ends the process.
+        // If this input ends the process, the parent reads its number here to make the input again.
         std::fs::write(&state, format!("{at} {found}"))?;
         BEGUN.store(cpu().as_millis() as u64, Ordering::Relaxed);
         let bytes = target.input(&seeds, options.seed, at);
@@ -179,7 +180,7 @@ fn child(target: &Target, options: &Options, from: u64) -> Outcome<()> {
     Ok(())
 }
 
-/// Where the library itself panicked, even if it caught that.
+/// Where the library's own code panicked, even if the panic was caught.
 static PANICKED: Mutex<Option<String>> = Mutex::new(None);
 
 impl Target {
@@ -202,12 +203,12 @@ impl Target {
         Ok(folder)
     }
 
-    /// The file with the number of the child's input and of its findings.
+    /// The file with the number of the child's current input and the count of its findings.
     fn state(&self, seed: u64) -> Outcome<PathBuf> {
         Ok(Self::folder()?.join(format!("state-{}-{seed}", self.name)))
     }
 
-    /// Writes a finding down.
+    /// Writes a finding to a file and returns its path.
     fn keep(&self, kind: &str, seed: u64, at: u64, bytes: &[u8]) -> Outcome<PathBuf> {
         let file = Self::folder()?.join(format!("{kind}-{seed}-{at}.{}", self.extension));
         std::fs::write(&file, bytes)?;
@@ -221,7 +222,7 @@ impl Target {
         (self.damage)(&seed, &mut random)
     }
 
-    /// Whether the input was accepted, or what is wrong about how it was treated.
+    /// Uses the input and returns whether it was accepted, or the finding.
     fn finding(&self, bytes: &[u8]) -> Result<bool, Finding> {
         set_hook(Box::new(|panic| {
             let own = panic.location().filter(|place| Path::new(place.file()).starts_with("core"));
@@ -233,7 +234,7 @@ impl Target {
         let (accepted, used) = measured(|| catch_unwind(AssertUnwindSafe(|| (self.treat)(bytes))));
         let took = cpu() - before;
         if let Some(place) = PANICKED.lock().ok().and_then(|mut panicked| panicked.take()) {
-            return Err(("panic", format!("a panic of our own at {place}")));
+            return Err(("panic", format!("the library panicked at {place}")));
         }
         let Ok(accepted) = accepted else { return Err(("panic", "a panic left the library".to_owned())) };
         if took > TIME {

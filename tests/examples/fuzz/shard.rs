@@ -1,8 +1,9 @@
-//! Catalogue shards: opened, verified and searched in every way. Most inputs have right checksums, as an attacker's would.
+//! Fuzzes catalogue shards: opens, verifies and searches each in every way. Most have valid checksums, as an attacker's
+//! would.
 
 use magpie_tests::mutation::Random;
 use magpie_tests::shards::{
-    Section, graph_bytes, listed_shop_bytes, mend, put, sections, shop_bytes, use_in_every_way,
+    Section, fix_checksums, graph_bytes, listed_shop_bytes, put, sections, shop_bytes, use_in_every_way,
 };
 
 use super::Target;
@@ -10,7 +11,7 @@ use super::Target;
 pub(crate) const TARGET: Target = Target {
     name: "shard",
     extension: "magpie",
-    // Ten thousand listings are asked for, and a block of texts may have 4 MiB.
+    // One search asks for ten thousand listings, and a block of texts may have 4 MiB.
     memory: 128 << 20,
     make_seeds: || vec![("one_list".to_owned(), shop_bytes()), ("five_lists".to_owned(), listed_shop_bytes())],
     large_seeds: || vec![graph_bytes()],
@@ -19,14 +20,14 @@ pub(crate) const TARGET: Target = Target {
     compare: |_| Ok(()),
 };
 
-/// Numbers that readers do not expect; more are made of the file's own.
+/// Numbers that readers may not expect. Others are derived from the file.
 const NUMBERS: [u64; 14] =
     [0, 1, 2, 31, 32, 64, 255, 65_535, 65_536, 1 << 31, u32::MAX as u64, 1 << 40, i64::MAX as u64, u64::MAX];
 
-/// Bytes of the header in front of its checksum: counts, table and all.
+/// Bytes of the header up to its checksum, including the section table.
 const HEADER: usize = 4064;
 
-/// The shard, damaged in a few places, and mostly with right checksums afterwards.
+/// A copy of the shard, damaged in a few places, mostly with its checksums recomputed.
 fn damage(shard: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = shard.to_vec();
     let sections = sections(shard);
@@ -36,11 +37,11 @@ fn damage(shard: &[u8], random: &mut Random) -> Vec<u8> {
     }
     if random.below(16) > 0 && bytes.len() >= 2 * HEADER {
         let count = u32::from_le_bytes([bytes[20], bytes[21], bytes[22], bytes[23]]);
-        // The tests' own mending believes the number of sections.
+        // `fix_checksums` trusts the number of sections.
         if count as usize > sections.len() {
             put(&mut bytes, 20, &shard[20..24]);
         }
-        mend(&mut bytes);
+        fix_checksums(&mut bytes);
     }
     bytes
 }
@@ -52,7 +53,7 @@ fn damage_once(bytes: &mut Vec<u8>, section: Section, sections: &[Section], rand
     let number = if random.below(2) == 0 { random.of(&NUMBERS) } else { random.of(&numbers) };
     let number = number.copied().unwrap_or_default();
     match random.below(12) {
-        // A byte, a bit, a number, in a section.
+        // A byte in a section; below, a bit and an integer.
         0..=1 => set(bytes, start + random.below(end - start), 1, number),
         2 => {
             if let Some(byte) = bytes.get_mut(start + random.below(end - start)) {
@@ -63,7 +64,7 @@ fn damage_once(bytes: &mut Vec<u8>, section: Section, sections: &[Section], rand
             let wide = if random.below(3) == 0 { 8 } else { 4 };
             set(bytes, start + random.below((end - start) / wide) * wide, wide, number);
         }
-        // The same one place further or nearer.
+        // An integer in a section, plus or minus one.
         6 => {
             let at = start + random.below((end - start) / 4) * 4;
             if let Some(four) = bytes.get(at..at + 4) {
@@ -72,7 +73,7 @@ fn damage_once(bytes: &mut Vec<u8>, section: Section, sections: &[Section], rand
                 set(bytes, at, 4, u64::from(value.wrapping_add(step)));
             }
         }
-        // The entry in the table: kind, number, place, length.
+        // The table entry: offset or length; below, kind or ordinal.
         7 => set(bytes, section.entry + 8 + 8 * random.below(2), 8, number),
         8 => set(bytes, section.entry + 4 * random.below(2), 4, number % 32),
         // Anywhere in the header.

@@ -1,4 +1,4 @@
-//! A quantised network that is damaged is a clear error or is run as tract would run it.
+//! A damaged quantised network is a clear error or runs as it does on tract.
 
 use magpie_tests::onnx_nets::{Small, int, ints};
 use magpie_tests::treatment::check_all;
@@ -6,7 +6,7 @@ use magpie_tests::{full, net_kinds};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, StringStringEntryProto, TensorProto};
 
-/// The networks that are damaged, each in many places.
+/// The networks that are damaged in many places.
 fn victims() -> Vec<(&'static str, Small)> {
     let named = ["unsigned", "unknown_operator", "matmul", "max_pool"];
     let cases = net_kinds::all().into_iter().filter(|case| named.contains(&case.name));
@@ -17,7 +17,7 @@ fn graph(net: &mut Small) -> &mut GraphProto {
     net.proto.graph.as_mut().unwrap()
 }
 
-/// Damages each part of each victim that `parts` counts, one at a time. A tenth of the results, unless [`full`].
+/// Damages the parts of each victim, one at a time; `parts` counts them. Unless [`full`], keeps a tenth of the results.
 fn each(
     what: &str,
     parts: impl Fn(&GraphProto) -> usize,
@@ -36,7 +36,7 @@ fn each(
     if full() {
         return damaged;
     }
-    // A tenth of them: other places for other damage.
+    // The first place depends on the kind of damage, so that each kind hits different places.
     let first = what.bytes().map(usize::from).sum::<usize>() % damaged.len().clamp(1, 10);
     damaged.into_iter().skip(first).step_by(10).collect()
 }
@@ -54,7 +54,7 @@ fn is_scale(tensor: &TensorProto) -> bool {
 }
 
 #[test]
-fn scales_that_are_none() {
+fn invalid_scales() {
     for value in [f32::NAN, 0.0, -0.5, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE / 2.0, f32::MAX, 1e-30] {
         check_all(each(&format!("scale {value}"), constants, |graph, at| {
             let tensor = &mut graph.initializer[at];
@@ -66,7 +66,7 @@ fn scales_that_are_none() {
 }
 
 #[test]
-fn constants_of_the_wrong_length() {
+fn constants_of_wrong_length_type_or_location() {
     for (what, damage) in [
         ("shortened", (|tensor| tensor.raw_data.truncate(tensor.raw_data.len() - 1)) as fn(&mut TensorProto)),
         ("lengthened", |tensor| tensor.raw_data.push(1)),
@@ -94,7 +94,7 @@ fn constants_of_the_wrong_length() {
 }
 
 #[test]
-fn constants_of_absurd_sizes() {
+fn constants_of_absurd_shapes() {
     for dims in [vec![-1], vec![i64::MAX], vec![i64::MIN, 2], vec![1 << 32, 1 << 32], vec![1 << 40, 0], vec![1 << 45]] {
         check_all(each(&format!("sizes {dims:?} of"), constants, |graph, at| {
             graph.initializer[at].dims.clone_from(&dims);
@@ -115,7 +115,7 @@ fn missing_inputs_and_outputs() {
 }
 
 #[test]
-fn graphs_that_are_none() {
+fn malformed_graphs() {
     check_all(each("reads itself", nodes, |graph, at| {
         let node = &mut graph.node[at];
         node.input[0] = node.output[0].clone();
@@ -144,7 +144,7 @@ fn graphs_that_are_none() {
 }
 
 #[test]
-fn attributes_of_absurd_values() {
+fn attributes_with_absurd_values() {
     let set = |node: &mut NodeProto, attribute: AttributeProto| {
         node.attribute.retain(|other| other.name != attribute.name);
         node.attribute.push(attribute);
@@ -182,7 +182,7 @@ fn attributes_of_absurd_values() {
 }
 
 #[test]
-fn zero_points_that_are_wrong() {
+fn wrong_zero_points_and_biases() {
     check_all(each("zero point of 32 bits", constants, |graph, at| {
         let tensor = &mut graph.initializer[at];
         if tensor.data_type == DataType::Uint8 as i32 {
@@ -203,9 +203,9 @@ fn zero_points_that_are_wrong() {
     }));
 }
 
-/// tract takes an input too many for something else than the bias, and so must we, or leave the layer to it.
+/// tract does not read a surplus input as the bias. Our kernels must agree or leave the layer to tract.
 #[test]
-fn inputs_too_many() {
+fn too_many_inputs() {
     check_all(each("one more input of", nodes, |graph, at| {
         let first = graph.node[at].input[0].clone();
         graph.node[at].input.push(first);

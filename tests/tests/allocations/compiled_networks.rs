@@ -1,4 +1,4 @@
-//! A compiled network gives what its ONNX file gives, and damaged ones are refused.
+//! A compiled network gives the same outputs as its ONNX file, and damaged ones are refused.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use magpie_tests::mutation::Random;
 use magpie_tests::treatment::{PEAK, outcome};
 use magpie_tests::{cases, default_pack, memory, net_kinds, repository};
 
-/// Where the layers begin.
+/// Offset of the layers.
 const HEADER: usize = 80;
 
 fn input(pack: &Pack, random: &mut Random) -> InputTensor {
@@ -25,7 +25,7 @@ fn manifest(pack: &Pack) -> Vec<u8> {
     serde_json::to_vec(pack.manifest()).unwrap()
 }
 
-/// With the checksum that the layers have now.
+/// The file with the checksum of its layers recomputed.
 fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = *blake3::hash(&bytes[HEADER..]).as_bytes();
     bytes[48..HEADER].copy_from_slice(&checksum);
@@ -40,10 +40,10 @@ fn refused(pack: &Pack, bytes: Vec<u8>) -> String {
 }
 
 #[test]
-fn it_gives_every_bit_of_what_the_onnx_file_gives() {
+fn outputs_equal_those_of_the_onnx_file_bit_for_bit() {
     let pack = default_pack();
     let bytes = pack.compiled().unwrap();
-    assert_eq!(bytes, pack.compiled().unwrap(), "the same pack gives the same bytes");
+    assert_eq!(bytes, pack.compiled().unwrap(), "compiling a pack twice gives different bytes");
     let compiled = Pack::from_bytes(&manifest(pack), bytes).unwrap();
     assert_eq!((pack.form(), compiled.form()), (Form::Onnx, Form::Compiled));
     for isa in [Isa::best(), Isa::Scalar] {
@@ -56,7 +56,7 @@ fn it_gives_every_bit_of_what_the_onnx_file_gives() {
 }
 
 #[test]
-fn kinds_of_layers_come_back_as_they_were() {
+fn every_kind_of_layer_survives_compilation() {
     let mut compiled = 0;
     for case in net_kinds::all() {
         let pack = case.net.pack();
@@ -87,7 +87,7 @@ fn a_folder_prefers_the_compiled_network_and_needs_no_onnx_file() {
     fs::write(file(Pack::COMPILED_FILE), pack.compiled().unwrap()).unwrap();
     assert_eq!(open().unwrap().form(), Form::Compiled);
 
-    // One of another model: an error, and with the ONNX file beside it no harm.
+    // One of another model is an error, unless the folder has the ONNX file too.
     let mut other = pack.compiled().unwrap();
     other[16] ^= 1;
     fs::write(file(Pack::COMPILED_FILE), other).unwrap();
@@ -101,7 +101,7 @@ fn default_onnx() -> impl AsRef<Path> {
 }
 
 #[test]
-fn damage_is_named() {
+fn errors_name_the_damage() {
     let pack = default_pack();
     let good = pack.compiled().unwrap();
     let changed = |at: usize| {
@@ -119,7 +119,7 @@ fn damage_is_named() {
 }
 
 #[test]
-fn lies_under_a_right_checksum_are_refused_or_harmless() {
+fn forged_layers_with_a_valid_checksum_are_refused_or_harmless() {
     let kinds: Vec<_> = net_kinds::all().into_iter().map(|case| case.net.pack()).collect();
     let seeds: Vec<(&Pack, Vec<u8>)> = kinds.iter().filter_map(|pack| Some((pack, pack.compiled().ok()?))).collect();
     let mut random = Random::new(2);
@@ -130,7 +130,7 @@ fn lies_under_a_right_checksum_are_refused_or_harmless() {
         let mut bytes = good.clone();
         let json = u32::from_le_bytes(bytes[HEADER..HEADER + 4].try_into().unwrap()) as usize;
         for _ in 0..=random.below(3) {
-            // Digits of the list of layers for the most part: sizes, places, values read.
+            // Mostly digits in the JSON list of layers: sizes, offsets, inputs.
             let digits: Vec<usize> = (HEADER + 4..HEADER + 4 + json).filter(|&at| bytes[at].is_ascii_digit()).collect();
             match random.below(4) {
                 0 => {
@@ -148,7 +148,7 @@ fn lies_under_a_right_checksum_are_refused_or_harmless() {
                 break;
             }
         }
-        let Ok(compiled) = Pack::from_bytes(&manifest(pack), sealed(bytes)) else { panic!("the checksum is right") };
+        let Ok(compiled) = Pack::from_bytes(&manifest(pack), sealed(bytes)) else { panic!("the checksum is valid") };
         let (outcome, used) = memory::measured(|| outcome(&compiled, true));
         loaded += usize::from(outcome.is_ok());
         assert!(used.peak < PEAK, "round {round}: {} bytes", used.peak);

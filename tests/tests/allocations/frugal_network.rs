@@ -1,4 +1,4 @@
-//! A phone has little memory: what the network takes of it is bounded, and nothing is asked for while it runs.
+//! A phone has little memory: the network's use of it is bounded, and a run allocates nothing.
 
 use magpie_core::cpu::Isa;
 use magpie_core::model::{LoadOptions, Model, Pack};
@@ -8,7 +8,7 @@ use magpie_tests::{default_pack, net_kinds, repository};
 
 const MEGABYTE: usize = 1_000_000;
 
-/// Most that opening, loading and one run may add. With AVX2 alone some weights are kept in 16 bits.
+/// The most bytes that opening, loading and one run may take. [`Isa::Avx2`] stores some weights in 16 bits.
 fn peak(isa: Isa) -> usize {
     if isa == Isa::Avx2 { 7 * MEGABYTE } else { 6 * MEGABYTE }
 }
@@ -33,7 +33,7 @@ fn a_run_allocates_nothing() {
     assert_eq!(used, Used { allocations: 0, peak: 0, kept: 0 });
 }
 
-/// The same of every small network that is fused wholly, since each kind of layer has code of its own.
+/// The same for every small network that is fully fused, since each kind of layer has its own code.
 #[test]
 fn no_kind_of_layer_allocates() {
     for case in net_kinds::all().iter().filter(|case| case.left.is_empty()) {
@@ -74,7 +74,7 @@ fn opening_loading_and_running_the_default_pack_takes_little_memory() {
 }
 
 #[test]
-fn loading_again_and_again_keeps_nothing() {
+fn repeated_loading_leaks_nothing() {
     let load = || drop(Model::load(default_pack()).unwrap().run(&input(default_pack(), 0)).unwrap());
     load();
     let ((), used) = measured(|| (0..2).for_each(|_| load()));
@@ -82,7 +82,7 @@ fn loading_again_and_again_keeps_nothing() {
 }
 
 #[test]
-fn four_sessions_of_one_model_agree_and_take_their_scratch_only() {
+fn four_sessions_of_one_model_agree_and_allocate_only_their_scratch() {
     let model = Model::load(default_pack()).unwrap();
     let inputs: Vec<InputTensor> = (0..4).map(|seed| input(default_pack(), seed)).collect();
     let outputs = |from: usize| {
@@ -98,7 +98,7 @@ fn four_sessions_of_one_model_agree_and_take_their_scratch_only() {
     let expected = outputs(0);
     assert!(expected[0].1 != expected[1].1);
     std::thread::scope(|scope| {
-        // Each starts with another input, so that they are at different layers.
+        // Each session starts with a different input, so that threads that share state by mistake disagree.
         let sessions: Vec<_> =
             (0..4).map(|from| scope.spawn(move || (0..3).map(|_| outputs(from)).reduce(|_, last| last))).collect();
         for session in sessions {
@@ -116,7 +116,7 @@ fn four_sessions_of_one_model_agree_and_take_their_scratch_only() {
     assert_eq!(sessions.len(), 4);
 }
 
-/// Threads of one run share its memory, apart from the patches of dense convolutions.
+/// The threads of a run share its memory, except for the im2col patches of dense convolutions.
 #[test]
 fn a_second_thread_takes_little_memory() {
     let scratch = |threads: usize| {

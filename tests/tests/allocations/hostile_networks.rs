@@ -1,16 +1,16 @@
-//! A network file that is made to do harm takes neither the app's memory nor its time nor its stack.
+//! A hostile network file cannot exhaust the app's memory, time or stack.
 
 use magpie_tests::memory::measured;
 use magpie_tests::onnx_nets::{DIM, Net, Small, Window, pack, window};
-use magpie_tests::treatment::{PEAK, TIME, apart, check_all, outcome};
+use magpie_tests::treatment::{PEAK, TIME, check_all, in_own_process, outcome};
 use magpie_tests::{repository, thread_time};
 use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto};
 
 #[test]
-fn a_network_of_a_hundred_thousand_layers_is_no_danger_to_the_stack() {
-    apart("hostile_networks::a_network_of_a_hundred_thousand_layers_is_no_danger_to_the_stack", || {
+fn a_network_of_a_hundred_thousand_layers_does_not_overflow_the_stack() {
+    in_own_process("hostile_networks::a_network_of_a_hundred_thousand_layers_does_not_overflow_the_stack", || {
         let (mut net, image) = Net::new([4, 4], false);
         let mut x = net.mean(&image);
         x = net.both_signs(&x);
@@ -18,7 +18,7 @@ fn a_network_of_a_hundred_thousand_layers_is_no_danger_to_the_stack() {
             x = net.op("Tanh", &[&x], vec![]);
             x = net.both_signs(&x);
         }
-        // Whether this is a vector of one pixel is asked of all layers before it.
+        // To know whether this is a vector of one pixel, the loader asks all layers before it.
         x = net.op("Flatten", &[&x], vec![]);
         let pack = net.finish(&x).pack();
         println!("{} KB", pack.network().len() / 1000);
@@ -30,7 +30,7 @@ fn a_network_of_a_hundred_thousand_layers_is_no_danger_to_the_stack() {
     });
 }
 
-/// A chain of layers, each of which asks about all before it, takes time in proportion to its length.
+/// Loading a chain of layers, each of which asks about all layers before it, takes linear time.
 #[test]
 fn a_long_network_loads_in_time() {
     let (mut net, image) = Net::new([4, 4], false);
@@ -51,7 +51,7 @@ fn a_long_network_loads_in_time() {
     assert!(time < TIME);
 }
 
-/// Each layer's result is the largest that is allowed, and all of them are kept for the sums at the end.
+/// A network whose layers all have the largest result allowed, each kept alive until the sums at the end.
 fn greedy(last: &str) -> Small {
     let (mut net, image) = Net::new([8, 8], false);
     let x = net.conv(&image, 4, Window { kernel: 1, stride: 1, pads: [2000; 4] });
@@ -72,7 +72,7 @@ fn greedy(last: &str) -> Small {
     net.finish_pooled(&x)
 }
 
-/// The last operator decides whether tract is needed too.
+/// Checks the peak memory of a [`greedy`] network. The last operator decides whether tract is needed too.
 fn ask_for_gigabytes(last: &str) {
     let pack = greedy(last).pack();
     let (own, used) = measured(|| outcome(&pack, true));
@@ -82,18 +82,20 @@ fn ask_for_gigabytes(last: &str) {
 
 #[test]
 fn a_small_file_cannot_ask_for_gigabytes() {
-    apart("hostile_networks::a_small_file_cannot_ask_for_gigabytes", || ask_for_gigabytes("Tanh"));
+    in_own_process("hostile_networks::a_small_file_cannot_ask_for_gigabytes", || ask_for_gigabytes("Tanh"));
 }
 
 #[test]
-fn nor_can_one_with_an_unknown_operator() {
-    apart("hostile_networks::nor_can_one_with_an_unknown_operator", || ask_for_gigabytes("Softplus"));
+fn a_small_file_with_an_unknown_operator_cannot_ask_for_gigabytes() {
+    in_own_process("hostile_networks::a_small_file_with_an_unknown_operator_cannot_ask_for_gigabytes", || {
+        ask_for_gigabytes("Softplus")
+    });
 }
 
-/// Inputs by which the fuzzer once stopped the process, its time or its memory; `tests/fuzz/found`.
+/// Inputs in `tests/fuzz/found` with which the fuzzer once crashed the process or exceeded its time or memory.
 #[test]
-fn what_the_fuzzer_found_is_mended() {
-    apart("hostile_networks::what_the_fuzzer_found_is_mended", || {
+fn findings_of_the_fuzzer_stay_fixed() {
+    in_own_process("hostile_networks::findings_of_the_fuzzer_stay_fixed", || {
         let folder = repository().join("tests/fuzz/found");
         let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(files.len() >= 7, "{files:?}");
@@ -105,8 +107,8 @@ fn what_the_fuzzer_found_is_mended() {
 }
 
 #[test]
-fn sizes_of_terabytes_are_no_danger() {
-    apart("hostile_networks::sizes_of_terabytes_are_no_danger", || {
+fn shapes_of_terabytes_are_harmless() {
+    in_own_process("hostile_networks::shapes_of_terabytes_are_harmless", || {
         let shapes: [&[i64]; 3] = [&[1 << 40], &[1 << 20, 1 << 20], &[i64::MAX, 1]];
         check_all(shapes.map(|shape| {
             let (mut net, image) = Net::new([8, 8], false);
@@ -123,17 +125,17 @@ fn sizes_of_terabytes_are_no_danger() {
 }
 
 #[test]
-fn a_file_of_any_bytes_is_no_network() {
+fn files_of_arbitrary_bytes_are_refused() {
     for network in [&b""[..], &[0; 1], &[0xff; 64], b"\x3a\x00", b"\x08\x08\x3a\x02\x0a\x00"] {
         let error = outcome(&pack(network.to_vec(), [8, 8], DIM), true).unwrap_err();
         assert!(!error.is_empty());
     }
-    // A graph in a graph in a graph: the parser's stack.
+    // Deeply nested graphs must not overflow the parser's stack.
     let mut nested = Vec::new();
     for _ in 0..5000 {
         let attribute = AttributeProto { name: "body".to_owned(), ..Default::default() };
         let mut bytes = attribute.encode_to_vec();
-        // Field 6, a graph, of field 1, a node, of field 5, an attribute.
+        // An attribute (field 5 of a node) of a node (field 1 of a graph) of a graph (field 6 of an attribute).
         for tag in [5u64, 1, 6] {
             let mut field = Vec::new();
             prost::encoding::encode_varint(tag << 3 | 2, &mut field);

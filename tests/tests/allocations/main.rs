@@ -1,4 +1,4 @@
-//! What network files may take of memory and time: these tests count what each thread allocates.
+//! Bounds on the memory and time that network files may take. These tests count the allocations of each thread.
 #![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 use magpie_tests::memory::Counting;

@@ -1,4 +1,4 @@
-//! The arrows of the design hold: what must not be there is not there.
+//! The design's dependency rules hold: no module and no crate is used where it must not be.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,8 +8,8 @@ use magpie_tests::repository;
 /// The packages under `core/`.
 const PACKAGES: &[&str] = &["cpu", "engine", "image", "index", "int8"];
 
-/// Package, module, and the modules of the same package that it may name; the compiler keeps the arrows between packages.
-/// Packages that are not listed are of one piece.
+/// Package, module, and the modules of the same package that it may name. The compiler enforces the rules between
+/// packages. The modules of packages that are not listed here may name each other.
 const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("engine", "attributes", &[]),
     ("engine", "bench", &["engine", "error"]),
@@ -22,7 +22,7 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("engine", "error", &[]),
     ("engine", "model", &["attributes", "confidence", "error", "recipe"]),
     ("engine", "remote", &["error", "listing", "search"]),
-    // What the facade re-exports.
+    // Re-exported by the facade.
     ("engine", "image", &[]),
     ("engine", "joined", &[]),
     ("engine", "listing", &[]),
@@ -43,7 +43,7 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("index", "vector", &[]),
 ];
 
-/// Crates that core must never pull in.
+/// Crates that core must never depend on.
 const KEPT_OUT: &[(&str, &[&str])] = &[
     ("async runtime", &["tokio", "async-std", "smol", "async-executor", "futures-executor"]),
     ("HTTP", &["hyper", "reqwest", "ureq", "curl", "isahc", "h2", "http", "axum", "tower"]),
@@ -52,9 +52,9 @@ const KEPT_OUT: &[(&str, &[&str])] = &[
 ];
 
 struct Source {
-    /// From `core/`: `index/src/shard/reader.rs`.
+    /// Relative to `core/`, such as `index/src/shard/reader.rs`.
     path: PathBuf,
-    /// Lines of code with their numbers: no comments, and nothing from the unit tests on.
+    /// Numbered lines of code, without comments and up to the unit tests.
     code: Vec<(usize, String)>,
 }
 
@@ -71,7 +71,7 @@ impl Source {
         self.part(2).trim_end_matches(".rs")
     }
 
-    /// Places where the code has this as a word of its own.
+    /// Places where the code has this as a whole word.
     fn naming(&self, word: &str) -> Vec<String> {
         let is_part = |c: char| c.is_alphanumeric() || c == '_';
         let names = |line: &str| {
@@ -106,11 +106,11 @@ fn sources() -> Vec<Source> {
     for package in PACKAGES {
         walk(&root.join(package).join("src"), &root, &mut sources);
     }
-    assert!(sources.len() > 100, "the core has moved: this test looks at {}", root.display());
+    assert!(sources.len() > 100, "too few sources: has the core moved from {}?", root.display());
     sources
 }
 
-fn none(places: Vec<String>, rule: &str) {
+fn assert_empty(places: Vec<String>, rule: &str) {
     assert!(places.is_empty(), "{rule}:\n{}", places.join("\n"));
 }
 
@@ -119,7 +119,10 @@ fn only_the_model_names_tract() {
     let is_model = |source: &Source| source.package() == "engine" && source.module() == "model";
     let others = sources().into_iter().filter(|source| !is_model(source));
     let crates = ["tract", "tract_onnx", "tract_core", "tract_linalg"];
-    none(others.flat_map(|source| crates.map(|name| source.naming(name)).concat()).collect(), "only core::model may");
+    assert_empty(
+        others.flat_map(|source| crates.map(|name| source.naming(name)).concat()).collect(),
+        "only core::model may",
+    );
 }
 
 /// The one file that maps memory.
@@ -128,24 +131,24 @@ const MAP: &str = "index/src/shard/source.rs";
 #[test]
 fn only_the_shards_source_maps_memory() {
     let others = sources().into_iter().filter(|source| source.path != Path::new(MAP));
-    none(others.flat_map(|source| source.naming("memmap2")).collect(), "only shard/source.rs may");
+    assert_empty(others.flat_map(|source| source.naming("memmap2")).collect(), "only shard/source.rs may");
 }
 
 #[test]
-fn only_the_map_and_the_kernels_are_unsafe() {
+fn only_memory_mapping_and_kernels_are_unsafe() {
     let may = |source: &Source| {
         source.path.parent().is_some_and(|folder| folder.ends_with("simd")) || source.path == Path::new(MAP)
     };
     let others = sources().into_iter().filter(|source| !may(source));
     let words = ["unsafe", "unsafe_code"];
-    none(
+    assert_empty(
         others.flat_map(|source| words.map(|word| source.naming(word)).concat()).collect(),
         "only shard/source.rs and folders called simd may",
     );
 }
 
 #[test]
-fn modules_name_only_those_that_the_arrows_allow() {
+fn modules_name_only_modules_that_the_design_allows() {
     let mut wrong = Vec::new();
     for source in sources().into_iter().filter(|source| source.module() != "lib") {
         let (package, module) = (source.package(), source.module());
@@ -154,24 +157,27 @@ fn modules_name_only_those_that_the_arrows_allow() {
             continue;
         }
         let Some((.., allowed)) = of_package.clone().find(|(_, name, _)| *name == module) else {
-            panic!("core/{package} has a new module '{module}': say in this test what it may name");
+            panic!("core/{package} has a new module '{module}': add it to MAY_NAME");
         };
         for (_, other, _) in of_package.filter(|(_, other, _)| *other != module && !allowed.contains(other)) {
             wrong.extend(source.naming(&format!("crate::{other}")));
         }
     }
-    none(wrong, "an arrow that the design does not have");
+    assert_empty(wrong, "a dependency that the design does not allow");
 }
 
 #[test]
-fn remote_and_live_have_no_clock_no_sockets_and_no_threads() {
+fn remote_and_live_use_no_clock_sockets_or_threads() {
     let remote = sources().into_iter().filter(|source| ["remote", "live"].contains(&source.module()));
     let words = ["Instant", "SystemTime", "net", "thread", "io", "Mutex"];
-    none(remote.flat_map(|source| words.map(|word| source.naming(word)).concat()).collect(), "the host has them");
+    assert_empty(
+        remote.flat_map(|source| words.map(|word| source.naming(word)).concat()).collect(),
+        "the host has them",
+    );
 }
 
 #[test]
-fn core_pulls_in_no_runtime_no_network_and_no_bindings() {
+fn core_depends_on_no_runtime_network_or_bindings() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["tree", "-p", "magpie-core", "-e", "normal", "--all-features", "--prefix", "none", "--offline"];
     let output =

@@ -1,4 +1,4 @@
-//! A model pack that is incomplete, changed, foreign or hostile is refused with a reason; it never takes the app down.
+//! A model pack that is incomplete, changed, foreign or hostile is refused with a reason and never crashes the app.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ fn default_manifest() -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// Makes length, hash and id of the manifest those of the network.
+/// Sets the manifest's length, hash and model id to those of the network.
 fn fit(mut manifest: Manifest, network: &[u8]) -> Manifest {
     let hash = blake3::hash(network);
     manifest.network.bytes = network.len() as u64;
@@ -35,7 +35,7 @@ fn model_error<T>(result: magpie_core::Result<T>) -> Result<T, ModelError> {
     })
 }
 
-/// Opens, loads and runs a pack: everything that an app does with it.
+/// Loads and runs a pack, as an app does, and returns the dimension of the embedding.
 fn use_pack(pack: &Pack) -> Result<usize, ModelError> {
     let model = model_error(Model::load(pack))?;
     let (width, height) = (pack.manifest().input.width, pack.manifest().input.height);
@@ -43,7 +43,7 @@ fn use_pack(pack: &Pack) -> Result<usize, ModelError> {
     model_error(model.run(&InputTensor { width, height, data })).map(|output| output.embedding.dim())
 }
 
-/// What is said of the default pack's manifest with one value changed.
+/// The error text for the default pack's manifest with one value changed.
 fn manifest_refusal(path: &str, value: Value) -> String {
     let mut manifest = default_manifest();
     *manifest.pointer_mut(path).unwrap() = value;
@@ -66,7 +66,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn a_manifest_that_is_none_is_refused() {
+fn an_invalid_manifest_is_refused() {
     for text in ["", "not JSON", "[]", "{}", "{\"format\":\"one\"}", "{\"format\":1}", "\u{feff}{}", &"[".repeat(9999)]
     {
         let error = model_error(Pack::from_bytes(text.as_bytes(), vec![])).unwrap_err();
@@ -100,7 +100,7 @@ fn wrong_values_are_named() {
         ("/network/bytes", json!(7), "length"),
         ("/network/blake3", json!("0".repeat(64)), "BLAKE3"),
         ("/model_id", json!("0".repeat(64)), "model id"),
-        // Part of the recipe: the id no longer fits.
+        // Parts of the recipe: the id no longer matches.
         ("/input/filter", json!("bicubic"), "model id"),
         ("/embedding/output", json!("category"), "model id"),
     ] {
@@ -118,7 +118,7 @@ fn the_network_files_name_cannot_lead_out_of_the_pack() {
 }
 
 #[test]
-fn a_network_that_was_changed_is_refused() {
+fn a_changed_network_is_refused() {
     let mut network = default_pack().network().to_vec();
     let middle = network.len() / 2;
     network[middle] ^= 1;
@@ -129,7 +129,7 @@ fn a_network_that_was_changed_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_network_is_refused_on_loading() {
+fn a_file_that_is_not_a_network_is_refused_on_loading() {
     let half = &default_pack().network()[..default_pack().network().len() / 2];
     for network in [&b""[..], b"PK\x03\x04 a zip file", &[0xff; 4096], half] {
         let pack = open(&fit(default_pack().manifest().clone(), network), network).unwrap();
@@ -164,7 +164,7 @@ fn two_heads_may_read_one_output() {
     assert_eq!(use_pack(&open(&manifest, &network).unwrap()), Ok(4));
 }
 
-/// Average of the planes, then a matrix of 3 x 4: the smallest network that is one, so that thousands load in a second.
+/// A minimal network, so that thousands load in a second: the mean of each channel, then a 3 x 4 matrix.
 fn tiny_network() -> Vec<u8> {
     fn int(tag: u8, value: u8) -> Vec<u8> {
         vec![tag << 3, value]
@@ -219,7 +219,7 @@ fn any_small_network_that_a_user_brings_works() {
     assert_eq!(use_pack(&open(&tiny_manifest(&network), &network).unwrap()), Ok(4));
 }
 
-/// Loads what is left of a network after some bytes were changed and the manifest was fitted to them.
+/// Changes some bytes of a network, fits the manifest to them, and loads and runs the result.
 fn load_changed(network: &[u8], manifest: &Manifest, changes: &[(prop::sample::Index, u8)]) {
     let mut network = network.to_vec();
     for (at, value) in changes {
@@ -244,7 +244,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(16)))]
 
-    /// Few, since each takes about half a second.
+    /// Few cases, since each takes about half a second.
     #[test]
     fn a_changed_network_never_crashes(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 40..60),

@@ -1,4 +1,4 @@
-//! Whatever file a shopper picks, the app says what is wrong with it; it does not crash, hang or fill the memory.
+//! Whatever file a shopper picks, the app says what is wrong with it and does not crash, hang or exhaust memory.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn input(bytes: &[u8]) -> Result<InputRgb, PhotoError> {
 }
 
 #[test]
-fn files_that_are_no_pictures_are_told_apart() {
+fn files_that_are_not_pictures_are_named_by_their_format() {
     let message = |bytes: &[u8]| input(bytes).unwrap_err().to_string();
     assert_eq!(input(b"").unwrap_err(), PhotoError::Empty);
     for (bytes, hint) in [
@@ -30,12 +30,12 @@ fn files_that_are_no_pictures_are_told_apart() {
 }
 
 #[test]
-fn a_bomb_is_refused_by_its_header_before_memory_is_taken() {
+fn a_decompression_bomb_is_refused_by_its_header_before_memory_is_taken() {
     let started = thread_time();
     let limit = DecodeLimits::default().max_pixels;
     let expected = PhotoError::TooManyPixels { width: 40_000, height: 40_000, limit };
     assert_eq!(input(&png_header(40_000, 40_000)).unwrap_err(), expected);
-    // Within the pixels, but not within the memory.
+    // Within the pixel limit, but not within the memory limit.
     assert!(matches!(input(&png_header(15_000, 15_000)), Err(PhotoError::TooMuchMemory { .. })));
 
     for progressive in [false, true] {
@@ -44,8 +44,8 @@ fn a_bomb_is_refused_by_its_header_before_memory_is_taken() {
         bomb[frame + 5..frame + 9].fill(0xff);
         let expected = PhotoError::TooManyPixels { width: 65_535, height: 65_535, limit };
         assert_eq!(input(&bomb).unwrap_err(), expected);
-        // 14,000 x 14,000 is within the pixels. Decoders are lenient where an end marker comes early and leave the rest
-        // grey; what counts is that no one waits for it and that it is decoded at a fraction.
+        // 14,000 x 14,000 is within the pixel limit. Decoders accept an early end marker and leave the rest grey. What
+        // counts is that this takes little time and that the photo is decoded at a reduced size.
         bomb[frame + 5..frame + 9].copy_from_slice(&[0x36, 0xb0, 0x36, 0xb0]);
         if let Err(error) = input(&bomb) {
             assert!(matches!(error, PhotoError::TooMuchMemory { .. } | PhotoError::Damaged { .. }), "{error}");
@@ -97,7 +97,7 @@ fn a_picture_cut_short_is_damaged_wherever_it_is_cut() {
                 Err(PhotoError::UnknownFormat { .. }) => assert!(cut < 12),
                 Err(PhotoError::Damaged { .. }) => {}
                 Err(other) => panic!("{cut} of {}: {other}", bytes.len()),
-                // Only what follows the pixels may be missing: checksums, the end marker, padding.
+                // Only data after the pixels may be missing: checksums, the end marker, padding.
                 Ok(input) => assert!(input == whole, "{cut} of {}: half a picture passed as whole", bytes.len()),
             }
         }
@@ -163,7 +163,7 @@ proptest! {
     ) {
         let mut bytes = sample(kind);
         for (at, early, value) in changes {
-            // Headers are short and decide most.
+            // Headers are short, and damage to them has the most effect.
             let reach = if early { bytes.len().min(220) } else { bytes.len() };
             bytes[at.index(reach)] = value;
         }

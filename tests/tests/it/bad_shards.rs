@@ -1,9 +1,11 @@
-//! A damaged, incomplete or foreign catalogue is refused with the part's name; it never takes the app down.
+//! A damaged, incomplete or foreign catalogue is refused with the name of the damaged part and never crashes the app.
 
 use magpie_core::search::search;
 use magpie_core::shard::Shard;
 use magpie_core::{IndexError, ListingRow, ModelId, PhotoRow, ShardError};
-use magpie_tests::shards::{self, mend, mend_header, put, refusal, sections, shop_bytes, use_in_every_way};
+use magpie_tests::shards::{
+    self, fix_checksums, fix_header_checksum, put, refusal, sections, shop_bytes, use_in_every_way,
+};
 
 const QUERY: [f32; 8] = [0.3, -0.2, 0.9, 0.1, 0.0, 0.4, -0.5, 0.2];
 
@@ -12,13 +14,13 @@ fn open(bytes: &[u8]) -> Result<Shard, ShardError> {
 }
 
 #[test]
-fn the_undamaged_shard_passes_and_mending_it_changes_nothing() {
+fn the_undamaged_shard_passes_and_recomputing_its_checksums_changes_nothing() {
     let bytes = shop_bytes();
     let report = open(&bytes).unwrap().verify().unwrap();
     assert_eq!((report.photos, report.listings, report.bytes), (90, 60, bytes.len() as u64));
-    let mut mended = bytes.clone();
-    mend(&mut mended);
-    assert!(mended == bytes, "the tests' own reading of the format differs from the writer's");
+    let mut fixed = bytes.clone();
+    fix_checksums(&mut fixed);
+    assert!(fixed == bytes, "the tests read the format differently from the writer");
 }
 
 #[test]
@@ -49,14 +51,14 @@ fn files_on_disk_are_refused_the_same_way_as_bytes() {
         assert_eq!(error, open(content).unwrap_err());
     }
     let Err(IndexError::Io { path, .. }) = Shard::open(folder.path().join("missing")) else {
-        panic!("no file, no shard")
+        panic!("a missing file was opened")
     };
     assert!(path.ends_with("missing"));
-    assert!(matches!(Shard::open(folder.path()), Err(IndexError::Io { .. })), "a folder is no shard");
+    assert!(matches!(Shard::open(folder.path()), Err(IndexError::Io { .. })), "a folder was opened as a shard");
 }
 
 #[test]
-fn a_file_with_something_appended_is_refused() {
+fn a_file_with_appended_bytes_is_refused() {
     let found = shop_bytes().len() as u64 + 64;
     let error = refusal(|bytes| bytes.extend([0; 64]));
     assert_eq!(error, ShardError::WrongLength { expected: found - 64, found });
@@ -122,21 +124,21 @@ fn a_newer_shard_asks_for_an_update_of_the_app_and_an_older_one_for_a_rebuild() 
     let error = refusal(|bytes| {
         put(bytes, 8, &5u32.to_le_bytes());
         put(bytes, 12, &4u32.to_le_bytes());
-        mend_header(bytes);
+        fix_header_checksum(bytes);
     });
     assert_eq!(error, ShardError::TooNew { found: 5, needs: 4, known: 2 });
     for found in [0, 1] {
         let error = refusal(|bytes| {
             put(bytes, 8, &u32::to_le_bytes(found));
-            mend_header(bytes);
+            fix_header_checksum(bytes);
         });
         assert_eq!(error, ShardError::TooOld { found, oldest: 2 });
     }
 
-    // Newer, but its writer says that this reader may read it.
+    // A newer format that its writer marked as readable by this version.
     let mut bytes = shop_bytes();
     put(&mut bytes, 8, &3u32.to_le_bytes());
-    mend_header(&mut bytes);
+    fix_header_checksum(&mut bytes);
     open(&bytes).unwrap().verify().unwrap();
 }
 
@@ -145,7 +147,7 @@ fn a_shard_of_another_model_is_not_searched() {
     let mut bytes = shop_bytes();
     let other = ModelId([0x4e; 32]);
     put(&mut bytes, 48, &other.0);
-    mend_header(&mut bytes);
+    fix_header_checksum(&mut bytes);
     let shard = open(&bytes).unwrap();
     match search(&shard, &shards::embedding(&QUERY), None, 3).unwrap_err() {
         IndexError::ModelMismatch { model, shard } => assert_eq!((model, shard), (shards::MODEL, other)),

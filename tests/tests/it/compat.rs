@@ -1,4 +1,4 @@
-//! A shard that an earlier version wrote is still read: `compat/` has a file of every format there ever was.
+//! Shards that earlier versions wrote can still be read: `compat/` has a file of every format version.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ fn find(shard: &Shard, filter: Option<&str>, k: usize) -> Vec<Found> {
 }
 
 #[test]
-fn shards_of_every_format_that_is_read_are_searched() {
+fn shards_of_every_supported_format_are_searched() {
     for format in FORMAT_OLDEST_READ..=FORMAT_WRITTEN {
         let shard = Shard::open(file(format)).unwrap();
         let report = shard.verify().unwrap();

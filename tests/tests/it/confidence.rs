@@ -1,4 +1,4 @@
-//! A search says how likely its first listing is right, and a head what it is not sure of.
+//! A search returns how likely its first listing is right, and a head returns no label where it is not sure.
 
 use std::sync::OnceLock;
 
@@ -16,7 +16,7 @@ use magpie_tests::{default_pack, folders, pictures, repository};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// About what the shipped network's calibration is.
+/// A calibration close to that of the shipped network.
 fn calibration() -> Value {
     json!({
         "kind": "logistic-1", "weights": {"score": 6.6, "margin": 3.4, "contrast": 7.3}, "bias": -7.1,
@@ -30,7 +30,7 @@ fn manifest(change: impl FnOnce(&mut Value)) -> Vec<u8> {
     serde_json::to_vec(&manifest).unwrap()
 }
 
-/// The shipped network under another manifest.
+/// The shipped network with a changed manifest.
 fn pack(change: impl FnOnce(&mut Value)) -> Result<Pack, ModelError> {
     Pack::from_bytes(&manifest(change), default_pack().network().to_vec()).map_err(|error| match error {
         Error::Model(error) => error,
@@ -42,7 +42,7 @@ fn golden(case: &str) -> Vec<u8> {
     std::fs::read(repository().join("models/packs/default/golden").join(case).join("photo.png")).unwrap()
 }
 
-/// The golden PNGs as listings, each with as many photos as its place says, searched with a calibrated pack.
+/// A calibrated engine over the golden PNGs, each a listing of twenty equal photos, and one generated scene.
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
@@ -79,10 +79,10 @@ fn search(photo: &[u8], change: impl FnOnce(&mut SearchOptions)) -> (usize, Conf
 }
 
 #[test]
-fn what_is_in_the_catalogue_is_a_good_match_and_what_is_not_is_none() {
+fn a_photo_in_the_catalogue_is_a_good_match_and_another_is_not() {
     let (_, inside) = search(&golden("plain-wide"), |_| ());
     assert!(inside.enough && inside.probability > 0.7, "{inside:?}");
-    // The same photo, where its listing does not pass the filter.
+    // The same photo with a filter that excludes its listing.
     let (listings, outside) =
         search(&golden("plain-wide"), |options| options.filter = Some(Filter::parse("kind=scene").unwrap()));
     assert!(listings == 1 && !outside.enough && outside.probability < 0.5, "{outside:?}");
@@ -92,10 +92,10 @@ fn what_is_in_the_catalogue_is_a_good_match_and_what_is_not_is_none() {
 }
 
 #[test]
-fn what_else_is_asked_for_does_not_change_it() {
+fn search_parameters_do_not_change_the_confidence() {
     let photo = golden("smaller-than-input");
     let (all, confidence) = search(&photo, |_| ());
-    // Each of the listings has twenty photos: the nearest photos are not the listings.
+    // Each listing has twenty photos, so the nearest photos are not the nearest listings.
     assert!(all > 4);
     for k in [1, 2, 5, 10, 1000] {
         assert_eq!(search(&photo, |options| options.search.k = k), (k.min(all), confidence), "{k}");
@@ -103,13 +103,13 @@ fn what_else_is_asked_for_does_not_change_it() {
     let per = Some(Per { column: "kind".to_owned(), most: 1 });
     assert_eq!(search(&photo, |options| options.search.per = per), (2, confidence));
     assert_eq!(search(&photo, |options| options.search.min_score = Some(0.99)), (1, confidence));
-    // Nothing is found: there is nothing to trust.
+    // Without results the confidence is zero.
     assert_eq!(search(&photo, |options| options.search.min_score = Some(1.1)), (0, Confidence::NONE));
     assert_eq!(search(&photo, |options| options.search.k = 0), (0, Confidence::NONE));
 }
 
 #[test]
-fn a_copy_of_the_right_listing_is_no_rival_where_repeats_are_left_out() {
+fn a_copy_of_the_right_listing_does_not_lower_the_margin_when_near_duplicates_are_left_out() {
     let shard = |copies: usize| {
         let copy = (0..copies).map(|i| (format!("copy-{i:02}"), [1.0, 0.0, 0.0, 0.0]));
         let others = (0..20).map(|i| (format!("other-{i:02}"), [0.2, 1.0, i as f32 / 10.0, 0.0]));
@@ -129,7 +129,7 @@ fn a_copy_of_the_right_listing_is_no_rival_where_repeats_are_left_out() {
 }
 
 #[test]
-fn without_a_calibration_nothing_is_claimed() {
+fn without_a_calibration_there_is_no_confidence() {
     let later = json!({"kind": "forest-9", "trees": [1, 2, 3]});
     for confidence in [Value::Null, later] {
         let pack = pack(|manifest| manifest["confidence"] = confidence).unwrap();
@@ -150,7 +150,7 @@ fn without_a_calibration_nothing_is_claimed() {
 }
 
 #[test]
-fn fields_of_later_versions_do_no_harm_and_wrong_numbers_are_named() {
+fn fields_of_later_versions_are_ignored_and_wrong_numbers_are_named() {
     let mut more = calibration();
     more["more"] = json!({"of": "it"});
     more["weights"]["more"] = json!(1);
@@ -205,7 +205,7 @@ fn a_compiled_pack_is_calibrated_too() {
 }
 
 #[test]
-fn a_head_that_is_not_sure_says_no_label() {
+fn a_head_that_is_not_sure_returns_no_label() {
     let photo = golden("plain-mug");
     let category = |temperature: Option<f64>, threshold: Option<f64>| {
         let calibrated = |manifest: &mut Value| {
@@ -222,7 +222,7 @@ fn a_head_that_is_not_sure_says_no_label() {
     let (cold, hot) = (category(Some(0.3), None), category(Some(5.0), None));
     assert!(cold.probability > plain.probability && plain.probability > hot.probability);
     assert_eq!((cold.label, hot.label), (Some(label.clone()), Some(label)));
-    // No photo is certain at this temperature.
+    // At this temperature no photo reaches the threshold.
     let unsure = category(Some(5.0), Some(0.9));
     assert_eq!((unsure.label, unsure.probability), (None, hot.probability));
 }
@@ -230,7 +230,8 @@ fn a_head_that_is_not_sure_says_no_label() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(40)))]
 
-    /// In lists, with several photos a listing: what leads is what the best listings of all score, for any wish.
+    /// With inverted lists and several photos per listing, the leading scores are those of the best listings overall,
+    /// whatever the search parameters are.
     #[test]
     fn leading_scores_are_those_of_the_best_listings(
         vectors in prop::collection::vec(prop::collection::vec(-1f32..1.0, 6), 60..200),
@@ -256,7 +257,7 @@ proptest! {
         let found = searcher.rank(&embedding(&query), filter.as_ref(), &params, LEADING).unwrap();
         prop_assert_eq!(&found.leading, &expected);
         prop_assert!(found.candidates.len() <= k);
-        // And a search that asks for no scores finds the same.
+        // A search that does not ask for leading scores finds the same listings.
         prop_assert_eq!(searcher.search(&embedding(&query), filter.as_ref(), &params).unwrap(), found.candidates);
     }
 }

@@ -1,4 +1,4 @@
-//! However a photo was taken and stored, the network sees the same upright picture.
+//! However a photo was taken and stored, the network gets the same upright picture.
 
 use image::RgbImage;
 use jpeg_encoder::ColorType;
@@ -18,7 +18,7 @@ fn upright() -> InputRgb {
     input(&png(scene(40, 24))).unwrap()
 }
 
-/// The eight ways in which a phone may have been held: stored pixels that the tag turns into the same picture.
+/// Eight ways to hold a phone: the orientation tag rotates or flips each set of stored pixels to the same picture.
 #[test]
 fn orientations_1_to_8_give_the_same_upright_input() {
     use image::imageops::{flip_horizontal, flip_vertical, rotate90, rotate180, rotate270};
@@ -64,7 +64,7 @@ fn every_colour_space_shows_the_same_picture() {
     let deep = image::DynamicImage::from(picture.clone()).into_rgb16();
     near(&png(deep), 1, "16-bit PNG");
 
-    // Ink, 255 is full; the file stores it inverted, as Adobe's programs do.
+    // 255 is full ink. The file stores inks inverted, as Adobe's programs do.
     let inks: Vec<u8> = picture.pixels().flat_map(|p| [255 - p[0], 255 - p[1], 255 - p[2], 0]).collect();
     near(&pictures::jpeg_of(&inks, size, ColorType::Cmyk, JpegStyle::default()), 8, "CMYK JPEG");
     near(&pictures::jpeg_of(&inks, size, ColorType::CmykAsYcck, JpegStyle::default()), 8, "YCCK JPEG");
@@ -104,16 +104,16 @@ fn lossy_and_animated_webp_show_their_first_frame() {
     assert_eq!(difference(&self::input(&animated).unwrap(), &upright()), 0, "not the first frame");
 }
 
-/// Lossless JPEG has no DCT, so it cannot be decoded at a fraction of its size.
+/// Lossless JPEG has no DCT, so it cannot be decoded at a reduced size.
 #[test]
-fn a_lossless_jpeg_is_decoded_right_or_refused() {
+fn a_lossless_jpeg_is_decoded_correctly_or_refused() {
     // 256 x 256, grey; predictor 1. The left half is 128, the right half 228.
     let mut bytes = vec![0xff, 0xd8, 0xff, 0xc3, 0, 11, 8, 1, 0, 1, 0, 1, 1, 0x11, 0];
-    // Codes: `0` is no difference, `10` a difference of 7 bits.
+    // Huffman codes: `0` for a difference of zero, `10` for a difference of 7 bits.
     bytes.extend([0xff, 0xc4, 0, 21, 0x00, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
     bytes.extend([0xff, 0xda, 0, 8, 1, 1, 0, 1, 0, 0]);
     let mut bits = String::new();
-    // The first pixel of a row is predicted from above, which is the left half's value.
+    // The first pixel of a row is predicted from the pixel above, which has the left half's value.
     for x in (0..256).cycle().take(256 * 256) {
         bits.push_str(if x == 128 { "101100100" } else { "0" });
     }
@@ -124,7 +124,7 @@ fn a_lossless_jpeg_is_decoded_right_or_refused() {
         bytes.extend((byte == 0xff).then_some(0));
     }
     bytes.extend([0xff, 0xd9]);
-    // A crop that needs all the resolution, and the whole, which does not.
+    // A crop that needs the full resolution, and the whole picture, which does not.
     let crop = Some(Region { x: 112, y: 100, width: 32, height: 32 });
     for region in [crop, None] {
         match input_within(&bytes, region, &DecodeLimits::default()) {

@@ -1,5 +1,5 @@
-//! A quantised network gives what tract gives for it, on every instruction set the same bytes, and what the project's
-//! own kernels do not know stays with tract.
+//! A quantised network agrees with tract and gives the same bits on every instruction set. Operators that the project's
+//! own kernels do not support are left to tract.
 
 use magpie_core::cpu::Isa;
 use magpie_core::image::{InputRgb, normalise};
@@ -9,16 +9,16 @@ use magpie_tests::net_kinds::{self, Case};
 use magpie_tests::onnx_nets::{Net, Small, window};
 use magpie_tests::{default_pack, folders, repository};
 
-/// Against tract, the default pack: both round at the same places, tract computes in f32 between them.
+/// The default pack compared with tract. Both round at the same places; tract computes in f32 between them.
 const PACK_COSINE: f32 = 0.998;
 
-/// Largest distance from tract, in parts of the vector's length: a step more or less in some values.
-const APART: f32 = 0.02;
+/// Largest distance from tract, relative to the vector's length: some values differ by one quantisation step.
+const MAX_DISTANCE: f32 = 0.02;
 
-/// Of a picture's values, how many may be a step away from tract's, which rounds products of f32.
-const STEPS_APART: f32 = 0.01;
+/// The share of a feature map's values that may differ by a step from tract's, which rounds products of f32.
+const MAX_STEP_SHARE: f32 = 0.01;
 
-/// Layers that only change the form of a value.
+/// Kinds of layers that only change the form of a value.
 const FORMS: [&str; 3] = ["quantise", "dequantise", "flatten"];
 
 fn load(pack: &Pack, change: impl FnOnce(&mut LoadOptions)) -> Model {
@@ -38,14 +38,14 @@ fn golden_inputs() -> Vec<InputTensor> {
     cases.into_iter().map(read).collect()
 }
 
-/// Values from -1 to 1 without a pattern that a window could hide in.
+/// Pseudo-random values from -1 to 1, so that a shifted window changes the result.
 fn noise(pack: &Pack) -> InputTensor {
     let (width, height) = (pack.manifest().input.width, pack.manifest().input.height);
     let value = |i: u32| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0;
     InputTensor { width, height, data: (0..3 * width * height).map(value).collect() }
 }
 
-/// All outputs, as the network gives them.
+/// All raw outputs of the network, joined, for each input.
 fn raw(model: &Model, inputs: &[InputTensor]) -> Vec<Vec<f32>> {
     let mut session = model.session();
     let outputs = 1 + model.manifest().heads.len();
@@ -56,21 +56,21 @@ fn raw(model: &Model, inputs: &[InputTensor]) -> Vec<Vec<f32>> {
     inputs.iter().map(&mut run).collect()
 }
 
-/// How far two vectors are from each other, in parts of the second one's length.
-fn apart(found: &[f32], expected: &[f32]) -> f32 {
+/// The distance between two vectors, relative to the length of the second.
+fn distance(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
     let between = squares(&mut found.iter().zip(expected).map(|(a, b)| a - b));
     (between / squares(&mut expected.iter().copied())).sqrt()
 }
 
-fn of_tract(net: &Small) -> Vec<f32> {
+fn tract_output(net: &Small) -> Vec<f32> {
     let pack = net.pack();
     raw(&load(&pack, |options| options.fuse = false), &[noise(&pack)]).remove(0)
 }
 
 #[test]
-fn the_default_pack_runs_wholly_on_our_own_kernels() {
+fn the_default_pack_runs_entirely_on_our_own_kernels() {
     let model = Model::load(default_pack()).unwrap();
     let report = model.report();
     assert_eq!(report.refused, None);
@@ -80,7 +80,7 @@ fn the_default_pack_runs_wholly_on_our_own_kernels() {
 }
 
 #[test]
-fn every_cpu_gives_the_default_packs_outputs_bit_by_bit() {
+fn every_instruction_set_gives_the_default_packs_outputs_bit_for_bit() {
     let inputs = golden_inputs();
     let expected = raw(&load(default_pack(), |options| options.isa = Isa::Scalar), &inputs);
     for isa in Isa::available() {
@@ -103,16 +103,16 @@ fn the_default_pack_gives_what_plain_tract_gives() {
         println!("cosine {cosine:.6}");
         assert!(cosine >= PACK_COSINE, "cosine {cosine}");
         for (own, tract) in own.attributes.0.iter().zip(&tract.attributes.0) {
-            // Two labels that are nearly as likely may change places.
+            // Two labels that are about equally likely may change places.
             assert!(own.label == tract.label || tract.probability < 0.5, "{own:?} {tract:?}");
         }
     }
 }
 
-/// Everything about one kind of network.
+/// Checks which layers are fused, the distance from tract, and that all instruction sets agree bit for bit.
 fn check(case: &Case) {
     let Case { name, net, .. } = case;
-    let (pack, tract) = (net.pack(), of_tract(net));
+    let (pack, tract) = (net.pack(), tract_output(net));
     let model = load(&pack, |_| ());
     let report = model.report();
     assert_eq!(report.refused, None, "{name}");
@@ -126,9 +126,9 @@ fn check(case: &Case) {
     assert_eq!(sorted(left), sorted(case.left.clone()), "left of {name}");
     let inputs = [noise(&pack)];
     let expected = raw(&load(&pack, |options| options.isa = Isa::Scalar), &inputs);
-    let apart = apart(&expected[0], &tract);
-    println!("{name}: {apart:.5} apart from tract");
-    assert!(apart <= APART, "{name}: {apart} apart: {:?} {tract:?}", expected[0]);
+    let distance = distance(&expected[0], &tract);
+    println!("{name}: distance {distance:.5} from tract");
+    assert!(distance <= MAX_DISTANCE, "{name}: distance {distance}: {:?} {tract:?}", expected[0]);
     for isa in Isa::available() {
         for threads in [1, 2] {
             let model = load(&pack, |options| (options.isa, options.threads) = (isa, threads));
@@ -148,32 +148,32 @@ fn every_kind_of_quantised_network_gives_what_tract_gives() {
     assert!(failed.is_empty(), "{failed:?}: see above");
 }
 
-/// A mean over pixels would hide a wrong one: here every pixel counts.
+/// A mean over pixels would hide a wrong pixel, so here every pixel is compared.
 #[test]
-fn every_pixel_of_every_kind_of_network_is_tracts() {
+fn every_pixel_of_every_kind_of_network_agrees_with_tract() {
     let mut failed = Vec::new();
     for (case, picture) in net_kinds::all().iter().filter_map(|case| Some((case, case.picture.as_ref()?))) {
-        let (pack, tract) = (picture.pack(), of_tract(picture));
+        let (pack, tract) = (picture.pack(), tract_output(picture));
         let model = load(&pack, |_| ());
         assert!(model.report().refused.is_none() && !model.report().fused.is_empty(), "{}", case.name);
         let own = raw(&model, &[noise(&pack)]).remove(0);
         let mut values = tract.clone();
         values.sort_by(f32::total_cmp);
         values.dedup();
-        assert!(values.len() > 16, "{} says nothing: {values:?}", case.name);
+        assert!(values.len() > 16, "{} has too few distinct values: {values:?}", case.name);
         let step = values.windows(2).map(|pair| pair[1] - pair[0]).fold(f32::INFINITY, f32::min);
         let steps: Vec<f32> = own.iter().zip(&tract).map(|(a, b)| ((a - b) / step).abs().round()).collect();
         let largest = steps.iter().copied().fold(0.0, f32::max);
         let share = steps.iter().filter(|&&steps| steps > 0.0).count() as f32 / steps.len() as f32;
         println!("{}: {} of values differ, by {largest} steps at most", case.name, share);
-        if largest > 1.0 || share > STEPS_APART {
+        if largest > 1.0 || share > MAX_STEP_SHARE {
             failed.push(case.name);
         }
     }
     assert!(failed.is_empty(), "{failed:?}: see above");
 }
 
-/// Scales by which a result may leave 32 bits.
+/// Scales with which a result may overflow 32 bits.
 #[test]
 fn what_our_kernels_refuse_runs_on_tract_and_the_report_says_why() {
     type Break = fn(&mut Net, &magpie_tests::onnx_nets::Tensor) -> magpie_tests::onnx_nets::Tensor;
@@ -191,11 +191,11 @@ fn what_our_kernels_refuse_runs_on_tract_and_the_report_says_why() {
     for (name, reason, change) in [("layer", "leave 32 bits", tiny), ("sum", "scales differ", sum)] {
         let (mut net, image) = Net::new([8, 8], false);
         let x = change(&mut net, &image);
-        // Back to a usual scale, so that the answer is not nothing.
+        // Back to a usual scale, so that the output is not all zero.
         let x = net.op("Sigmoid", &[&x], vec![]);
         let x = net.both_signs(&x);
         let net = net.finish_pooled(&x);
-        let (pack, tract) = (net.pack(), of_tract(&net));
+        let (pack, tract) = (net.pack(), tract_output(&net));
         let model = load(&pack, |_| ());
         let report = model.report();
         assert!(report.refused.as_deref().is_some_and(|why| why.contains(reason)), "{name}: {:?}", report.refused);

@@ -1,4 +1,4 @@
-//! A catalogue in many lists is searched as if it were one: recall, filters, order, and the same file on every machine.
+//! A catalogue with many inverted lists: recall, filters, order, and the same bytes however it is built.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 const DIM: usize = 24;
 
-/// Numbers between -1 and 1, the same every time.
+/// Pseudo-random numbers from -1 to 1, the same for the same seed.
 fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     move || {
@@ -21,7 +21,7 @@ fn noise(seed: u64) -> impl FnMut() -> f32 {
     }
 }
 
-/// A thing of one of thirty kinds, which look alike among themselves.
+/// The embedding of an item of one of thirty kinds; items of one kind are similar.
 fn vector(number: usize, seed: u64) -> Vec<f32> {
     let mut kind = noise(number as u64 % 30 + 1000);
     let mut own = noise(seed.wrapping_add(number as u64));
@@ -47,12 +47,12 @@ fn params(k: usize, recall: f32) -> SearchParams {
     SearchParams::new(k).with_recall(recall)
 }
 
-/// Listings whose rows are in the order of ids, which are numbers.
+/// The rows of the listings found.
 fn listings(found: &[Candidate]) -> HashSet<u32> {
     found.iter().map(|candidate| candidate.listing.0).collect()
 }
 
-/// The share of what looking at every photo finds.
+/// The recall at 10 against an exact search.
 fn recall(shard: &Shard, filter: Option<&str>, target: f32) -> f64 {
     let filter = filter.map(|text| Filter::parse(text).unwrap());
     let mut searcher = Searcher::new(shard);
@@ -61,7 +61,7 @@ fn recall(shard: &Shard, filter: Option<&str>, target: f32) -> f64 {
         let query = embedding(&vector(i, 999));
         let expected = listings(&searcher.search(&query, filter.as_ref(), &params(10, 1.0)).unwrap());
         let found = searcher.search(&query, filter.as_ref(), &params(10, target)).unwrap();
-        assert_eq!(found.len(), expected.len(), "fewer listings than there are");
+        assert_eq!(found.len(), expected.len(), "fewer listings than the exact search finds");
         hits += listings(&found).intersection(&expected).count();
         all += expected.len();
     }
@@ -69,7 +69,7 @@ fn recall(shard: &Shard, filter: Option<&str>, target: f32) -> f64 {
 }
 
 #[test]
-fn many_lists_find_nearly_all_that_looking_at_every_photo_finds() {
+fn many_lists_find_nearly_all_that_an_exact_search_finds() {
     let shard = shard(9000, 96);
     shard.verify().unwrap();
     assert_eq!(shard.list_count(), 96);
@@ -77,7 +77,7 @@ fn many_lists_find_nearly_all_that_looking_at_every_photo_finds() {
         let found = recall(&shard, None, target);
         assert!(found > f64::from(target) - 0.05, "{found} for {target}");
     }
-    // A random tenth, the kind that some of the queries are of, and all but it.
+    // A random tenth, one kind, all other kinds, and a rare combination.
     for filter in ["price < 10", "kind = 'kind 3'", "kind != 'kind 3'", "price = 7 and kind in ('kind 1', 'kind 2')"] {
         let found = recall(&shard, Some(filter), 0.98);
         assert!(found > 0.93, "{found} with {filter}");
@@ -109,7 +109,7 @@ fn k_listings_come_back_whenever_k_pass_the_filter() {
     for (filter, passing) in [("price < 1", 20), ("price < 0", 0), ("kind = 'kind 7'", 67), ("price < 50", 1000)] {
         let filter = Filter::parse(filter).unwrap();
         for k in [1, 10, 60, 500] {
-            // Probing next to nothing is no excuse.
+            // This must hold even with the least effort.
             let params = params(k, 0.9).with_effort(1, 1);
             let found = searcher.search(&embedding(&vector(5, 999)), Some(&filter), &params).unwrap();
             assert_eq!(found.len(), k.min(passing), "{filter} with k {k}");
@@ -120,7 +120,7 @@ fn k_listings_come_back_whenever_k_pass_the_filter() {
 }
 
 #[test]
-fn every_instruction_set_and_every_turn_gives_the_same_answer() {
+fn every_instruction_set_and_every_repetition_gives_the_same_answer() {
     let shard = shard(3000, 40);
     let answers = |searcher: &mut Searcher<'_>| -> Vec<Vec<Candidate>> {
         let search = |i: usize| {
@@ -194,15 +194,15 @@ fn thumbnails_come_back_with_their_photos() {
     assert!(!shard(40, 1).has_thumbnails());
 }
 
-/// Titles of the demo catalogue's words, with a category, a price, an address and a shop.
+/// Titles made of the demo catalogue's words, with a category, a price, a URL and a shop.
 #[test]
-fn texts_take_a_third_of_their_json() {
+fn texts_take_about_a_third_of_their_json() {
     let demo = std::fs::read_to_string(repository().join("cli/demo/catalog.csv")).unwrap();
     let titles: Vec<String> =
         csv::Reader::from_reader(demo.as_bytes()).records().map(|row| row.unwrap()[2].to_owned()).collect();
     let words: Vec<&str> = titles.iter().flat_map(|title| title.split(' ')).collect();
-    let mut chance = noise(3);
-    let mut number = |below: usize| ((chance() + 1.0) / 2.0 * below as f32) as usize % below;
+    let mut random = noise(3);
+    let mut number = |below: usize| ((random() + 1.0) / 2.0 * below as f32) as usize % below;
     let names = ["title", "category", "price", "url", "shop"];
     let (mut photos, mut json) = (Vec::new(), 0);
     for at in 0..6000 {
@@ -223,16 +223,16 @@ fn texts_take_a_third_of_their_json() {
     let shard = Shard::from_bytes(&shards::build(DIM, fields, &photos).unwrap()).unwrap();
     let metadata: u64 = shard.sections().iter().filter(|s| s.name.starts_with("metadata")).map(|s| s.bytes).sum();
     let share = metadata as f64 / json as f64;
-    println!("{} bytes a listing, of JSON {}: {share:.3}", metadata / 6000, json / 6000);
+    println!("{} bytes per listing, as JSON {}: {share:.3}", metadata / 6000, json / 6000);
     assert!(share < 0.35, "{share}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(24)))]
 
-    /// Probing all lists and scoring everything again must be exact whatever the vectors are.
+    /// Probing all lists and rescoring every candidate must be exact, whatever the vectors are.
     #[test]
-    fn all_lists_together_miss_nothing(
+    fn probing_all_lists_misses_nothing(
         photos in prop::collection::vec(prop::collection::vec(-2i8..=2, 5), 2..200), lists in 1u32..30, k in 1usize..12,
     ) {
         let photos: Vec<Photo> = photos.iter().enumerate().map(|(i, v)| {

@@ -1,4 +1,4 @@
-//! A catalogue made to deceive, with right checksums, is refused; it never takes the app or its memory down.
+//! A forged catalogue with valid checksums is refused and never crashes the app or exhausts its memory.
 
 use std::cell::Cell;
 
@@ -6,17 +6,18 @@ use magpie_core::ShardError;
 use magpie_core::shard::Shard;
 use magpie_tests::cases;
 use magpie_tests::shards::{
-    kind, listed_shop_bytes, mend, mend_header, put, refusal, section, sections, shop_bytes, use_in_every_way,
+    fix_checksums, fix_header_checksum, kind, listed_shop_bytes, put, refusal, section, sections, shop_bytes,
+    use_in_every_way,
 };
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 #[test]
-fn counts_that_lie_are_refused() {
+fn wrong_counts_are_refused() {
     let lie = |at: usize, value: u64, width: usize| {
         refusal(|bytes| {
             put(bytes, at, &value.to_le_bytes()[..width]);
-            mend_header(bytes);
+            fix_header_checksum(bytes);
         })
     };
     for photos in [0, 89, 91, u64::from(u32::MAX), 1 << 32, u64::MAX] {
@@ -29,19 +30,19 @@ fn counts_that_lie_are_refused() {
         lie(24, dim, 4);
     }
     for sections in [0, 1, 13, 62, u64::from(u32::MAX)] {
-        // More entries than there are: what follows the table is zero, which is no place for a section.
+        // More entries than there are: the bytes after the table are zero, which is not a valid section.
         lie(20, sections, 4);
     }
     lie(16, 8192, 4);
     lie(104, 64, 8);
 }
 
-/// The count is an allocation that has not happened yet.
+/// Nothing may be allocated for a count that has not been checked.
 #[test]
 fn four_billion_listings_in_the_header_cost_no_memory() {
     let error = refusal(|bytes| {
         put(bytes, 40, &u64::from(u32::MAX).to_le_bytes());
-        mend_header(bytes);
+        fix_header_checksum(bytes);
     });
     assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
 }
@@ -54,7 +55,7 @@ fn sections_that_overlap_or_lie_outside_are_refused() {
         for offset in [pair[0].offset as u64, 0, 4095, 1 << 40, u64::MAX, u64::MAX - 63, pair[1].offset as u64 + 1] {
             let error = refusal(|bytes| {
                 put(bytes, pair[1].entry + 8, &offset.to_le_bytes());
-                mend(bytes);
+                fix_checksums(bytes);
             });
             assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "header"), "{offset}: {error}");
         }
@@ -63,32 +64,32 @@ fn sections_that_overlap_or_lie_outside_are_refused() {
         for len in [section.len as u64 + (64 << 10), u64::MAX] {
             refusal(|bytes| {
                 put(bytes, section.entry + 16, &len.to_le_bytes());
-                mend(bytes);
+                fix_checksums(bytes);
             });
         }
     }
 }
 
 #[test]
-fn a_schema_of_nonsense_is_refused_even_with_right_checksums() {
+fn an_invalid_schema_is_refused_even_with_valid_checksums() {
     let schema = section(&shop_bytes(), kind::SCHEMA);
     let column = r#"{"name":"x","kind":"word"}"#;
     let long = format!(r#"{{"catalog":"","writer":"","fields":[],"columns":[{}]}}"#, [column; 17].join(","));
     let deep = "[".repeat(1000);
     for text in ["", "{}", "null", "\u{0}", r#"{"catalog":1}"#, &long, &deep] {
         let error = refusal(|bytes| {
-            // Spaces keep the length; a text that is longer than the section is cut off, which is nonsense as well.
+            // Spaces keep the length. A text longer than the section is cut off, which makes it invalid too.
             let mut body = text.as_bytes().to_vec();
             body.resize(schema.len, b' ');
             put(bytes, schema.offset, &body);
-            mend(bytes);
+            fix_checksums(bytes);
         });
         assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "schema"), "{text}: {error}");
     }
 }
 
 #[test]
-fn rows_that_point_nowhere_are_refused_and_do_not_panic_a_search() {
+fn rows_out_of_range_are_refused_and_do_not_panic_a_search() {
     for (kind, behind, wrong) in [
         (kind::INDEX, 0, 2u32.to_le_bytes()),
         (kind::INDEX, 0, u32::MAX.to_le_bytes()),
@@ -98,7 +99,7 @@ fn rows_that_point_nowhere_are_refused_and_do_not_panic_a_search() {
         (kind::LIST_BIASES, 0, f32::INFINITY.to_le_bytes()),
         (kind::CENTROIDS, 0, [0x80; 4]),
         (kind::CENTROID_GRAPH, 0, 1u32.to_le_bytes()),
-        // Coordinates 8 to 11 of 8.
+        // Bits for coordinates 8 to 11, where there are only coordinates 0 to 7.
         (kind::SCAN_BLOCKS, 32, [0xff; 4]),
         (kind::CODES, 8, [0, 1, 0, 0]),
         (kind::THUMBNAIL_ENDS, 0, u32::MAX.to_le_bytes()),
@@ -113,76 +114,76 @@ fn rows_that_point_nowhere_are_refused_and_do_not_panic_a_search() {
         refusal(|bytes| {
             let at = section(bytes, kind).offset;
             put(bytes, at + behind, &wrong);
-            mend(bytes);
+            fix_checksums(bytes);
         });
     }
 }
 
 #[test]
-fn two_photos_that_claim_one_name_are_refused() {
+fn two_photos_with_the_same_ordinal_are_refused() {
     let error = refusal(|bytes| {
-        // In the one list the first listing's two photos are rows 0 and 1.
+        // In the only list, rows 0 and 1 are the two photos of the first listing.
         let at = section(bytes, kind::PHOTO_ORDINALS).offset;
         put(bytes, at, &[1, 0, 1, 0]);
-        mend(bytes);
+        fix_checksums(bytes);
     });
     assert!(error.to_string().contains("photo ordinals"), "{error}");
 }
 
 #[test]
-fn a_catalogue_id_that_is_not_its_names_is_refused() {
+fn a_catalogue_id_that_does_not_match_the_name_is_refused() {
     let error = refusal(|bytes| {
         put(bytes, 80, &[9; 16]);
-        mend_header(bytes);
+        fix_header_checksum(bytes);
     });
     assert!(matches!(error, ShardError::Invalid { .. }), "{error}");
 }
 
-/// The units by which packed numbers are multiplied.
+/// The units that packed integers are multiplied by.
 #[test]
-fn units_that_are_no_small_numbers_are_refused_on_opening() {
+fn units_that_are_not_small_numbers_are_refused_on_opening() {
     for at in [16, 20, 24, 28, 32] {
         for unit in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
             let error = refusal(|bytes| {
                 let index = section(bytes, kind::INDEX).offset;
                 put(bytes, index + at, &unit.to_le_bytes());
-                mend(bytes);
+                fix_checksums(bytes);
             });
             assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "index"), "{at}: {error}");
         }
     }
 }
 
-/// Lists that lead outside, overlap or run backwards; searches then say that the file is damaged.
+/// Lists that end outside the shard, overlap or run backwards.
 #[test]
-fn lists_that_lead_outside_of_the_shard_are_an_error() {
+fn lists_with_wrong_starts_are_an_error() {
     let bytes = listed_shop_bytes();
     let starts = section(&bytes, kind::LIST_STARTS);
     for (place, start) in [(1, 91), (1, u32::MAX), (2, 0), (5, 0), (5, u32::MAX), (0, 5)] {
         let mut damaged = bytes.clone();
         put(&mut damaged, starts.offset + 4 * place, &u32::to_le_bytes(start));
-        mend(&mut damaged);
+        fix_checksums(&mut damaged);
         assert!(use_in_every_way(&damaged));
         let error = Shard::from_bytes(&damaged).unwrap().verify().unwrap_err();
         assert!(matches!(&error, ShardError::Invalid { part, .. } if part == "list starts"), "{error}");
     }
 }
 
-/// An attacker mends the checksums. Values are often small, so that they pass for lengths and offsets.
+/// Checksums are recomputed, as an attacker would. Values are often small, to be plausible lengths and offsets.
 #[test]
-fn shards_with_wrong_contents_and_right_checksums_never_panic() {
+fn shards_with_wrong_contents_and_valid_checksums_never_panic() {
     wrong_contents_never_panic(&shop_bytes());
 }
 
 #[test]
-fn the_same_with_several_lists() {
+fn shards_of_several_lists_with_wrong_contents_never_panic() {
     wrong_contents_never_panic(&listed_shop_bytes());
 }
 
 fn wrong_contents_never_panic(original: &[u8]) {
     let count = original[20..24].to_vec();
     let mut places: Vec<_> = sections(original).iter().map(|s| (s.offset, s.len)).collect();
-    // Each section alike, however small, and as one more of them the header with its table.
+    // Every section is equally likely, however small, and so is the header with its table.
     places.push((8, 1100));
     let value = prop_oneof![any::<u8>(), 0u8..8, Just(0xff), Just(0x7f), Just(0x80)];
     let change = (prop::sample::select(places), any::<prop::sample::Index>(), value);
@@ -194,9 +195,9 @@ fn wrong_contents_never_panic(original: &[u8]) {
         for ((offset, len), place, value) in changes {
             bytes[offset + place.index(len)] = value;
         }
-        // The tests' own mending trusts the number of sections; a lie about it has its own test.
+        // `fix_checksums` trusts the number of sections. Another test changes that number.
         put(&mut bytes, 20, &count);
-        mend(&mut bytes);
+        fix_checksums(&mut bytes);
         opened.set(opened.get() + u32::from(use_in_every_way(&bytes)));
         Ok(())
     });
@@ -214,7 +215,7 @@ proptest! {
         if bytes.len() > 4096 {
             let len = bytes.len() as u64;
             put(&mut bytes, 104, &len.to_le_bytes());
-            mend_header(&mut bytes);
+            fix_header_checksum(&mut bytes);
             prop_assert!(!use_in_every_way(&bytes));
         }
     }

@@ -1,4 +1,4 @@
-//! Promises that a user would recognise, checked on real packs and real shards.
+//! Guarantees that matter to users, checked on real packs and real shards.
 #![allow(missing_docs, clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
 mod architecture;
@@ -17,5 +17,5 @@ mod lying_shards;
 mod parity;
 mod photo_search;
 mod real_photos;
+mod search_options;
 mod search_promises;
-mod wishes;

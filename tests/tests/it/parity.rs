@@ -1,7 +1,7 @@
-//! What the phone computes from a photo is what the network was trained on: every pack's golden cases.
+//! The phone computes the same pixels and embeddings from a photo as the training code: every pack's golden cases.
 //!
-//! A case is a folder `golden/<case>/` with `photo.png` or `photo.jpg`, `input.png` (the pixels at the network's size as
-//! Pillow made them) and `expected.json`. Adding a case is adding a folder.
+//! A case is a folder `golden/<case>/` with `photo.png` or `photo.jpg`, `input.png` (the pixels at the network's size,
+//! as Pillow made them) and `expected.json`. To add a case, add a folder.
 
 use std::path::{Path, PathBuf};
 
@@ -10,18 +10,18 @@ use magpie_core::model::{Model, Output, Pack};
 use magpie_core::{Embedding, engine};
 use magpie_tests::{folders, pack_folders};
 
-/// PNG in, the same resize: Pillow and the core round intermediate rows in fixed point of different widths.
+/// For PNG, in levels: Pillow and the core round intermediate rows to fixed-point numbers of different widths.
 const PNG_LEVELS: u8 = 1;
 
-/// Two JPEG decoders: IDCT and colour conversion each round by themselves, the resize averages most of it out. Measured:
-/// at most 2 levels, 0.13 on average.
+/// For JPEG, in levels: two decoders round differently in the IDCT and the colour conversion, and the resize averages
+/// most of that out. Measured: at most 2 levels, 0.13 on average.
 const JPEG_LEVELS: u8 = 4;
 const JPEG_MEAN_LEVELS: f64 = 0.5;
 
-/// The same int8 network on two runtimes: a value on the border of two steps may go either way. Measured: 0.99992.
+/// The same int8 network on two runtimes: a value halfway between two steps may round either way. Measured: 0.99992.
 const NETWORK_COSINE: f32 = 0.9995;
 
-/// The whole path: a level more or less in some pixels, and the border cases that follow from it. Measured: 0.9995.
+/// From photo to embedding: some pixels differ by a level, which changes some roundings. Measured: 0.9995.
 const WHOLE_COSINE: f32 = 0.998;
 
 struct Case {
@@ -58,13 +58,13 @@ impl Case {
         Embedding::new(&values, model.id()).unwrap()
     }
 
-    /// The network on the golden input, so that decoder and resize have no part in it.
+    /// Runs the network on the golden input, without decoding and resizing.
     fn run(&self, model: &Model) -> Output {
         model.run(&normalise(&self.input, &model.manifest().input)).unwrap()
     }
 }
 
-/// Every case of every pack. A pack without a case is a failure: nothing would check it on the phone.
+/// Runs the check on every case of every pack. A pack without a case is a failure, because nothing would test it.
 fn each_case(check: impl Fn(&Model, &Case)) {
     let packs = pack_folders();
     assert!(!packs.is_empty(), "no model pack");
@@ -81,7 +81,7 @@ fn load(pack: &Path) -> Model {
 }
 
 #[test]
-fn pixels_at_the_networks_size_are_those_of_training() {
+fn network_inputs_are_those_of_training() {
     each_case(|model, case| {
         let recipe = &model.manifest().input;
         let photo = decode(&case.photo, case.region, recipe, &DecodeLimits::default()).unwrap();
@@ -129,14 +129,14 @@ fn attributes_and_their_probabilities_are_those_of_training() {
         for (name, expected) in expected {
             let found = attributes.get(name).unwrap();
             let probability = expected["probability"].as_f64().unwrap();
-            // None where the head is not sure.
+            // `None` if the head is not sure.
             let label = expected["label"].as_str();
-            let apart = (f64::from(found.probability) - probability).abs();
+            let difference = (f64::from(found.probability) - probability).abs();
             let shown = format!("{} {name}: {label:?} {probability}, found {found:?}", case.folder.display());
             println!("{shown}");
-            assert!(apart <= 0.02, "{shown}");
-            // Two labels that are nearly as likely may change places, and a head that is barely sure may not be so here; a
-            // clear one may not.
+            assert!(difference <= 0.02, "{shown}");
+            // Two labels that are about equally likely may swap, and a head close to its threshold may cross it. A
+            // clear label must be the same.
             let head = model.manifest().heads.iter().find(|head| head.name == *name).unwrap();
             let barely = (probability - f64::from(head.threshold.unwrap_or(0.0))).abs() <= 0.02;
             assert!(found.label.as_deref() == label || probability < 0.35 || barely, "{shown}");
@@ -144,7 +144,7 @@ fn attributes_and_their_probabilities_are_those_of_training() {
     });
 }
 
-/// Golden photos are small. A phone's photo is decoded at a fraction of its size, which must not show.
+/// Golden photos are small. A phone's photo is decoded at a reduced size, which must not change the embedding.
 #[test]
 fn a_large_jpeg_gives_the_embedding_of_its_pixels() {
     let model = magpie_tests::default_model();

@@ -1,4 +1,4 @@
-//! From a photo to its listing with the shipped network: what an app does, all of it.
+//! From a photo to its listing with the shipped network, through everything that an app does.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -14,7 +14,7 @@ use magpie_core::shard::Shard;
 use magpie_core::{CatalogId, Error, PhotoError};
 use magpie_tests::{default_model, folders, pictures, repository, shards};
 
-/// The golden photos, by the name of their case.
+/// The golden photos with the names of their cases.
 fn photos() -> Vec<(String, Vec<u8>)> {
     let photo = |folder: &PathBuf| {
         let found = ["photo.png", "photo.jpg"].into_iter().find_map(|name| std::fs::read(folder.join(name)).ok());
@@ -23,7 +23,7 @@ fn photos() -> Vec<(String, Vec<u8>)> {
     folders(&repository().join("models/packs/default/golden")).iter().map(photo).collect()
 }
 
-/// A catalogue in which every golden photo is a listing of its own, and its mirror image another photo of it.
+/// An engine whose catalogue has a listing for each golden photo, with its mirror image as a second photo.
 fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
@@ -42,12 +42,12 @@ fn engine() -> &'static Engine {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("golden.magpie");
         builder.write(&path).unwrap();
-        // The mapped file stays readable after its name is gone.
+        // The mapped file stays readable after it is deleted.
         Engine::new(model.clone(), Shard::open(&path).unwrap()).unwrap()
     })
 }
 
-/// The upright picture. JPEG is decoded by the core, at full size since the photos are small.
+/// The upright picture, decoded by the core at full size.
 fn image_of(photo: &[u8]) -> image::DynamicImage {
     let mut recipe = default_model().manifest().input.clone();
     let decoded = magpie_core::image::decode(photo, None, &recipe, &DecodeLimits::default()).unwrap();
@@ -83,7 +83,7 @@ fn a_filter_holds_for_every_listing_that_is_found() {
 }
 
 #[test]
-fn a_crop_is_what_is_searched_for() {
+fn only_the_crop_is_searched_for() {
     let (name, photo) = photos().swap_remove(0);
     let picture = image_of(&photo).into_rgb8();
     // The photo in the middle of a larger, busy one.
@@ -124,10 +124,10 @@ fn a_shard_of_another_model_is_refused_with_both_ids() {
 }
 
 #[test]
-fn a_camera_frame_finds_what_its_photo_finds() {
+fn a_camera_frame_finds_the_listing_of_its_photo() {
     for (name, photo) in photos() {
         let picture = image_of(&photo).to_rgba8();
-        // As a phone held upright gives it: the sensor lies on its side.
+        // As from a phone held upright, whose sensor is mounted sideways.
         let stored = image::imageops::rotate270(&picture);
         let row_stride = 4 * stored.width() as usize;
         let plane = Plane { bytes: stored.as_raw(), row_stride, pixel_stride: 4 };
@@ -144,7 +144,7 @@ fn a_camera_frame_finds_what_its_photo_finds() {
             engine().embed_photo(&pictures::png(picture), &options).unwrap(),
         ];
         let cosine = of_frame.embedding.cosine(&of_photo.embedding).unwrap();
-        // A level of difference here and there, and the network is quantised.
+        // Some pixels differ by a level, and the network is quantised.
         assert!(cosine > 0.995, "{name}: {cosine}");
 
         let cut = Frame { pixels: Pixels::Rgba(Plane { bytes: &stored.as_raw()[1..], ..plane }), ..frame };
@@ -176,16 +176,16 @@ fn a_benchmark_times_every_stage() {
 }
 
 #[test]
-fn words_and_thumbnails_are_there_for_the_asking() {
+fn words_and_thumbnails_can_be_read() {
     assert_eq!(engine().words("kind", 2).unwrap(), ["crop", "jpeg"]);
     assert!(matches!(engine().words("colour", 2), Err(Error::Filter(_))));
-    // This catalogue has none.
+    // This catalogue has no thumbnails.
     assert_eq!(engine().thumbnail("plain-mug", "front").unwrap(), None);
     assert!(matches!(engine().thumbnail("teapot", "front"), Err(Error::UnknownListing { .. })));
 }
 
 #[test]
-fn a_search_that_may_ask_a_server_searches_with_what_is_sent() {
+fn a_search_that_may_ask_a_server_uses_the_same_query_locally() {
     let (_, photo) = &photos()[0];
     let ask = AskOptions::on(Connectivity::Unmetered);
     let asking = engine().ask_photo(photo, &SearchOptions::default(), &ask).unwrap();
@@ -210,7 +210,7 @@ fn a_search_that_may_ask_a_server_searches_with_what_is_sent() {
 }
 
 #[test]
-fn a_column_that_is_not_here_may_be_the_servers() {
+fn a_filter_on_an_unknown_column_asks_the_server_if_allowed() {
     let (_, photo) = &photos()[0];
     let options = SearchOptions::default().with_filter(Filter::parse("weight>3").unwrap());
     let ask = |setting, connectivity| {

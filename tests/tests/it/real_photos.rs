@@ -1,4 +1,4 @@
-//! On real photos the engine finds what the embeddings say it should. Skipped where `../shared/data` is not there.
+//! On real photos, the engine finds what exact embeddings find. Skipped if `../shared/data` does not exist.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use magpie_core::shard::Shard;
 use magpie_core::{Embedding, PhotoRow};
 use magpie_tests::{default_model, repository};
 
-/// Every so many of the shoppers' test photos are searched: all of them take too long for a test.
+/// One in this many of the shoppers' test photos is searched, because all of them take too long for a test.
 const STEP: usize = 12;
 
 struct Row {
@@ -17,7 +17,7 @@ struct Row {
     photo: Vec<u8>,
 }
 
-/// Rows of the manifest with this split and domain, every `step`-th of them.
+/// Every `step`-th row of the manifest with this split and domain.
 fn rows(data: &Path, split: &str, domain: &str, step: usize) -> Vec<Row> {
     let mut reader = csv::Reader::from_path(data.join("manifest.csv")).unwrap();
     let header = reader.headers().unwrap().clone();
@@ -66,7 +66,7 @@ fn shoppers_photos_find_the_listing_that_exact_embeddings_find() {
         agree += usize::from(found[0].listing.id == gallery[best.unwrap()].class);
         right += usize::from(found[0].listing.id == query.class);
     }
-    // Int8 codes may turn around two listings that are a hair's breadth apart.
+    // int8 codes may swap two listings with nearly equal scores.
     assert!(agree * 100 >= queries.len() * 98, "{agree} of {} agree with exact embeddings", queries.len());
     // An off-the-shelf MobileNetV2 gets 36 % right.
     assert!(right * 100 >= queries.len() * 50, "{right} of {} are right", queries.len());

@@ -1,4 +1,4 @@
-//! A search finds what is nearest, all of it and nothing else, and a listing comes back as it was put in.
+//! A search finds exactly the nearest listings, and a listing comes back as it was added.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use magpie_tests::cases;
 use magpie_tests::shards::{Photo, build, builder, bytes, embedding, filters, identity};
 use proptest::prelude::*;
 
-/// What int8 codes of vectors with few coordinates may be off.
+/// The largest error of a score from int8 codes, for the short vectors of these tests.
 const EXACT: f64 = 0.008;
 
 fn open(dim: usize, fields: Vec<Field>, photos: &[Photo]) -> Shard {
@@ -27,7 +27,7 @@ fn ids(found: &[Found]) -> Vec<&str> {
     found.iter().map(|found| found.listing.id.as_str()).collect()
 }
 
-/// Coordinates are small whole numbers, so that many photos have the same direction and ties are frequent.
+/// Vectors with mostly small integers, so that many photos have the same direction and ties are frequent.
 fn vectors(dim: usize) -> impl Strategy<Value = Vec<f32>> {
     let coordinate = prop_oneof![(-2i8..=2).prop_map(f32::from), -1f32..1.0];
     prop::collection::vec(coordinate, dim).prop_map(|mut vector| {
@@ -44,7 +44,7 @@ fn photos(dim: usize) -> impl Strategy<Value = Vec<Photo>> {
             .into_iter()
             .enumerate()
             .map(|(i, (listing, colour, price, vector))| {
-                // All photos of a listing have the first one's values.
+                // All photos of a listing have the values of the first one.
                 let (colour, price) = values.entry(listing).or_insert((colour, price.to_string()));
                 Photo::new(&format!("listing {listing}"), &format!("{i}.jpg"), &[colour, price], &vector)
             })
@@ -52,7 +52,7 @@ fn photos(dim: usize) -> impl Strategy<Value = Vec<Photo>> {
     })
 }
 
-/// The best photo of each listing by exact products: score, and the names of photos about as good.
+/// For each listing, the best exact score and the names of the photos that are about as good.
 fn brute_force(
     photos: &[Photo],
     query: &[f32],
@@ -77,9 +77,9 @@ fn brute_force(
     best
 }
 
-/// Found listings are the best ones, in order, each with one of its best photos.
+/// Checks that the found listings are the best ones, in order, each with one of its best photos.
 fn check(found: &[Found], mut expected: BTreeMap<String, (f64, Vec<String>)>, k: usize) -> Result<(), TestCaseError> {
-    prop_assert_eq!(found.len(), k.min(expected.len()), "a search that finds fewer than it could");
+    prop_assert_eq!(found.len(), k.min(expected.len()), "wrong number of listings");
     for pair in found.windows(2) {
         let ordered = pair[0].score > pair[1].score
             || (pair[0].score == pair[1].score && pair[0].listing.id < pair[1].listing.id);
@@ -91,7 +91,7 @@ fn check(found: &[Found], mut expected: BTreeMap<String, (f64, Vec<String>)>, k:
         prop_assert!((f64::from(found.score) - score).abs() < EXACT, "{} is not {score}", found.score);
         prop_assert!(photos.contains(&found.listing.photo), "{found:?}, best are {photos:?}");
     }
-    // What was left out is no better than what was found.
+    // No listing that was left out is better than one that was found.
     let left_out = expected.values().map(|(score, _)| *score).fold(f64::MIN, f64::max);
     prop_assert!(
         found.last().is_none_or(|last| f64::from(last.score) > left_out - 2.0 * EXACT),
@@ -116,7 +116,7 @@ proptest! {
         let shard = open(5, filters(&["colour", "price"]), &photos);
         let filter = format!("price < {limit} and colour in (red, 'sea green', unheard-of)");
         let passes = |photo: &Photo| {
-            // A column that holds no price at all is one of words; there are always prices here.
+            // The generated prices are always numbers, so the column is a number column.
             photo.values[1].parse::<u32>().unwrap() < limit && ["red", "sea green"].contains(&photo.values[0].as_str())
         };
         check(&find(&shard, &query, &filter, k), brute_force(&photos, &query, passes), k)?;
@@ -125,9 +125,9 @@ proptest! {
     }
 
     #[test]
-    fn the_order_in_which_listings_are_added_does_not_show(photos in photos(4), seed in any::<u64>()) {
+    fn the_order_in_which_listings_are_added_does_not_matter(photos in photos(4), seed in any::<u64>()) {
         let mut other = photos.clone();
-        // A listing's own photos keep their order; listings are dealt out anew.
+        // Listings are shuffled; the photos of each keep their order.
         let key = |photo: &Photo| blake3::hash(format!("{seed}{}", photo.listing).as_bytes()).to_string();
         other.sort_by_key(key);
         let fields = || filters(&["colour", "price"]);
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn every_listing_comes_back_as_it_was_put_in(
+    fn every_listing_comes_back_as_it_was_added(
         listings in prop::collection::btree_map(".{0,12}", ("\\PC{0,40}", ".{0,9}", prop::collection::vec(".{0,20}", 1..4)), 1..40),
         fields in ("[^\\x00]{1,8}", "[^\\x00]{1,8}").prop_filter("two names", |(a, b)| a != b),
         filter in any::<[bool; 2]>(),
@@ -158,7 +158,7 @@ proptest! {
 }
 
 #[test]
-fn a_listing_with_several_photos_comes_once_with_the_best() {
+fn a_listing_with_several_photos_is_found_once_with_the_best() {
     let photo = |listing: &str, name: &str, x: f32| Photo::new(listing, name, &[], &[x, 1.0]);
     let shard = open(
         2,
@@ -177,7 +177,7 @@ fn a_listing_with_several_photos_comes_once_with_the_best() {
     assert_eq!(found[0].listing.photos, ["back", "front", "detail"]);
 }
 
-/// More photos of one listing than are looked at first must not push the others out.
+/// A listing with more photos than the search first retrieves must not push other listings out.
 #[test]
 fn a_listing_with_very_many_photos_leaves_room_for_others() {
     let many = (0..500).map(|i| Photo::new("many", &i.to_string(), &[], &[1.0, 0.001 * i as f32]));
@@ -199,7 +199,7 @@ fn ties_are_in_the_order_of_listing_ids() {
 }
 
 #[test]
-fn no_k_is_too_small_or_too_large() {
+fn any_k_is_accepted() {
     let photos: Vec<Photo> = (0..4).map(|i| Photo::new(&i.to_string(), "x", &[], &[1.0, i as f32])).collect();
     let shard = open(2, vec![], &photos);
     for (k, expected) in [(0, 0), (1, 1), (4, 4), (5, 4), (10_001, 4), (usize::MAX, 4)] {
@@ -208,7 +208,7 @@ fn no_k_is_too_small_or_too_large() {
 }
 
 #[test]
-fn a_shard_without_columns_says_so_to_a_filter() {
+fn a_filter_on_a_shard_without_columns_is_refused() {
     let shard = open(1, vec![], &[Photo::new("a", "x", &[], &[1.0])]);
     let filter = Filter::parse("colour=red").unwrap();
     match search(&shard, &embedding(&[1.0]), Some(&filter), 1).unwrap_err() {
@@ -220,7 +220,7 @@ fn a_shard_without_columns_says_so_to_a_filter() {
 }
 
 #[test]
-fn names_in_any_script_and_with_quotes_can_be_filtered_by() {
+fn filters_accept_names_in_any_script_and_with_quotes() {
     let colours = ["meer'grün", "say \"red\"", "красный", "赤", " padded ", "and"];
     let photos: Vec<Photo> = colours.iter().map(|c| Photo::new(c, "x", &[c], &[1.0])).collect();
     let shard = open(1, filters(&["Farbe (außen)"]), &photos);
@@ -251,7 +251,7 @@ fn a_listing_holds_65536_photos_and_one_more_is_refused_with_both_numbers() {
     Shard::open(&path).unwrap().verify().unwrap();
 }
 
-/// What is built can be opened; what could not be is refused while building, and the old file stays as it was.
+/// Every shard that is built can be opened. One that could not be is refused on building, and the old file stays.
 #[test]
 fn the_builder_refuses_what_a_reader_would_refuse() {
     let folder = tempfile::tempdir().unwrap();
@@ -296,7 +296,7 @@ fn an_empty_shard_cannot_be_built() {
     assert!(matches!(build(2, vec![], &[]), Err(IndexError::Shard(ShardError::Build(_)))));
 }
 
-/// Local scaling changes nothing but the scores, each by its photo's factor.
+/// Local scaling multiplies each score by its photo's factor and changes nothing else.
 #[test]
 fn with_local_scaling_scores_are_the_cosines_times_the_factors() {
     let vector = |i: usize| -> Vec<f32> { (0..8).map(|d| ((i * 37 + d * 11) as f32 * 0.7).sin() + 0.4).collect() };
@@ -323,7 +323,7 @@ fn with_local_scaling_scores_are_the_cosines_times_the_factors() {
                 assert!((found.score - score).abs() < EXACT as f32, "{} {score}", found.score);
             }
             let factors = |at: usize| scaling.factor(embedding(&photos[at].vector).values());
-            assert!((0..200).any(|at| (factors(at) - 1.0).abs() > 0.05), "the test scales nothing");
+            assert!((0..200).any(|at| (factors(at) - 1.0).abs() > 0.05), "all factors are about 1: this tests nothing");
         }
     }
 }
