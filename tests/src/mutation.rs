@@ -1,5 +1,6 @@
 //! Random damage to network files: to their bytes, and to the graph that they describe.
 
+use magpie_core::vector::split_mix;
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
@@ -12,13 +13,9 @@ impl Random {
         Random(seed)
     }
 
-    /// The next number (SplitMix64).
+    /// The next number.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix(&mut self.0)
     }
 
     /// A number less than `end`; 0 if `end` is 0.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Outcome, cargo_command, root, run};
+use crate::{Outcome, PAGE, cargo, cargo_command, root, run};
 
 /// ARM Linux, which QEMU can run and whose library sizes are close to Android's.
 pub(crate) const TARGET: &str = "aarch64-unknown-linux-gnu";
@@ -88,12 +88,13 @@ pub(crate) fn prepare() -> Outcome {
 
 /// Compiles the packs that ship, for tests without the ONNX importer, with their golden cases. Returns their folder.
 fn compiled_packs() -> Result<PathBuf, String> {
+    // The whole workspace, so that dependencies have the same features as in the tests and are built only once.
+    cargo(["build", "--workspace", "--features", PAGE, "--locked", "--target-dir", "target"])?;
     let packs = root().join("target/arm/packs");
     for name in ["default", "fast"] {
         let (pack, compiled) = (root().join("models/packs").join(name), packs.join(name));
-        // The same package and profile as in the tests, so that nothing is built twice.
-        let mut compile = cargo_command(["run", "--package", "magpie-cli", "--locked", "--", "model", "compile"]);
-        run(compile.arg(&pack).arg("--out").arg(&compiled))?;
+        let mut magpie = Command::new(root().join("target/debug/magpie"));
+        run(magpie.args(["model", "compile"]).arg(&pack).arg("--out").arg(&compiled))?;
         run(Command::new("cp").arg("-R").arg(pack.join("golden")).arg(&compiled))?;
     }
     Ok(packs)

@@ -6,7 +6,7 @@ use crate::{Outcome, PAGE, cargo, kotlin, root, run};
 
 /// An external engine that the server can search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Engine {
+pub(crate) enum ExternalEngine {
     /// Three nodes of OpenSearch with its k-NN plugin; installs Maven and Java 17 if they are missing
     Opensearch,
 }
@@ -24,8 +24,8 @@ fn fetch_opensearch() -> Outcome {
 }
 
 /// Downloads an engine and runs the tests that need it.
-pub(crate) fn test(engine: Engine) -> Outcome {
-    let Engine::Opensearch = engine;
+pub(crate) fn test(engine: ExternalEngine) -> Outcome {
+    let ExternalEngine::Opensearch = engine;
     kotlin::tools()?;
     fetch_opensearch()?;
     // The whole workspace, so that dependencies have the same features as in the other tests and are built only once.

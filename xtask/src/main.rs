@@ -39,7 +39,7 @@ enum Task {
         side: Option<Side>,
         /// Only the tests with this search engine, which other runs leave out
         #[arg(long)]
-        engine: Option<engines::Engine>,
+        engine: Option<engines::ExternalEngine>,
     },
     /// Run the core's tests on emulated ARM CPUs, for the NEON kernels; installs the tools that are missing
     Arm {

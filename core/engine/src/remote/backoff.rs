@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use magpie_index::vector::split_mix;
+
 /// Upper bound of the first wait; it doubles with every retry.
 const BASE: Duration = Duration::from_millis(50);
 /// Largest upper bound.
@@ -16,18 +18,9 @@ impl Jitter {
         Jitter(seed)
     }
 
-    /// SplitMix64.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     /// A number from 0 to 1, excluding 1.
     fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (split_mix(&mut self.0) >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Returns the wait before retry number `retry`, from 0: uniformly distributed below the bound ("full jitter").

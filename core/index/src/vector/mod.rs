@@ -13,4 +13,6 @@ pub(crate) mod sign;
 mod simd;
 
 pub use rotation::Rotation;
+#[doc(hidden)] // for the jitter of core's backoff and for tests
+pub use rotation::split_mix;
 pub use simd::CodeKernels;

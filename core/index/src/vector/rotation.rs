@@ -82,8 +82,8 @@ fn transform(vector: &mut [f32]) {
     vector.iter_mut().for_each(|value| *value *= scale);
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-fn split_mix(state: &mut u64) -> u64 {
+/// The next number of a pseudo-random sequence: SplitMix64 (Steele, Lea, Flood 2014).
+pub fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut word = *state;
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
