@@ -1,8 +1,4 @@
-"""The student: a MobileNet with folded batch normalisation, a projection to the embedding, and attribute heads.
-
-Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications" (2017); Sandler et
-al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
-"""
+"""The student: a backbone with folded batch normalisation, a projection to the embedding, and attribute heads."""
 
 import numpy as np
 import torch
@@ -30,10 +26,10 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: 
     return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, stride, groups=groups)
 
 
-class MobileNet(nn.Module):
-    """MobileNet V1 or V2, [N, 3, H, W] in -1..1 -> pooled features [N, channels].
+class Backbone(nn.Module):
+    """A chain of convolutions with shortcuts around residual blocks, [N, 3, H, W] -> pooled features [N, channels].
 
-    A chain of convolutions, with shortcuts around V2's residual blocks.
+    MobileNet V1 and V2 and EfficientNet-Lite are such chains; see `architecture`.
     """
 
     def __init__(self, layers: list[Convolution]):
@@ -72,7 +68,7 @@ class Student(nn.Module):
 
     def __init__(self, layers: list[Convolution], dim: int, heads: dict[str, int]):
         super().__init__()
-        self.backbone = MobileNet(layers)
+        self.backbone = Backbone(layers)
         self.embedding = nn.Linear(self.backbone.channels, dim)
         self.heads = nn.ModuleDict({name: nn.Linear(self.backbone.channels, n) for name, n in heads.items()})
         for head in self.heads.values():
@@ -96,6 +92,16 @@ class Student(nn.Module):
         weight = torch.from_numpy(components[: self.embedding.out_features].astype(np.float32))
         self.embedding.weight.copy_(weight)
         self.embedding.bias.copy_(-weight @ torch.from_numpy(mean.astype(np.float32)))
+
+
+@torch.no_grad()
+def pooled_features(student: Student, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
+    """The backbone's features: uint8 [N, H, W, 3] -> float32 [N, channels]."""
+    parts = []
+    for start in range(0, len(pixels), batch):
+        x = torch.from_numpy(normalise(np.asarray(pixels[start : start + batch])))
+        parts.append(student.backbone(x.to(memory_format=torch.channels_last)).numpy())
+    return np.concatenate(parts)
 
 
 @torch.no_grad()

@@ -20,6 +20,7 @@ import numpy as np
 from . import calibration, data, places
 from .calibration import FEATURES, KIND, auroc, ece, features, logistic
 from .golden import refresh_attributes
+from .goods import Goods
 from .holdout import Holdout
 from .pack import read_manifest
 from .preprocess import Recipe
@@ -66,29 +67,32 @@ def search_catalogue(
     name: str,
     queries: np.ndarray,
     catalogue: np.ndarray,
-    columns: dict[str, np.ndarray],
-    embeddings: np.ndarray,
+    photos: "CataloguePhotos",
     size: int,
     background: float,
 ) -> CatalogueSearches:
-    """Searches one catalogue, given by row numbers; with a size, each query gets its own random sample of that size.
-
-    `columns` are those of the manifest, by name.
+    """Searches one catalogue, given by row numbers; with a size, each query gets its own random sample of so many
+    listings. A listing's score is that of its best photo.
     """
     rng = np.random.default_rng(SEED)
     x, right, inside = [], [], []
-    for query in queries:
-        same_product = columns["class_id"][catalogue] == columns["class_id"][query]
+    similarity = photos.embeddings[queries] @ photos.embeddings[catalogue].T
+    listings = np.unique(photos.listing[catalogue])
+    by_listing = np.full((len(queries), len(listings)), -np.inf, np.float32)
+    position = np.searchsorted(listings, photos.listing[catalogue])
+    np.maximum.at(by_listing.T, position, similarity.T)
+    for query, row in zip(queries, by_listing):
+        own = listings == photos.listing[query]
         for present in (True, False):
-            others = catalogue[~same_product]
+            others = np.flatnonzero(~own)
             if size:
                 others = rng.choice(others, size - present, replace=False)
-            candidates = np.concatenate([catalogue[same_product], others]) if present else others
-            scores = embeddings[candidates] @ embeddings[query]
+            candidates = np.concatenate([np.flatnonzero(own), others]) if present else others
+            scores = row[candidates]
             x.append(features(scores, background))
-            right.append(present and columns["class_id"][candidates[scores.argmax()]] == columns["class_id"][query])
+            right.append(present and own[candidates[scores.argmax()]])
             inside.append(present)
-    half = np.repeat(halves(list(columns["class_id"][queries])), 2)
+    half = np.repeat(halves(list(photos.listing[queries])), 2)
     return CatalogueSearches(name, np.array(x), np.array(right), np.array(inside), half)
 
 
@@ -99,14 +103,27 @@ def fit_on(searches: list[CatalogueSearches], half: int | None) -> tuple[np.ndar
     return calibration.fit(*(np.concatenate(part) for part in zip(*parts)))
 
 
+@dataclass
+class CataloguePhotos:
+    """Photos by row number: the listing that each shows, and its embedding [rows, dim]."""
+
+    listing: np.ndarray
+    embeddings: np.ndarray
+
+
 def confidence(
     rows: list[dict[str, str]],
     embeddings: np.ndarray,
     precision: float,
     kept_out: set[str] = frozenset(),
     fit_kept_out: bool = False,
+    broad: tuple[Goods, np.ndarray] | None = None,
 ) -> dict:
-    """Returns the manifest's `confidence`. There is one embedding a row; those of split test are not used."""
+    """Returns the manifest's `confidence`. There is one embedding a row; those of split test are not used.
+
+    `broad`: the broad goods with an embedding a row. Those of split val were kept out of training, so the confidence is
+    fitted on them too: most goods of a catalogue are such goods.
+    """
     columns = {name: np.array([row[name] for row in rows]) for name in ("set", "split", "domain", "class_id")}
     grocery = columns["set"] == "grocery"
     shop, held_out = grocery & (columns["domain"] == "user"), np.isin(columns["class_id"], list(kept_out))
@@ -118,17 +135,25 @@ def confidence(
     similarity = embeddings[queries] @ embeddings[products].T
     other_product = columns["class_id"][queries][:, None] != columns["class_id"][products][None]
     background = round(float(similarity[other_product].mean()), 3)
-    catalogues = [(WHOLE, products, 0), ("among clothing", np.concatenate([products, clothing]), 0)]
-    catalogues += [(f"{size} listings", products, size) for size in SMALL_CATALOGUES]
+    # Each photo of clothing is a listing of its own.
+    photos = CataloguePhotos(np.array([row["class_id"] or f"row {i}" for i, row in enumerate(rows)]), embeddings)
+    small = [(f"{size} listings", products, size) for size in SMALL_CATALOGUES]
+    catalogues = [(WHOLE, products, 0), ("among clothing", np.concatenate([products, clothing]), 0), *small]
 
-    def search_all(photos: np.ndarray) -> list[CatalogueSearches]:
-        return [
-            search_catalogue(name, photos, listings, columns, embeddings, size, background)
-            for name, listings, size in catalogues
-        ]
+    def search_all(photos: CataloguePhotos, queries: np.ndarray, catalogues: list) -> list[CatalogueSearches]:
+        return [search_catalogue(name, queries, c, photos, size, background) for name, c, size in catalogues]
 
-    searches, held_out_searches = search_all(queries), search_all(held_out_queries) if len(held_out_queries) else []
-    fitted = searches + (held_out_searches if fit_kept_out else [])
+    searches = search_all(photos, queries, catalogues)
+    held_out_searches = search_all(photos, held_out_queries, catalogues) if len(held_out_queries) else []
+    goods_searches, goods_count = [], 0
+    if broad:
+        goods, vectors = broad
+        studio, wild = goods.val_looks()
+        goods_photos = CataloguePhotos(np.array([row["instance"] for row in goods.rows]), vectors)
+        small = [(f"{size} listings", studio, size) for size in SMALL_CATALOGUES]
+        goods_searches = search_all(goods_photos, wild, [(WHOLE, studio, 0), *small])
+        goods_count = len(wild)
+    fitted = searches + goods_searches + (held_out_searches if fit_kept_out else [])
     half_fits = [fit_on(fitted, half=1 - half) for half in (0, 1)]
 
     def cross_validated(q: CatalogueSearches) -> np.ndarray:
@@ -138,13 +163,15 @@ def confidence(
     whole = [q for q in fitted if q.catalogue == WHOLE]
     right = np.concatenate([q.right for q in whole])
     threshold = calibration.threshold(np.concatenate([cross_validated(q) for q in whole]), right, precision)
-    print(f"confidence, {len(queries)} photos, each half of the products evaluated with the fit on the other:")
-    for q in searches:
-        print_figures(cross_validated(q), q, threshold)
-    if held_out_searches:
-        print(f"{len(held_out_queries)} photos of held-out products:")
-    for q in held_out_searches:
-        print_figures(cross_validated(q), q, threshold)
+    for title, group in (
+        (f"confidence, {len(queries)} photos of products in training", searches),
+        (f"{len(held_out_queries)} photos of held-out products", held_out_searches),
+        (f"{goods_count} pictures of held-out goods of other kinds", goods_searches),
+    ):
+        if group:
+            print(f"{title}; each half of the products evaluated with the fit on the other:")
+        for q in group:
+            print_figures(cross_validated(q), q, threshold)
     weights, bias = fit_on(fitted, half=None)
     return {
         "kind": KIND,
@@ -153,7 +180,8 @@ def confidence(
         "background": background,
         "threshold": threshold,
         "data": f"{len(queries)} shop photos of split val"
-        + (f" and {len(held_out_queries)} of products kept out of training" if len(fitted) > len(searches) else "")
+        + (f", {goods_count} pictures of goods kept out of training" if goods_count else "")
+        + (f" and {len(held_out_queries)} of products kept out of training" if fit_kept_out and held_out_searches else "")
         + ", each asked with and without its product in catalogues of "
         f"{SMALL_CATALOGUES[0]} to {len(products) + len(clothing)} listings; threshold for {precision:.0%} right "
         "answers where half of what is asked is not in the catalogue",
@@ -180,34 +208,70 @@ def print_coverage(p: np.ndarray, q: CatalogueSearches, thresholds: list[float])
         print(f"    {t:9.3f}  {inside:22.1%}  {right:5.1%}  {outside:20.1%}  {both:12.1%}")
 
 
-def calibrate_heads(
-    rows: list[dict[str, str]], outputs: dict, numbers: np.ndarray, heads: list[dict], precision: float
-) -> None:
-    """Sets temperature and threshold of each head. The outputs are of the manifest rows `numbers`, all in split val."""
-    labels = data.make_labels(rows)
-    half = halves([rows[i]["class_id"] or rows[i]["group"] for i in numbers])
+@dataclass
+class Judged:
+    """Photos that heads are calibrated on: logits [N, labels] by output, label names by head, and a key that keeps
+    photos of one object or sender in one half.
+    """
+
+    outputs: dict[str, np.ndarray]
+    values: dict[str, list[str]]
+    keys: list[str]
+
+
+# Value of a photo for which no label of a head is right: the head should say nothing.
+OUTSIDE = None
+
+
+def calibrate_heads(groups: list[Judged], heads: list[dict], precision: float) -> None:
+    """Sets temperature and threshold of each head.
+
+    A photo whose value is not among the labels, such as a material of groceries for a chair, is wrong with any label.
+    """
+    half = halves([f"{number} {key}" for number, group in enumerate(groups) for key in group.keys])
     for head in heads:
-        if head["name"] not in labels.names:
+        name, labels = head["name"], head["labels"]
+        values = [value for group in groups for value in group.values.get(name, [OUTSIDE] * len(group.keys))]
+        judged = np.array([value != "" for value in values])
+        if not any(value in labels for value in values):
             continue
-        names = labels.names[head["name"]]
-        head_index = {number: head["labels"].index(name) for number, name in enumerate(names) if name in head["labels"]}
-        truth = np.array([head_index.get(number, data.NO_LABEL) for number in labels.numbers[head["name"]][numbers]])
-        labelled = truth != data.NO_LABEL
-        logits = outputs[head["output"]][labelled].astype(np.float64)
-        truth, label_half = truth[labelled], half[labelled]
-        others = (label_half != side for side in (0, 1))
+        numbers = {label: number for number, label in enumerate(labels)}
+        truth = np.array([numbers.get(value, data.NO_LABEL) for value in values])[judged]
+        logits = np.concatenate([group.outputs[head["output"]] for group in groups])[judged].astype(np.float64)
+        side, inside = half[judged], truth != data.NO_LABEL
+        others = [(side != own) & inside for own in (0, 1)]
         half_temperatures = np.array([calibration.temperature(logits[other], truth[other]) for other in others])
-        p = softmax(logits / half_temperatures[label_half][:, None]).max(1)
+        p = softmax(logits / half_temperatures[side][:, None]).max(1)
         uncalibrated, right = softmax(logits).max(1), logits.argmax(1) == truth
-        head["temperature"] = round(calibration.temperature(logits, truth), 4)
+        head["temperature"] = round(calibration.temperature(logits[inside], truth[inside]), 4)
         head["threshold"] = calibration.threshold(p, right, precision)
         answered = p >= head["threshold"]
         print(
-            f"head {head['name']:9} {len(truth):4} photos, accuracy {right.mean():.1%}, "
-            f"ECE {ece(uncalibrated, right):.3f} -> {ece(p, right):.3f} at temperature {head['temperature']:.3f}; "
-            f"at threshold {head['threshold']:.3f} labels "
-            f"{answered.mean():.1%} of them, precision {right[answered].mean() if answered.any() else 0:.1%}"
+            f"head {name:9} {inside.sum():4} photos, accuracy {right[inside].mean():.1%}, "
+            f"ECE {ece(uncalibrated[inside], right[inside]):.3f} -> {ece(p[inside], right[inside]):.3f} at temperature "
+            f"{head['temperature']:.3f}; at threshold {head['threshold']:.3f} labels {answered[inside].mean():.1%} of them, "
+            f"precision {share(right[answered & inside]):.1%}; of {(~inside).sum()} photos that no label fits, "
+            f"{share(~answered[~inside]):.1%} get none"
         )
+
+
+def judged_products(rows: list[dict[str, str]], numbers: np.ndarray, outputs: dict) -> Judged:
+    labels = data.make_labels(rows)
+    sets = np.array([row["set"] for row in rows])
+    values = {}
+    for head in data.HEADS:
+        names = labels.values(head)
+        # A garment has no shape and no material; a grocery of unknown shape has one.
+        with_task = set(sets[labels.numbers[head] != data.NO_LABEL])
+        values[head] = [names[i] if sets[i] in with_task else OUTSIDE for i in numbers]
+    return Judged(outputs, values, [rows[i]["class_id"] or rows[i]["group"] for i in numbers])
+
+
+def judged_goods(goods: Goods, pixels: np.ndarray, numbers: np.ndarray, outputs: dict) -> Judged:
+    labels = goods.labels(pixels)
+    values = {"colour": [labels.values("colour")[i] for i in numbers]}
+    values["category"] = [goods.kind(i) for i in numbers]
+    return Judged(outputs, values, [goods.rows[i]["instance"] for i in numbers])
 
 
 def main() -> None:
@@ -225,10 +289,18 @@ def main() -> None:
     outputs = network(pixels[used_rows])
     embeddings = np.zeros((len(rows), manifest["embedding"]["dim"]), np.float32)
     embeddings[used_rows] = outputs[network.embedding]
-    manifest["confidence"] = confidence(rows, embeddings, options.precision, kept_out, options.fit_kept_out)
+    goods = Goods.read(options.goods)
+    goods_pixels = goods.pixels(manifest["input"]["width"], places.cache(options.work))
+    goods_val = np.sort(np.concatenate(goods.val_looks()))
+    goods_outputs = network(goods_pixels[goods_val])
+    goods_embeddings = np.zeros((len(goods.rows), manifest["embedding"]["dim"]), np.float32)
+    goods_embeddings[goods_val] = goods_outputs[network.embedding]
+    broad = (goods, goods_embeddings)
+    manifest["confidence"] = confidence(rows, embeddings, options.precision, kept_out, options.fit_kept_out, broad)
     val = np.array([rows[i]["split"] == "val" for i in used_rows])
     val_outputs = {name: values[val] for name, values in outputs.items()}
-    calibrate_heads(rows, val_outputs, used_rows[val], manifest["heads"], options.head_precision)
+    groups = [judged_products(rows, used_rows[val], val_outputs), judged_goods(goods, goods_pixels, goods_val, goods_outputs)]
+    calibrate_heads(groups, manifest["heads"], options.head_precision)
     print(json.dumps(manifest["confidence"]))
     if options.dry_run:
         return

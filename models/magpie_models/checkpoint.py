@@ -41,10 +41,15 @@ def load(path: Path) -> dict:
     return torch.load(path, weights_only=True)
 
 
-def load_student(path: Path) -> tuple[Student, dict[str, list[str]], Config]:
-    """The student with its averaged weights, the labels of each head, and the configuration."""
+def load_student(path: Path, blend: float = 1.0) -> tuple[Student, dict[str, list[str]], Config]:
+    """The student with its averaged weights, the labels of each head, and the configuration.
+
+    `blend` is the share of the trained weights; the rest is what training started from. The two are so near that the
+    weights between them work too, and keep more of what the start knew of other goods: Wortsman et al., "Robust
+    Fine-tuning of Zero-shot Models" (2022).
+    """
     state = load(path)
     labels, config = state["labels"], Config.from_json(state["config"])
     student = Student(empty_layers(state["layout"]), config.dim, {name: len(v) for name, v in labels.items()})
-    student.load_state_dict(state["average"])
+    student.load_state_dict({name: state["before"][name].lerp(value, blend) for name, value in state["average"].items()})
     return student.eval(), labels, config

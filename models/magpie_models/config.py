@@ -6,9 +6,10 @@ import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from .objectives import OBJECTIVES, LossSettings
+from .objectives import OBJECTIVES, TEACHER_TERMS, LossSettings
 from .samplers import SAMPLERS
 from .start import BACKBONES, STARTS
+from .teachers import TEACHERS
 
 
 def option(default: Any, text: str, choices: Any = None) -> Any:
@@ -19,13 +20,14 @@ def option(default: Any, text: str, choices: Any = None) -> Any:
 class Config:
     """The options that determine the trained weights. `terms` and options left at None come from the objective."""
 
-    backbone: str = option("mobilenetv1-0.75", "network architecture", tuple(BACKBONES))
+    backbone: str = option("efficientnet-lite0", "network architecture", tuple(BACKBONES))
     start: str = option("imagenet", "initial weights", STARTS)
-    freeze: int = option(0, "number of convolutions, from the first, that are not trained")
-    side: int = option(144, "input width and height in pixels")
+    freeze: int = option(15, "number of convolutions, from the first, that are not trained")
+    side: int = option(160, "input width and height in pixels")
     dim: int = option(128, "dimension of the embedding")
     objective: str = option("multitask", "set of loss terms", tuple(OBJECTIVES))
-    teacher_weight: float = option(4.0, "weight of the distillation term; 0 turns it off")
+    teacher: str = option("efficientnet-lite2", "network whose features are distilled", tuple(TEACHERS))
+    teacher_weight: float = option(1.0, "factor of the weights of the distillation terms; 0 turns them off")
     catalogue_weight: float = option(1.0, "weight of catalogue photos in softmax and cosine terms; 0 leaves them out")
     heads: str | None = option(None, "joint: heads train the backbone too; probe: they do not", ("joint", "probe"))
     scale: float = option(14.0, "scale of the cosine softmax, and of the matching term")
@@ -38,13 +40,15 @@ class Config:
     catalogue_repeats: int = option(6, "times an epoch that the uniform sampler draws each catalogue photo")
     keep_out_products: str = option("", "FOLD/OF: hold out every OF-th product, starting at number FOLD")
     keep_out_kinds: str = option("", 'hold out these kinds of garment, such as "Hoodie,Shorts"')
-    virtual_pairs: int = option(16, "photo pairs of virtual products added to each batch; 0 for none")
-    epochs: int = option(15, "length of the schedule in epochs")
-    batch: int = option(40, "photos that the sampler draws for a batch")
-    rate: float = option(6e-4, "peak learning rate")
+    virtual_pairs: int = option(8, "photo pairs of virtual products added to each batch; 0 for none")
+    goods_pairs: int = option(10, "pairs of looks of broad goods added to each batch; 0 for none")
+    virtual_goods_pairs: int = option(4, "pairs of recoloured looks of broad goods added to each batch; 0 for none")
+    epochs: int = option(7, "length of the schedule in epochs")
+    batch: int = option(24, "photos that the sampler draws for a batch")
+    rate: float = option(4e-4, "peak learning rate")
     warm_up: int = option(100, "steps of linear warm-up")
     weight_decay: float = option(0.01, "weight decay of matrices")
-    average: float = option(0.998, "decay of the moving average of the weights")
+    average: float = option(0.995, "decay of the moving average of the weights")
     gradient_norm: float = option(5.0, "gradients are clipped to this norm")
     seed: int = option(1, "seed of the photo order, the augmentation and the initial classifier weights")
     terms: dict[str, float] = field(default_factory=dict)
@@ -52,18 +56,21 @@ class Config:
     def resolved(self, weights: dict[str, float] | None = None) -> "Config":
         """Fills options left at None from the objective; `weights` overrides or adds single terms."""
         preset = OBJECTIVES[self.objective]
-        terms = {**preset.terms, "teacher": self.teacher_weight, **(weights or {})}
+        taught = {name: weight * self.teacher_weight for name, weight in TEACHER_TERMS.items()}
+        terms = {**preset.terms, **taught, **(weights or {})}
         return replace(
             self,
             heads=self.heads or ("probe" if preset.probe else "joint"),
             photos_per_product=self.photos_per_product or preset.photos_per_product,
-            teacher_weight=terms["teacher"],
             terms=dict(sorted(terms.items())),
         )
 
     def losses(self) -> LossSettings:
         names = {f.name for f in fields(LossSettings)} - {"probe"}
         return LossSettings(**{name: getattr(self, name) for name in names}, probe=self.heads == "probe")
+
+    def uses_goods(self) -> bool:
+        return self.goods_pairs + self.virtual_goods_pairs > 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -25,12 +25,32 @@ class Labels:
     """Label names of each task, and the label number of each manifest row or NO_LABEL. Names come from rows `used`."""
 
     used: np.ndarray
+    rows: int
     names: dict[str, list[str]] = field(default_factory=dict)
     numbers: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, task: str, values: list[str]) -> None:
         self.names[task] = sorted({values[i] for i in self.used} - {""})
         self.numbers[task] = numbered(values, self.names[task])
+
+    def values(self, task: str) -> list[str]:
+        """The name of each row's label, or ""."""
+        names = [*self.names[task], ""]
+        return [names[number] for number in self.numbers[task]]
+
+
+def share_names(sets: list[Labels]) -> dict[str, list[str]]:
+    """Renumbers the labels of several data sets so that a task has the same names in all of them, and returns these.
+
+    A set without a task has no label for it.
+    """
+    tasks = sorted({task for labels in sets for task in labels.names})
+    names = {task: sorted({n for labels in sets for n in labels.names.get(task, [])}) for task in tasks}
+    for labels in sets:
+        for task in tasks:
+            values = labels.values(task) if task in labels.names else [""] * labels.rows
+            labels.names[task], labels.numbers[task] = names[task], numbered(values, names[task])
+    return names
 
 
 def numbered(values: list[str], names: list[str]) -> np.ndarray:
@@ -45,7 +65,7 @@ def make_labels(rows: list[dict[str, str]], used: np.ndarray | None = None) -> L
     Label names are those found in the rows `used` (default: all), so a held-out class gets no output. `listing` is a
     photo's finest label: its product, or its kind of garment.
     """
-    labels = Labels(np.arange(len(rows)) if used is None else used)
+    labels = Labels(np.arange(len(rows)) if used is None else used, len(rows))
     grocery = [row["set"] == "grocery" for row in rows]
     named = ["" if row["coarse"] in UNNAMED else row["coarse"] for row in rows]
     labels.add("product", [row["class_id"] if g else "" for row, g in zip(rows, grocery)])
@@ -63,12 +83,14 @@ def sure_of_colour(row: dict[str, str]) -> bool:
     return row["colour_src"] != "pixels" or float(row["colour_conf"] or 0) >= MIN_COLOUR_SHARE
 
 
-def pixels(rows: list[dict[str, str]], data: Path, recipe: Recipe, cache: Path) -> np.ndarray:
-    """uint8 [rows, height, width, 3], resized as at inference; decoded once and stored in `cache`."""
+def pixels(
+    rows: list[dict[str, str]], data: Path, recipe: Recipe, cache: Path, name: str = "products"
+) -> np.ndarray:
+    """uint8 [rows, height, width, 3], resized as at inference; decoded once and stored in `cache` as NAME-*.npy."""
     width, height = recipe.width, recipe.height
-    path = cache / f"pixels-{width}.npy"
+    path = cache / f"{name}-{width}.npy"
     if recipe != replace(recipe, height=width, fit="squash", filter="bilinear"):
-        path = cache / f"pixels-{width}x{height}-{recipe.filter}-{recipe.fit.replace(':', '-')}.npy"
+        path = cache / f"{name}-{width}x{height}-{recipe.filter}-{recipe.fit.replace(':', '-')}.npy"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")

@@ -1,8 +1,9 @@
 """Scores a pack on the product photos. `python -m magpie_models.evaluate --help`
 
 Embeds the manifest rows with ONNX Runtime, writes the embeddings as .npy in manifest order, and scores them with the
-data set's own score.py: G1, G2 and C1 overall, and separately for held-out products and kinds of garment. --f32
-compares the quantised network with the f32 network that export wrote. `magpie bench` measures latency.
+data set's own score.py: G1, G2 and C1 overall, and separately for held-out products and kinds of garment. Goods that
+training never saw are scored too (`breadth`). --f32 compares the quantised network with the f32 network that export
+wrote. `magpie bench` measures latency.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from types import ModuleType
 import numpy as np
 
 from . import data, places
+from .breadth import Pictures, demo_pictures, goods_pictures
+from .goods import Goods
 from .holdout import Holdout, Rows, tuning_rows
 from .pack import EMBEDDING, read_manifest
 from .preprocess import Recipe
@@ -32,6 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep-out-products", default="", help="without --run: as given to train")
     parser.add_argument("--keep-out-kinds", default="", help="without --run: as given to train")
     parser.add_argument("--f32", type=Path, help="f32 network to compare with, such as the run's f32.onnx")
+    parser.add_argument("--demo", type=Path, default=Path("cli/demo"), help="the rendered demo catalogue")
     parser.add_argument("--val", action="store_true", help="only the val figures, for tuning")
     parser.add_argument("--out", type=Path, help="embeddings to write (default: embeddings.npy in the run's folder)")
     parser.add_argument("--json", type=Path, help="figures to write (default: figures.json in the run's folder)")
@@ -93,6 +97,14 @@ def clothing_parts(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdou
     return result
 
 
+def breadth(network: Network, sets: list[Pictures]) -> dict[str, float]:
+    result = {}
+    for pictures in sets:
+        queries, gallery = (network(pixels)[network.embedding] for pixels in pictures.read(network.recipe))
+        result |= {name: round(value, 4) for name, value in pictures.scores(queries, gallery).items()}
+    return result
+
+
 def print_figures(title: str, figures: Figures) -> None:
     for part, values in figures.items():
         print(title, part, " ".join(f"{name}={value}" for name, value in values.items()))
@@ -114,6 +126,7 @@ def main() -> None:
     used_rows = tuning_rows(rows) if options.val else np.arange(len(rows))
     test = RetrievalTest(rows, holdout, NO_LIMITS)
     score = None if options.val else official_score(options.data)
+    others = [demo_pictures(options.demo), goods_pictures(Goods.read(options.goods))]
     found: dict[str, object] = {"pack": str(pack), "model_id": manifest["model_id"], "kept_out": kept_out}
 
     def figures(title: str, network: Network) -> np.ndarray:
@@ -124,6 +137,10 @@ def main() -> None:
         val = test.scores(tuning) | test.head_accuracy(tuning, head_numbers(rows, manifest["heads"]))
         found[f"{title} val"] = {name: round(value, 4) for name, value in val.items()}
         print(title, "val", json.dumps(found[f"{title} val"]))
+        # The demo is a test: nothing is tuned on it.
+        chosen = [pictures for pictures in others if not options.val or pictures.name != "demo"]
+        found[f"{title} breadth"] = breadth(network, chosen)
+        print(title, "breadth", json.dumps(found[f"{title} breadth"]))
         if score:
             found[title] = official(score, rows, outputs[EMBEDDING], holdout)
             print_figures(title, found[title])

@@ -14,13 +14,16 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from .backbone import Student, same_padding
 from .pack import EMBEDDING
-from .preprocess import Recipe
+from .preprocess import MEAN, STD, Recipe
 
 OPSET, IR_VERSION = 13, 8
 INPUT = "image"
-# An input scale of 2 / 255 would put every pixel value half-way between two levels, where rounding errors of floats
-# decide the level. With 1 / 127, no pixel value is near a tie.
-INPUT_SCALE, INPUT_ZERO_POINT = 1 / 127, 128
+# Input scale and zero point by mean and deviation of the input; see `preprocess` for the first. For inputs in -1..1, a
+# scale of 2 / 255 would put every pixel value half-way between two levels, where rounding errors of floats decide the
+# level. With 1 / 127, no pixel value is near a tie.
+INPUT_LEVELS = {(MEAN, STD): (1 / 128, 127), ((0.5,) * 3, (0.5,) * 3): (1 / 127, 128)}
+# A channel whose weights are all smaller than this is dead: it gives its bias for every input.
+DEAD = 1e-5
 
 
 def build(student: Student, side: int) -> onnx.ModelProto:
@@ -41,7 +44,7 @@ def build(student: Student, side: int) -> onnx.ModelProto:
         before, after = same_padding(size, kernel, stride)
         kind = "depthwise" if conv.groups > 1 else f"conv{kernel}x{kernel}"
         name = f"{i:02}_{kind}"
-        weight = constant(f"{name}_weight", conv.weight.detach().numpy())
+        weight = constant(f"{name}_weight", without_dead_channels(conv.weight.detach().numpy()))
         bias = constant(f"{name}_bias", conv.bias.detach().numpy())
         nodes.append(
             helper.make_node(
@@ -80,6 +83,16 @@ def build(student: Student, side: int) -> onnx.ModelProto:
     return model
 
 
+def without_dead_channels(weight: np.ndarray) -> np.ndarray:
+    """Sets the weights [out, in, k, k] of dead channels to 0.
+
+    More than half of the layers of EfficientNet-Lite have channels with weights near 1e-8. Their quantisation scale
+    would be so small that the bias, in units of it, does not fit an int32.
+    """
+    dead = np.abs(weight).max((1, 2, 3)) < DEAD
+    return np.where(dead[:, None, None, None], np.float32(0), weight)
+
+
 class Calibration(CalibrationDataReader):
     """The calibration set, uint8 [N, height, width, 3], as ONNX Runtime's calibrator reads it: one photo at a time."""
 
@@ -106,13 +119,14 @@ def quantise(model: onnx.ModelProto, photos: np.ndarray, recipe: Recipe) -> onnx
     precision and save nothing.
     """
     options: dict = {"OpTypesToExcludeOutputQuantization": ["Gemm"]}
-    if recipe.mean == recipe.std == (0.5, 0.5, 0.5):
+    if (recipe.mean, recipe.std) in INPUT_LEVELS:
+        scale, zero_point = INPUT_LEVELS[recipe.mean, recipe.std]
         options["TensorQuantOverrides"] = {
             recipe.name: [
                 {
                     "quant_type": QuantType.QUInt8,
-                    "scale": np.array(INPUT_SCALE, np.float32),
-                    "zero_point": np.array(INPUT_ZERO_POINT, np.uint8),
+                    "scale": np.array(scale, np.float32),
+                    "zero_point": np.array(zero_point, np.uint8),
                 }
             ]
         }

@@ -17,6 +17,35 @@ def similarity_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor
     return F.mse_loss(s @ s.T, t @ t.T)
 
 
+class TeacherMap(nn.Module):
+    """Distillation loss: 1 - cosine between a linear map of the unit embedding and principal components of the teacher's
+    features; embedding [N, dim], features [N, F].
+
+    Similarities say which photos are alike; the map asks that the embedding can still tell what the teacher sees, as in
+    Romero et al., "FitNets: Hints for Thin Deep Nets" (2015).
+    """
+
+    def __init__(self, dim: int, features: int, components: int):
+        super().__init__()
+        self.linear = nn.Linear(dim, components)
+        self.register_buffer("axes", torch.zeros(components, features))
+
+    @torch.no_grad()
+    def fit(self, embedding: torch.Tensor, features: torch.Tensor, ridge: float = 0.1) -> None:
+        """Sets the components to those of `features`, and the map to the least squares solution."""
+        _, _, axes = torch.linalg.svd(features - features.mean(0), full_matrices=False)
+        self.axes[: len(axes)] = axes[: len(self.axes)]
+        z = torch.cat([F.normalize(embedding), torch.ones(len(embedding), 1)], 1)
+        target = F.normalize(features @ self.axes.T)
+        solution = torch.linalg.solve(z.T @ z + ridge * torch.eye(z.shape[1]), z.T @ target)
+        self.linear.weight.copy_(solution[:-1].T)
+        self.linear.bias.copy_(solution[-1])
+
+    def forward(self, embedding: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        told = self.linear(F.normalize(embedding))
+        return (1 - F.cosine_similarity(told, features @ self.axes.T)).mean()
+
+
 class CosineSoftmax(nn.Module):
     """Cosine softmax: cross-entropy over scaled cosines to one learnt direction per class; embedding [N, dim],
     target [N].

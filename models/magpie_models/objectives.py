@@ -1,6 +1,7 @@
 """Training objectives: weighted sums of terms, each named KIND/TASK after its loss and its labels.
 
-    teacher                distillation: similarity MSE to the teacher's features
+    teacher/SET            distillation: similarity MSE to the teacher's features, within the data set products or goods
+    teacher/features       distillation: a linear map from the embedding to the teacher's features
     softmax/TASK           linear classifier on the embedding
     cosine/TASK            cosine softmax on the embedding
     contrastive/TASK       supervised contrastive loss on the embedding
@@ -16,14 +17,20 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from . import losses
+from . import goods, losses, virtual
 from .backbone import Student
 from .data import HEADS, Labels
-from .sources import Batch
+from .sources import PRODUCTS, Batch
 
 HEAD_WEIGHT = 0.15
 HEAD_TERMS = {f"head/{head}": HEAD_WEIGHT for head in HEADS}
-KINDS = ("softmax", "cosine", "contrastive", "triplet", "matching", "head")
+# Cosines of broad goods are nearer to the teacher's than those of products may be, which have to be told apart better
+# than the teacher does. The linear map keeps what cosines alone lose of the teacher's geometry.
+FEATURES = "features"
+TEACHER_TERMS = {f"teacher/{PRODUCTS}": 4.0, f"teacher/{goods.NAME}": 10.0, f"teacher/{FEATURES}": 3.0}
+# Principal components of the teacher's features that the linear map has to tell.
+TOLD = 256
+KINDS = ("teacher", "softmax", "cosine", "contrastive", "triplet", "matching", "head")
 # Kinds that pull photos towards a class direction; in these, `catalogue_weight` scales catalogue photos.
 CLASS_KINDS = ("softmax", "cosine")
 
@@ -43,7 +50,16 @@ OBJECTIVES = {
     "contrastive": Preset({"contrastive/product": 1.0, "contrastive/garment": 0.7, **HEAD_TERMS}, 4, True),
     "triplet": Preset({"triplet/product": 1.0, "triplet/garment": 0.7, **HEAD_TERMS}, 4, True),
     "multitask": Preset(
-        {"cosine/product": 0.4, "cosine/group": 0.5, "cosine/garment": 1.0, "matching/virtual": 1.5, **HEAD_TERMS},
+        {
+            "cosine/product": 0.4,
+            "cosine/group": 0.5,
+            "cosine/garment": 1.0,
+            f"cosine/{goods.CLASS}": 1.0,
+            f"matching/{virtual.TASK}": 1.5,
+            f"matching/{goods.PAIR}": 1.5,
+            f"matching/{goods.VIRTUAL}": 0.75,
+            **HEAD_TERMS,
+        },
         1,
         False,
     ),
@@ -66,15 +82,20 @@ class LossSettings:
 class Objective(nn.Module):
     """The terms of an objective, with the parameters that exist only in training (the classifiers)."""
 
-    def __init__(self, terms: dict[str, float], labels: Labels, dim: int, settings: LossSettings):
+    def __init__(
+        self, terms: dict[str, float], labels: Labels, dim: int, settings: LossSettings, features: int = 1280
+    ):
+        """`features`: the dimension of the teacher's."""
         super().__init__()
         self.settings = settings
         self.terms = {name: weight for name, weight in terms.items() if weight > 0}
         self.classifiers = nn.ModuleDict()
         for name in self.terms:
             kind, _, task = name.partition("/")
-            if name != "teacher" and (kind not in KINDS or not task):
-                raise ValueError(f"term '{name}', expected 'teacher' or KIND/TASK with KIND one of {KINDS}")
+            if kind not in KINDS or not task or (kind == "teacher" and name not in TEACHER_TERMS):
+                raise ValueError(f"term '{name}', expected one of {tuple(TEACHER_TERMS)} or KIND/TASK of {KINDS}")
+            if task == FEATURES:
+                self.classifiers[name] = losses.TeacherMap(dim, features, TOLD)
             if kind not in (*CLASS_KINDS, "head"):
                 continue
             if task not in labels.names:
@@ -92,6 +113,12 @@ class Objective(nn.Module):
                 target = labels[name.partition("/")[2]]
                 classifier.start_from_means(embeddings[used], target[used])
 
+    def start_from_teacher(self, embeddings: torch.Tensor, features: torch.Tensor) -> None:
+        """Fits the map to the teacher's features [N, F], if it is a term, to the `embeddings` [N, dim]."""
+        name = f"teacher/{FEATURES}"
+        if name in self.classifiers:
+            self.classifiers[name].fit(embeddings, features)
+
     def forward(self, student: Student, batch: Batch) -> dict[str, torch.Tensor]:
         """The loss of each term, before weighting."""
         embedding, logits = student(batch.pixels, self.settings.probe)
@@ -100,10 +127,13 @@ class Objective(nn.Module):
         result = {}
         for name in self.terms:
             kind, _, task = name.partition("/")
-            if name == "teacher":
-                if len(batch.with_teacher) < 2:
-                    continue
-                result[name] = losses.similarity_mse(embedding[batch.with_teacher], batch.teacher)
+            if kind == "teacher":
+                if task == FEATURES and batch.taught:
+                    features, numbers = (torch.cat(parts) for parts in zip(*batch.taught.values()))
+                    result[name] = self.classifiers[name](embedding[numbers], features)
+                elif task in batch.taught and len(batch.taught[task][1]) > 1:
+                    features, numbers = batch.taught[task]
+                    result[name] = losses.similarity_mse(embedding[numbers], features)
                 continue
             if task not in batch.labels:
                 # No sample of this batch has the task.

@@ -12,6 +12,7 @@ FIGURES = "figures.json"
 
 def add_flags(parser: argparse.ArgumentParser, weights: bool = True) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/products"), help="labelled photos")
+    parser.add_argument("--goods", type=Path, default=Path("../shared/data/goods"), help="pictures of broad goods")
     if weights:
         parser.add_argument("--weights", type=Path, default=Path("../shared/weights"), help="LiteRT files")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of caches and runs (models/.work)")

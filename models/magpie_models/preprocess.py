@@ -17,8 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-MEAN = (0.5, 0.5, 0.5)
-STD = (0.5, 0.5, 0.5)
+# The input of networks trained here is (rgb - 127) / 128, as EfficientNet-Lite expects it. Quantised with scale 1 / 128
+# and zero point 127, a pixel's level is its value, so nothing is rounded. MobileNet was trained with 127.5 in place of
+# both numbers, which makes no difference.
+MEAN = (127 / 255,) * 3
+STD = (128 / 255,) * 3
 
 Box = tuple[int, int, int, int]
 Triple = tuple[float, float, float]

@@ -15,13 +15,16 @@ from .data import NO_LABEL, Labels
 from .holdout import Rows
 from .preprocess import MEAN, STD
 
+# The data set of products and garments; `goods` has the other.
+PRODUCTS = "products"
+
 
 @dataclass(frozen=True)
 class Sample:
     """One picture, uint8 [S, S, 3] with any S, with its labels.
 
-    A task that is missing in `labels` has no label. `teacher` is the teacher's feature vector [1280], see `centred`. A
-    picture with `skip_jitter` is resized but not augmented.
+    A task that is missing in `labels` has no label. `teacher` is the teacher's feature vector [1280], see `centred`;
+    `origin` names the data set that the features are of. A picture with `skip_jitter` is resized but not augmented.
     """
 
     pixels: np.ndarray
@@ -29,6 +32,7 @@ class Sample:
     teacher: np.ndarray | None = None
     is_catalogue: bool = False
     skip_jitter: bool = False
+    origin: str = PRODUCTS
 
 
 class Source(Protocol):
@@ -37,42 +41,45 @@ class Source(Protocol):
     def draw(self, rng: np.random.Generator) -> list[Sample]: ...
 
 
+@dataclass
 class Photos:
-    """The manifest's photos as samples, by row number."""
+    """The photos of a data set as samples, by row number.
 
-    def __init__(
-        self,
-        rows: list[dict[str, str]],
-        labels: Labels,
-        pixels: np.ndarray,
-        teacher: np.ndarray,
-        teacher_rows: np.ndarray,
-    ):
-        """`pixels` uint8 [rows, S, S, 3]; `teacher` [n, 1280] belongs to the rows `teacher_rows` [n]."""
-        self.labels, self.pixels, self.teacher = labels, pixels, teacher
-        self.teacher_at = {int(row): i for i, row in enumerate(teacher_rows)}
-        self.is_catalogue = np.array([row["domain"] == "product" for row in rows])
+    `pixels` uint8 [rows, S, S, 3]; `teacher` [n, 1280] belongs to the rows `teacher_rows` [n]; `is_catalogue` [rows].
+    """
 
-    def sample(self, row: int) -> Sample:
+    name: str
+    labels: Labels
+    pixels: np.ndarray
+    teacher: np.ndarray
+    teacher_rows: np.ndarray
+    is_catalogue: np.ndarray
+
+    def __post_init__(self) -> None:
+        self.teacher_at = {int(row): i for i, row in enumerate(self.teacher_rows)}
+
+    def sample(self, row: int, labels: dict[str, int] | None = None) -> Sample:
+        """The photo with its own labels and those given."""
         at = self.teacher_at.get(int(row))
+        own = {task: int(numbers[row]) for task, numbers in self.labels.numbers.items()}
         return Sample(
             np.asarray(self.pixels[row]),
-            {task: int(numbers[row]) for task, numbers in self.labels.numbers.items()},
+            own | (labels or {}),
             None if at is None else self.teacher[at],
             bool(self.is_catalogue[row]),
+            origin=self.name,
         )
 
 
 @dataclass
 class Batch:
-    """A training batch: `pixels` [N, 3, side, side] normalised, `labels` [N] by task, and the teacher's features
-    `teacher` [M, 1280] of the photos numbered `with_teacher` [M].
+    """A training batch: `pixels` [N, 3, side, side] normalised, `labels` [N] by task, and by data set the teacher's
+    features [M, 1280] and the numbers [M] of the photos that have them.
     """
 
     pixels: torch.Tensor
     labels: dict[str, torch.Tensor]
-    teacher: torch.Tensor
-    with_teacher: torch.Tensor
+    taught: dict[str, tuple[torch.Tensor, torch.Tensor]]
     is_catalogue: torch.Tensor = field(repr=False)
 
 
@@ -93,13 +100,15 @@ def centred(teacher: np.ndarray, teacher_rows: np.ndarray, rows: Rows, train: np
 def assemble(samples: list[Sample], side: int, rng: np.random.Generator) -> Batch:
     pictures = np.stack([resized(s.pixels, side) if s.skip_jitter else jitter(s.pixels, side, rng) for s in samples])
     tasks = sorted({task for s in samples for task in s.labels})
-    with_teacher = [i for i, s in enumerate(samples) if s.teacher is not None]
-    teacher = np.stack([samples[i].teacher for i in with_teacher]) if with_teacher else np.zeros((0, 1), np.float32)
+    taught = {}
+    for origin in sorted({s.origin for s in samples if s.teacher is not None}):
+        numbers = [i for i, s in enumerate(samples) if s.origin == origin and s.teacher is not None]
+        features = torch.from_numpy(np.stack([samples[i].teacher for i in numbers]))
+        taught[origin] = (features, torch.tensor(numbers))
     return Batch(
         tensor(pictures),
         {task: torch.tensor([s.labels.get(task, NO_LABEL) for s in samples]) for task in tasks},
-        torch.from_numpy(teacher),
-        torch.tensor(with_teacher, dtype=torch.long),
+        taught,
         torch.tensor([s.is_catalogue for s in samples]),
     )
 

@@ -6,19 +6,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import architecture, weights
-from .architecture import mobilenet_v1, mobilenet_v2
+from . import architecture, efficientnet, weights
+from .architecture import efficientnet_lite, mobilenet_v1, mobilenet_v2
 from .slim import slim
 from .weights import Convolution
 
 V2_FILE = weights.TEACHER_FILE
-# Name -> layers without weights, and the file of ImageNet-trained weights, of the same network or a wider one.
+# Name -> layers without weights, and the LiteRT file of ImageNet-trained weights, of the same network or a wider one, or
+# the number of the EfficientNet-Lite whose weights a Python package holds.
 BACKBONES = {
     "mobilenetv1-0.5": (mobilenet_v1(0.5), "mobilenet_v1_0.5_160_quant.tflite"),
     "mobilenetv1-0.75": (mobilenet_v1(0.75), "mobilenet_v1_0.75_192_quant.tflite"),
     "mobilenetv2-0.5": (mobilenet_v2(0.5), V2_FILE),
     "mobilenetv2-0.75": (mobilenet_v2(0.75), V2_FILE),
     "mobilenetv2-1.0": (mobilenet_v2(1.0), V2_FILE),
+    **{f"efficientnet-lite{number}": (efficientnet_lite(number), number) for number in (0, 1, 2)},
 }
 STARTS = ("imagenet", "random")
 
@@ -33,6 +35,8 @@ def backbone_layers(
     sizes, file = BACKBONES[name]
     if start == "random":
         return random_layers(sizes, seed)
+    if isinstance(file, int):
+        return efficientnet.read(file)
     whole = mobilenet_v2(1.0) if file == V2_FILE else sizes
     layers = weights.read_mobilenet(folder / file)
     if not architecture.same_structure(layers, whole):

@@ -9,15 +9,19 @@ import copy
 import json
 import math
 import time
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from . import checkpoint, config, data, places, weights
+from . import checkpoint, config, data, goods, places, sources
+from .augment import resized
 from .backbone import Student, outputs_of
 from .config import Config
+from .goods import Goods, GoodsPairs
 from .holdout import Holdout, training_rows
 from .objectives import Objective
 from .pack import EMBEDDING
@@ -27,12 +31,19 @@ from .samplers import Sampler
 from .scores import RetrievalTest
 from .sources import Batch, Photos, Sample, Source, assemble, centred, tensor
 from .start import backbone_layers
-from .virtual import VirtualProducts
+from .teachers import teacher_features
+from .virtual import VirtualProducts, product_pairs
 
 # Training crops from photos cached at this side, larger than a 144 px input, so that crops keep real detail.
 CACHE_SIDE = 192
+# Photos of each data set that initialise the projection, the class directions and the map to the teacher's features.
+START_PHOTOS = 1500
 # Photos that measure the strength of channels when a narrower network is pruned from a wide one.
 PRUNING_PHOTOS = 64
+
+
+def teacher_file(cache: Path, teacher: str, data_set: str) -> Path:
+    return cache / f"{data_set}-{teacher}.npy"
 
 
 def arguments() -> argparse.Namespace:
@@ -66,20 +77,25 @@ def rate_factor(step: int, steps: int, warm_up: int) -> float:
 class Trainer:
     """Data, network and optimiser of a run."""
 
-    def __init__(self, run: Config, data_folder: Path, weight_folder: Path, work: Path):
+    def __init__(self, run: Config, data_folder: Path, weight_folder: Path, work: Path, goods_folder: Path):
         self.config = run
-        cache = places.cache(work)
+        self.work, self.weight_folder = work, weight_folder
         self.rows = data.read_manifest(data_folder)
         self.holdout = Holdout.parse(self.rows, run.keep_out_products, run.keep_out_kinds)
         self.train = training_rows(self.rows, self.holdout)
         self.labels = data.make_labels(self.rows, self.train)
-        self.crop_pixels = data.pixels(self.rows, data_folder, Recipe(CACHE_SIDE, CACHE_SIDE), cache)
-        self.input_pixels = data.pixels(self.rows, data_folder, Recipe(run.side, run.side), cache)
-        teacher_rows = training_rows(self.rows)
-        paths = [data_folder / self.rows[i]["path"] for i in teacher_rows]
-        teacher = weights.teacher_features(paths, weight_folder, cache)
-        teacher = centred(teacher, teacher_rows, self.rows, self.train)
-        self.photos = Photos(self.rows, self.labels, self.crop_pixels, teacher, teacher_rows)
+        self.goods = Goods.read(goods_folder) if run.uses_goods() else None
+        goods_pixels = self.goods.pixels(CACHE_SIDE, places.cache(work)) if self.goods else None
+        goods_labels = self.goods.labels(goods_pixels) if self.goods else None
+        data.share_names([labels for labels in (self.labels, goods_labels) if labels])
+        self.crop_pixels, self.input_pixels = (
+            data.pixels(self.rows, data_folder, Recipe(side, side), places.cache(work)) for side in (CACHE_SIDE, run.side)
+        )
+        taught = training_rows(self.rows)
+        features = self.features(sources.PRODUCTS, [data_folder / self.rows[i]["path"] for i in taught])
+        features = centred(features, taught, self.rows, self.train)
+        is_catalogue = np.array([row["domain"] == "product" for row in self.rows])
+        self.photos = Photos(sources.PRODUCTS, self.labels, self.crop_pixels, features, taught, is_catalogue)
         self.sampler = Sampler(
             run.sampler,
             self.rows,
@@ -91,7 +107,9 @@ class Trainer:
         # Additional sources of samples for each batch.
         self.sources: list[Source] = []
         if run.virtual_pairs:
-            self.sources.append(VirtualProducts(self.rows, self.train, self.crop_pixels, run.virtual_pairs))
+            pairs = product_pairs(self.rows, self.train)
+            self.sources.append(VirtualProducts(pairs, self.crop_pixels, run.virtual_pairs))
+        self.goods_photos = self.add_goods(goods_labels, goods_pixels) if self.goods else None
 
         torch.manual_seed(run.seed)
         heads = [head for head in data.HEADS if self.labels.names[head]]
@@ -101,11 +119,12 @@ class Trainer:
         sizes = {head: len(self.labels.names[head]) for head in heads}
         self.student = Student(self.layers, run.dim, sizes).to(memory_format=torch.channels_last)
         self.student.backbone.freeze(run.freeze)
-        terms = {t: w for t, w in run.terms.items() if not t.startswith("head/") or t[5:] in heads}
+        terms = {t: w for t, w in run.terms.items() if self.has_data(t)}
         self.objective = Objective(terms, self.labels, run.dim, run.losses())
         self.modules = nn.ModuleList([self.student, self.objective])
         self.optimiser = torch.optim.AdamW(parameter_groups(self.modules, run.weight_decay), lr=run.rate)
         self.average = copy.deepcopy(self.student)
+        self.before = copy.deepcopy(self.student)
         self.epoch, self.step, self.cpu_seconds = 0, 0, 0.0
         self.history: list[dict[str, float]] = []
         self.batches = len(self.sampler.pool) // run.batch
@@ -115,21 +134,57 @@ class Trainer:
         self.test = RetrievalTest(self.rows, self.holdout)
         self.test_views = self.test.views(self.crop_pixels, run.side)
 
+    def features(self, data_set: str, paths: list[Path]) -> np.ndarray:
+        """The teacher's features of a data set's training photos."""
+        file = teacher_file(places.cache(self.work), self.config.teacher, data_set)
+        return teacher_features(self.config.teacher, paths, self.weight_folder, file)
+
+    def add_goods(self, labels: data.Labels, pixels: np.ndarray) -> Photos:
+        """Adds the sources of broad goods, and returns the pictures."""
+        run, broad = self.config, self.goods
+        features = self.features(goods.NAME, broad.paths(broad.train))
+        centred_features = features - features.mean(0)
+        photos = Photos(goods.NAME, labels, pixels, centred_features, broad.train, broad.is_studio())
+        if run.goods_pairs:
+            self.sources.append(GoodsPairs(broad, photos, run.goods_pairs))
+        if run.virtual_goods_pairs:
+            self.sources.append(VirtualProducts(broad.pairs(), pixels, run.virtual_goods_pairs, goods.VIRTUAL))
+        return photos
+
+    def has_data(self, term: str) -> bool:
+        """Whether the data has labels for a term of the objective."""
+        task = term.partition("/")[2]
+        if task in goods.TASKS or term == f"teacher/{goods.NAME}":
+            return self.goods is not None
+        return bool(self.labels.names.get(task, True))
+
     @torch.no_grad()
     def start(self) -> None:
         """Initialises the projection and the class directions from the pretrained features, before the first step."""
-        parts = []
-        for first in range(0, len(self.train), 64):
-            whole = self.input_pixels[self.train[first : first + 64]].astype(np.float32) / 255.0
-            parts.append(self.student.backbone(tensor(whole)))
-        pooled = torch.cat(parts)
-        self.student.start_from_principal_components(pooled.numpy())
-        labels = {task: torch.from_numpy(numbers[self.train]) for task, numbers in self.labels.numbers.items()}
-        used = torch.ones(len(self.train), dtype=torch.bool)
-        if self.config.catalogue_weight == 0:
-            used = torch.from_numpy(~self.photos.is_catalogue[self.train])
-        self.objective.start_from_means(self.student.embedding(pooled), labels, used)
+        groups = [(self.photos, self.train)] + ([(self.goods_photos, self.goods.train)] if self.goods else [])
+        rng = np.random.default_rng(self.config.seed)
+        pooled, labels, used, targets = [], [], [], []
+        for photos, rows in groups:
+            rows = np.sort(rng.permutation(rows)[:START_PHOTOS])
+            pictures = (resized(np.asarray(photos.pixels[row]), self.config.side) for row in rows)
+            pooled.append(self.pooled(pictures))
+            labels.append({task: torch.from_numpy(numbers[rows]) for task, numbers in photos.labels.numbers.items()})
+            counts = self.config.catalogue_weight > 0 or photos is not self.photos
+            used.append(torch.from_numpy(~photos.is_catalogue[rows] | counts))
+            targets.append(photos.teacher[[photos.teacher_at[int(row)] for row in rows]])
+        features = torch.cat(pooled)
+        self.student.start_from_principal_components(features.numpy())
+        merged = {task: torch.cat([l[task] for l in labels]) for task in labels[0]}
+        embeddings = self.student.embedding(features)
+        self.objective.start_from_means(embeddings, merged, torch.cat(used))
+        self.objective.start_from_teacher(embeddings, torch.from_numpy(np.concatenate(targets)))
         self.average = copy.deepcopy(self.student)
+        self.before = copy.deepcopy(self.student)
+
+    def pooled(self, pictures: Iterable[np.ndarray]) -> torch.Tensor:
+        """The backbone's features of pictures, float32 [side, side, 3] in 0..1."""
+        chunks = iter(lambda it=iter(pictures): list(islice(it, 64)), [])
+        return torch.cat([self.student.backbone(tensor(np.stack(chunk))) for chunk in chunks])
 
     def samples(self, rows: np.ndarray, rng: np.random.Generator) -> list[Sample]:
         return [self.photos.sample(row) for row in rows] + [s for source in self.sources for s in source.draw(rng)]
@@ -180,6 +235,7 @@ class Trainer:
             "student": self.student.state_dict(),
             "objective": self.objective.state_dict(),
             "average": self.average.state_dict(),
+            "before": self.before.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "progress": (self.epoch, self.step, self.cpu_seconds, self.history),
             "config": self.config.to_json(),
@@ -190,6 +246,7 @@ class Trainer:
         self.student.load_state_dict(state["student"])
         self.objective.load_state_dict(state["objective"])
         self.average.load_state_dict(state["average"])
+        self.before.load_state_dict(state["before"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.step, self.cpu_seconds, self.history = state["progress"]
 
@@ -240,7 +297,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     run_config = config.from_arguments(options)
     folder = places.run_folder(options.work, options.name or run_config.default_name())
-    trainer = Trainer(run_config, options.data, options.weights, options.work)
+    trainer = Trainer(run_config, options.data, options.weights, options.work, options.goods)
     print(f"run {folder}: {len(trainer.train)} photos, {trainer.batches} batches an epoch", flush=True)
     run(trainer, folder, options.watts_per_core, options.stop_after)
 

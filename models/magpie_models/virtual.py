@@ -46,17 +46,15 @@ def unchanged(pixels: np.ndarray) -> np.ndarray:
 
 
 class VirtualProducts:
-    """A source of samples: `count` pairs a batch, each with a unique label of the task `TASK`."""
+    """A source of samples: `count` pairs a batch, each with a unique label of the task `task`."""
 
-    def __init__(self, rows: Rows, train: np.ndarray, pixels: np.ndarray, count: int):
-        """`train`: the row numbers to use; `pixels` uint8 [rows, S, S, 3] of all rows."""
-        self.pixels, self.count, self.number = pixels, count, 0
-        self.catalogue = {rows[i]["class_id"]: int(i) for i in train if rows[i]["domain"] == "product"}
-        self.shop: dict[str, list[int]] = {}
-        for i in train:
-            if rows[i]["domain"] == "user" and rows[i]["class_id"] in self.catalogue:
-                self.shop.setdefault(rows[i]["class_id"], []).append(int(i))
-        self.products = sorted(self.shop)
+    def __init__(self, pairs: dict[str, tuple[list[int], list[int]]], pixels: np.ndarray, count: int, task: str = TASK):
+        """`pairs`: the row numbers of the catalogue photos and of the shoppers' photos of each object, by its name;
+        `pixels` uint8 [rows, S, S, 3] of all rows.
+        """
+        self.pixels, self.count, self.task, self.number = pixels, count, task, 0
+        self.pairs = {name: rows for name, rows in pairs.items() if rows[0] and rows[1]}
+        self.products = sorted(self.pairs)
         if not self.products:
             raise ValueError("virtual products need products with a catalogue photo and shoppers' photos")
 
@@ -68,11 +66,20 @@ class VirtualProducts:
             if not repeat:
                 product = self.products[rng.integers(len(self.products))]
             recolour = unchanged if not repeat and rng.random() < PLAIN else random_colours(rng)
-            shop = self.shop[product]
-            photos = (self.catalogue[product], shop[rng.integers(len(shop))])
-            catalogue, shopper = (recolour(np.asarray(self.pixels[i])) for i in photos)
+            rows = (kind[rng.integers(len(kind))] for kind in self.pairs[product])
+            catalogue, shopper = (recolour(np.asarray(self.pixels[row])) for row in rows)
             self.number += 1
             # Catalogue photos are indexed unchanged, so they are not cropped or jittered here.
-            samples.append(Sample(catalogue, {TASK: self.number}, is_catalogue=True, skip_jitter=True))
-            samples.append(Sample(shopper, {TASK: self.number}))
+            samples.append(Sample(catalogue, {self.task: self.number}, is_catalogue=True, skip_jitter=True))
+            samples.append(Sample(shopper, {self.task: self.number}))
         return samples
+
+
+def product_pairs(rows: Rows, train: np.ndarray) -> dict[str, tuple[list[int], list[int]]]:
+    """The catalogue photos and the shoppers' photos of each product among the rows `train`."""
+    pairs: dict[str, tuple[list[int], list[int]]] = {}
+    for i in train:
+        product, domain = rows[i]["class_id"], rows[i]["domain"]
+        if product:
+            pairs.setdefault(product, ([], []))[0 if domain == "product" else 1].append(int(i))
+    return pairs

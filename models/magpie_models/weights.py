@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from .preprocess import open_upright, squash
-
 TEACHER_FILE = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
 
 
@@ -120,16 +118,3 @@ class PooledFeatures:
         self.interpreter.set_tensor(self.input["index"], value[None].astype(dtype))
         self.interpreter.invoke()
         return dequantise(self.interpreter, self.output).reshape(-1)
-
-
-def teacher_features(paths: list[Path], weights: Path, cache: Path) -> np.ndarray:
-    """The teacher's features of whole photos, float32 [photos, 1280]; computed once and stored in `cache`."""
-    path = cache / "teacher.npy"
-    if not path.exists():
-        teacher = PooledFeatures(weights / TEACHER_FILE)
-        features = np.stack([teacher(squash(open_upright(p), teacher.side, teacher.side)) for p in paths])
-        np.save(path, features)
-    features = np.load(path, mmap_mode="r")
-    if len(features) != len(paths):
-        raise ValueError(f"{path} has {len(features)} photos, expected {len(paths)}: delete it to compute them again")
-    return features

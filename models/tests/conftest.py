@@ -17,6 +17,7 @@ COLUMNS = (
     "path set split domain category coarse subcategory class_id colour colour2 colour_src colour_conf shape material "
     "group"
 ).split()
+TEACHER = "efficientnet-lite2"
 PRODUCTS, KINDS, SIDE = 6, ("Hat", "Scarf", "Sock"), 40
 
 
@@ -25,6 +26,7 @@ class Shop:
     """A small data set with the layout of the real one."""
 
     data: Path
+    goods: Path
     work: Path
     rows: list[dict[str, str]]
 
@@ -60,14 +62,39 @@ def shop_data(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def goods_data(tmp_path_factory) -> Path:
+    """Broad goods with the layout of the real ones: three classes of two objects, in two looks, and one kept back."""
+    folder = tmp_path_factory.mktemp("goods")
+    rng = np.random.default_rng(5)
+    rows: list[dict[str, str]] = []
+    for thing in range(7):
+        colour = rng.uniform(30, 220, 3)
+        split = "val" if thing == 6 else "train"
+        for i, look in enumerate(("studio", "wild", "wild", "studio")):
+            picture = np.clip(colour + rng.normal(0, 3 + 20 * (look == "wild"), (SIDE, SIDE, 3)), 0, 255)
+            name = f"thing{thing}-{i}.png"
+            Image.fromarray(picture.astype(np.uint8)).save(folder / name)
+            rows.append({"path": name, "class": f"kind{thing // 2}", "instance": str(thing), "split": split, "look": look})
+    with open(folder / "manifest.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
 @pytest.fixture
-def shop(shop_data, tmp_path) -> Shop:
-    """The data set with the teacher's features already cached, so that no LiteRT file is needed."""
+def shop(shop_data, goods_data, tmp_path) -> Shop:
+    """Both data sets with the teacher's features already cached, so that no weights are needed."""
     from magpie_models.data import read_manifest
+    from magpie_models.goods import NAME, Goods
     from magpie_models.holdout import training_rows
+    from magpie_models.sources import PRODUCTS
+    from magpie_models.train import teacher_file
 
     rows = read_manifest(shop_data)
-    (tmp_path / "cache").mkdir()
-    features = np.random.default_rng(4).normal(size=(len(training_rows(rows)), 12)).astype(np.float32)
-    np.save(tmp_path / "cache" / "teacher.npy", features)
-    return Shop(shop_data, tmp_path, rows)
+    cache, rng = tmp_path / "cache", np.random.default_rng(4)
+    cache.mkdir()
+    for name, count in ((PRODUCTS, len(training_rows(rows))), (NAME, len(Goods.read(goods_data).train))):
+        np.save(teacher_file(cache, TEACHER, name), rng.normal(size=(count, 1280)).astype(np.float32))
+    return Shop(shop_data, goods_data, tmp_path, rows)

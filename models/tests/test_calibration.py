@@ -101,7 +101,7 @@ def test_held_out_products_are_reported_separately(capsys):
     kept_out = {str(product) for product in range(0, 60, 6)}
     seen = calibrate.confidence(rows, embeddings, 0.8, kept_out)
     printed = capsys.readouterr().out
-    assert "300 photos, each half" in printed and "60 photos of held-out products" in printed
+    assert "300 photos of products in training; each half" in printed and "60 photos of held-out products" in printed
     assert "300 shop photos of split val, each" in seen["data"]
     both = calibrate.confidence(rows, embeddings, 0.8, kept_out, fit_kept_out=True)
     assert "and 60 of products kept out of training" in both["data"]

@@ -8,7 +8,7 @@ from magpie_models import data
 from magpie_models.holdout import training_rows
 from magpie_models.losses import matching
 from magpie_models.preprocess import Recipe
-from magpie_models.virtual import TASK, VirtualProducts, random_colours
+from magpie_models.virtual import TASK, VirtualProducts, product_pairs, random_colours
 
 
 def test_a_recolouring_treats_both_photos_alike():
@@ -25,7 +25,7 @@ def test_a_recolouring_treats_both_photos_alike():
 
 def test_each_pair_has_a_unique_label(shop):
     pixels = data.pixels(shop.rows, shop.data, Recipe(40, 40), shop.work / "cache")
-    source = VirtualProducts(shop.rows, training_rows(shop.rows), pixels, 5)
+    source = VirtualProducts(product_pairs(shop.rows, training_rows(shop.rows)), pixels, 5)
     samples = source.draw(np.random.default_rng(0)) + source.draw(np.random.default_rng(0))
     labels = [sample.labels[TASK] for sample in samples]
     assert labels[::2] == labels[1::2] and len(set(labels)) == 10
@@ -38,7 +38,7 @@ def test_each_pair_has_a_unique_label(shop):
 def test_products_need_both_kinds_of_photo(shop):
     shoppers = np.array([i for i in training_rows(shop.rows) if shop.rows[i]["domain"] == "user"])
     with pytest.raises(ValueError, match="catalogue photo and shoppers' photos"):
-        VirtualProducts(shop.rows, shoppers, np.zeros(0), 5)
+        VirtualProducts(product_pairs(shop.rows, shoppers), np.zeros(0), 5)
 
 
 def test_matching_loss_is_low_for_pairs_that_match():

@@ -7,7 +7,7 @@ from conftest import SHARED_WEIGHTS
 
 from magpie_models import graph, start, weights
 from magpie_models.architecture import mobilenet_v2, rounded_width, same_structure
-from magpie_models.backbone import MobileNet, Student, same_padding
+from magpie_models.backbone import Backbone, Student, same_padding
 from magpie_models.pack import EMBEDDING
 from magpie_models.preprocess import Recipe, normalise
 from magpie_models.runtime import Network
@@ -29,7 +29,7 @@ def test_dequantised_features_match_litert(name):
         pytest.skip(f"{path.name} not found; set MAGPIE_WEIGHTS to its folder")
     reference = weights.PooledFeatures(path)
     pixels = smooth_picture(reference.side)
-    student = MobileNet(start.backbone_layers(name, SHARED_WEIGHTS)).eval()
+    student = Backbone(start.backbone_layers(name, SHARED_WEIGHTS)).eval()
     with torch.no_grad():
         ours = student(torch.from_numpy(normalise(pixels[None])))[0].numpy()
     theirs = reference(pixels)
@@ -77,7 +77,7 @@ def test_dead_channels_are_pruned_first():
     slimmed = slim(wide, narrow, x)
     assert same_structure(slimmed, narrow)
     with torch.no_grad():
-        before, after = MobileNet(wide).eval()(x)[0], MobileNet(slimmed).eval()(x)[0]
+        before, after = Backbone(wide).eval()(x)[0], Backbone(slimmed).eval()(x)[0]
     assert before.std() > 1e-3
     torch.testing.assert_close(after, before, atol=1e-4, rtol=1e-3)
 
@@ -104,7 +104,7 @@ def test_a_pruned_network_resembles_the_wide_one():
     layers = start.backbone_layers("mobilenetv2-0.75", SHARED_WEIGHTS, pictures=x[:16])
     wide = start.backbone_layers("mobilenetv2-1.0", SHARED_WEIGHTS)
     with torch.no_grad():
-        a, b = (torch.nn.functional.normalize(MobileNet(n).eval()(x[16:])) for n in (layers, wide))
+        a, b = (torch.nn.functional.normalize(Backbone(n).eval()(x[16:])) for n in (layers, wide))
     assert torch.corrcoef(torch.stack([(a @ a.T).ravel(), (b @ b.T).ravel()]))[0, 1] > 0.7
 
 
@@ -118,7 +118,7 @@ def test_random_weights_keep_activations_in_range():
     for name in start.BACKBONES:
         layers = start.backbone_layers(name, SHARED_WEIGHTS, "random", seed=1)
         with torch.no_grad():
-            pooled = MobileNet(layers).eval()(torch.from_numpy(normalise(smooth_picture(64)[None])))
+            pooled = Backbone(layers).eval()(torch.from_numpy(normalise(smooth_picture(64)[None])))
         assert 1e-3 < pooled.std() < 6, name
 
 
