@@ -51,9 +51,10 @@ class Pictures:
         result = {f"{self.name}/hit@{k}": float((place < k).mean()) for k in (1, 5)}
         for column, values in self.columns.items():
             value = np.array([values[name] for name in objects])
-            shared = (value[others] == value[own][:, None]).mean(1)
             counted = np.array([(value == mine).sum() > LEAST_OTHERS for mine in value[own]])
-            result[f"{self.name}/others/{column}"] = float(shared[counted].mean())
+            if counted.any():
+                shared = (value[others] == value[own][:, None]).mean(1)
+                result[f"{self.name}/others/{column}"] = float(shared[counted].mean())
         return result
 
 

@@ -124,14 +124,14 @@ def confidence(
     `broad`: the broad goods with an embedding a row. Those of split val were kept out of training, so the confidence is
     fitted on them too: most goods of a catalogue are such goods.
     """
-    columns = {name: np.array([row[name] for row in rows]) for name in ("set", "split", "domain", "class_id")}
-    grocery = columns["set"] == "grocery"
-    shop, held_out = grocery & (columns["domain"] == "user"), np.isin(columns["class_id"], list(kept_out))
+    columns = {name: np.array([row[name] for row in rows]) for name in ("split", "domain", "class_id")}
+    product = columns["class_id"] != ""
+    shop, held_out = product & (columns["domain"] == "user"), np.isin(columns["class_id"], list(kept_out))
     queries = np.flatnonzero(shop & (columns["split"] == "val") & ~held_out)
     # The network saw none of these products, so their photos of split train can be queries too.
     held_out_queries = np.flatnonzero(shop & (columns["split"] != "test") & held_out)
-    products = np.flatnonzero(grocery & (columns["domain"] == "product"))
-    clothing = np.flatnonzero((columns["set"] == "clothing") & (columns["split"] == "train"))
+    products = np.flatnonzero(product & (columns["domain"] == "product"))
+    clothing = np.flatnonzero(~product & (columns["split"] == "train"))
     similarity = embeddings[queries] @ embeddings[products].T
     other_product = columns["class_id"][queries][:, None] != columns["class_id"][products][None]
     background = round(float(similarity[other_product].mean()), 3)
@@ -240,10 +240,10 @@ def calibrate_heads(groups: list[Judged], heads: list[dict], precision: float) -
         logits = np.concatenate([group.outputs[head["output"]] for group in groups])[judged].astype(np.float64)
         side, inside = half[judged], truth != data.NO_LABEL
         others = [(side != own) & inside for own in (0, 1)]
-        half_temperatures = np.array([calibration.temperature(logits[other], truth[other]) for other in others])
+        half_temperatures = np.array([fitted_temperature(logits[other], truth[other]) for other in others])
         p = softmax(logits / half_temperatures[side][:, None]).max(1)
         uncalibrated, right = softmax(logits).max(1), logits.argmax(1) == truth
-        head["temperature"] = round(calibration.temperature(logits[inside], truth[inside]), 4)
+        head["temperature"] = round(fitted_temperature(logits[inside], truth[inside]), 4)
         head["threshold"] = calibration.threshold(p, right, precision)
         answered = p >= head["threshold"]
         print(
@@ -253,6 +253,11 @@ def calibrate_heads(groups: list[Judged], heads: list[dict], precision: float) -
             f"precision {share(right[answered & inside]):.1%}; of {(~inside).sum()} photos that no label fits, "
             f"{share(~answered[~inside]):.1%} get none"
         )
+
+
+def fitted_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
+    """At least 1: a lower one would sharpen again what `heads` has flattened for photos that no label fits."""
+    return max(1.0, calibration.temperature(logits, truth))
 
 
 def judged_products(rows: list[dict[str, str]], numbers: np.ndarray, outputs: dict) -> Judged:
@@ -281,11 +286,11 @@ def main() -> None:
     pixels = data.pixels(rows, options.data, Recipe.of(manifest), places.cache(options.work))
     network = Network.of_pack(options.pack, options.threads)
     # No photo of split test is used.
-    set_and_split = [(row["set"], row["split"]) for row in rows]
-    used_splits = {("grocery", "val"), ("clothing", "val"), ("grocery", "gallery"), ("clothing", "train")}
+    used_splits = {(True, "val"), (False, "val"), (True, "gallery"), (False, "train")}
+    kind_and_split = [(data.is_product(row), row["split"]) for row in rows]
     kept_out = Holdout.parse(rows, options.keep_out_products).products
-    held_out = [pair == ("grocery", "train") and row["class_id"] in kept_out for pair, row in zip(set_and_split, rows)]
-    used_rows = np.array([i for i, pair in enumerate(set_and_split) if pair in used_splits or held_out[i]])
+    held_out = [pair == (True, "train") and row["class_id"] in kept_out for pair, row in zip(kind_and_split, rows)]
+    used_rows = np.array([i for i, pair in enumerate(kind_and_split) if pair in used_splits or held_out[i]])
     outputs = network(pixels[used_rows])
     embeddings = np.zeros((len(rows), manifest["embedding"]["dim"]), np.float32)
     embeddings[used_rows] = outputs[network.embedding]

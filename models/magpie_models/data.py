@@ -20,6 +20,11 @@ def read_manifest(data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def is_product(row: dict[str, str]) -> bool:
+    """Whether a photo shows a known product. Of the others, clothing in the project's data, only the kind is known."""
+    return row["class_id"] != ""
+
+
 @dataclass
 class Labels:
     """Label names of each task, and the label number of each manifest row or NO_LABEL. Names come from rows `used`."""
@@ -66,12 +71,12 @@ def make_labels(rows: list[dict[str, str]], used: np.ndarray | None = None) -> L
     photo's finest label: its product, or its kind of garment.
     """
     labels = Labels(np.arange(len(rows)) if used is None else used, len(rows))
-    grocery = [row["set"] == "grocery" for row in rows]
+    product = [is_product(row) for row in rows]
     named = ["" if row["coarse"] in UNNAMED else row["coarse"] for row in rows]
-    labels.add("product", [row["class_id"] if g else "" for row, g in zip(rows, grocery)])
-    labels.add("group", [name if g else "" for name, g in zip(named, grocery)])
-    labels.add("garment", ["" if g else name for name, g in zip(named, grocery)])
-    labels.add("listing", [row["class_id"] if g else name for row, name, g in zip(rows, named, grocery)])
+    labels.add("product", [row["class_id"] for row in rows])
+    labels.add("group", [name if p else "" for name, p in zip(named, product)])
+    labels.add("garment", ["" if p else name for name, p in zip(named, product)])
+    labels.add("listing", [row["class_id"] or name for row, name in zip(rows, named)])
     labels.add("category", named)
     labels.add("colour", [row["colour"] if sure_of_colour(row) else "" for row in rows])
     labels.add("shape", [row["shape"] for row in rows])

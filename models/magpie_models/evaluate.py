@@ -77,7 +77,7 @@ def official(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdout: Hol
 
 def clothing_parts(score: ModuleType, rows: Rows, embeddings: np.ndarray, holdout: Holdout) -> Figures:
     """C1 for queries that training did not see: senders of split val, and held-out kinds."""
-    indices = [i for i, r in enumerate(rows) if r["set"] == "clothing" and r["coarse"] not in data.UNNAMED]
+    indices = [i for i, r in enumerate(rows) if not data.is_product(r) and r["coarse"] not in data.UNNAMED]
     if not indices:
         return {}
     kind, sender, split = (np.array([rows[i][name] for i in indices]) for name in ("coarse", "group", "split"))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .data import UNNAMED
+from .data import UNNAMED, is_product
 
 Rows = list[dict[str, str]]
+DIGITS = 24
 
 
 @dataclass(frozen=True)
@@ -22,24 +23,25 @@ class Holdout:
 
     @staticmethod
     def parse(rows: Rows, products: str = "", kinds: str = "") -> "Holdout":
-        """`products`: FOLD/OF, every OF-th product by numeric class_id, starting at number FOLD. `kinds`: names,
+        """`products`: FOLD/OF, every OF-th product by class_id, starting at number FOLD. `kinds`: names,
         separated by commas.
         """
-        every_product = sorted({row["class_id"] for row in rows} - {""}, key=int)
+        # Ids that are numbers are in the order of the numbers.
+        every_product = sorted({row["class_id"] for row in rows} - {""}, key=lambda name: (name.zfill(DIGITS), name))
         chosen: list[str] = []
         if products:
             fold, _, of = products.partition("/")
             if not (fold.isdigit() and of.isdigit() and int(fold) < int(of)):
                 raise ValueError(f"held-out products: '{products}', expected FOLD/OF with FOLD below OF, such as 0/5")
             chosen = every_product[int(fold) :: int(of)]
-        known = {row["coarse"] for row in rows if row["set"] == "clothing"} - set(UNNAMED)
+        known = {row["coarse"] for row in rows if not is_product(row)} - set(UNNAMED)
         named = {kind.strip() for kind in kinds.split(",")} - {""}
         if named - known:
             raise ValueError(f"unknown kinds of garment: {sorted(named - known)}; known are {sorted(known)}")
         return Holdout(frozenset(chosen), frozenset(named))
 
     def has(self, row: dict[str, str]) -> bool:
-        return row["class_id"] in self.products or (row["set"] == "clothing" and row["coarse"] in self.kinds)
+        return row["class_id"] in self.products or (not is_product(row) and row["coarse"] in self.kinds)
 
 
 def training_rows(rows: Rows, holdout: Holdout = Holdout()) -> np.ndarray:

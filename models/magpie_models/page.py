@@ -69,8 +69,8 @@ def sections(rows: Rows, holdout: Holdout, each: int) -> list[Section]:
     held_out = np.array([holdout.has(row) for row in rows])
     tuning = np.isin(np.arange(len(rows)), tuning_rows(rows))
     user, val = tuning & (columns["domain"] == "user"), columns["split"] == "val"
-    shop = user & (columns["set"] == "grocery")
-    garment = user & (columns["set"] == "clothing") & ~np.isin(columns["coarse"], data.UNNAMED)
+    shop = user & (columns["class_id"] != "")
+    garment = user & (columns["class_id"] == "") & ~np.isin(columns["coarse"], data.UNNAMED)
     catalogue = np.flatnonzero(columns["domain"] == "product")
     result = []
     for title, note, queries, gallery, same in (

