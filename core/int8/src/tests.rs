@@ -467,3 +467,22 @@ fn overflow_is_refused() {
     assert_eq!(plan(0.1, 0.1, 0.1, i32::MIN, 8), refused(LayerError::Overflow));
     assert_eq!(plan(0.1, 0.1, 0.1, 5, 50_000), refused(LayerError::Overflow));
 }
+
+/// Two values of one size that are so large, and so few rows high, that the threads divide their product by bytes.
+#[test]
+fn threads_divide_the_product_of_two_large_values() {
+    let n = &mut TestNumbers(9);
+    for channels in [128, 129, 1024] {
+        let size = [4, 128, channels];
+        let (a, b, pixel) = (n.picture(size), n.picture(size), n.picture([1, 1, channels]));
+        let (scales, to) = ([n.scale(), n.scale()], n.scale());
+        let product = || layer(LayerKind::Multiply, to, [0, 255]);
+        for other in [&b, &pixel] {
+            let expected = expected(&product(), &[&a, other], &scales);
+            for threads in [1, 2, 3, 16] {
+                let found = run(&product, &[&a, other], &scales, Isa::best(), threads);
+                assert!(found == expected.bytes, "{channels} channels, {threads} threads");
+            }
+        }
+    }
+}

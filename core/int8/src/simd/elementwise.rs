@@ -54,7 +54,9 @@ pub(super) fn multiply<const SIGNED: bool>(
     out: &mut [u8],
 ) {
     let value = |byte: u8, zero: u8| i32::from(byte ^ flip(SIGNED)) - i32::from(zero);
-    for (a, out) in a.chunks(b.len()).zip(out.chunks_mut(b.len())) {
+    // A share of the work may be empty.
+    let pixel = b.len().max(1);
+    for (a, out) in a.chunks(pixel).zip(out.chunks_mut(pixel)) {
         for ((&a, &b), out) in a.iter().zip(b).zip(out) {
             *out = to_byte((value(a, zeros[0]) * value(b, zeros[1])) as f32 * factor, to, SIGNED);
         }

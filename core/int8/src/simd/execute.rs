@@ -223,9 +223,12 @@ impl CheckedSteps {
                     (k.add)(a, b, *from, *to, memory.part(*out, part));
                 }
                 Step::Multiply { a, b, zeros, factor, to, out } => {
-                    let part = part.map_or_else(|| job.part(out.length, b.length), |part| part.bytes(out.length));
-                    // Values of one size are multiplied pixel by pixel; a single pixel with all pixels.
-                    let b = memory.read(*b, if a.length == b.length { part.clone() } else { 0..b.length });
+                    // Values of one size are multiplied byte by byte and cut anywhere. A single pixel is multiplied with
+                    // every pixel: they are cut between pixels.
+                    let same = a.length == b.length;
+                    let unit = if same { 64 } else { b.length };
+                    let part = part.map_or_else(|| job.part(out.length, unit), |part| part.bytes(out.length));
+                    let b = memory.read(*b, if same { part.clone() } else { 0..b.length });
                     let a = memory.read(*a, part.clone());
                     (k.multiply)(a, b, *zeros, *factor, *to, memory.part(*out, part));
                 }
