@@ -175,6 +175,12 @@ impl Net {
         self.convolution(x, dims, 1, window)
     }
 
+    /// A convolution whose groups each read their own part of the channels, not requantised.
+    pub fn grouped(&mut self, x: &Tensor, groups: usize, window: Window) -> Tensor {
+        let dims = [x.channels, x.channels / groups, window.kernel, window.kernel];
+        self.convolution(x, dims, groups, window)
+    }
+
     /// A depthwise convolution, not requantised.
     pub fn depthwise(&mut self, x: &Tensor, window: Window) -> Tensor {
         let dims = [x.channels, 1, window.kernel, window.kernel];
@@ -247,6 +253,28 @@ pub struct Small {
 }
 
 impl Small {
+    /// Sets the scale of the weights of one channel of a layer, and its bias with a scale of its own. `layer` counts the
+    /// layers that have a bias.
+    ///
+    /// # Panics
+    /// If there is no such layer or channel.
+    pub fn set_channel(&mut self, layer: usize, channel: usize, factor: f32, bias: i32, bias_factor: f32) {
+        let graph = self.proto.graph.as_mut().expect("a network has a graph");
+        let layers = graph.node.iter().filter(|node| ["Conv", "Gemm"].contains(&node.op_type.as_str()));
+        let inputs = layers.map(|node| &node.input[1..]).nth(layer).expect("the layer is there");
+        let quantised = |name: &String| graph.node.iter().find(|node| node.output[0] == *name).expect("a producer");
+        let [weights, bias_name] = [0, 1].map(|at| quantised(&inputs[at]).input.clone());
+        let changes = [
+            (&weights[1], factor.to_le_bytes()),
+            (&bias_name[0], bias.to_le_bytes()),
+            (&bias_name[1], bias_factor.to_le_bytes()),
+        ];
+        for (name, bytes) in changes {
+            let tensor = graph.initializer.iter_mut().find(|tensor| tensor.name == *name).expect("a constant");
+            tensor.raw_data[4 * channel..][..4].copy_from_slice(&bytes);
+        }
+    }
+
     /// The network as a pack.
     pub fn pack(&self) -> Pack {
         pack(self.proto.encode_to_vec(), self.size, self.dim)
@@ -282,6 +310,11 @@ fn value_info(name: &str, sizes: &[i64]) -> ValueInfoProto {
 /// An integer attribute.
 pub fn int(name: &str, i: i64) -> AttributeProto {
     AttributeProto { name: name.to_owned(), r#type: AttributeType::Int as i32, i, ..Default::default() }
+}
+
+/// A float attribute.
+pub fn float(name: &str, f: f32) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), r#type: AttributeType::Float as i32, f, ..Default::default() }
 }
 
 /// An attribute that is a list of integers.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use magpie_core::bench::percentile;
-use magpie_core::model::{LoadReport, Model};
+use magpie_core::model::{LeftNode, LeftReason, LoadReport, Model};
 use magpie_core::recipe::InputTensor;
 use magpie_core::shard::{Column, Shard};
 
@@ -19,7 +19,8 @@ use crate::{assets, output};
 pub(crate) struct Args {
     /// A shard file, or the folder of a model pack [default: the built-in pack]
     path: Option<PathBuf>,
-    /// For a model pack: list the layers that the int8 kernels run, with their times on this machine
+    /// For a model pack: list the layers that the int8 kernels run, with their times on this machine, and all nodes that
+    /// tract runs
     #[arg(long)]
     layers: bool,
     /// Print the result as JSON
@@ -112,9 +113,14 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
                 "ms": times.get(at).copied().flatten(),
             })
         });
-        let left = report.left.iter().map(|(op, name)| serde_json::json!({"op": op, "name": name}));
+        let left = report
+            .left
+            .iter()
+            .map(|node| serde_json::json!({"op": node.operator, "name": node.name, "reason": node.reason.to_string()}));
+        let [int8, all] = report.convolutions();
         return output::json(&serde_json::json!({
             "manifest": manifest, "isa": report.isa.name(), "refused": report.refused,
+            "convolutions": {"int8": int8, "all": all},
             "scratch_bytes": report.scratch_bytes, "int8_layers": layers.collect::<Vec<_>>(),
             "tract_nodes": left.collect::<Vec<_>>(),
         }));
@@ -142,7 +148,7 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
         Some(calibration) => println!("confidence  threshold {}; {}", calibration.threshold, calibration.data),
         None => println!("confidence  not calibrated"),
     }
-    print_report(report);
+    report_lines(report).iter().for_each(|line| println!("{line}"));
     if args.layers {
         let cell = |ms: Option<f64>| ms.map_or_else(String::new, |ms| format!("{ms:.4}"));
         let rows = report.fused.iter().zip(times).map(|(layer, ms)| {
@@ -153,12 +159,18 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
         });
         let header = ["layer", "kind", "result", ">ms", ">GMAC/s"];
         print!("\n{}", output::table(&header, &rows.collect::<Vec<_>>()));
+        if !report.left.is_empty() {
+            let row = |node: &LeftNode| vec![node.operator.clone(), node.name.clone(), node.reason.to_string()];
+            let rows: Vec<Vec<String>> = report.left.iter().map(row).collect();
+            print!("\n{}", output::table(&["on tract", "node", "why"], &rows));
+        }
     }
     Ok(())
 }
 
-/// Prints which layers the int8 kernels run, and which nodes tract runs.
-fn print_report(report: &LoadReport) {
+/// Which layers the int8 kernels run, and which nodes tract runs, and why.
+fn report_lines(report: &LoadReport) -> Vec<String> {
+    let mut lines = Vec::new();
     let count = |names: &mut dyn Iterator<Item = &str>| {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         names.for_each(|name| *counts.entry(name).or_default() += 1);
@@ -166,16 +178,37 @@ fn print_report(report: &LoadReport) {
     };
     if !report.fused.is_empty() {
         let kinds = count(&mut report.fused.iter().map(|layer| layer.kind));
-        println!("int8        {} layers by {}: {kinds}", report.fused.len(), report.isa);
-        println!("memory      {} for the activations of a run", output::bytes(report.scratch_bytes as u64));
+        lines.push(format!("int8        {} layers by {}: {kinds}", report.fused.len(), report.isa));
+        lines.push(format!("memory      {} for the activations of a run", output::bytes(report.scratch_bytes as u64)));
+    }
+    let [int8, all] = report.convolutions();
+    if all > 0 {
+        lines.push(format!("kernels     {int8} of {all} convolutions"));
     }
     if !report.left.is_empty() {
-        let operators = count(&mut report.left.iter().map(|(operator, _)| operator.as_str()));
-        println!("tract       {} nodes: {operators}", report.left.len());
+        let operators = count(&mut report.left.iter().map(|node| node.operator.as_str()));
+        lines.push(format!("tract       {} nodes: {operators}", report.left.len()));
+    }
+    // The nodes of one reason on one line; last what only belongs to them.
+    let mut reasons: Vec<(&LeftReason, Vec<&LeftNode>)> = Vec::new();
+    for node in &report.left {
+        match reasons.iter_mut().find(|(reason, _)| **reason == node.reason) {
+            Some((_, nodes)) => nodes.push(node),
+            None => reasons.push((&node.reason, vec![node])),
+        }
+    }
+    reasons.sort_by_key(|(reason, _)| **reason == LeftReason::Part);
+    for (reason, nodes) in reasons {
+        let of = match &nodes[..] {
+            [node] => format!("{} '{}'", node.operator, node.name.escape_debug()),
+            nodes => count(&mut nodes.iter().map(|node| node.operator.as_str())),
+        };
+        lines.push(format!("            {of}: {reason}"));
     }
     if let Some(reason) = &report.refused {
-        println!("            (tract runs the int8 layers too: {reason})");
+        lines.push(format!("            (tract runs the int8 layers too: {reason})"));
     }
+    lines
 }
 
 /// Returns each layer's median time over several runs, in milliseconds; `None` for layers without a time of their own.
@@ -192,4 +225,29 @@ fn layer_times(model: &Model) -> Result<Vec<Option<f64>>> {
     }
     let median = |times: &mut Vec<_>| output::millis(percentile(times, 0.5));
     Ok(times.iter_mut().map(|times| (!times.is_empty()).then(|| median(times))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use magpie_core::cpu::Isa;
+
+    #[test]
+    fn the_report_says_why_nodes_are_left_to_tract() {
+        let mut report = LoadReport::new(Isa::Scalar, 1);
+        report.left = vec![
+            LeftNode::new("DequantizeLinear", "weights", LeftReason::Part),
+            LeftNode::new("Conv", "grouped", LeftReason::Groups(4)),
+            LeftNode::new("Softmax", "a", LeftReason::Operator),
+            LeftNode::new("Resize", "b", LeftReason::Operator),
+        ];
+        let expected = [
+            "kernels     0 of 1 convolutions",
+            "tract       4 nodes: 1 Conv, 1 DequantizeLinear, 1 Resize, 1 Softmax",
+            "            Conv 'grouped': it has 4 groups, the kernels do one, or one for each channel",
+            "            1 Resize, 1 Softmax: the kernels do not have this operator",
+            "            DequantizeLinear 'weights': it belongs to a node on tract",
+        ];
+        assert_eq!(report_lines(&report), expected);
+    }
 }

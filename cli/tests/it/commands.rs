@@ -247,6 +247,8 @@ fn inspect_shows_the_catalogue_and_the_pack() {
     assert_eq!(shown["manifest"]["embedding"]["dim"], 128);
     // The whole shipped network runs on the int8 kernels.
     assert_eq!(shown["tract_nodes"], serde_json::json!([]));
+    assert_eq!(shown["convolutions"]["int8"], shown["convolutions"]["all"]);
+    assert!(shown["convolutions"]["all"].as_u64().unwrap() > 20, "{}", shown["convolutions"]);
     assert!(shown["int8_layers"].as_array().unwrap().len() > 30);
     let shown = json(&["inspect", "--layers", pack.to_str().unwrap(), "--json"]);
     assert!(shown["int8_layers"][0]["ms"].as_f64().is_some_and(|ms| ms > 0.0), "{}", shown["int8_layers"][0]);

@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     println!("{} nodes run on tract:", report.left.len());
-    for (operator, name) in &report.left {
-        println!("  {operator:<14} {name}");
+    for node in &report.left {
+        println!("  {:<14} {}: {}", node.operator, node.name, node.reason);
     }
 
     // A grey picture: the input is [1, 3, height, width], normalised as the manifest says.

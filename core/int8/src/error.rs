@@ -116,4 +116,7 @@ pub enum LayerError {
     /// An accumulator or a result could overflow.
     #[error("sums may leave 32 bits")]
     Overflow,
+    /// A bias, in units of the input's scale times the weights', is not below 2^30, or is not a number.
+    #[error("a bias does not fit 32 bits in units of its scale")]
+    Bias,
 }

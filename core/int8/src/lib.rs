@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod arena;
+mod channels;
 mod error;
+mod factors;
 mod graph;
 mod groups;
 mod layout;
@@ -15,6 +17,7 @@ mod tests;
 mod weights;
 
 use arena::Aligned;
+pub use channels::{Channel, FittedChannel};
 pub use error::{LayerError, PlanError};
 pub use graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Scale, Shape, Value, is_sound};
 pub use magpie_cpu::Isa;

@@ -2,12 +2,12 @@
 
 use super::arena::{ArenaPlanner, Span};
 use super::error::{LayerError, PlanError};
-use super::graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Scale, Shape, is_sound};
+use super::factors::{multipliers, product_ratio, ratio};
+use super::graph::{Filters, Geometry, Layer, LayerGraph, LayerKind, Scale, Shape};
 use super::groups::groups;
 use super::shapes::shapes;
 use super::simd::{
-    CheckedSteps, Int8Kernels, MAX_AVERAGED, MAX_RATIO, Requantise, Step, StepGroup, WindowShape, patch_bytes,
-    tail_bytes,
+    CheckedSteps, Int8Kernels, MAX_AVERAGED, Requantise, Step, StepGroup, WindowShape, patch_bytes, tail_bytes,
 };
 use super::weights::{PackedDepthwise, PackedMatrix, PackingInput};
 
@@ -130,6 +130,7 @@ fn step(
     kernels: &'static Int8Kernels,
     threads: usize,
 ) -> Result<Option<Step>, LayerError> {
+    // The rest of what `Layer::check` checks is checked where the factors are computed.
     if layer.range[0] > layer.range[1] {
         return Err(LayerError::Range(layer.range));
     }
@@ -157,16 +158,10 @@ fn step(
         let packing = PackingInput { weights: &filters.weights, bias: &filters.bias, scale: &scale, zero: from.zero };
         Ok(PackedMatrix::pack(&packing, filters.weights.len() / filters.bias.len(), layout))
     };
-    // Factors of elementwise layers.
-    let ratio = |ratio: f32| match ratio {
-        ratio if ratio > 0.0 && ratio < MAX_RATIO => Ok(ratio),
-        ratio => Err(LayerError::ScaleRatio(ratio)),
-    };
-    let factor = layer.scale.factor;
     Ok(Some(match &layer.kind {
         LayerKind::Flatten => return Ok(None),
         LayerKind::Quantise(input) => {
-            Step::Quantise { input: *input, channels: shapes[at].channels(), scale: factor, to, out }
+            Step::Quantise { input: *input, channels: shapes[at].channels(), scale: layer.scale.factor, to, out }
         }
         LayerKind::Dequantise => Step::Dequantise { x, channels: shape.channels(), from, out },
         LayerKind::Convolution(filters, g) if g.is_pointwise() => {
@@ -194,13 +189,13 @@ fn step(
         LayerKind::Add => {
             let (a, b) = (layer.from[0], layer.from[1]);
             let part = |value: usize| {
-                ratio(scales[value].factor / factor).map(|factor| Scale { factor, zero: scales[value].zero })
+                ratio(scales[value], layer.scale).map(|factor| Scale { factor, zero: scales[value].zero })
             };
             Step::Add { a: spans[a], b: spans[b], from: [part(a)?, part(b)?], to, out }
         }
         LayerKind::Multiply => {
             let (a, b) = (layer.from[0], layer.from[1]);
-            let factor = ratio(scales[a].factor * scales[b].factor / factor)?;
+            let factor = product_ratio([scales[a], scales[b]], layer.scale)?;
             let zeros = [scales[a].zero, scales[b].zero];
             Step::Multiply { a: spans[a], b: spans[b], zeros, factor, to, out }
         }
@@ -209,7 +204,7 @@ fn step(
             if pixels > MAX_AVERAGED {
                 return Err(LayerError::Overflow);
             }
-            let factor = ratio(from.factor / factor)? / pixels as f32;
+            let factor = ratio(from, layer.scale)? / pixels as f32;
             let sums = memory.take(4 * shape.channels(), at);
             Step::AveragePool { x, zero: from.zero, factor, to, sums, out }
         }
@@ -222,32 +217,4 @@ fn step(
             Step::Table { table: stored, x, out }
         }
     }))
-}
-
-/// The bound for accumulators and for rounded results, which fits an i32 with room to spare.
-const MAX_SUM: f64 = (1u32 << 30) as f64;
-
-/// The factor from accumulator to output step of each output. Checks that no accumulator and no result can overflow.
-fn multipliers(filters: &Filters, from: Scale, to: Option<Scale>) -> Result<Vec<f32>, LayerError> {
-    let Filters { weights, bias, factors } = filters;
-    let depth = weights.len() / bias.len().max(1);
-    if bias.is_empty() || depth == 0 || weights.len() != depth * bias.len() || factors.len() != bias.len() {
-        return Err(LayerError::Filters { weights: weights.len(), outputs: bias.len() });
-    }
-    let mut multipliers = Vec::with_capacity(bias.len());
-    for ((row, &bias), &factor) in weights.chunks_exact(depth).zip(bias).zip(factors) {
-        if ![factor, from.factor, to.map_or(1.0, |to| to.factor)].into_iter().all(is_sound) {
-            return Err(LayerError::Scale);
-        }
-        // In this order, which rounds as ONNX Runtime does.
-        let multiplier = from.factor * factor / to.map_or(1.0, |to| to.factor);
-        let sum: f64 = row.iter().map(|&w| 255.0 * f64::from(w).abs()).sum::<f64>();
-        // Twice, because the zero point is folded into the bias.
-        let largest = 2.0 * sum + f64::from(bias).abs();
-        if largest >= MAX_SUM || (to.is_some() && largest * f64::from(multiplier) >= MAX_SUM) {
-            return Err(LayerError::Overflow);
-        }
-        multipliers.push(multiplier);
-    }
-    Ok(multipliers)
 }

@@ -13,6 +13,8 @@ mod every_photo;
 #[cfg(feature = "onnx")]
 mod fused_network;
 mod large_catalogues;
+#[cfg(feature = "onnx")]
+mod left_to_tract;
 mod lying_shards;
 mod parity;
 mod photo_search;

@@ -9,6 +9,7 @@ use tract_onnx::tract_hir::internal::{Framework, expand};
 use super::fault::{ImportFault, NetworkFault, guarded};
 use super::fuse::{self, Fused, SUBGRAPH, Subgraph};
 use super::host::Hosted;
+use super::left::{LeftNode, LeftReason};
 use super::loaded::{LoadOptions, LoadReport, LoadedNetwork};
 use super::manifest::Manifest;
 use super::onnx::{check_scales, check_windows, read};
@@ -19,20 +20,23 @@ use magpie_int8::LayerGraph;
 /// Loads an ONNX file.
 pub(super) fn load(manifest: &Manifest, network: &[u8], options: &LoadOptions) -> Result<LoadedNetwork, NetworkFault> {
     let mut proto = checked(manifest, network)?;
-    let mut refused = None;
+    let (mut refused, mut left) = (None, None);
     if options.fuse {
         // If fusing fails, tract alone may still run the network.
         match guarded(|| fused(manifest, proto, options)) {
-            Ok(Some(loaded)) => return Ok(loaded),
-            Ok(None) => {}
+            Ok(Ok(loaded)) => return Ok(loaded),
+            Ok(Err(nodes)) => left = Some(nodes),
             // Not retried on tract, which would need four times as much memory.
             Err(fault) if fault.is_too_large() => return Err(fault),
             Err(fault) => refused = Some(fault.to_string()),
         }
         proto = read(network)?;
     }
-    let left = proto.graph.iter().flat_map(|graph| &graph.node);
-    let left = left.map(|node| (node.op_type.clone(), node.name.clone())).collect();
+    let left = left.unwrap_or_else(|| {
+        let reason = if options.fuse { LeftReason::Network } else { LeftReason::Unfused };
+        let nodes = proto.graph.iter().flat_map(|graph| &graph.node);
+        nodes.map(|node| LeftNode::new(&node.op_type, &node.name, reason.clone())).collect()
+    });
     let plan = hosted(manifest, &proto, |_| ())?;
     let report = LoadReport { left, refused, ..LoadReport::new(options.isa, 1) };
     Ok(LoadedNetwork::hosted(plan, report))
@@ -48,7 +52,9 @@ pub(super) fn graph(manifest: &Manifest, network: &[u8]) -> Result<LayerGraph, N
         if let Some(subgraph) = whole(manifest, &mut subgraphs, &left)? {
             return Ok(std::mem::take(&mut subgraph.graph));
         }
-        let examples = left.iter().take(5).map(|(kind, name)| format!("{kind} '{name}'")).collect();
+        // The nodes around a layer say nothing that the layer itself does not say.
+        let causes = left.iter().filter(|node| node.reason != LeftReason::Part).take(5);
+        let examples = causes.map(|node| format!("{} '{}' ({})", node.operator, node.name, node.reason)).collect();
         Err(ImportFault::NeedsTract { count: left.len(), examples }.into())
     })
 }
@@ -77,7 +83,7 @@ fn check_input(manifest: &Manifest, proto: &ModelProto) -> Result<(), ImportFaul
 fn whole<'r>(
     manifest: &Manifest,
     subgraphs: &'r mut [Subgraph],
-    left: &[(String, String)],
+    left: &[LeftNode],
 ) -> Result<Option<&'r mut Subgraph>, ImportFault> {
     let [subgraph] = subgraphs else { return Ok(None) };
     if !left.is_empty() || subgraph.inputs != [manifest.input.name.as_str()] {
@@ -92,14 +98,19 @@ fn whole<'r>(
     Ok(Some(subgraph))
 }
 
-/// Loads the network onto the project's own kernels as far as possible; `None` if they support none of its layers.
-fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Result<Option<LoadedNetwork>, NetworkFault> {
+/// Loads the network onto the project's own kernels as far as possible. If they support none of its layers, returns the
+/// nodes instead, with the reasons.
+fn fused(
+    manifest: &Manifest,
+    proto: ModelProto,
+    options: &LoadOptions,
+) -> Result<Result<LoadedNetwork, Vec<LeftNode>>, NetworkFault> {
     let Fused { mut subgraphs, rest, left } = fuse::fuse(proto)?;
     if subgraphs.is_empty() {
-        return Ok(None);
+        return Ok(Err(left));
     }
     if let Some(subgraph) = whole(manifest, &mut subgraphs, &left)? {
-        return LoadedNetwork::fused(manifest, std::mem::take(&mut subgraph.graph), options).map(Some);
+        return LoadedNetwork::fused(manifest, std::mem::take(&mut subgraph.graph), options).map(Ok);
     }
     let planned = Arc::new(Mutex::new(Vec::new()));
     let mut hosts: Vec<Hosted> = subgraphs
@@ -126,7 +137,7 @@ fn fused(manifest: &Manifest, proto: ModelProto, options: &LoadOptions) -> Resul
         scratch_bytes: planned.iter().map(|network| network.scratch_bytes()).sum(),
         ..LoadReport::new(options.isa, options.threads.max(1))
     };
-    Ok(Some(LoadedNetwork::hosted(plan, report)))
+    Ok(Ok(LoadedNetwork::hosted(plan, report)))
 }
 
 /// Builds tract's plan; `change` may insert custom operators before the graph is analysed.

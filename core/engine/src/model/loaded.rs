@@ -1,6 +1,7 @@
 //! A loaded network: it runs on the project's own kernels as far as they support its layers, otherwise on tract.
 
 use super::fault::{NetworkFault, guarded};
+use super::left::LeftNode;
 use super::manifest::Manifest;
 use super::signature::{expected_outputs, input_shape};
 #[cfg(feature = "onnx")]
@@ -60,9 +61,10 @@ pub struct LoadReport {
     pub threads: usize,
     /// The layers that run on the project's own kernels.
     pub fused: Vec<LayerReport>,
-    /// The nodes that run on tract: operator and name.
-    pub left: Vec<(String, String)>,
-    /// Why no layer was fused although quantised layers were found.
+    /// The nodes that run on tract, and why.
+    pub left: Vec<LeftNode>,
+    /// Why no layer was fused although quantised layers were found. Every node of `left` then has the reason
+    /// [`LeftReason::Network`](super::LeftReason::Network).
     pub refused: Option<String>,
     /// Bytes of scratch memory that the fused layers need in one run.
     pub scratch_bytes: usize,
@@ -72,6 +74,14 @@ impl LoadReport {
     /// A report without any layers, e.g. for a test of code that prints it.
     pub fn new(isa: Isa, threads: usize) -> LoadReport {
         LoadReport { isa, threads, fused: Vec::new(), left: Vec::new(), refused: None, scratch_bytes: 0 }
+    }
+
+    /// How many convolutions run on the project's own kernels, and how many there are.
+    pub fn convolutions(&self) -> [usize; 2] {
+        let is_own = |layer: &&LayerReport| matches!(layer.kind, "convolution" | "depthwise" | "pointwise");
+        let is_left = |node: &&LeftNode| matches!(node.operator.as_str(), "Conv" | "ConvInteger" | "QLinearConv");
+        let own = self.fused.iter().filter(is_own).count();
+        [own, own + self.left.iter().filter(is_left).count()]
     }
 }
 

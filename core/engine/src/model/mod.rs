@@ -13,6 +13,7 @@ mod heads;
 mod host;
 #[cfg(feature = "onnx")]
 mod import;
+mod left;
 mod load;
 mod loaded;
 mod manifest;
@@ -24,6 +25,7 @@ mod signature;
 #[cfg(feature = "onnx")]
 mod tract_plan;
 
+pub use left::{LeftNode, LeftReason};
 pub use loaded::{LoadOptions, LoadReport};
 pub use manifest::{EmbeddingSpec, HeadSpec, InputSpec, MANIFEST_FORMAT, Manifest, NetworkSpec};
 pub use pack::{Form, Pack};

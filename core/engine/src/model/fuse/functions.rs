@@ -5,6 +5,31 @@ use tract_onnx::pb::NodeProto;
 use super::super::onnx::{self, TensorIndex};
 use magpie_int8::Scale;
 
+/// Whether the kernels have an operator in some form.
+pub(super) fn is_known(operator: &str) -> bool {
+    const KNOWN: [&str; 18] = [
+        "Add",
+        "Clip",
+        "Conv",
+        "Flatten",
+        "Gemm",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "MatMul",
+        "MaxPool",
+        "Mul",
+        "ReduceMean",
+        "Relu",
+        "Reshape",
+        "Sigmoid",
+        "Squeeze",
+        "Tanh",
+    ];
+    KNOWN.contains(&operator)
+}
+
 /// Returns the clipping range of an activation function: ReLU, ReLU6 and other clips.
 pub(super) fn limits(node: &NodeProto, index: &TensorIndex<'_>) -> Option<[f32; 2]> {
     match node.op_type.as_str() {

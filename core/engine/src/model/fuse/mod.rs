@@ -4,6 +4,7 @@
 //! graph of the rest, it is one node with f32 inputs and outputs, which tract hosts. If there is no rest, the subgraph
 //! is the whole network.
 
+mod filters;
 mod functions;
 mod recognise;
 
@@ -12,7 +13,8 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::fault::ImportFault;
-use super::onnx::{TakenWeights, TensorIndex};
+use super::left::{LeftNode, LeftReason};
+use super::onnx::{self, TakenWeights, TensorIndex};
 use magpie_int8::{Layer, LayerGraph, LayerKind, Value};
 use recognise::{Recognised, recognise};
 
@@ -36,8 +38,8 @@ pub(super) struct Fused {
     pub(super) subgraphs: Vec<Subgraph>,
     /// The rest of the graph, with one node for each subgraph.
     pub(super) rest: ModelProto,
-    /// The nodes of the rest, without those of subgraphs: operator and name.
-    pub(super) left: Vec<(String, String)>,
+    /// The nodes of the rest, without those of subgraphs.
+    pub(super) left: Vec<LeftNode>,
 }
 
 /// Extracts the recognised layers. If there are none, `rest` is the whole graph.
@@ -57,14 +59,18 @@ pub(super) fn fuse(mut proto: ModelProto) -> Result<Fused, ImportFault> {
     stages.sort_unstable_by_key(|(stage, _)| *stage);
     let mut kept: Vec<usize> = kept.into_iter().collect();
     kept.sort_unstable();
+    let left = |at: usize| {
+        let node = &graph.node[at];
+        LeftNode::new(&node.op_type, &node.name, reason(&found, at, node))
+    };
     if stages.is_empty() {
-        let left = graph.node.iter().map(|node| (node.op_type.clone(), node.name.clone())).collect();
+        let left = (0..graph.node.len()).map(left).collect();
         if let Some(graph) = &mut proto.graph {
             weights.give_back(graph);
         }
         return Ok(Fused { subgraphs: Vec::new(), rest: proto, left });
     }
-    let left = kept.iter().map(|&at| (graph.node[at].op_type.clone(), graph.node[at].name.clone())).collect();
+    let left = kept.iter().map(|&at| left(at)).collect();
     let plans: Vec<(FusionPlan, usize)> =
         stages.iter().map(|(stage, outputs)| (FusionPlan::of(&found, *stage, outputs), *stage)).collect();
     let rest = rest(graph, &weights, &kept, &plans);
@@ -73,6 +79,22 @@ pub(super) fn fuse(mut proto: ModelProto) -> Result<Fused, ImportFault> {
         plans.into_iter().map(|(plan, stage)| plan.subgraph(stage, &mut layers)).collect::<Result<_, _>>()?;
     proto.graph = Some(rest);
     Ok(Fused { subgraphs, rest: proto, left })
+}
+
+/// Why a node is not among the recognised layers.
+fn reason(found: &Recognised<'_>, at: usize, node: &NodeProto) -> LeftReason {
+    if let Some(reason) = found.refused.get(&at) {
+        return reason.clone();
+    }
+    let is_quantised = |at: usize| onnx::input(node, at).is_some_and(|name| found.real.contains_key(name));
+    match node.op_type.as_str() {
+        "QuantizeLinear" | "DequantizeLinear" | "Constant" => LeftReason::Part,
+        operator if !functions::is_known(operator) => LeftReason::Operator,
+        "Add" | "Mul" if !is_quantised(1) => LeftReason::Input,
+        _ if !is_quantised(0) => LeftReason::Input,
+        "Flatten" | "Reshape" | "Squeeze" => LeftReason::Form,
+        _ => LeftReason::Result,
+    }
 }
 
 /// A tensor of a stage that is read elsewhere.

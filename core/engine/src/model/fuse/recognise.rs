@@ -1,14 +1,15 @@
 //! Recognises quantised layers: operators between DequantizeLinear and QuantizeLinear nodes (QDQ format).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
+use super::super::left::LeftReason;
 use super::super::onnx::{self, TensorIndex};
+use super::filters::{self, Scales};
 use super::functions;
-use magpie_int8::{Filters, Geometry, Layer, LayerKind, Scale, Value, is_sound};
+use magpie_int8::{Geometry, Layer, LayerKind, Scale, Value, is_sound};
 
 /// The recognised layers in order, and the tensors that they produce.
 #[derive(Default)]
@@ -22,6 +23,8 @@ pub(super) struct Recognised<'a> {
     pub(super) floats: HashMap<&'a str, Value>,
     /// The f32 tensors from outside that layers of kind [`LayerKind::Quantise`] read.
     pub(super) outside: Vec<&'a str>,
+    /// Why nodes that looked like layers are none.
+    pub(super) refused: HashMap<usize, LeftReason>,
 }
 
 /// Visits every node once, in the order of the file, which ONNX requires to be topological.
@@ -30,8 +33,8 @@ pub(super) fn recognise<'a>(index: &'a TensorIndex<'a>) -> Recognised<'a> {
     for (at, node) in index.graph.node.iter().enumerate() {
         let done = match node.op_type.as_str() {
             "QuantizeLinear" => r.quantize(at, node),
-            "DequantizeLinear" => r.dequantize(node),
-            "Gemm" | "MatMul" => r.floats(node),
+            "DequantizeLinear" => r.dequantize(at, node),
+            "Gemm" | "MatMul" => r.floats(at, node),
             "Flatten" | "Reshape" | "Squeeze" => r.flatten(node),
             _ => None,
         };
@@ -52,8 +55,11 @@ struct Recogniser<'a> {
 }
 
 /// A node between DequantizeLinear and QuantizeLinear, without the activation function that may follow it.
-struct Pattern<'a> {
-    node: &'a NodeProto,
+struct Pattern {
+    /// Its index in the graph.
+    at: usize,
+    /// The node in front of the QuantizeLinear: the same, or what follows it.
+    last: usize,
     /// The clipping range of the activation function.
     range: [f32; 2],
     /// Whether its output of one pixel is flattened to a vector afterwards.
@@ -61,6 +67,10 @@ struct Pattern<'a> {
 }
 
 impl<'a> Recogniser<'a> {
+    fn refuse(&mut self, at: usize, reason: LeftReason) {
+        self.found.refused.insert(at, reason);
+    }
+
     fn push(
         &mut self,
         kind: LayerKind,
@@ -105,42 +115,29 @@ impl<'a> Recogniser<'a> {
         }
     }
 
-    /// A quantised constant: the name of its integer tensor, and a scale factor for each output along `axis`.
-    fn constant(&self, name: &str, axis: i64, outputs: usize) -> Option<(&'a str, Vec<f32>)> {
-        let node = &self.index.graph.node[self.index.producer(name)?];
-        if node.op_type != "DequantizeLinear" {
-            return None;
-        }
-        let (values, factors) = (onnx::input(node, 0)?, self.index.floats(onnx::input(node, 1)?)?);
-        let values = self.index.constant(values)?.name.as_str();
-        if let Some(zero) = onnx::input(node, 2)
-            && self.index.integers(zero)?.iter().any(|&zero| zero != 0)
-        {
-            return None;
-        }
-        match factors.len() {
-            1 => Some((values, vec![factors[0]; outputs])),
-            n if n == outputs && onnx::integer(node, "axis", 1) == axis => Some((values, factors)),
-            _ => None,
-        }
-    }
-
-    fn dequantize(&mut self, node: &'a NodeProto) -> Option<()> {
+    fn dequantize(&mut self, at: usize, node: &'a NodeProto) -> Option<()> {
         let value = *self.bytes.get(onnx::input(node, 0)?)?;
         let [output] = &node.output[..] else { return None };
-        (self.scale(node)? == self.found.layers[value].scale).then(|| {
-            self.found.real.insert(output, value);
-        })
+        if self.scale(node) != Some(self.found.layers[value].scale) {
+            self.refuse(at, LeftReason::Scale);
+            return None;
+        }
+        self.found.real.insert(output, value);
+        Some(())
     }
 
     fn quantize(&mut self, at: usize, node: &'a NodeProto) -> Option<()> {
         let [output] = &node.output[..] else { return None };
-        let scale = self.scale(node)?;
+        let Some(scale) = self.scale(node) else {
+            self.refuse(at, LeftReason::Scale);
+            return None;
+        };
         let reads = |&consumer: &usize| {
             let consumer = &self.index.graph.node[consumer];
             consumer.op_type == "DequantizeLinear" && onnx::input(consumer, 0) == Some(output)
         };
         if self.index.is_output(output) || !self.index.consumers(output).iter().all(reads) {
+            self.refuse(at, LeftReason::Bytes);
             return None;
         }
         let name = onnx::input(node, 0)?;
@@ -152,9 +149,15 @@ impl<'a> Recogniser<'a> {
                 let table = functions::table(from, scale, |x| x);
                 self.push(LayerKind::Table(table), &node.name, vec![value], scale, [0, 255], 0)
             }
-            None => match self.pattern(at, name).and_then(|pattern| self.layer(&pattern, scale)) {
-                Some(value) => value,
-                None => self.edge(name, scale),
+            None => match self.pattern(at, name).map(|pattern| (self.layer(&pattern, scale), pattern)) {
+                Some((Ok(value), _)) => value,
+                refused => {
+                    if let Some((Err(reason), pattern)) = refused {
+                        self.refuse(pattern.last, LeftReason::Part);
+                        self.refuse(pattern.at, reason);
+                    }
+                    self.edge(name, scale)
+                }
             },
         };
         self.bytes.insert(output, value);
@@ -173,26 +176,28 @@ impl<'a> Recogniser<'a> {
     }
 
     /// The node that produces a tensor whose only consumer is a QuantizeLinear node.
-    fn pattern(&self, quantize: usize, name: &str) -> Option<Pattern<'a>> {
+    fn pattern(&self, quantize: usize, name: &str) -> Option<Pattern> {
         let alone = |name: &str| self.index.consumers(name).len() == 1 && !self.index.is_output(name);
         let maker = |name: &str| self.index.producer(name).filter(|&at| at < quantize && alone(name));
-        let mut node = &self.index.graph.node[maker(name)?];
+        let nodes = &self.index.graph.node;
+        let last = maker(name)?;
+        let mut at = last;
         let (mut range, mut flatten) = ([f32::NEG_INFINITY, f32::INFINITY], false);
         let unquantised =
             |node: &NodeProto| onnx::input(node, 0).filter(|name| !self.found.real.contains_key(name)).and_then(maker);
-        if self.gives_vector(node).is_some()
-            && let Some(inner) = unquantised(node)
-            && matches!(self.index.graph.node[inner].op_type.as_str(), "GlobalAveragePool" | "ReduceMean")
+        if self.gives_vector(&nodes[at]).is_some()
+            && let Some(inner) = unquantised(&nodes[at])
+            && matches!(nodes[inner].op_type.as_str(), "GlobalAveragePool" | "ReduceMean")
         {
-            (node, flatten) = (&self.index.graph.node[inner], true);
+            (at, flatten) = (inner, true);
         }
         // An activation function that is the only consumer of a result is fused as a clipping range.
-        if let Some(limits) = functions::limits(node, self.index)
-            && let Some(inner) = unquantised(node)
+        if let Some(limits) = functions::limits(&nodes[at], self.index)
+            && let Some(inner) = unquantised(&nodes[at])
         {
-            (node, range) = (&self.index.graph.node[inner], limits);
+            (at, range) = (inner, limits);
         }
-        Some(Pattern { node, range, flatten })
+        Some(Pattern { at, last, range, flatten })
     }
 
     /// Whether a node flattens a picture of one pixel to a vector.
@@ -223,42 +228,52 @@ impl<'a> Recogniser<'a> {
     }
 
     /// Adds the layer that a node computes, if all of its inputs are quantised.
-    fn layer(&mut self, pattern: &Pattern<'a>, scale: Scale) -> Option<Value> {
-        let Pattern { node, range, flatten } = *pattern;
+    fn layer(&mut self, pattern: &Pattern, scale: Scale) -> Result<Value, LeftReason> {
+        let Pattern { at, range, flatten, .. } = *pattern;
+        let node = &self.index.graph.node[at];
         let byte = |x: f32| functions::byte(x, scale);
         let range = [byte(range[0]), byte(range[1])];
         let real = |at: usize| onnx::input(node, at).and_then(|name| self.found.real.get(name)).copied();
-        let x = real(0)?;
+        let known = functions::is_known(&node.op_type);
+        let x = real(0).ok_or(if known { LeftReason::Input } else { LeftReason::Operator })?;
         let from = self.found.layers[x].scale;
-        let one = |kind: LayerKind| Some((kind, vec![x]));
+        let scales = Scales { from, to: Some((scale, range)) };
+        let second = || real(1).ok_or(LeftReason::Input);
         let (kind, values) = match node.op_type.as_str() {
-            "Conv" => one(self.convolution(node, from)?),
-            "Gemm" | "MatMul" => one(LayerKind::Linear(self.linear(node, from)?)),
-            "Add" => Some((LayerKind::Add, vec![x, real(1)?])),
-            "Mul" => Some(self.product(x, real(1)?, scale, range)),
-            "GlobalAveragePool" => one(LayerKind::AveragePool),
-            "ReduceMean" => {
-                let axes = match onnx::input(node, 1) {
-                    Some(name) => self.index.integers(name)?,
-                    None => onnx::integers(node, "axes")?.to_vec(),
-                };
-                // Over height and width.
-                let is_picture = matches!(axes[..], [2, 3] | [3, 2] | [-2, -1] | [-1, -2]);
-                is_picture.then_some((LayerKind::AveragePool, vec![x]))
-            }
-            "MaxPool" if from == scale && node.output.len() == 1 => {
-                let size = onnx::integers(node, "kernel_shape")?;
-                (onnx::integer(node, "ceil_mode", 0) == 0).then_some(())?;
-                one(LayerKind::MaxPool(geometry(node, [*size.first()?, *size.get(1)?])?))
-            }
-            _ => {
-                let function = functions::of(node, self.index)?;
-                one(LayerKind::Table(functions::table(from, scale, function)))
-            }
-        }?;
+            "Conv" => (filters::convolution(self.index, node, scales)?, vec![x]),
+            "Gemm" | "MatMul" => (LayerKind::Linear(filters::linear(self.index, node, scales)?), vec![x]),
+            "Add" => (LayerKind::Add, vec![x, second()?]),
+            "Mul" => self.product(x, second()?, scale, range),
+            "GlobalAveragePool" => (LayerKind::AveragePool, vec![x]),
+            "ReduceMean" if self.is_over_pixels(node) => (LayerKind::AveragePool, vec![x]),
+            "MaxPool" if from != scale => return Err(LeftReason::Rescaled),
+            "MaxPool" => (LayerKind::MaxPool(self.pooling(node).ok_or(LeftReason::Form)?), vec![x]),
+            _ => match functions::of(node, self.index) {
+                Some(function) => (LayerKind::Table(functions::table(from, scale, function)), vec![x]),
+                None => return Err(if known { LeftReason::Form } else { LeftReason::Operator }),
+            },
+        };
         let flatten = flatten || (node.op_type == "ReduceMean" && onnx::integer(node, "keepdims", 1) == 0);
-        let value = self.push(kind, &node.name, values, scale, range, 0);
-        Some(if flatten { self.push(LayerKind::Flatten, &node.name, vec![value], scale, range, 0) } else { value })
+        let layer = Layer { name: node.name.clone(), kind, from: values, scale, range };
+        layer.check(|value| self.found.layers[value].scale).map_err(LeftReason::Layer)?;
+        let value = self.push(layer.kind, &node.name, layer.from, scale, range, 0);
+        Ok(if flatten { self.push(LayerKind::Flatten, &node.name, vec![value], scale, range, 0) } else { value })
+    }
+
+    /// Whether a ReduceMean is over height and width.
+    fn is_over_pixels(&self, node: &NodeProto) -> bool {
+        let axes = match onnx::input(node, 1) {
+            Some(name) => self.index.integers(name),
+            None => onnx::integers(node, "axes").map(<[i64]>::to_vec),
+        };
+        matches!(axes.as_deref(), Some([2, 3] | [3, 2] | [-2, -1] | [-1, -2]))
+    }
+
+    /// The window of a MaxPool.
+    fn pooling(&self, node: &NodeProto) -> Option<Geometry> {
+        let size = onnx::integers(node, "kernel_shape")?;
+        let plain = node.output.len() == 1 && onnx::integer(node, "ceil_mode", 0) == 0;
+        plain.then(|| filters::geometry(node, [*size.first()?, *size.get(1)?]))?
     }
 
     /// A product. The product of a value and a function of the same value becomes a table too (hard-swish, SiLU).
@@ -296,51 +311,8 @@ impl<'a> Recogniser<'a> {
         }
     }
 
-    fn convolution(&self, node: &NodeProto, from: Scale) -> Option<LayerKind> {
-        // ONNX defines at most three inputs.
-        (node.input.len() <= 3).then_some(())?;
-        let name = onnx::input(node, 1)?;
-        let outputs = self.outputs(name, 0)?;
-        let (values, factors) = self.constant(name, 0, outputs)?;
-        let [_, depth, height, width] = onnx::sizes(self.index.constant(values)?)?[..] else { return None };
-        let mut weights = self.index.weights(values)?;
-        let g = geometry(node, [height as i64, width as i64])?;
-        let bias = self.bias(node, &factors, from)?;
-        let group = usize::try_from(onnx::integer(node, "group", 1)).ok()?;
-        if group == outputs && depth == 1 {
-            return Some(LayerKind::Depthwise(Filters { weights, bias, factors }, g));
-        }
-        // `[output][input][row][column]` to `[output][row][column][input]`.
-        let size = height * width;
-        if size > 1 {
-            let filters = weights.chunks_exact((depth * size).max(1));
-            let transposed = filters.flat_map(|filter| (0..size).flat_map(move |at| filter[at..].iter().step_by(size)));
-            weights = Arc::new(transposed.copied().collect());
-        }
-        (group == 1).then_some(LayerKind::Convolution(Filters { weights, bias, factors }, g))
-    }
-
-    fn linear(&self, node: &NodeProto, from: Scale) -> Option<Filters> {
-        let is_plain = node.input.len() <= 3
-            && onnx::number(node, "alpha", 1.0) == 1.0
-            && onnx::number(node, "beta", 1.0) == 1.0
-            && onnx::integer(node, "transA", 0) == 0;
-        is_plain.then_some(())?;
-        let name = onnx::input(node, 1)?;
-        let axis = if onnx::integer(node, "transB", 0) == 1 { 0 } else { 1 };
-        let outputs = self.outputs(name, axis)?;
-        let (values, factors) = self.constant(name, axis as i64, outputs)?;
-        let [rows, columns] = onnx::sizes(self.index.constant(values)?)?[..] else { return None };
-        let mut weights = self.index.weights(values)?;
-        if axis == 1 {
-            let transposed = (0..columns).flat_map(|column| weights[column..].iter().step_by(columns).take(rows));
-            weights = Arc::new(transposed.copied().collect());
-        }
-        Some(Filters { weights, bias: self.bias(node, &factors, from)?, factors })
-    }
-
     /// A fully connected layer whose f32 result is not requantised.
-    fn floats(&mut self, node: &'a NodeProto) -> Option<()> {
+    fn floats(&mut self, at: usize, node: &'a NodeProto) -> Option<()> {
         let [output] = &node.output[..] else { return None };
         let quantised = |&at: &usize| {
             let consumer = &self.index.graph.node[at];
@@ -352,61 +324,16 @@ impl<'a> Recogniser<'a> {
         }
         let x = *self.found.real.get(onnx::input(node, 0)?)?;
         let from = self.found.layers[x].scale;
-        let kind = LayerKind::LinearFloats(self.linear(node, from)?);
-        let value = self.push(kind, &node.name, vec![x], from, [0, 255], 0);
-        self.found.floats.insert(output, value);
-        Some(())
-    }
-
-    /// The number of outputs of a layer: the size of its quantised weights along an axis.
-    fn outputs(&self, name: &str, axis: usize) -> Option<usize> {
-        let node = &self.index.graph.node[self.index.producer(name)?];
-        onnx::sizes(self.index.constant(onnx::input(node, 0)?)?)?.get(axis).copied()
-    }
-
-    /// The bias (third input), in units of the input's factor times the weights' factor.
-    fn bias(&self, node: &NodeProto, factors: &[f32], from: Scale) -> Option<Vec<i32>> {
-        let Some(name) = onnx::input(node, 2) else { return Some(vec![0; factors.len()]) };
-        let steps = factors.iter().map(|&factor| f64::from(from.factor) * f64::from(factor));
-        let whole = |value: f64| {
-            let value = value.round_ties_even();
-            (value.abs() < f64::from(1 << 30)).then_some(value as i32)
-        };
-        if let Some(values) = self.index.floats(name) {
-            return (values.len() == factors.len())
-                .then(|| values.iter().zip(steps).map(|(&value, step)| whole(f64::from(value) / step)).collect())?;
+        match filters::linear(self.index, node, Scales { from, to: None }) {
+            Ok(filters) => {
+                let value = self.push(LayerKind::LinearFloats(filters), &node.name, vec![x], from, [0, 255], 0);
+                self.found.floats.insert(output, value);
+                Some(())
+            }
+            Err(reason) => {
+                self.refuse(at, reason);
+                None
+            }
         }
-        let (values, given) = self.constant(name, 0, factors.len())?;
-        let values = self.index.integers(values)?;
-        if values.len() != factors.len() {
-            return None;
-        }
-        let values = values.into_iter().zip(given).zip(steps);
-        values
-            .map(|((value, given), step)| {
-                let ratio = f64::from(given) / step;
-                // The bias has the product of the two factors, rounded to f32, as its factor.
-                if (ratio - 1.0).abs() < 1e-4 { whole(value as f64) } else { whole(value as f64 * ratio) }
-            })
-            .collect()
-    }
-}
-
-/// Returns window, stride and padding of a node.
-fn geometry(node: &NodeProto, kernel: [i64; 2]) -> Option<Geometry> {
-    let plain = matches!(onnx::word(node, "auto_pad"), None | Some(b"" | b"NOTSET"))
-        && onnx::integers(node, "dilations").is_none_or(|dilations| dilations.iter().all(|&d| d == 1));
-    plain.then_some(())?;
-    // No real network has larger windows; larger ones could overflow the computation of sizes.
-    let small = |&value: &i64| usize::try_from(value).ok().filter(|&value| value <= 1 << 12);
-    let list = |name: &str, default: &[i64]| -> Option<Vec<usize>> {
-        onnx::integers(node, name).unwrap_or(default).iter().map(small).collect()
-    };
-    let kernel: Vec<usize> = kernel.iter().map(small).collect::<Option<_>>()?;
-    match (&kernel[..], &list("strides", &[1, 1])?[..], &list("pads", &[0; 4])?[..]) {
-        (&[h, w], &[y, x], &[top, left, bottom, right]) if h > 0 && w > 0 && y > 0 && x > 0 => {
-            Some(Geometry { kernel: [h, w], stride: [y, x], before: [top, left], after: [bottom, right] })
-        }
-        _ => None,
     }
 }
