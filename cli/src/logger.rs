@@ -14,7 +14,7 @@ impl Log for ToStderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("{}: {}", record.level().as_str().to_lowercase(), record.args());
+            errln!("{}: {}", record.level().as_str().to_lowercase(), record.args());
         }
     }
 

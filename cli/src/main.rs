@@ -1,6 +1,12 @@
 //! The `magpie` command: builds, searches and measures catalogues for Magpie, the visual search engine that runs on the
 //! phone.
 
+// Standard output may be closed or full: see `console`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod console;
+
 mod assets;
 mod calibration;
 mod catalog;
@@ -64,12 +70,13 @@ fn main() -> ExitCode {
         Command::Model(task) => commands::model::run(task),
         Command::Bench(args) => commands::bench::run(args),
     };
-    match result {
+    let written = console::finish().map_err(|e| CommandFailure::new(format!("cannot write the output: {e}")));
+    match result.and(written) {
         Ok(()) => ExitCode::SUCCESS,
         Err(CommandFailure { message, hint, code }) => {
-            eprintln!("magpie: {message}");
+            errln!("magpie: {}", console::printable(&message));
             if let Some(hint) = hint {
-                eprintln!("  {hint}");
+                errln!("  {hint}");
             }
             ExitCode::from(code)
         }

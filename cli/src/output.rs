@@ -1,5 +1,6 @@
 //! What the commands print: tables, JSON and progress.
 
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,12 +10,18 @@ use magpie_core::listing::Listing;
 use magpie_core::model::Manifest;
 use serde::Serialize;
 
+use crate::console::printable;
 use crate::failure::{CommandFailure, Result};
 
 /// Prints a value as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string(value).map_err(|e| CommandFailure::new(e.to_string()))?);
+    outln!("{}", serde_json::to_string(value).map_err(|e| CommandFailure::new(e.to_string()))?);
     Ok(())
+}
+
+/// Returns a path as it stands in JSON. A name that is not UTF-8 has U+FFFD in place of what cannot be written.
+pub(crate) fn path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// Creates a progress bar on standard error. It is hidden if `quiet`, or if standard error is not a terminal.
@@ -37,9 +44,11 @@ pub(crate) fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..headers.len()).map(width).collect();
     let mut text = String::new();
     for row in std::iter::once(&headers).chain(rows) {
-        let cells = row.iter().enumerate().map(|(at, cell)| match right[at] {
-            true => format!("{cell:>width$}", width = widths[at]),
-            false => format!("{cell:<width$}", width = widths[at]),
+        let cells = row.iter().enumerate().map(|(at, cell)| {
+            // Padded by hand: a width in a format string may be 65,535 at most, and a cell of a feed may be longer.
+            let padding = " ".repeat(widths[at] - cell.chars().count());
+            let cell = printable(cell);
+            if right[at] { padding + &cell } else { cell + &padding }
         });
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
@@ -101,5 +110,9 @@ mod tests {
     fn tables_align() {
         let rows = [vec!["a".to_owned(), "10".to_owned()], vec!["bcd".to_owned(), "2".to_owned()]];
         assert_eq!(table(&["x", ">nn"], &rows), "x    nn\na    10\nbcd   2\n");
+        let long = [vec!["x".repeat(70_000), "1".to_owned()], vec!["\u{1b}[2J".to_owned(), "2".to_owned()]];
+        let text = table(&["title", "n"], &long);
+        assert!(text.lines().all(|line| line.chars().count() == 70_003), "{}", text.len());
+        assert!(text.contains("\n\u{fffd}[2J "));
     }
 }

@@ -290,7 +290,7 @@ mod tests {
         let python = std::env::var_os("MAGPIE_PYTHON").unwrap_or_else(|| "python3".into());
         let numpy = Command::new(&python).args(["-c", "import numpy"]).output().is_ok_and(|o| o.status.success());
         if !script.exists() || !numpy {
-            eprintln!("skipped: needs ../shared/data and a Python with numpy (set MAGPIE_PYTHON to its path)");
+            errln!("skipped: needs ../shared/data and a Python with numpy (set MAGPIE_PYTHON to its path)");
             return;
         }
         let manifest = DatasetManifest::open(std::slice::from_ref(&csv)).expect("a manifest");

@@ -82,13 +82,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "load_model_ms": load_ms, "isa": engine.model().report().isa.name(), "peak_memory_bytes": peak,
         }));
     }
-    println!("{} photos of {} listings, {} searches\n", header.photo_count, header.listing_count, args.runs);
+    outln!("{} photos of {} listings, {} searches\n", header.photo_count, header.listing_count, args.runs);
     let cells = rows.iter().map(|r| vec![r.stage.to_owned(), output::ms(r.p50), output::ms(r.p90), output::ms(r.p99)]);
-    print!("{}", output::table(&["stage", ">p50", ">p90", ">p99"], &cells.collect::<Vec<_>>()));
-    println!("\nload model {}, instruction set {}", output::ms(load), engine.model().report().isa);
+    out!("{}", output::table(&["stage", ">p50", ">p90", ">p99"], &cells.collect::<Vec<_>>()));
+    outln!("\nload model {}, instruction set {}", output::ms(load), engine.model().report().isa);
     match peak {
-        Some(peak) => println!("peak memory {}", output::bytes(peak)),
-        None => println!("peak memory unknown on this system"),
+        Some(peak) => outln!("peak memory {}", output::bytes(peak)),
+        None => outln!("peak memory unknown on this system"),
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use magpie_core::shard::MAX_COLUMNS;
 
 use crate::catalog::{CatalogTable, list};
 use crate::commands::embed::embed_files;
+use crate::console::printable;
 use crate::failure::{CommandFailure, Result};
 use crate::shard_build::{BuildPlan, build};
 use crate::{assets, output};
@@ -94,18 +95,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let seconds = started.elapsed().as_secs_f64();
     if args.json {
         return output::json(&serde_json::json!({
-            "out": args.out, "photos": report.photos, "listings": report.listings, "bytes": size,
+            "out": output::path(&args.out), "photos": report.photos, "listings": report.listings, "bytes": size,
             "seconds": (seconds * 1e3).round() / 1e3, "filters": filters, "skipped": skipped,
             "conflicting": report.conflicting,
         }));
     }
     for row in &skipped {
-        eprintln!("skipped line {}: {}", row.line, row.reason);
+        errln!("skipped line {}: {}", row.line, printable(&row.reason));
     }
     for id in &report.conflicting {
-        eprintln!("listing '{id}' has rows with different values; the first row's are kept");
+        errln!("listing '{}' has rows with different values; the first row's are kept", printable(id));
     }
-    println!(
+    outln!(
         "{}: {} photos of {} listings, {}, in {seconds:.1} s{}",
         args.out.display(),
         report.photos,
@@ -136,7 +137,7 @@ fn filters(args: &Args, catalog: &CatalogTable) -> Result<Vec<String>> {
         let possible = catalog.default_filters(usize::MAX);
         if filters.len() < possible.len() {
             let rest = list(possible[filters.len()..].iter().map(String::as_str));
-            eprintln!("a shard has at most {MAX_COLUMNS} filter columns; left out: {rest}; choose with --filters");
+            errln!("a shard has at most {MAX_COLUMNS} filter columns; left out: {rest}; choose with --filters");
         }
         return Ok(filters);
     };

@@ -61,8 +61,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return output::json(&as_json(&summary, &answers, &page));
     }
     print(&summary, &answers);
-    println!("\npage with all pictures: {}", page.display());
-    println!("to search with your own photo: magpie search --shard {} --photo PHOTO", path.display());
+    outln!("\npage with all pictures: {}", page.display());
+    outln!("to search with your own photo: magpie search --shard {} --photo PHOTO", path.display());
     Ok(())
 }
 
@@ -116,9 +116,9 @@ fn print(summary: &Summary, answers: &[DemoAnswer]) {
             ]);
         }
     }
-    println!("one query per category:\n");
-    print!("{}", output::table(&["shopper's photo", "best match", ">price", ">score", "rank of the right one"], &rows));
-    println!(
+    outln!("one query per category:\n");
+    out!("{}", output::table(&["shopper's photo", "best match", ">price", ">score", "rank of the right one"], &rows));
+    outln!(
         "\n{} photos of {} listings in {}, built in {:.1} s with {}",
         summary.photos,
         summary.listings,
@@ -126,7 +126,7 @@ fn print(summary: &Summary, answers: &[DemoAnswer]) {
         summary.build.as_secs_f64(),
         summary.model,
     );
-    println!(
+    outln!(
         "{} shoppers' photos: the right listing is first for {:.0} %, among the first five for {:.0} %",
         answers.len(),
         100.0 * summary.hit_1,
@@ -134,7 +134,7 @@ fn print(summary: &Summary, answers: &[DemoAnswer]) {
     );
     let stages: Vec<String> =
         summary.stages.iter().map(|(name, time)| format!("{name} {}", output::ms(*time))).collect();
-    println!("median times: {}", stages.join(", "));
+    outln!("median times: {}", stages.join(", "));
 }
 
 fn as_json(summary: &Summary, answers: &[DemoAnswer], page: &Path) -> serde_json::Value {
@@ -143,7 +143,7 @@ fn as_json(summary: &Summary, answers: &[DemoAnswer], page: &Path) -> serde_json
     serde_json::json!({
         "listings": summary.listings, "photos": summary.photos, "shard_bytes": summary.shard_bytes,
         "model": summary.model, "build_s": summary.build.as_secs_f64(), "queries": answers.len(),
-        "hit_at_1": summary.hit_1, "hit_at_5": summary.hit_5, "median_ms": stages, "page": page,
+        "hit_at_1": summary.hit_1, "hit_at_5": summary.hit_5, "median_ms": stages, "page": output::path(page),
         "answers": answers.iter().map(|answer| serde_json::json!({
             "photo": answer.query.photo, "listing_id": answer.query.listing_id, "place": answer.place,
             "results": answer.results,

@@ -40,9 +40,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let rows = embed_files(&model, &paths, args.json)?;
     npy::write(&args.out, &rows)?;
     if args.json {
-        return output::json(&serde_json::json!({ "out": args.out, "rows": paths.len(), "columns": rows.width }));
+        return output::json(&serde_json::json!({ "out": output::path(&args.out), "rows": paths.len(), "columns": rows.width }));
     }
-    println!("{}: {} rows of {} values", args.out.display(), paths.len(), rows.width);
+    outln!("{}: {} rows of {} values", args.out.display(), paths.len(), rows.width);
     Ok(())
 }
 

@@ -79,9 +79,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         return output::json(&value);
     }
-    tasks.iter().for_each(|(task, scores, queries)| println!("{}", scores::line(task, scores, *queries)));
+    tasks.iter().for_each(|(task, scores, queries)| outln!("{}", scores::line(task, scores, *queries)));
     if let Some(report) = report {
-        print!("\n{}", report.text());
+        out!("\n{}", report.text());
     }
     Ok(())
 }

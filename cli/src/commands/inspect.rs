@@ -56,27 +56,27 @@ fn inspect_shard(args: &Args, path: &Path) -> Result<()> {
             "sections": shard.sections(),
         }));
     }
-    println!("catalogue   {} (id {}, publication {})", shard.catalog(), header.catalog_id, header.sequence);
-    println!(
+    outln!("catalogue   {} (id {}, publication {})", shard.catalog(), header.catalog_id, header.sequence);
+    outln!(
         "format      {} (needs a reader of format {} or later), written by {}",
         header.format,
         header.oldest_reader,
         shard.writer()
     );
-    println!("model       {}", header.model_id);
-    println!(
+    outln!("model       {}", header.model_id);
+    outln!(
         "holds       {} photos of {} listings, {} dimensions",
         header.photo_count, header.listing_count, header.dim
     );
-    println!(
+    outln!(
         "size        {} ({:.1} bytes per photo)",
         output::bytes(header.file_len),
         per_photo(header.file_len, header.photo_count)
     );
-    println!("index       {} lists{}", shard.list_count(), if shard.has_thumbnails() { ", thumbnails" } else { "" });
-    println!("fields      {}", shard.fields().join(", "));
+    outln!("index       {} lists{}", shard.list_count(), if shard.has_thumbnails() { ", thumbnails" } else { "" });
+    outln!("fields      {}", shard.fields().join(", "));
     let filters: Vec<String> = columns.iter().map(|(name, holds)| format!("{name} ({holds})")).collect();
-    println!("filters     {}\n", filters.join(", "));
+    outln!("filters     {}\n", filters.join(", "));
     let rows: Vec<Vec<String>> = shard
         .sections()
         .into_iter()
@@ -89,7 +89,7 @@ fn inspect_shard(args: &Args, path: &Path) -> Result<()> {
             ]
         })
         .collect();
-    print!("{}", output::table(&["section", ">offset", ">bytes", ">per photo"], &rows));
+    out!("{}", output::table(&["section", ">offset", ">bytes", ">per photo"], &rows));
     Ok(())
 }
 
@@ -126,10 +126,10 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
         }));
     }
     let input = &manifest.input;
-    println!("pack        {}", manifest.name);
-    println!("model       {}", manifest.model_id);
-    println!("network     {} ({})", manifest.network.file, output::bytes(manifest.network.bytes));
-    println!(
+    outln!("pack        {}", manifest.name);
+    outln!("model       {}", manifest.model_id);
+    outln!("network     {} ({})", manifest.network.file, output::bytes(manifest.network.bytes));
+    outln!(
         "input       {} x {} pixels, {}, {}, {}",
         input.width,
         input.height,
@@ -137,18 +137,18 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
         input.filter.name(),
         input.channels.name()
     );
-    println!("embedding   {} values", manifest.embedding.dim);
+    outln!("embedding   {} values", manifest.embedding.dim);
     for head in &manifest.heads {
         let number =
             |name: &str, value: Option<f32>| value.map_or_else(String::new, |value| format!(", {name} {value}"));
         let calibrated = number("temperature", head.temperature) + &number("threshold", head.threshold);
-        println!("head        {} ({} labels{calibrated})", head.name, head.labels.len());
+        outln!("head        {} ({} labels{calibrated})", head.name, head.labels.len());
     }
     match &manifest.confidence {
-        Some(calibration) => println!("confidence  threshold {}; {}", calibration.threshold, calibration.data),
-        None => println!("confidence  not calibrated"),
+        Some(calibration) => outln!("confidence  threshold {}; {}", calibration.threshold, calibration.data),
+        None => outln!("confidence  not calibrated"),
     }
-    report_lines(report).iter().for_each(|line| println!("{line}"));
+    report_lines(report).iter().for_each(|line| outln!("{line}"));
     if args.layers {
         let cell = |ms: Option<f64>| ms.map_or_else(String::new, |ms| format!("{ms:.4}"));
         let rows = report.fused.iter().zip(times).map(|(layer, ms)| {
@@ -158,11 +158,11 @@ fn inspect_pack(args: &Args, folder: Option<&Path>) -> Result<()> {
             vec![layer.name.clone(), layer.kind.to_owned(), format!("{height} x {width} x {channels}"), cell(ms), rate]
         });
         let header = ["layer", "kind", "result", ">ms", ">GMAC/s"];
-        print!("\n{}", output::table(&header, &rows.collect::<Vec<_>>()));
+        out!("\n{}", output::table(&header, &rows.collect::<Vec<_>>()));
         if !report.left.is_empty() {
             let row = |node: &LeftNode| vec![node.operator.clone(), node.name.clone(), node.reason.to_string()];
             let rows: Vec<Vec<String>> = report.left.iter().map(row).collect();
-            print!("\n{}", output::table(&["on tract", "node", "why"], &rows));
+            out!("\n{}", output::table(&["on tract", "node", "why"], &rows));
         }
     }
     Ok(())

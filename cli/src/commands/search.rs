@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if args.json {
             return output::json(&serde_json::json!({ "listings": listings }));
         }
-        print!("{}", listings_table(&listings, false));
+        out!("{}", listings_table(&listings, false));
         return Ok(());
     };
     if let Some(mut server) = server {
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if args.json {
             return output::json(&asked);
         }
-        print!("{}\n{}\n", sourced_table(&asked.answer.listings, asked.is_doubtful()), asked.summary(engine.model()));
+        out!("{}\n{}\n", sourced_table(&asked.answer.listings, asked.is_doubtful()), asked.summary(engine.model()));
         return Ok(());
     }
     let results = engine.search_photo(&photo, &options).map_err(failure)?;
@@ -126,12 +126,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return output::json(&value);
     }
     let doubtful = results.confidence.is_some_and(|confidence| !confidence.enough);
-    print!("{}", listings_table(&results.listings, doubtful));
+    out!("{}", listings_table(&results.listings, doubtful));
     if let Some(confidence) = output::confidence(results.confidence, engine.model().manifest()) {
-        println!("\n{confidence}");
+        outln!("\n{confidence}");
     }
-    println!("\nthe photo: {}", output::attributes(results.attributes.0.iter()));
-    println!(
+    outln!("\nthe photo: {}", output::attributes(results.attributes.0.iter()));
+    outln!(
         "{}; shard opened in {}, model loaded in {}",
         stages_line(&results.stages),
         output::ms(open),

@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if args.json {
             return output::json(&serde_json::json!({ "model_id": model.id(), "bytes": pack.network().len() }));
         }
-        println!("{}: model {} matches its manifest and loads", args.path.display(), model.id());
+        outln!("{}: model {} matches its manifest and loads", args.path.display(), model.id());
         return Ok(());
     }
     let shard = Shard::open(&args.path).map_err(|e| CommandFailure::of(&args.path, e))?;
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.json {
         return output::json(&report);
     }
-    println!(
+    outln!(
         "{}: {} in {} sections match their checksums; {} photos and {} listings are sound",
         args.path.display(),
         output::bytes(report.bytes),

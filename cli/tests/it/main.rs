@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, missing_docs)] // a test may stop at the first thing that is wrong
 
 mod commands;
+#[cfg(unix)]
+mod console;
 mod pack;
 mod server;
 mod small;
