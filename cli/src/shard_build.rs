@@ -42,7 +42,7 @@ pub(crate) fn build(
     plan: &BuildPlan<'_>,
     out: &Path,
 ) -> Result<(BuildReport, Vec<SkippedRow>)> {
-    let CatalogTable { fields, rows, mut broken } = catalog;
+    let CatalogTable { fields, rows, mut broken, .. } = catalog;
     let strict = |broken: &[SkippedRow]| match broken.first() {
         Some(first) if plan.strict => Err(CommandFailure {
             message: format!("line {}: {}", first.line, first.reason),

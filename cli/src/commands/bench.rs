@@ -11,6 +11,7 @@ use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
 
 use super::demo;
+use crate::catalog::read_photo;
 use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
@@ -99,7 +100,7 @@ fn inputs(args: &Args, model: &Model, folder: &Path) -> Result<(PathBuf, Vec<Vec
         let queries = demo::queries()?.into_iter().map(|query| query.bytes.to_vec());
         return Ok((demo::shard(model, folder, args.json)?, queries.collect()));
     };
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| CommandFailure::io(path, e));
+    let read = |path: &PathBuf| read_photo(path).map_err(|e| CommandFailure::io(path, e.message));
     Ok((shard.clone(), args.photo.iter().map(read).collect::<Result<_>>()?))
 }
 

@@ -9,7 +9,7 @@ use magpie_core::model::Model;
 use magpie_core::shard::{MAX_COLUMNS, Shard};
 
 use super::demo_page::{self, DemoAnswer, DemoQuery, Summary};
-use crate::catalog::CatalogTable;
+use crate::catalog::{CatalogTable, ColumnNames};
 use crate::failure::{CommandFailure, Result};
 use crate::shard_build::{BuildPlan, build};
 use crate::{assets, output};
@@ -70,8 +70,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf> {
     std::fs::create_dir_all(folder).map_err(|e| CommandFailure::io(folder, e))?;
     let path = folder.join("demo.magpie");
-    let catalog = CatalogTable::from_csv(assets::DEMO_CATALOG.as_bytes()).map_err(CommandFailure::new)?;
-    let filters = catalog.default_filters(MAX_COLUMNS);
+    let catalog = CatalogTable::from_csv(assets::DEMO_CATALOG, &ColumnNames::default()).map_err(CommandFailure::new)?;
+    let filters = catalog.default_filters(MAX_COLUMNS).chosen;
     let plan = BuildPlan {
         name: "demo",
         sequence: 1,

@@ -7,6 +7,8 @@ use magpie_core::image::DecodeLimits;
 use magpie_core::model::{Model, Output};
 use rayon::prelude::*;
 
+use crate::catalog::read_photo;
+use crate::console::printable;
 use crate::failure::{CommandFailure, Result};
 use crate::npy::{self, EmbeddingRows};
 use crate::shard_build::BATCH;
@@ -25,22 +27,42 @@ pub(crate) struct Args {
     /// Folder of the model pack [default: the built-in pack]
     #[arg(long)]
     model: Option<PathBuf>,
+    /// Go on after a photo that cannot be used: its row is all zeros, and the report names it
+    #[arg(long)]
+    skip_bad: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
+/// A photo that could not be embedded.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct BadPhoto {
+    /// Row in the output, from 0.
+    row: usize,
+    photo: String,
+    reason: String,
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let text = std::fs::read_to_string(&args.list).map_err(|e| CommandFailure::io(&args.list, e))?;
-    let paths: Vec<PathBuf> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).map(PathBuf::from).collect();
+    // Rows and lines have the same numbers, so a blank line between two names is not skipped.
+    let paths: Vec<PathBuf> = text.trim_end().lines().map(str::trim).map(PathBuf::from).collect();
     if paths.is_empty() {
         return Err(CommandFailure::new(format!("{}: the list is empty", args.list.display())));
     }
     let model = assets::model(args.model.as_ref())?;
-    let rows = embed_files(&model, &paths, args.json)?;
+    let mut bad = Vec::new();
+    let rows = match args.skip_bad {
+        true => embed_usable(&model, &paths, args.json, &mut bad)?,
+        false => embed_files(&model, &paths, args.json)?,
+    };
     npy::write(&args.out, &rows)?;
     if args.json {
-        return output::json(&serde_json::json!({ "out": output::path(&args.out), "rows": paths.len(), "columns": rows.width }));
+        return output::json(&serde_json::json!({ "out": output::path(&args.out), "rows": paths.len(), "columns": rows.width, "bad": bad }));
+    }
+    for BadPhoto { row, photo, reason } in &bad {
+        errln!("row {row} is zero: {}: {}", printable(photo), printable(reason));
     }
     outln!("{}: {} rows of {} values", args.out.display(), paths.len(), rows.width);
     Ok(())
@@ -57,19 +79,66 @@ pub(crate) fn embed_files(model: &Model, paths: &[PathBuf], quiet: bool) -> Resu
     Ok(EmbeddingRows { width, values })
 }
 
+/// Like [`embed_files`], but the row of an unusable photo is zero, and the photo is added to `bad`.
+///
+/// # Errors
+/// No photo can be used; the error is that of the first.
+pub(crate) fn embed_usable(
+    model: &Model,
+    paths: &[PathBuf],
+    quiet: bool,
+    bad: &mut Vec<BadPhoto>,
+) -> Result<EmbeddingRows> {
+    let width = model.manifest().embedding.dim as usize;
+    let mut values = Vec::with_capacity(width * paths.len());
+    let mut first = None;
+    run_each(model, paths, quiet, |row, output| {
+        match output {
+            Ok(output) => values.extend(output.embedding.values()),
+            Err(failure) => {
+                values.resize(values.len() + width, 0.0);
+                bad.push(BadPhoto { row, photo: output::path(&paths[row]), reason: failure.message.clone() });
+                first.get_or_insert(failure);
+            }
+        }
+        Ok(())
+    })?;
+    match first {
+        Some(failure) if bad.len() == paths.len() => Err(failure),
+        _ => Ok(EmbeddingRows { width, values }),
+    }
+}
+
 /// Runs the network on photo files and passes the outputs to `take`, in order.
+///
+/// # Errors
+/// The error of the first unusable photo in the list.
 pub(crate) fn run_files(model: &Model, paths: &[PathBuf], quiet: bool, mut take: impl FnMut(Output)) -> Result<()> {
+    run_each(model, paths, quiet, |_, output| {
+        take(output?);
+        Ok(())
+    })
+}
+
+fn run_each(
+    model: &Model,
+    paths: &[PathBuf],
+    quiet: bool,
+    mut take: impl FnMut(usize, Result<Output>) -> Result<()>,
+) -> Result<()> {
     let limits = DecodeLimits::default();
     let bar = output::progress(paths.len(), "embedding", quiet);
     let embed = |path: &PathBuf| {
-        let bytes = std::fs::read(path).map_err(|e| CommandFailure::io(path, e))?;
+        let bytes = read_photo(path).map_err(|e| CommandFailure::io(path, e.message))?;
         engine::embed(model, &bytes, None, &limits).map_err(|e| CommandFailure::of(path, e))
     };
     // Batches: an unusable photo stops the command soon, and it is the same photo on any number of cores.
+    let mut row = 0;
     for batch in paths.chunks(BATCH) {
         let outputs: Vec<_> = batch.par_iter().map(embed).inspect(|_| bar.inc(1)).collect();
         for output in outputs {
-            take(output?);
+            take(row, output)?;
+            row += 1;
         }
     }
     bar.finish_and_clear();

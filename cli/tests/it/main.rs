@@ -4,6 +4,7 @@
 mod commands;
 #[cfg(unix)]
 mod console;
+mod feeds;
 mod pack;
 mod server;
 mod small;

@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rayon::prelude::*;
 
@@ -132,8 +133,8 @@ pub(crate) fn write(
     }
     let metadata = Metadata::new(&contents.records).map_err(build)?;
 
-    let part = path.with_added_extension("part");
-    let written = write_sections(&part, &mut header, &schema, metadata, contents, measure)
+    let (part, file) = part_of(path)?;
+    let written = write_sections(&part, file, &mut header, &schema, metadata, contents, measure)
         .and_then(|()| std::fs::rename(&part, path).map_err(|e| Error::io(path, e)));
     if written.is_err() {
         // Best effort: the caller needs the first error.
@@ -148,8 +149,29 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// Names tried for a file that is being written: others exist only if their writers were killed.
+const PART_NAMES: u32 = 1000;
+
+/// Creates a new file beside `path`, for a shard that is not complete yet. Its name is not that of another writer's, so
+/// that two writers of one shard cannot damage each other's file: the last to finish wins.
+fn part_of(path: &Path) -> Result<(PathBuf, File)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let exists = |e: &std::io::Error| e.kind() == std::io::ErrorKind::AlreadyExists;
+    for _ in 0..PART_NAMES {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let part = path.with_added_extension(format!("{}-{number}.part", std::process::id()));
+        match File::options().read(true).write(true).create_new(true).open(&part) {
+            Ok(file) => return Ok((part, file)),
+            Err(e) if exists(&e) => {}
+            Err(e) => return Err(Error::io(path, e)),
+        }
+    }
+    Err(Error::io(path, std::io::Error::other("too many unfinished files (*.part) lie beside it; remove them")))
+}
+
 fn write_sections(
     path: &Path,
+    file: File,
     header: &mut Header,
     schema: &[u8],
     metadata: Metadata,
@@ -158,7 +180,7 @@ fn write_sections(
 ) -> Result<()> {
     let build = |detail: String| Error::Shard(ShardError::Build(detail));
     let io = |e| Error::io(path, e);
-    let mut out = Sections::create(path).map_err(io)?;
+    let mut out = Sections::create(file).map_err(io)?;
     out.add(SectionKind::Schema, 0, schema).map_err(io)?;
     // First the sections that every search reads, then those read for re-ranked photos, then the rest.
     out.add(SectionKind::Index, 0, bytemuck::bytes_of(&contents.index)).map_err(io)?;
@@ -226,8 +248,8 @@ struct Sections {
 }
 
 impl Sections {
-    fn create(path: &Path) -> std::io::Result<Self> {
-        let mut file = BufWriter::new(File::create(path)?);
+    fn create(file: File) -> std::io::Result<Self> {
+        let mut file = BufWriter::new(file);
         file.write_all(&[0; HEADER_LEN])?;
         Ok(Sections { file, end: HEADER_LEN as u64, entries: Vec::new() })
     }

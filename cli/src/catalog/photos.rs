@@ -1,0 +1,132 @@
+//! From a photo's name in the table to its bytes.
+
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use magpie_core::image::DecodeLimits;
+
+use crate::failure::{CommandFailure, Result};
+
+/// The folder of a catalogue's photos.
+#[derive(Debug)]
+pub(crate) struct PhotoFolder {
+    folder: PathBuf,
+    /// Address prefix, and the folder that has the files behind it.
+    prefixes: Vec<(String, PathBuf)>,
+    /// Whether photos may lie outside the folder.
+    allow_outside: bool,
+}
+
+impl PhotoFolder {
+    /// # Errors
+    /// There is no such folder.
+    pub(crate) fn open(folder: &Path, prefixes: &[(String, PathBuf)], allow_outside: bool) -> Result<PhotoFolder> {
+        let found = folder.canonicalize().ok().filter(|folder| folder.is_dir());
+        let found = found.ok_or_else(|| CommandFailure::new(format!("{}: no such folder", folder.display())))?;
+        let prefixes = prefixes.iter().map(|(prefix, at)| (prefix.clone(), found.join(at))).collect();
+        Ok(PhotoFolder { folder: found, prefixes, allow_outside })
+    }
+
+    /// Reads a photo. Its size and kind are looked at first: a device would never end, and a large file fill the memory.
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path(name)?;
+        read_photo(&path)
+    }
+
+    fn path(&self, name: &str) -> Result<PathBuf> {
+        if let Some((prefix, folder)) = self.prefixes.iter().find(|(prefix, _)| name.starts_with(prefix.as_str())) {
+            let rest = name[prefix.len()..].split(['?', '#']).next().unwrap_or_default();
+            return self.inside(folder.join(rest), rest);
+        }
+        if name.starts_with("http://") || name.starts_with("https://") {
+            return Err(CommandFailure::new("an address; give --url-prefix ADDRESS=FOLDER with a copy of the photos"));
+        }
+        self.inside(self.folder.join(name), name)
+    }
+
+    /// Checks that a path does not leave the photo folder, neither by its name nor by a link: with `--thumbnails`, a
+    /// picture from elsewhere would end up on every phone.
+    fn inside(&self, path: PathBuf, name: &str) -> Result<PathBuf> {
+        if self.allow_outside {
+            return Ok(path);
+        }
+        let outside = || CommandFailure::new("it lies outside the photo folder; allow that with --allow-outside");
+        if Path::new(name).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
+            return Err(outside());
+        }
+        let real = path.canonicalize().map_err(|e| CommandFailure::new(e.to_string()))?;
+        if !self.folders().any(|folder| real.starts_with(folder)) {
+            return Err(outside());
+        }
+        Ok(real)
+    }
+
+    fn folders(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.folder.as_path()).chain(self.prefixes.iter().map(|(_, folder)| folder.as_path()))
+    }
+}
+
+/// Reads a photo that the user named.
+pub(crate) fn read_photo(path: &Path) -> Result<Vec<u8>> {
+    let failed = |e: std::io::Error| CommandFailure::new(e.to_string());
+    let about = path.metadata().map_err(failed)?;
+    if !about.is_file() {
+        return Err(CommandFailure::new("it is not a file"));
+    }
+    // One byte more than the limit, so that the decoder's check reports what is too large.
+    let limit = DecodeLimits::default().max_bytes + 1;
+    if about.len() >= limit {
+        return Err(CommandFailure::new(format!("{} bytes are more than the {} allowed", about.len(), limit - 1)));
+    }
+    let mut bytes = Vec::with_capacity(about.len() as usize);
+    std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn photos_outside_the_folder_are_refused_unless_allowed() {
+        let base = tempfile::tempdir().expect("a folder");
+        let inside = base.path().join("photos");
+        fs::create_dir_all(inside.join("sub")).expect("a folder");
+        for name in ["photos/a.jpg", "photos/sub/b.jpg", "secret.jpg"] {
+            fs::write(base.path().join(name), name).expect("a file");
+        }
+        let folder = PhotoFolder::open(&inside, &[], false).expect("a folder");
+        let absolute = base.path().join("secret.jpg");
+        assert_eq!(folder.read("sub/b.jpg").expect("inside"), b"photos/sub/b.jpg");
+        assert_eq!(folder.read("./a.jpg").expect("inside"), b"photos/a.jpg");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&absolute, inside.join("link.jpg")).expect("a link");
+        for name in ["../secret.jpg", "sub/../../secret.jpg", "link.jpg", absolute.to_str().expect("UTF-8")] {
+            let error = folder.read(name).expect_err(name);
+            assert!(error.message.contains("outside"), "{name}: {}", error.message);
+        }
+        let open = PhotoFolder::open(&inside, &[], true).expect("a folder");
+        assert_eq!(open.read("../secret.jpg").expect("allowed"), b"secret.jpg");
+    }
+
+    #[test]
+    fn addresses_are_found_in_a_copy_of_the_photos() {
+        let base = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(base.path().join("mirror")).expect("a folder");
+        fs::write(base.path().join("mirror/a.jpg"), "a").expect("a file");
+        let prefixes = [("https://cdn.example/".to_owned(), PathBuf::from("mirror"))];
+        let folder = PhotoFolder::open(base.path(), &prefixes, false).expect("a folder");
+        assert_eq!(folder.read("https://cdn.example/a.jpg?v=2").expect("mirrored"), b"a");
+        assert!(folder.read("https://cdn.example/../x.jpg").is_err());
+        assert!(folder.read("https://other.example/a.jpg").expect_err("no copy").message.contains("--url-prefix"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_a_file_is_refused() {
+        assert_eq!(read_photo(Path::new("/dev/zero")).expect_err("a device").message, "it is not a file");
+        assert_eq!(read_photo(Path::new("/")).expect_err("a folder").message, "it is not a file");
+    }
+}
