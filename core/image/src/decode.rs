@@ -98,11 +98,7 @@ pub fn decode(
     let format = sniff(bytes)?;
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Jpeg => jpeg::decode(bytes, &need, limits),
-        Format::Png => {
-            // The limit holds from the start: compressed texts and profiles come before the pixels.
-            let decoder = PngDecoder::with_limits(Cursor::new(bytes), memory_limit(limits));
-            full_size(format.name(), decoder.map_err(|e| translate(format.name(), e, limits))?, &need, limits)
-        }
+        Format::Png => png(bytes, &need, limits),
         Format::WebP => {
             let decoder = WebPDecoder::new(Cursor::new(bytes));
             full_size(format.name(), decoder.map_err(|e| translate(format.name(), e, limits))?, &need, limits)
@@ -111,6 +107,24 @@ pub fn decode(
     // No photo is known that makes a decoder panic. Should there be one, only that photo is lost, not the process.
     let failed = |_| Err(PhotoError::Damaged { format: format.name(), detail: "the decoder panicked".to_owned() });
     decoded.unwrap_or_else(failed)
+}
+
+/// The last chunk of a PNG.
+const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+
+/// Decodes a PNG. Nothing but the last chunk may be missing, which has no content.
+fn png(bytes: &[u8], need: &Need, limits: &DecodeLimits) -> Result<Photo, PhotoError> {
+    let format = Format::Png.name();
+    let decode = |bytes: &[u8]| {
+        // The limit holds from the start: compressed texts and profiles come before the pixels.
+        let decoder = PngDecoder::with_limits(Cursor::new(bytes), memory_limit(limits));
+        full_size(format, decoder.map_err(|e| translate(format, e, limits))?, need, limits)
+    };
+    match decode(bytes) {
+        // Pixels that are missing too would make these bytes a part of them, with a wrong checksum.
+        Err(PhotoError::Damaged { .. }) if !bytes.ends_with(PNG_END) => decode(&[bytes, PNG_END].concat()),
+        decoded => decoded,
+    }
 }
 
 /// Largest side of a photo in pixels, the same as a JPEG's. The resampler's memory grows with the side, whatever the

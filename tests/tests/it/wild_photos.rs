@@ -40,6 +40,7 @@ fn careless_and_cut_files_show_the_picture() {
         ("cut-99.jpg", 3.0, true),
         ("dri-no-rst.jpg", 1.0, false),
         ("no-dht.jpg", 1.0, false),
+        ("no-iend.png", 2.0, false),
         ("narrow-200x4000.jpg", 4.0, false),
         ("narrow-4000x200.jpg", 4.0, false),
     ] {

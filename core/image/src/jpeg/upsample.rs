@@ -33,10 +33,11 @@ impl<'a> Upsampler<'a> {
     pub(super) fn new(frame: &Frame, component: &'a Component) -> Self {
         let across = (frame.largest.0 * frame.scale, component.sampling.0 * component.size);
         let down = (frame.largest.1 * frame.scale, component.sampling.1 * component.size);
-        // At 1/8 libjpeg decodes chroma at 2 x 2 samples or repeats it. A progressive picture has no such samples here.
-        let smooth = frame.scale > 1 || frame.progressive;
         let wide = across.0 == 2 * across.1 && component.decoded.0 > 2;
         let tall = down.0 == 2 * down.1;
+        // At 1/8 libjpeg decodes chroma at 2 x 2 samples where it can, which a progressive picture does not have here, and
+        // repeats it elsewhere.
+        let smooth = frame.scale > 1 || frame.progressive && wide && tall;
         let method = match (across.0 == across.1, down.0 == down.1) {
             (true, true) => Method::Copy,
             (false, true) if smooth && wide => Method::Wide,
