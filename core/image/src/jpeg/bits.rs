@@ -182,7 +182,7 @@ mod tests {
     fn markers_are_found_behind_stuffing_and_fill_bytes() {
         let mut bytes = vec![1; 21];
         bytes.extend([0xff, 0, 7, 0xff, 0xff, 0xff, 0xd3, 9]);
-        let marker = next_marker(&bytes, 0).unwrap();
+        let marker = next_marker(&bytes, 0).expect("there is one");
         assert_eq!((marker.start, marker.end(), marker.restart()), (26, 28, Some(3)));
         assert_eq!(next_marker(&bytes, 27), None);
         assert_eq!(next_marker(&[0xff, 0xff], 0), None);

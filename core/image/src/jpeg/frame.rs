@@ -167,7 +167,10 @@ fn block_size(scale: usize, (h, v): (usize, usize), largest: (usize, usize), pro
     if progressive && scale == 1 {
         return size;
     }
-    while size < 8 && (largest.0 * scale) % (2 * h * size) == 0 && (largest.1 * scale) % (2 * v * size) == 0 {
+    let doubles = |size: usize| {
+        (largest.0 * scale).is_multiple_of(2 * h * size) && (largest.1 * scale).is_multiple_of(2 * v * size)
+    };
+    while size < 8 && doubles(size) {
         size *= 2;
     }
     size

@@ -18,6 +18,9 @@ struct Blocks {
     restart: usize,
 }
 
+/// The header of a scan, and its intervals.
+type ScanParts = (Vec<u8>, Vec<Vec<u8>>);
+
 impl Blocks {
     fn plain(size: (u32, u32), restart: usize) -> Self {
         Blocks { size, sampling: vec![(1, 1); 3], progressive: false, grouped: true, restart }
@@ -41,7 +44,7 @@ impl Blocks {
     }
 
     /// The file's parts: the header, and each scan as its header and its intervals.
-    fn parts(&self) -> (Vec<u8>, Vec<(Vec<u8>, Vec<Vec<u8>>)>) {
+    fn parts(&self) -> (Vec<u8>, Vec<ScanParts>) {
         let count = self.sampling.len() as u8;
         let mut header = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
         header.extend([8; 64]);
@@ -60,7 +63,7 @@ impl Blocks {
         (header, self.scans().iter().map(|scan| self.scan(scan)).collect())
     }
 
-    fn scan(&self, components: &[usize]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    fn scan(&self, components: &[usize]) -> ScanParts {
         let mut header = vec![0xff, 0xda, 0, 6 + 2 * components.len() as u8, components.len() as u8];
         components.iter().for_each(|&c| header.extend([b"RGBK"[c], 0]));
         header.extend(if self.progressive { [0, 0, 0] } else { [0, 63, 0] });

@@ -56,12 +56,12 @@ impl<'a> Upsampler<'a> {
         let (width, last) = (component.decoded.0, component.decoded.1 - 1);
         let samples = |y: usize| &component.samples[y.min(last) * component.stride()..][..width];
         // The nearer row of the component, and the one on the other side of the pixels.
-        let (near, far) = (y / 2, if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
+        let (near, far) = (y / 2, if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { y / 2 + 1 });
         match self.method {
             Method::Copy => return &samples(y)[..self.width],
             Method::Wide => wide(samples(y), &mut self.row),
             Method::Tall => {
-                let bias = if y % 2 == 0 { 1 } else { 2 };
+                let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 for ((to, &near), &far) in self.row.iter_mut().zip(samples(near)).zip(samples(far)) {
                     *to = ((3 * u16::from(near) + u16::from(far) + bias) >> 2) as u8;
                 }
