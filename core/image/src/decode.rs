@@ -1,14 +1,16 @@
 //! Decodes a photo: format detection, and the formats other than JPEG.
 
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::codecs::{png::PngDecoder, webp::WebPDecoder};
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
 
-use super::limits::{DecodeLimits, TimedReader};
+use super::limits::DecodeLimits;
 use super::photo::{Format, Need, Photo};
 use super::region::Region;
-use super::{jpeg, orient};
+use super::{exif, jpeg, orient};
 use crate::error::PhotoError;
 use crate::recipe::Recipe;
 
@@ -27,28 +29,40 @@ pub fn sniff(bytes: &[u8]) -> Result<Format, PhotoError> {
     if at(0, b"RIFF") && at(8, b"WEBP") {
         return Ok(Format::WebP);
     }
-    let found = if at(4, b"ftyphei") || at(4, b"ftypmif1") || at(4, b"ftyphev") {
-        Some("HEIC; save it as JPEG")
-    } else if at(4, b"ftypavi") {
-        Some("AVIF; save it as JPEG")
-    } else if at(0, b"GIF8") {
-        Some("GIF")
-    } else if at(0, b"BM") {
-        Some("BMP")
-    } else if at(0, b"%PDF") {
-        Some("PDF")
-    } else if std::str::from_utf8(&bytes[..bytes.len().min(64)]).is_ok() {
-        Some("text")
-    } else {
-        None
-    };
+    // An ISO media file names its kind after `ftyp`.
+    let media = |kind: &[u8]| at(4, b"ftyp") && at(8, kind);
+    let known = [
+        (media(b"hei") || media(b"hev") || media(b"mif1") || media(b"msf1"), "HEIC; save it as JPEG"),
+        (media(b"avif") || media(b"avis"), "AVIF; save it as JPEG"),
+        (at(0, b"II*\0") || at(0, b"MM\0*") || at(0, b"II+\0") || at(0, b"MM\0+"), "TIFF; save it as JPEG"),
+        (at(0, b"\0\0\0\x0cjP  \r\n\x87\n") || at(0, b"\xff\x4f\xff\x51"), "JPEG 2000; save it as JPEG"),
+        (at(0, b"\0\0\0\x0cJXL \r\n\x87\n") || at(0, b"\xff\x0a"), "JPEG XL; save it as JPEG"),
+        (at(0, b"\0\0\x01\0") || at(0, b"\0\0\x02\0"), "ICO"),
+        (at(0, b"8BPS"), "PSD"),
+        (at(0, b"GIF8"), "GIF"),
+        (at(0, b"BM"), "BMP"),
+        (at(0, b"%PDF"), "PDF"),
+        (is_text(&bytes[..bytes.len().min(64)]), "text"),
+    ];
+    let found = known.into_iter().find_map(|(is, name)| is.then_some(name));
     Err(PhotoError::UnknownFormat { found })
+}
+
+/// Whether bytes look like text: a picture that a server did not have is often a page that says so. Zeros are not text,
+/// and the last character may be cut off.
+fn is_text(bytes: &[u8]) -> bool {
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    };
+    valid && !bytes.contains(&0)
 }
 
 /// Decodes a photo for a recipe's input, within the limits.
 ///
 /// A JPEG is decoded at the smallest scale of 1/8, 1/4, 1/2 and 1/1 at which the region (the whole photo by default)
-/// has at least twice the input's width and height. Transparent pixels are blended with white, the background of
+/// has at least 15/8 of the input's width and height. A damaged one is decoded as far as it goes, if nine tenths of its
+/// rows are there: see [`Photo::is_incomplete`]. Transparent pixels are blended with white, the background of
 /// catalogue cut-outs. Colour profiles are not applied.
 ///
 /// ```
@@ -84,12 +98,9 @@ pub fn decode(
     let format = sniff(bytes)?;
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Jpeg => jpeg::decode(bytes, &need, limits),
-        Format::Png => {
-            let decoder = PngDecoder::new(TimedReader::new(bytes, limits));
-            full_size(format.name(), decoder.map_err(|e| translate(format.name(), e, limits))?, &need, limits)
-        }
+        Format::Png => png(bytes, &need, limits),
         Format::WebP => {
-            let decoder = WebPDecoder::new(TimedReader::new(bytes, limits));
+            let decoder = WebPDecoder::new(Cursor::new(bytes));
             full_size(format.name(), decoder.map_err(|e| translate(format.name(), e, limits))?, &need, limits)
         }
     }));
@@ -98,9 +109,33 @@ pub fn decode(
     decoded.unwrap_or_else(failed)
 }
 
+/// The last chunk of a PNG.
+const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
+
+/// Decodes a PNG. Nothing but the last chunk may be missing, which has no content.
+fn png(bytes: &[u8], need: &Need, limits: &DecodeLimits) -> Result<Photo, PhotoError> {
+    let format = Format::Png.name();
+    let decode = |bytes: &[u8]| {
+        // The limit holds from the start: compressed texts and profiles come before the pixels.
+        let decoder = PngDecoder::with_limits(Cursor::new(bytes), memory_limit(limits));
+        full_size(format, decoder.map_err(|e| translate(format, e, limits))?, need, limits)
+    };
+    match decode(bytes) {
+        // Pixels that are missing too would make these bytes a part of them, with a wrong checksum.
+        Err(PhotoError::Damaged { .. }) if !bytes.ends_with(PNG_END) => decode(&[bytes, PNG_END].concat()),
+        decoded => decoded,
+    }
+}
+
 /// Largest side of a photo in pixels, the same as a JPEG's. The resampler's memory grows with the side, whatever the
 /// area is.
 const MAX_PHOTO_SIDE: u32 = u16::MAX as u32;
+
+fn memory_limit(limits: &DecodeLimits) -> image::Limits {
+    let mut decoder = image::Limits::default();
+    decoder.max_alloc = Some(limits.max_memory);
+    decoder
+}
 
 fn full_size(
     format: &'static str,
@@ -116,10 +151,9 @@ fn full_size(
         let detail = format!("one side has {side} pixels, more than {MAX_PHOTO_SIDE}");
         return Err(PhotoError::Unsupported { format, detail });
     }
-    let mut decoder_limits = image::Limits::default();
-    decoder_limits.max_alloc = Some(limits.max_memory);
-    decoder.set_limits(decoder_limits).map_err(failed)?;
-    let orientation = decoder.orientation().map_err(failed)?;
+    decoder.set_limits(memory_limit(limits)).map_err(failed)?;
+    let exif = decoder.exif_metadata().map_err(failed)?;
+    let orientation = exif.and_then(|exif| exif::orientation(&exif)).unwrap_or(Orientation::NoTransforms);
     need.region(orient::oriented_size(orientation, (width, height)))?;
     let picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
     Ok(Photo::new(on_white(picture), orientation, (width, height)))
@@ -142,21 +176,9 @@ fn on_white(picture: DynamicImage) -> RgbImage {
 }
 
 fn translate(format: &'static str, error: ImageError, limits: &DecodeLimits) -> PhotoError {
-    let timed_out = |io: &std::io::Error| io.kind() == std::io::ErrorKind::TimedOut;
     match error {
-        ImageError::IoError(io) if timed_out(&io) => PhotoError::TooSlow { limit: limits.max_time },
         ImageError::Limits(_) => PhotoError::TooMuchMemory { bytes: limits.max_memory, limit: limits.max_memory },
         ImageError::Unsupported(what) => PhotoError::Unsupported { format, detail: what.to_string() },
-        other => {
-            // Decoders wrap the reader's error: look for the time limit in the chain of causes.
-            let mut cause: Option<&dyn std::error::Error> = Some(&other);
-            while let Some(error) = cause {
-                if error.downcast_ref().is_some_and(timed_out) {
-                    return PhotoError::TooSlow { limit: limits.max_time };
-                }
-                cause = error.source();
-            }
-            PhotoError::Damaged { format, detail: other.to_string() }
-        }
+        other => PhotoError::Damaged { format, detail: other.to_string() },
     }
 }

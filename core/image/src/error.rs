@@ -1,7 +1,5 @@
 //! The reasons to refuse a photo, a region of it or a camera frame.
 
-use std::time::Duration;
-
 /// The reason why a photo, a region or a camera frame was refused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -35,11 +33,13 @@ pub enum PhotoError {
         /// The limit in bytes.
         limit: u64,
     },
-    /// Decoding took longer than [`DecodeLimits::max_time`](crate::DecodeLimits).
-    #[error("decoding took longer than the {limit:?} allowed")]
-    TooSlow {
-        /// The limit.
-        limit: Duration,
+    /// The scans of a JPEG visit more blocks than [`DecodeLimits::max_blocks`](crate::DecodeLimits).
+    #[error("decoding has to visit {blocks} blocks or more, more than the {limit} allowed")]
+    TooMuchWork {
+        /// Blocks of the scans up to the one that exceeds the limit.
+        blocks: u64,
+        /// The limit in blocks.
+        limit: u64,
     },
     /// The file is not JPEG, PNG or WebP.
     #[error("not a JPEG, PNG or WebP picture{}", hint(.found))]
@@ -47,7 +47,7 @@ pub enum PhotoError {
         /// The format that it seems to be, if it is a known one.
         found: Option<&'static str>,
     },
-    /// The file starts like a picture but cannot be decoded: it is truncated or damaged.
+    /// The file starts like a picture but cannot be decoded: it is damaged, or too much of it is missing.
     #[error("the {format} picture is damaged or truncated: {detail}")]
     Damaged {
         /// The format.

@@ -2,6 +2,7 @@
 
 mod decode;
 mod error;
+mod exif;
 mod frame;
 mod jpeg;
 mod limits;

@@ -1,21 +1,20 @@
 //! Limits on what decoding a photo may cost. They are checked before memory is allocated: the bytes are untrusted.
 
-use std::io::{self, BufRead, Read, Seek, SeekFrom};
-use std::time::{Duration, Instant};
-
 use crate::error::PhotoError;
 
 /// Limits on decoding one photo.
 ///
-/// The defaults accept the photos of all phones (200 megapixels as baseline JPEG) and refuse decompression bombs.
-/// Within 384 MiB of memory, a progressive JPEG may have 67 megapixels (6 bytes per pixel) and a PNG with alpha 57 (7
-/// bytes).
+/// The defaults accept the photos of all phones (200 megapixels as JPEG) and refuse decompression bombs. Within 384 MiB
+/// of memory, a PNG with alpha may have 57 megapixels (7 bytes per pixel). A JPEG that is decoded at 1/8 takes a
+/// fraction of that. A progressive one at 1/4 or 1/2 is held as coefficients, 2 bytes per sample: 100 megapixels or more.
+///
+/// Work is counted, and time is not: the same file gives the same result, however busy the machine is. The work on a PNG
+/// or WebP is bounded by its pixels and bytes. A JPEG may have many scans, each over all of its blocks, in few bytes.
 ///
 /// ```
 /// use magpie_image::DecodeLimits;
-/// use std::time::Duration;
 ///
-/// let limits = DecodeLimits::default().with_max_bytes(8 << 20).with_max_time(Duration::from_secs(1));
+/// let limits = DecodeLimits::default().with_max_bytes(8 << 20).with_max_blocks(1 << 22);
 /// assert_eq!(limits.max_bytes, 8_388_608);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -26,18 +25,16 @@ pub struct DecodeLimits {
     pub max_pixels: u64,
     /// Largest amount of memory for decoding, in bytes.
     pub max_memory: u64,
-    /// Longest time for decoding.
-    pub max_time: Duration,
+    /// Largest number of 8 x 8 blocks that a JPEG's scans may visit, all scans together.
+    ///
+    /// A scan counts as 4,096 blocks at least, since its tables have to be built. A progressive photo of 67 megapixels
+    /// with the ten scans of libjpeg visits about 15 million blocks.
+    pub max_blocks: u64,
 }
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        DecodeLimits {
-            max_bytes: 64 << 20,
-            max_pixels: 256 << 20,
-            max_memory: 384 << 20,
-            max_time: Duration::from_secs(10),
-        }
+        DecodeLimits { max_bytes: 64 << 20, max_pixels: 256 << 20, max_memory: 384 << 20, max_blocks: 1 << 26 }
     }
 }
 
@@ -63,10 +60,10 @@ impl DecodeLimits {
         self
     }
 
-    /// Sets the longest time for decoding.
+    /// Sets the largest number of 8 x 8 blocks that a JPEG's scans may visit.
     #[must_use]
-    pub fn with_max_time(mut self, time: Duration) -> DecodeLimits {
-        self.max_time = time;
+    pub fn with_max_blocks(mut self, blocks: u64) -> DecodeLimits {
+        self.max_blocks = blocks;
         self
     }
 
@@ -89,65 +86,5 @@ impl DecodeLimits {
             return Err(PhotoError::TooMuchMemory { bytes, limit: self.max_memory });
         }
         Ok(())
-    }
-}
-
-/// Bytes that a decoder gets between two checks of the clock.
-const CHUNK: usize = 16 << 10;
-
-/// Reads a photo's bytes in small chunks and fails once the time limit has passed.
-///
-/// A decoder cannot be interrupted, but it has to ask for more bytes. This bounds the time of, for example, a file of a
-/// few megabytes that consists of thousands of progressive scans.
-pub(super) struct TimedReader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    started: Instant,
-    limit: Duration,
-}
-
-impl<'a> TimedReader<'a> {
-    pub(super) fn new(bytes: &'a [u8], limits: &DecodeLimits) -> Self {
-        TimedReader { bytes, at: 0, started: Instant::now(), limit: limits.max_time }
-    }
-
-    fn rest(&self) -> io::Result<&'a [u8]> {
-        if self.started.elapsed() > self.limit {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "decoding took too long"));
-        }
-        // A decoder may seek past the end: there is nothing to read then.
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        Ok(&rest[..rest.len().min(CHUNK)])
-    }
-}
-
-impl Read for TimedReader<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let mut rest = self.rest()?;
-        let read = rest.read(into)?;
-        self.at += read;
-        Ok(read)
-    }
-}
-
-impl BufRead for TimedReader<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.rest()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.at += amount;
-    }
-}
-
-impl Seek for TimedReader<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(at) => i128::from(at),
-            SeekFrom::End(by) => self.bytes.len() as i128 + i128::from(by),
-            SeekFrom::Current(by) => self.at as i128 + i128::from(by),
-        };
-        self.at = usize::try_from(target).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.at as u64)
     }
 }

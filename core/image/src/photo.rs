@@ -51,11 +51,26 @@ pub struct Photo {
     pub(super) orientation: Orientation,
     /// Width and height as stored, at full size.
     pub(super) full: (u32, u32),
+    incomplete: bool,
 }
 
 impl Photo {
     pub(super) fn new(rgb: RgbImage, orientation: Orientation, full: (u32, u32)) -> Self {
-        Photo { rgb, orientation, full }
+        Photo { rgb, orientation, full, incomplete: false }
+    }
+
+    /// Notes whether a part of the file was missing.
+    pub(super) fn with_missing(mut self, missing: bool) -> Self {
+        self.incomplete = missing;
+        self
+    }
+
+    /// Whether data was missing or invalid that these pixels need: a download that broke off, for example.
+    ///
+    /// Up to a tenth of the rows may then be grey, or the picture may be less sharp. Only a JPEG can be incomplete; other
+    /// formats are refused then. A JPEG that lacks nothing but its end marker is complete.
+    pub fn is_incomplete(&self) -> bool {
+        self.incomplete
     }
 
     /// Width and height of the upright photo at full size: the coordinates of [`Region`].
@@ -63,7 +78,7 @@ impl Photo {
         orient::oriented_size(self.orientation, self.full)
     }
 
-    /// Width and height of the decoded pixels, as stored.
+    /// Width and height of the decoded pixels, as stored. Outside of the region's rows, a JPEG's are black.
     pub fn decoded_size(&self) -> (u32, u32) {
         self.rgb.dimensions()
     }

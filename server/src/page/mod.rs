@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -35,8 +35,9 @@ use crate::state::{ApiResult, ServerState, body, deadline};
 const MOST_BYTES: usize = 24 << 20;
 /// Maximum number of photos in memory at a time, being uploaded or waiting.
 const HELD: usize = 8;
-/// Limits of decoding a photo: pixels, bytes of memory, time. Stricter than those of an app for its own photos.
-const LIMITS: (u64, u64, Duration) = (64 << 20, 256 << 20, Duration::from_secs(3));
+/// Limits of decoding a photo: pixels, bytes of memory, blocks of a JPEG's scans. Stricter than those of an app for its
+/// own photos.
+const LIMITS: (u64, u64, u64) = (64 << 20, 256 << 20, 1 << 24);
 
 /// Content security policy: allows only resources of this server, and the page's own blobs as pictures.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
@@ -160,9 +161,8 @@ async fn embed(State(page): State<Arc<Page>>, params: QueryParams<EmbedParams>, 
     let embedded = tokio::task::spawn_blocking(move || {
         // Held until the work ends, even if the client disconnects: decoding cannot be interrupted.
         let _place = place;
-        let (max_pixels, max_memory, longest) = LIMITS;
-        let max_time = longest.min(deadline.saturating_duration_since(Instant::now()));
-        let limits = DecodeLimits { max_bytes: MOST_BYTES as u64, max_pixels, max_memory, max_time };
+        let (max_pixels, max_memory, max_blocks) = LIMITS;
+        let limits = DecodeLimits { max_bytes: MOST_BYTES as u64, max_pixels, max_memory, max_blocks };
         embed_timed(&model, &photo, region, &limits)
     });
     let embedded = embedded.await.map_err(|_| Refusal::Internal)?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jpeg_encoder::ColorType;
 use magpie_core::PhotoError;
-use magpie_core::image::{DecodeLimits, InputRgb, Region};
+use magpie_core::image::{DecodeLimits, InputRgb, Region, decode};
 use magpie_tests::pictures::{self, JpegStyle, LOSSY_WEBP, input_within, jpeg, png, png_header, scene, webp};
 use magpie_tests::{cases, thread_time};
 use proptest::prelude::*;
@@ -23,10 +23,22 @@ fn files_that_are_not_pictures_are_named_by_their_format() {
         (b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x20ftypavif\0\0\0\0", "AVIF"),
         (b"%PDF-1.7", "PDF"),
+        (b"II*\0\x08\0\0\0", "TIFF"),
+        (b"\0\0\x01\0\x01\0\x20\x20", "ICO"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (b"8BPS\0\x01", "PSD"),
+        (
+            "Diese Seite wurde nicht gefunden. Sie ist umgezogen; wir bedauern, dass sie hier fehlt: ä".as_bytes(),
+            "text",
+        ),
     ] {
         assert!(message(bytes).contains(hint), "{}", message(bytes));
     }
-    assert_eq!(input(&[0xfe; 100]).unwrap_err(), PhotoError::UnknownFormat { found: None });
+    for nothing in [[0xfe; 100], [0; 100]] {
+        assert_eq!(input(&nothing).unwrap_err(), PhotoError::UnknownFormat { found: None });
+    }
 }
 
 #[test]
@@ -70,14 +82,18 @@ fn the_callers_limits_hold() {
         assert_eq!(with(DecodeLimits::default().with_max_pixels(limit)), expected);
         let memory = with(DecodeLimits::default().with_max_memory(5_000));
         assert!(matches!(memory, PhotoError::TooMuchMemory { .. }), "{memory}");
-        let limit = Duration::ZERO;
-        assert_eq!(with(DecodeLimits::default().with_max_time(limit)), PhotoError::TooSlow { limit });
         input_within(&bytes, None, &DecodeLimits::default().with_max_pixels(60_000).with_max_bytes(size)).unwrap();
     }
+    // The scans of a JPEG are counted: each has 38 x 25 blocks of three colours, or counts as 4,096.
+    let style = JpegStyle { progressive: true, ..JpegStyle::default() };
+    let few = DecodeLimits::default().with_max_blocks(4_095);
+    let error = input_within(&jpeg(&scene(300, 200), style), None, &few).unwrap_err();
+    assert_eq!(error, PhotoError::TooMuchWork { blocks: 4_096, limit: 4_095 });
 }
 
+/// A JPEG is shown as far as it goes, if that is nine tenths of it, and says so. The other formats are refused.
 #[test]
-fn a_picture_cut_short_is_damaged_wherever_it_is_cut() {
+fn a_picture_cut_short_is_damaged_or_incomplete_wherever_it_is_cut() {
     let picture = scene(60, 40);
     let progressive = jpeg(&picture, JpegStyle { progressive: true, ..JpegStyle::default() });
     let animated = pictures::animated_webp(std::slice::from_ref(&picture));
@@ -92,13 +108,17 @@ fn a_picture_cut_short_is_damaged_wherever_it_is_cut() {
     for bytes in pictures {
         let whole = input(&bytes).unwrap();
         for cut in (0..bytes.len()).filter(|cut| *cut < 700 || cut % 61 == 0 || bytes.len() - cut < 40) {
-            match input(&bytes[..cut]) {
+            let photo = decode(&bytes[..cut], None, &pictures::recipe(), &DecodeLimits::default());
+            match photo.and_then(|photo| Ok((photo.is_incomplete(), photo.input_rgb(None, &pictures::recipe())?))) {
                 Err(PhotoError::Empty) => assert_eq!(cut, 0),
                 Err(PhotoError::UnknownFormat { .. }) => assert!(cut < 12),
                 Err(PhotoError::Damaged { .. }) => {}
                 Err(other) => panic!("{cut} of {}: {other}", bytes.len()),
                 // Only data after the pixels may be missing: checksums, the end marker, padding.
-                Ok(input) => assert!(input == whole, "{cut} of {}: half a picture passed as whole", bytes.len()),
+                Ok((false, input)) => {
+                    assert!(input == whole, "{cut} of {}: half a picture passed as whole", bytes.len());
+                }
+                Ok((true, _)) => assert!(bytes.starts_with(&[0xff, 0xd8]), "only a JPEG may be incomplete"),
             }
         }
     }

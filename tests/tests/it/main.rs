@@ -21,3 +21,4 @@ mod photo_search;
 mod real_photos;
 mod search_options;
 mod search_promises;
+mod wild_photos;
