@@ -9,7 +9,9 @@ const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 pub(super) fn read(text: &str, names: &ColumnNames) -> Result<CatalogTable, String> {
     let delimiter = delimiter(text);
     if let Some(line) = unclosed_quote(text, delimiter) {
-        return Err(format!("line {line}: a quote (\") is opened here and not closed; close it, or double it if it is text"));
+        return Err(format!(
+            "line {line}: a quote (\") is opened here and not closed; close it, or double it if it is text"
+        ));
     }
     let mut reader =
         csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).trim(csv::Trim::All).from_reader(text.as_bytes());

@@ -6,8 +6,18 @@ use super::list;
 /// more come first. Compared without case, and with `_` for blanks and hyphens.
 const ID: &[&str] = &["listing_id", "id", "handle", "sku", "item_sku", "variant_sku", "offer_id", "product_id"];
 const PHOTO: &[&str] = &[
-    "photo", "image_link", "image_src", "images", "image", "main_image_url", "base_image", "image1", "image_url",
-    "variant_image", "photo_url", "picture",
+    "photo",
+    "image_link",
+    "image_src",
+    "images",
+    "image",
+    "main_image_url",
+    "base_image",
+    "image1",
+    "image_url",
+    "variant_image",
+    "photo_url",
+    "picture",
 ];
 const OTHERS: &[(&str, &[&str])] = &[
     ("title", &["title", "name", "item_name", "product_name"]),
@@ -48,10 +58,14 @@ impl Header {
         let trimmed: Vec<&str> = found.iter().map(|name| name.trim()).collect();
         let folded: Vec<String> = found.iter().map(|name| folded(name)).collect();
         let at = |name: &str| {
-            trimmed.iter().position(|column| *column == name).or_else(|| folded.iter().position(|f| *f == self::folded(name)))
+            trimmed
+                .iter()
+                .position(|column| *column == name)
+                .or_else(|| folded.iter().position(|f| *f == self::folded(name)))
         };
         let existing = |name: &str, option: &str| {
-            at(name).ok_or_else(|| format!("line 1: {option}: the column '{name}' is missing; found {}", named(&trimmed)))
+            at(name)
+                .ok_or_else(|| format!("line 1: {option}: the column '{name}' is missing; found {}", named(&trimmed)))
         };
         let column = |wanted: &Option<String>, known: &[&str], option: &str| match wanted {
             Some(name) => existing(name, option),
@@ -140,10 +154,7 @@ mod tests {
     #[test]
     fn unusable_headers_are_refused() {
         let missing = header("name,photo").expect_err("no id");
-        assert_eq!(
-            missing,
-            "line 1: the column 'listing_id' is missing; found name, photo; name it with --id-column"
-        );
+        assert_eq!(missing, "line 1: the column 'listing_id' is missing; found name, photo; name it with --id-column");
         assert!(header("listing_id,photo,a,a").expect_err("twice").contains("'a' appears twice"));
         assert_eq!(header("listing_id,photo,,,title").expect("a header").fields, [(4, "title".to_owned())]);
     }

@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_value_comes_from_the_first_row_that_has_it() {
-        let mut catalog = table("listing_id,photo,title,price\nm1,a.jpg,,\nm1,b.jpg,Mug,9\nm2,c.jpg,A,1\nm2,d.jpg,B,1\n");
+        let mut catalog =
+            table("listing_id,photo,title,price\nm1,a.jpg,,\nm1,b.jpg,Mug,9\nm2,c.jpg,A,1\nm2,d.jpg,B,1\n");
         assert_eq!(catalog.share_values(), ["m2"]);
         let values: Vec<_> = catalog.rows.iter().map(|row| row.values.join("/")).collect();
         assert_eq!(values, ["Mug/9", "Mug/9", "A/1", "A/1"]);
@@ -244,7 +245,8 @@ mod tests {
 
     #[test]
     fn filters_are_columns_that_a_shopper_could_choose_from() {
-        let rows: String = (0..600).map(|i| format!("m{i},a.jpg,T{i},{i}.5,c{},{},s{i}\n", i % 9, "x".repeat(99))).collect();
+        let rows: String =
+            (0..600).map(|i| format!("m{i},a.jpg,T{i},{i}.5,c{},{},s{i}\n", i % 9, "x".repeat(99))).collect();
         let catalog = table(&format!("listing_id,photo,title,price,category,text,sku\n{rows}"));
         let choice = catalog.default_filters(16);
         assert_eq!(choice.chosen, ["price", "category"]);

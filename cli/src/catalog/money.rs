@@ -92,7 +92,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_not_an_amount() {
-        for text in ["", "POA", "from 18", "18 - 20", "2 for 10 EUR", "1,2,3", "12.34.56", "1,23.456,7", "3 pieces", "€ 5 EUR"] {
+        for text in
+            ["", "POA", "from 18", "18 - 20", "2 for 10 EUR", "1,2,3", "12.34.56", "1,23.456,7", "3 pieces", "€ 5 EUR"]
+        {
             assert_eq!(amount(text), None, "{text}");
         }
     }

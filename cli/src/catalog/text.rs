@@ -55,7 +55,8 @@ fn decode(mut bytes: Vec<u8>) -> io::Result<TableText> {
             let line = 1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
             // Latin-1 is the first 256 characters of Unicode, so every file can be read as such.
             let text = error.into_bytes().into_iter().map(char::from).collect();
-            let note = format!("line {line} is not UTF-8: the table is read as Latin-1; save it as UTF-8 if names look odd");
+            let note =
+                format!("line {line} is not UTF-8: the table is read as Latin-1; save it as UTF-8 if names look odd");
             TableText { text, note: Some(note) }
         }
     })

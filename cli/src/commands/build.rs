@@ -177,7 +177,9 @@ fn local_scaling(model: &Model, folder: &Path, args: &Args) -> Result<LocalScali
 fn pair(text: &str) -> Result<(String, String), String> {
     // The last sign: an address may contain others.
     let parts = text.rsplit_once('=').filter(|(from, to)| !from.is_empty() && !to.is_empty());
-    parts.map(|(from, to)| (from.to_owned(), to.to_owned())).ok_or_else(|| "expected two names with = between".to_owned())
+    parts
+        .map(|(from, to)| (from.to_owned(), to.to_owned()))
+        .ok_or_else(|| "expected two names with = between".to_owned())
 }
 
 fn number_column(text: &str) -> Result<String, String> {

@@ -59,7 +59,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     npy::write(&args.out, &rows)?;
     if args.json {
-        return output::json(&serde_json::json!({ "out": output::path(&args.out), "rows": paths.len(), "columns": rows.width, "bad": bad }));
+        return output::json(
+            &serde_json::json!({ "out": output::path(&args.out), "rows": paths.len(), "columns": rows.width, "bad": bad }),
+        );
     }
     for BadPhoto { row, photo, reason } in &bad {
         errln!("row {row} is zero: {}: {}", printable(photo), printable(reason));

@@ -64,10 +64,7 @@ fn inspect_shard(args: &Args, path: &Path) -> Result<()> {
         shard.writer()
     );
     outln!("model       {}", header.model_id);
-    outln!(
-        "holds       {} photos of {} listings, {} dimensions",
-        header.photo_count, header.listing_count, header.dim
-    );
+    outln!("holds       {} photos of {} listings, {} dimensions", header.photo_count, header.listing_count, header.dim);
     outln!(
         "size        {} ({:.1} bytes per photo)",
         output::bytes(header.file_len),

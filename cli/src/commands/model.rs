@@ -51,7 +51,9 @@ pub(crate) fn run(task: &ModelCommand) -> Result<()> {
     write(path.clone(), &compiled)?;
     let bytes = compiled.len() as u64;
     if args.json {
-        return output::json(&serde_json::json!({ "out": output::path(&path), "bytes": bytes, "model_id": model.id() }));
+        return output::json(
+            &serde_json::json!({ "out": output::path(&path), "bytes": bytes, "model_id": model.id() }),
+        );
     }
     outln!("{}: {} layers, {}", path.display(), model.report().fused.len(), output::bytes(bytes));
     Ok(())

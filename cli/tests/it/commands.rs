@@ -18,7 +18,8 @@ fn build_reports_skipped_rows_and_strict_fails_at_them() {
     assert_eq!(small.built["photos"], 2 * small.built["listings"].as_u64().unwrap());
 
     let (strict, out) = (small.build_args(&["--strict"]), small.path("strict.magpie"));
-    let strict: Vec<&str> = strict.iter().map(|arg| if arg.ends_with("small.magpie") { &out } else { &**arg }).collect();
+    let strict: Vec<&str> =
+        strict.iter().map(|arg| if arg.ends_with("small.magpie") { &out } else { &**arg }).collect();
     assert!(refused(&strict, 1).contains("missing.jpg"));
     assert!(!Path::new(&out).exists());
 }
