@@ -10,7 +10,7 @@ const MEGABYTE: usize = 1_000_000;
 
 /// The most bytes that opening, loading and one run may take. [`Isa::Avx2`] stores some weights in 16 bits.
 fn peak(isa: Isa) -> usize {
-    if isa == Isa::Avx2 { 7 * MEGABYTE } else { 6 * MEGABYTE }
+    if isa == Isa::Avx2 { 12 * MEGABYTE } else { 10 * MEGABYTE }
 }
 
 fn input(pack: &Pack, seed: u32) -> InputTensor {

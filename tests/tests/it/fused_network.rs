@@ -103,8 +103,11 @@ fn the_default_pack_gives_what_plain_tract_gives() {
         println!("cosine {cosine:.6}");
         assert!(cosine >= PACK_COSINE, "cosine {cosine}");
         for (own, tract) in own.attributes.0.iter().zip(&tract.attributes.0) {
-            // Two labels that are about equally likely may change places.
-            assert!(own.label == tract.label || tract.probability < 0.5, "{own:?} {tract:?}");
+            assert!((own.probability - tract.probability).abs() < 0.05, "{own:?} {tract:?}");
+            // Two labels that are about equally likely may change places, and one near its head's threshold may be said by
+            // one of the two only.
+            let one_says_nothing = own.label.is_none() != tract.label.is_none();
+            assert!(own.label == tract.label || one_says_nothing || tract.probability < 0.5, "{own:?} {tract:?}");
         }
     }
 }
