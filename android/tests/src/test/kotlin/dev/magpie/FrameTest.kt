@@ -13,7 +13,7 @@ class FrameTest {
     private val mug = Picture.of("mug-01.jpg")
 
     /** Rotating before or after resizing rounds differently, and int8 steps are coarse. A wrong rotation gives 0.6. */
-    private val sameCosine = 0.995
+    private val sameCosine = 0.99
 
     private suspend fun SearchEngine.bits(frame: Frame, crop: Crop? = null) =
         embed(frame, crop).values.map { it.toRawBits() }
@@ -32,7 +32,7 @@ class FrameTest {
             assertEquals(0.0, results.times.decode.inWholeNanoseconds.toDouble())
             // The JPEG decoders differ, and chroma has half the resolution.
             val cosine = cosine(engine.embed(photo), engine.embed(frame))
-            assertTrue(cosine > 0.98, "$cosine")
+            assertTrue(cosine > 0.97, "$cosine")
         }
         val mugs = SearchOptions(limit = 3, filter = column("category") equalTo "Mugs")
         assertTrue(

@@ -10,7 +10,7 @@ import java.nio.ByteOrder
 /** Kotlin computes the same embeddings as Rust and as the training code. */
 class GoldenTest {
     /** The core's bound for the whole pipeline, decoding and resizing included. */
-    private val wholeCosine = 0.998
+    private val wholeCosine = 0.995
 
     @Test
     fun `embeddings equal those of the CLI bit for bit`() = withEngine { engine ->
