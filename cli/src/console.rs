@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 /// The first failure to write to standard output. Nothing is written after it.
 static FAILURE: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Writes to standard output. Call it by [`out!`] and [`outln!`].
+/// Writes to standard output. Call it by the macros `out!` and `outln!`.
 pub(crate) fn write_out(text: fmt::Arguments<'_>) {
     let mut failure = FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
     if failure.is_none() {
