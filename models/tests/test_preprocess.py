@@ -36,9 +36,11 @@ def test_orientation_6_is_rotated_upright(tmp_path):
     assert np.array_equal(np.asarray(open_upright(tmp_path / "photo.png")), np.asarray(upright))
 
 
-def test_normalise_gives_planes_from_minus_one_to_one():
+def test_normalise_gives_planes_around_zero():
     pixels = np.zeros((2, 4, 6, 3), np.uint8)
     pixels[..., 0] = 255
     x = normalise(pixels)
     assert x.shape == (2, 3, 4, 6) and x.dtype == np.float32
-    assert (x[:, 0] == 1).all() and (x[:, 1:] == -1).all()
+    assert x[:, 0] == pytest.approx(1.0) and x[:, 1:] == pytest.approx(-127 / 128)
+    one_to_one = normalise(pixels, (0.5,) * 3, (0.5,) * 3)
+    assert (one_to_one[:, 0] == 1).all() and (one_to_one[:, 1:] == -1).all()
