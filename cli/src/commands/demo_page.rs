@@ -64,7 +64,7 @@ pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> Result<String> 
          <p>This machine searched a catalogue with {} shoppers’ photos. The catalogue has {} listings ({} photos, {}), \
          the model is {}. The right listing is first for <b>{:.0} %</b> of the photos and among the first five for \
          <b>{:.0} %</b>. All pictures are renders made by the project. Attributes are shown from a probability of \
-         {:.0} %; the model learnt them from groceries and clothing, so they mean little for other goods.</p>\n\
+         {:.0} %; the model never saw such goods, so take them as hints.</p>\n\
          <p>Median times: {}.</p>\n</header>\n<main>\n{body}</main>\n</body>\n</html>\n",
         answers.len(),
         summary.listings,
