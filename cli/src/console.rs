@@ -18,7 +18,7 @@ pub(crate) fn write_out(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Writes to standard error. A failure is ignored: there is no other place to report it to.
+/// Writes to standard error. A failure is ignored: this is where failures are reported.
 pub(crate) fn write_error(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(text);
 }

@@ -36,7 +36,9 @@ class Pictures:
 
     def read(self, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of queries and gallery, uint8 [N, height, width, 3]."""
-        return tuple(np.stack([recipe.squash(open_upright(p)) for p in paths]) for paths in (self.queries, self.gallery))
+        return tuple(
+            np.stack([recipe.squash(open_upright(p)) for p in paths]) for paths in (self.queries, self.gallery)
+        )
 
     def scores(self, queries: np.ndarray, gallery: np.ndarray) -> dict[str, float]:
         """The metrics by name, of embeddings [N, dim] of unit length."""
@@ -72,7 +74,9 @@ def goods_pictures(goods: Goods) -> Pictures:
 
 
 def demo_pictures(folder: Path) -> Pictures:
-    catalogue, queries = (list(csv.DictReader((folder / name).open(newline=""))) for name in ("catalog.csv", "queries.csv"))
+    catalogue, queries = (
+        list(csv.DictReader((folder / name).open(newline=""))) for name in ("catalog.csv", "queries.csv")
+    )
     return Pictures(
         "demo",
         [folder / "queries" / row["photo"] for row in queries],

@@ -181,7 +181,11 @@ def confidence(
         "threshold": threshold,
         "data": f"{len(queries)} shop photos of split val"
         + (f", {goods_count} pictures of goods kept out of training" if goods_count else "")
-        + (f" and {len(held_out_queries)} of products kept out of training" if fit_kept_out and held_out_searches else "")
+        + (
+            f" and {len(held_out_queries)} of products kept out of training"
+            if fit_kept_out and held_out_searches
+            else ""
+        )
         + ", each asked with and without its product in catalogues of "
         f"{SMALL_CATALOGUES[0]} to {len(products) + len(clothing)} listings; threshold for {precision:.0%} right "
         "answers where half of what is asked is not in the catalogue",
@@ -294,17 +298,19 @@ def main() -> None:
     outputs = network(pixels[used_rows])
     embeddings = np.zeros((len(rows), manifest["embedding"]["dim"]), np.float32)
     embeddings[used_rows] = outputs[network.embedding]
-    goods = Goods.read(options.goods)
-    goods_pixels = goods.pixels(manifest["input"]["width"], places.cache(options.work))
-    goods_val = np.sort(np.concatenate(goods.val_looks()))
-    goods_outputs = network(goods_pixels[goods_val])
-    goods_embeddings = np.zeros((len(goods.rows), manifest["embedding"]["dim"]), np.float32)
-    goods_embeddings[goods_val] = goods_outputs[network.embedding]
-    broad = (goods, goods_embeddings)
+    goods = Goods.find(options.goods)
+    broad, judged = None, []
+    if goods:
+        goods_pixels = goods.pixels(manifest["input"]["width"], places.cache(options.work))
+        goods_val = np.sort(np.concatenate(goods.val_looks()))
+        goods_outputs = network(goods_pixels[goods_val])
+        goods_embeddings = np.zeros((len(goods.rows), manifest["embedding"]["dim"]), np.float32)
+        goods_embeddings[goods_val] = goods_outputs[network.embedding]
+        broad, judged = (goods, goods_embeddings), [judged_goods(goods, goods_pixels, goods_val, goods_outputs)]
     manifest["confidence"] = confidence(rows, embeddings, options.precision, kept_out, options.fit_kept_out, broad)
     val = np.array([rows[i]["split"] == "val" for i in used_rows])
     val_outputs = {name: values[val] for name, values in outputs.items()}
-    groups = [judged_products(rows, used_rows[val], val_outputs), judged_goods(goods, goods_pixels, goods_val, goods_outputs)]
+    groups = [judged_products(rows, used_rows[val], val_outputs), *judged]
     calibrate_heads(groups, manifest["heads"], options.head_precision)
     print(json.dumps(manifest["confidence"]))
     if options.dry_run:

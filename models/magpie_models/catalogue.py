@@ -59,7 +59,9 @@ def read_table(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[
         reader = csv.DictReader(file)
         missing = [name for name in needed if name not in (reader.fieldnames or [])]
         if missing:
-            raise TableError(f"{path}: no column '{missing[0]}' in the header; found {', '.join(reader.fieldnames or [])}")
+            raise TableError(
+                f"{path}: no column '{missing[0]}' in the header; found {', '.join(reader.fieldnames or [])}"
+            )
         for row in reader:
             cells = {name: (value or "").strip() for name, value in row.items() if name is not None}
             for name in needed:
@@ -162,9 +164,11 @@ def main() -> None:
     described = {"shares": {"val": VAL_SHARE, "test": TEST_SHARE}, "photos": dict(counts), "left_out": len(left_out)}
     (options.out / "splits.json").write_text(json.dumps(described, indent=1) + "\n")
     listings = len({row["listing_id"] for row in rows})
-    print(f"{options.out}: {listings} listings, {counts['gallery']} catalogue photos; shoppers' photos: " + ", ".join(
-        f"{counts[split]} {split}" for split in ("train", "val", "test")
-    ) + (f"; {len(left_out)} left out" if left_out else ""))
+    print(
+        f"{options.out}: {listings} listings, {counts['gallery']} catalogue photos; shoppers' photos: "
+        + ", ".join(f"{counts[split]} {split}" for split in ("train", "val", "test"))
+        + (f"; {len(left_out)} left out" if left_out else "")
+    )
 
 
 if __name__ == "__main__":

@@ -51,5 +51,7 @@ def load_student(path: Path, blend: float = 1.0) -> tuple[Student, dict[str, lis
     state = load(path)
     labels, config = state["labels"], Config.from_json(state["config"])
     student = Student(empty_layers(state["layout"]), config.dim, {name: len(v) for name, v in labels.items()})
-    student.load_state_dict({name: state["before"][name].lerp(value, blend) for name, value in state["average"].items()})
+    student.load_state_dict(
+        {name: state["before"][name].lerp(value, blend) for name, value in state["average"].items()}
+    )
     return student.eval(), labels, config

@@ -88,9 +88,7 @@ def sure_of_colour(row: dict[str, str]) -> bool:
     return row["colour_src"] != "pixels" or float(row["colour_conf"] or 0) >= MIN_COLOUR_SHARE
 
 
-def pixels(
-    rows: list[dict[str, str]], data: Path, recipe: Recipe, cache: Path, name: str = "products"
-) -> np.ndarray:
+def pixels(rows: list[dict[str, str]], data: Path, recipe: Recipe, cache: Path, name: str = "products") -> np.ndarray:
     """uint8 [rows, height, width, 3], resized as at inference; decoded once and stored in `cache` as NAME-*.npy."""
     width, height = recipe.width, recipe.height
     path = cache / f"{name}-{width}.npy"

@@ -126,7 +126,8 @@ def main() -> None:
     used_rows = tuning_rows(rows) if options.val else np.arange(len(rows))
     test = RetrievalTest(rows, holdout, NO_LIMITS)
     score = None if options.val else official_score(options.data)
-    others = [demo_pictures(options.demo), goods_pictures(Goods.read(options.goods))]
+    broad = Goods.find(options.goods)
+    others = [demo_pictures(options.demo)] + ([goods_pictures(broad)] if broad else [])
     found: dict[str, object] = {"pack": str(pack), "model_id": manifest["model_id"], "kept_out": kept_out}
 
     def figures(title: str, network: Network) -> np.ndarray:

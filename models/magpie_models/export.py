@@ -37,7 +37,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, default=Path("cli/demo"), help="folder of the renders used for golden/")
     parser.add_argument("--calibration", type=int, default=512, help="photos in the quantiser's calibration set (512)")
     parser.add_argument("--side", type=int, help="input width and height in pixels (default: as trained)")
-    parser.add_argument("--blend", type=float, default=1.0, help="share of the trained weights; the rest is the start (1)")
+    parser.add_argument(
+        "--blend", type=float, default=1.0, help="share of the trained weights; the rest is the start (1)"
+    )
     return parser.parse_args()
 
 
@@ -81,7 +83,11 @@ def export(
 
 
 def refit_heads(
-    student: Student, rows: list[dict[str, str]], pixels: np.ndarray, config: Config, broad: tuple[Goods, np.ndarray] | None
+    student: Student,
+    rows: list[dict[str, str]],
+    pixels: np.ndarray,
+    config: Config,
+    broad: tuple[Goods, np.ndarray] | None,
 ) -> dict[str, list[str]]:
     """Gives the student heads that are fitted to its features, and returns their labels."""
     train = training_rows(rows, Holdout.parse(rows, config.keep_out_products, config.keep_out_kinds))
@@ -110,7 +116,9 @@ def main() -> None:
     if read_config(run).uses_goods():
         goods = Goods.read(options.goods)
         broad = (goods, goods.pixels(side, places.cache(options.work)))
-    manifest = export(run, target, rows, pixels, options.photos, options.calibration, options.name, options.blend, broad)
+    manifest = export(
+        run, target, rows, pixels, options.photos, options.calibration, options.name, options.blend, broad
+    )
     print(f"{target}: {manifest['network']['bytes']} bytes, model id {manifest['model_id']}")
 
 

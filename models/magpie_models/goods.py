@@ -28,7 +28,7 @@ LOOKS = 4
 # Classes of fewer training objects are too few to be named by the category head.
 LEAST_OBJECTS = 2
 # Names that the source gives to what is not one kind of thing, or to several kinds that products tell apart.
-UNNAMED = {"clothing", "food", "board", "climbing", "cluttering", "create", "cycling", "holder", "kinect", "navigation", "screen", "trekking"}
+UNNAMED = set("clothing food board climbing cluttering create cycling holder kinect navigation screen trekking".split())
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,14 @@ class Goods:
     train: np.ndarray
 
     @staticmethod
+    def find(folder: Path) -> "Goods | None":
+        """The data set in a folder, if it has one."""
+        return Goods.read(folder) if (folder / "manifest.csv").is_file() else None
+
+    @staticmethod
     def read(folder: Path) -> "Goods":
+        if not (folder / "manifest.csv").is_file():
+            raise SystemExit(f"{folder} has no pictures of broad goods: give --goods, or train without them")
         rows = read_manifest(folder)
         return Goods(folder, rows, np.array([i for i, row in enumerate(rows) if row["split"] == "train"]))
 

@@ -82,9 +82,7 @@ class LossSettings:
 class Objective(nn.Module):
     """The terms of an objective, with the parameters that exist only in training (the classifiers)."""
 
-    def __init__(
-        self, terms: dict[str, float], labels: Labels, dim: int, settings: LossSettings, features: int = 1280
-    ):
+    def __init__(self, terms: dict[str, float], labels: Labels, dim: int, settings: LossSettings, features: int = 1280):
         """`features`: the dimension of the teacher's."""
         super().__init__()
         self.settings = settings

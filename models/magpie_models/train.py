@@ -89,7 +89,8 @@ class Trainer:
         goods_labels = self.goods.labels(goods_pixels) if self.goods else None
         data.share_names([labels for labels in (self.labels, goods_labels) if labels])
         self.crop_pixels, self.input_pixels = (
-            data.pixels(self.rows, data_folder, Recipe(side, side), places.cache(work)) for side in (CACHE_SIDE, run.side)
+            data.pixels(self.rows, data_folder, Recipe(side, side), places.cache(work))
+            for side in (CACHE_SIDE, run.side)
         )
         taught = training_rows(self.rows)
         features = self.features(sources.PRODUCTS, [data_folder / self.rows[i]["path"] for i in taught])

@@ -75,7 +75,9 @@ def goods_data(tmp_path_factory) -> Path:
             picture = np.clip(colour + rng.normal(0, 3 + 20 * (look == "wild"), (SIDE, SIDE, 3)), 0, 255)
             name = f"thing{thing}-{i}.png"
             Image.fromarray(picture.astype(np.uint8)).save(folder / name)
-            rows.append({"path": name, "class": f"kind{thing // 2}", "instance": str(thing), "split": split, "look": look})
+            rows.append(
+                {"path": name, "class": f"kind{thing // 2}", "instance": str(thing), "split": split, "look": look}
+            )
     with open(folder / "manifest.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

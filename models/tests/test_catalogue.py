@@ -79,7 +79,15 @@ def test_an_unusable_table_is_an_error(tmp_path, text, reason):
 
 
 def test_the_command_writes_a_manifest(tmp_path, monkeypatch, capsys):
-    words = ["catalogue", "--catalog", DEMO / "catalog.csv", "--images", DEMO / "photos", "--shoppers", DEMO / "queries.csv"]
+    words = [
+        "catalogue",
+        "--catalog",
+        DEMO / "catalog.csv",
+        "--images",
+        DEMO / "photos",
+        "--shoppers",
+        DEMO / "queries.csv",
+    ]
     words += ["--shopper-images", DEMO / "queries", "--out", tmp_path / "mine"]
     monkeypatch.setattr("sys.argv", [str(word) for word in words])
     catalogue.main()

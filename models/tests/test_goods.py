@@ -74,7 +74,13 @@ def studio(colour: tuple[int, int, int], shadow: bool = True) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("colour", "name"),
-    [((200, 30, 30), "red"), ((40, 80, 180), "blue"), ((25, 25, 28), "black"), ((235, 235, 235), ""), ((160, 160, 160), "")],
+    [
+        ((200, 30, 30), "red"),
+        ((40, 80, 180), "blue"),
+        ((25, 25, 28), "black"),
+        ((235, 235, 235), ""),
+        ((160, 160, 160), ""),
+    ],
 )
 def test_the_colour_of_an_object_is_not_that_of_its_shadow(colour, name):
     assert colour_of([studio(colour)]) == name

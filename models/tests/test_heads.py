@@ -37,8 +37,12 @@ def test_calibration_counts_a_label_of_something_else_as_wrong():
     rng = np.random.default_rng(1)
     kind = rng.integers(0, 2, 400)
     logits = np.eye(2)[kind] * 4 + rng.normal(0, 1, (400, 2))
-    inside = Judged({"material": logits}, {"material": [("paper", "steel")[k] for k in kind]}, [str(i) for i in range(400)])
-    unknown = Judged({"material": rng.normal(0, 1.5, (400, 2))}, {"material": [OUTSIDE] * 400}, [str(i) for i in range(400)])
+    inside = Judged(
+        {"material": logits}, {"material": [("paper", "steel")[k] for k in kind]}, [str(i) for i in range(400)]
+    )
+    unknown = Judged(
+        {"material": rng.normal(0, 1.5, (400, 2))}, {"material": [OUTSIDE] * 400}, [str(i) for i in range(400)]
+    )
     heads = [{"name": "material", "output": "material", "labels": ["paper", "steel"]}]
     calibrate_heads([inside], heads, 0.9)
     alone = heads[0]["threshold"]

@@ -112,9 +112,7 @@ def test_only_unfrozen_layers_are_trained(shop, tmp_path):
 
 def test_catalogue_photos_of_weight_0_are_left_out_of_class_terms(shop):
     rng = np.random.default_rng(0)
-    made = trainer(
-        shop, catalogue_weight=0.0, heads="probe", teacher_weight=0.0, goods_pairs=0, virtual_goods_pairs=0
-    )
+    made = trainer(shop, catalogue_weight=0.0, heads="probe", teacher_weight=0.0, goods_pairs=0, virtual_goods_pairs=0)
     made.start()
     rows = np.array([i for i in made.train if made.photos.is_catalogue[i]])
     batch = assemble(made.samples(rows, rng), 32, rng)
@@ -134,7 +132,9 @@ class Twins:
 
 
 def test_an_additional_source_adds_samples_with_its_own_labels(shop):
-    run_config = replace(SMALL, virtual_pairs=0, goods_pairs=0, virtual_goods_pairs=0).resolved({"contrastive/scene": 0.5})
+    run_config = replace(SMALL, virtual_pairs=0, goods_pairs=0, virtual_goods_pairs=0).resolved(
+        {"contrastive/scene": 0.5}
+    )
     made = Trainer(run_config, shop.data, shop.work, shop.work, shop.goods)
     made.sources.append(Twins())
     made.start()

@@ -1,6 +1,6 @@
 //! JSON Lines tables: one object per line.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
@@ -13,15 +13,12 @@ pub(super) fn read(text: &str, names: &ColumnNames) -> Result<CatalogTable, Stri
     let mut catalog = CatalogTable::default();
     let mut objects: Vec<(u64, Map<String, Value>)> = Vec::new();
     // Objects may differ in their fields: the header is all names, in the order in which they appear.
-    let mut positions: HashMap<String, usize> = HashMap::new();
+    let mut known: HashSet<String> = HashSet::new();
     let mut columns: Vec<String> = Vec::new();
     for (line, text) in (1..).zip(text.lines()).filter(|(_, text)| !text.trim().is_empty()) {
         match serde_json::from_str::<Map<String, Value>>(text) {
             Ok(object) => {
-                for name in object.keys().filter(|name| !positions.contains_key(*name)).cloned().collect::<Vec<_>>() {
-                    positions.insert(name.clone(), columns.len());
-                    columns.push(name);
-                }
+                columns.extend(object.keys().filter(|name| known.insert((*name).clone())).cloned());
                 objects.push((line, object));
             }
             Err(e) => catalog.broken.push(SkippedRow { line, reason: e.to_string() }),

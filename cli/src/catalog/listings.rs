@@ -64,7 +64,8 @@ impl CatalogTable {
     }
 
     /// Writes the amounts of `price` and of the columns `insisted` as plain numbers. A currency that stands beside them
-    /// becomes the column `currency`, if there is none. A value of an insisted column that is not a number is left out.
+    /// becomes the column `currency` if the table has no such column. Of an insisted column, what is not a number is left
+    /// out.
     pub(crate) fn read_amounts(&mut self, insisted: &[String]) {
         let columns: BTreeSet<&str> = insisted.iter().map(String::as_str).chain(["price"]).collect();
         let columns: Vec<(String, usize)> =
@@ -96,10 +97,7 @@ impl CatalogTable {
                 let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
                 self.notes.push(match insist {
                     true => format!("{name}: line {line}: '{value}'{more} is not a number and is left out"),
-                    false => format!(
-                        "{name}: line {line}: '{value}'{more} is not a number, so the column holds words and cannot be \
-                         compared; --column {name}=number leaves such values out"
-                    ),
+                    false => odd_value(&name, line, &format!("'{value}'{more}")),
                 });
             }
         }
@@ -116,17 +114,12 @@ impl CatalogTable {
         let mut notes = Vec::new();
         for (at, name) in self.fields.iter().enumerate().filter(|(_, name)| *name != "price") {
             let present = || self.rows.iter().filter(|row| !row.values[at].is_empty());
-            let is_number = |row: &&CatalogRow| row.values[at].parse::<f64>().is_ok_and(f64::is_finite);
-            let (count, numbers) = (present().count(), present().filter(is_number).count());
+            let (count, numbers) = (present().count(), present().filter(|row| is_number(&row.values[at])).count());
             if numbers == count || numbers < 3 || numbers * 100 < count * MOSTLY {
                 continue;
             }
-            if let Some(row) = present().find(|row| !is_number(row)) {
-                notes.push(format!(
-                    "{name}: line {}: '{}' is not a number, so the column holds words and cannot be compared; --column \
-                     {name}=number leaves such values out",
-                    row.line, row.values[at]
-                ));
+            if let Some(row) = present().find(|row| !is_number(&row.values[at])) {
+                notes.push(odd_value(name, row.line, &format!("'{}'", row.values[at])));
             }
         }
         self.notes.extend(notes);
@@ -143,7 +136,7 @@ impl CatalogTable {
         for (at, name) in names {
             let values: HashSet<&str> =
                 self.rows.iter().map(|row| row.values[at].as_str()).filter(|value| !value.is_empty()).collect();
-            let numbers = values.iter().all(|value| value.parse::<f64>().is_ok());
+            let numbers = values.iter().all(|value| is_number(value));
             let (count, longest) = (values.len(), values.iter().map(|value| value.chars().count()).max().unwrap_or(0));
             if !numbers && longest > LONGEST_LABEL {
                 choice.left_out.push(format!("{name} (values of up to {longest} characters)"));
@@ -165,6 +158,19 @@ impl FilterChoice {
         let left_out = list(self.left_out.iter().map(String::as_str));
         (!self.left_out.is_empty()).then(|| format!("not filter columns: {left_out}; choose with --filters"))
     }
+}
+
+/// Whether a shard holds the value as a number: `columns` of the builder decides in the same way.
+fn is_number(value: &str) -> bool {
+    value.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+/// What to tell of a value that keeps a column from holding numbers.
+fn odd_value(column: &str, line: u64, value: &str) -> String {
+    format!(
+        "{column}: line {line}: {value} is not a number, so the column holds words and cannot be compared; --column \
+         {column}=number leaves such values out"
+    )
 }
 
 /// The names of photos in a cell.

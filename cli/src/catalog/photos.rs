@@ -19,18 +19,20 @@ pub(crate) struct PhotoFolder {
 
 impl PhotoFolder {
     /// # Errors
-    /// There is no such folder.
+    /// One of the folders does not exist.
     pub(crate) fn open(folder: &Path, prefixes: &[(String, PathBuf)], allow_outside: bool) -> Result<PhotoFolder> {
-        let found = folder.canonicalize().ok().filter(|folder| folder.is_dir());
-        let found = found.ok_or_else(|| CommandFailure::new(format!("{}: no such folder", folder.display())))?;
-        let prefixes = prefixes.iter().map(|(prefix, at)| (prefix.clone(), found.join(at))).collect();
-        Ok(PhotoFolder { folder: found, prefixes, allow_outside })
+        let existing = |folder: &Path| {
+            let found = folder.canonicalize().ok().filter(|folder| folder.is_dir());
+            found.ok_or_else(|| CommandFailure::new(format!("{}: no such folder", folder.display())))
+        };
+        let found = existing(folder)?;
+        let copies = prefixes.iter().map(|(prefix, at)| Ok((prefix.clone(), existing(&found.join(at))?)));
+        Ok(PhotoFolder { prefixes: copies.collect::<Result<_>>()?, folder: found, allow_outside })
     }
 
     /// Reads a photo. Its size and kind are looked at first: a device would never end, and a large file fill the memory.
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let path = self.path(name)?;
-        read_photo(&path)
+        bounded(&self.path(name)?).map_err(CommandFailure::new)
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {
@@ -66,17 +68,21 @@ impl PhotoFolder {
     }
 }
 
-/// Reads a photo that the user named.
+/// Reads a photo that the user named. Errors name it too.
 pub(crate) fn read_photo(path: &Path) -> Result<Vec<u8>> {
-    let failed = |e: std::io::Error| CommandFailure::new(e.to_string());
+    bounded(path).map_err(|e| CommandFailure::io(path, e))
+}
+
+fn bounded(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |e: std::io::Error| e.to_string();
     let about = path.metadata().map_err(failed)?;
     if !about.is_file() {
-        return Err(CommandFailure::new("it is not a file"));
+        return Err("it is not a file".to_owned());
     }
     // One byte more than the limit, so that the decoder's check reports what is too large.
     let limit = DecodeLimits::default().max_bytes + 1;
     if about.len() >= limit {
-        return Err(CommandFailure::new(format!("{} bytes are more than the {} allowed", about.len(), limit - 1)));
+        return Err(format!("{} bytes are more than the {} allowed", about.len(), limit - 1));
     }
     let mut bytes = Vec::with_capacity(about.len() as usize);
     std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
@@ -120,13 +126,20 @@ mod tests {
         let folder = PhotoFolder::open(base.path(), &prefixes, false).expect("a folder");
         assert_eq!(folder.read("https://cdn.example/a.jpg?v=2").expect("mirrored"), b"a");
         assert!(folder.read("https://cdn.example/../x.jpg").is_err());
+        // The copy may lie beside the photos: the user named it.
+        fs::create_dir_all(base.path().join("photos")).expect("a folder");
+        let beside = [("https://cdn.example/".to_owned(), PathBuf::from("../mirror"))];
+        let photos = PhotoFolder::open(&base.path().join("photos"), &beside, false).expect("a folder");
+        assert_eq!(photos.read("https://cdn.example/a.jpg").expect("mirrored"), b"a");
+        let gone = [("https://cdn.example/".to_owned(), PathBuf::from("gone"))];
+        assert!(PhotoFolder::open(base.path(), &gone, false).is_err());
         assert!(folder.read("https://other.example/a.jpg").expect_err("no copy").message.contains("--url-prefix"));
     }
 
     #[cfg(unix)]
     #[test]
     fn what_is_not_a_file_is_refused() {
-        assert_eq!(read_photo(Path::new("/dev/zero")).expect_err("a device").message, "it is not a file");
-        assert_eq!(read_photo(Path::new("/")).expect_err("a folder").message, "it is not a file");
+        assert_eq!(read_photo(Path::new("/dev/zero")).expect_err("a device").message, "/dev/zero: it is not a file");
+        assert_eq!(read_photo(Path::new("/")).expect_err("a folder").message, "/: it is not a file");
     }
 }

@@ -100,7 +100,7 @@ fn inputs(args: &Args, model: &Model, folder: &Path) -> Result<(PathBuf, Vec<Vec
         let queries = demo::queries()?.into_iter().map(|query| query.bytes.to_vec());
         return Ok((demo::shard(model, folder, args.json)?, queries.collect()));
     };
-    let read = |path: &PathBuf| read_photo(path).map_err(|e| CommandFailure::io(path, e.message));
+    let read = |path: &PathBuf| read_photo(path);
     Ok((shard.clone(), args.photo.iter().map(read).collect::<Result<_>>()?))
 }
 

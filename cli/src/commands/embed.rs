@@ -131,7 +131,7 @@ fn run_each(
     let limits = DecodeLimits::default();
     let bar = output::progress(paths.len(), "embedding", quiet);
     let embed = |path: &PathBuf| {
-        let bytes = read_photo(path).map_err(|e| CommandFailure::io(path, e.message))?;
+        let bytes = read_photo(path)?;
         engine::embed(model, &bytes, None, &limits).map_err(|e| CommandFailure::of(path, e))
     };
     // Batches: an unusable photo stops the command soon, and it is the same photo on any number of cores.

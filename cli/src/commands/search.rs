@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     options.region = args.crop;
     options.filter = args.filter.as_deref().map(Filter::parse).transpose().map_err(magpie_core::Error::from)?;
     let server = args.server_args.server()?;
-    let read = |path: &PathBuf| read_photo(path).map_err(|e| CommandFailure::io(path, e.message));
+    let read = |path: &PathBuf| read_photo(path);
     let photo = args.photo.as_ref().map(read).transpose()?;
     let opening = Instant::now();
     let shard = Shard::open(&args.shard).map_err(|e| CommandFailure::of(&args.shard, e))?;

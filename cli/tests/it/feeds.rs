@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::small::Small;
 use crate::{demo, json, magpie, refused};
 
-/// Builds a shard of a table beside the demo's photos; returns what `build --json` and `inspect --json` print.
+/// Builds a shard of a table that names the demo's photos; returns what `build --json` and `inspect --json` print.
 fn built(table: &str, name: &str, more: &[&str]) -> (Value, Value) {
     let folder = tempfile::tempdir().unwrap();
     let (catalog, shard) = (folder.path().join(name), folder.path().join("out.magpie"));

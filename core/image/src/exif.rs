@@ -5,7 +5,7 @@ use image::metadata::Orientation;
 /// The tag of the orientation.
 const ORIENTATION: u16 = 0x0112;
 
-/// The orientation in a block of EXIF. None if there is none, or one that is not defined.
+/// The orientation in a block of EXIF. `None` if the block has no orientation, or an undefined one.
 ///
 /// The name `Exif` and two zeros may stand in front: JPEG has them always, WebP often. The number may have one, two or
 /// four bytes: the standard says two, programs write all of them.

@@ -8,7 +8,7 @@ pub(super) enum Colours {
     Grey,
     Rgb,
     YCbCr,
-    /// Four inks, inverted: 255 is no ink, as Adobe's programs write it.
+    /// Four inks, inverted: 255 means no ink, as Adobe's programs write it.
     Cmyk,
     /// The same, with the first three as luma and chroma, which are not inverted.
     Ycck,

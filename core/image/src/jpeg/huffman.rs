@@ -33,7 +33,7 @@ impl Code {
     }
 }
 
-/// What a code stands for, in one word: see the methods. Zero is no code at all.
+/// What a code stands for, packed into 32 bits: see the methods. Zero marks bits that are not a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry(u32);
 

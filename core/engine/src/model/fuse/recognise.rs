@@ -23,7 +23,7 @@ pub(super) struct Recognised<'a> {
     pub(super) floats: HashMap<&'a str, Value>,
     /// The f32 tensors from outside that layers of kind [`LayerKind::Quantise`] read.
     pub(super) outside: Vec<&'a str>,
-    /// Why nodes that looked like layers are none.
+    /// Why nodes that looked like layers are left to tract.
     pub(super) refused: HashMap<usize, LeftReason>,
 }
 
