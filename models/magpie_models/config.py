@@ -22,6 +22,7 @@ class Config:
 
     backbone: str = option("efficientnet-lite0", "network architecture", tuple(BACKBONES))
     start: str = option("imagenet", "initial weights", STARTS)
+    continues: str = option("", "name of a run with the same network and labels, to start from its trained weights")
     freeze: int = option(15, "number of convolutions, from the first, that are not trained")
     side: int = option(160, "input width and height in pixels")
     dim: int = option(128, "dimension of the embedding")

@@ -182,6 +182,29 @@ class Trainer:
         self.average = copy.deepcopy(self.student)
         self.before = copy.deepcopy(self.student)
 
+    def start_from_run(self, folder: Path) -> None:
+        """Takes over the weights of another run, for a second schedule with other options or more photos.
+
+        `before` is taken over too: a blend is still with what the first run started from.
+        """
+        file = folder / checkpoint.FILE
+        if not file.exists():
+            raise SystemExit(f"--continues {folder.name}: there is no {file}")
+        state = checkpoint.load(file)
+        kept_out = [state["config"][name] for name in ("keep_out_products", "keep_out_kinds")]
+        if kept_out != [self.config.keep_out_products, self.config.keep_out_kinds]:
+            raise SystemExit(f"--continues {folder.name}: that run kept out other photos: {kept_out}")
+        labels = {head: self.labels.names[head] for head in self.student.heads}
+        if state["layout"] != checkpoint.layout(self.layers) or state["labels"] != labels:
+            raise SystemExit(f"--continues {folder.name}: that run has another network or other labels")
+        try:
+            self.objective.load_state_dict(state["objective"])
+        except RuntimeError as error:
+            raise SystemExit(f"--continues {folder.name}: that run has other classes or terms: {error}") from None
+        self.student.load_state_dict(state["average"])
+        self.average = copy.deepcopy(self.student)
+        self.before.load_state_dict(state["before"])
+
     def pooled(self, pictures: Iterable[np.ndarray]) -> torch.Tensor:
         """The backbone's features of pictures, float32 [side, side, 3] in 0..1."""
         chunks = iter(lambda it=iter(pictures): list(islice(it, 64)), [])
@@ -261,7 +284,10 @@ def run(trainer: Trainer, folder: Path, watts_per_core: float = 10.0, stop_after
         trainer.resume(state)
     else:
         write_json(folder / "split.json", {"trained_on": [trainer.rows[i]["path"] for i in trainer.train]})
-        trainer.start()
+        if trainer.config.continues:
+            trainer.start_from_run(places.run_folder(trainer.work, trainer.config.continues))
+        else:
+            trainer.start()
         record_epoch(trainer, record, {}, 0.0, watts_per_core, time.monotonic())
     while trainer.epoch < min(trainer.config.epochs, stop_after or trainer.config.epochs):
         started, cpu = time.monotonic(), time.process_time()

@@ -64,6 +64,27 @@ def test_a_run_cannot_be_resumed_with_another_configuration(shop, tmp_path):
         run(trainer(shop, rate=0.1), tmp_path / "run")
 
 
+def test_a_run_continues_from_the_weights_of_another(shop, tmp_path):
+    first, second, third = (tmp_path / "runs" / name for name in ("first", "second", "third"))
+    run(trainer(shop), first)
+
+    def continued(**options) -> Trainer:
+        made = trainer(shop, **{"continues": "first", **options})
+        made.work = tmp_path
+        return made
+
+    run(continued(), second, stop_after=1)
+    a, b = (checkpoint.load(folder / checkpoint.FILE) for folder in (first, second))
+    assert all(torch.equal(a["before"][name], value) for name, value in b["before"].items())
+    assert not all(torch.equal(a["average"][name], value) for name, value in b["average"].items())
+    ended, started = read_metrics(first)[-1], read_metrics(second)[0]
+    assert {k: v for k, v in started.items() if "hit" in k} == {k: v for k, v in ended.items() if "hit" in k}
+
+    for options in ({"keep_out_products": "0/3"}, {"continues": "none"}, {"dim": 16}):
+        with pytest.raises(SystemExit, match="--continues"):
+            run(continued(**options), third)
+
+
 def test_tensorboard_reads_the_record(shop, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
