@@ -8,14 +8,14 @@
 mod console;
 
 mod assets;
-mod calibration;
 mod catalog;
 mod commands;
+mod evaluation;
 mod failure;
 mod logger;
 mod npy;
 mod output;
-mod scores;
+mod results_page;
 mod server_client;
 mod shard_build;
 mod thumbnail;

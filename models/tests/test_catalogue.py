@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from magpie_models import catalogue, data
+from magpie_models import catalogue, data, tables
 from magpie_models.catalogue import TableError, convert, split_of
+from magpie_models.goods import Goods
 from magpie_models.holdout import Holdout, training_rows
 
 DEMO = ROOT / "cli" / "demo"
@@ -94,3 +95,21 @@ def test_the_command_writes_a_manifest(tmp_path, monkeypatch, capsys):
     assert "128 listings, 256 catalogue photos" in capsys.readouterr().out
     with open(tmp_path / "mine" / "manifest.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 384
+
+
+def test_a_data_set_becomes_tables_of_the_product(shop):
+    catalog, shoppers = tables.product_tables(shop.rows)
+    assert len(catalog) == 6 and len(shoppers) == 36
+    assert catalog[0] == {
+        "listing_id": "1", "photo": "c0.png", "category": "Group0", "colour": "red", "shape": "round",
+        "material": "carton",
+    }
+    assert {row["listing_id"] for row in shoppers} == {row["listing_id"] for row in catalog}
+    assert {row["split"] for row in shoppers} == {"train", "val", "test"}
+    broad = Goods.read(shop.goods)
+    catalog, shoppers = tables.goods_tables(broad)
+    assert catalog and shoppers and {row["listing_id"] for row in shoppers} <= {row["listing_id"] for row in catalog}
+    assert all((broad.folder / row["photo"]).is_file() for row in catalog + shoppers)
+    tables.write(shop.work / "catalog.csv", catalog)
+    with open(shop.work / "catalog.csv", newline="") as file:
+        assert list(csv.DictReader(file)) == catalog

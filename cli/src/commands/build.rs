@@ -174,7 +174,7 @@ fn local_scaling(model: &Model, folder: &Path, args: &Args) -> Result<LocalScali
     LocalScaling::new(&photos.collect::<Vec<_>>(), args.local_scaling).map_err(|e| CommandFailure::of(folder, e))
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     // The last sign: an address may contain others.
     let parts = text.rsplit_once('=').filter(|(from, to)| !from.is_empty() && !to.is_empty());
     parts

@@ -1,16 +1,13 @@
-//! The demo's page: each query next to its results, in one self-contained HTML file.
+//! The demo's page.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use magpie_core::engine::SearchResults;
+use magpie_core::listing::Found;
 
 use crate::failure::Result;
+use crate::results_page::{self, Card, CardResult, Pictures, Section, escape};
 use crate::{assets, output};
-
-const STYLE: &str = include_str!("demo_page.css");
 
 /// Attributes below this probability are not shown.
 const SURE: f32 = 0.5;
@@ -44,28 +41,16 @@ pub(crate) struct Summary {
     pub(crate) stages: Vec<(&'static str, Duration)>,
 }
 
-/// Renders the page. Each picture is embedded once, as the background image of a CSS class.
+/// Renders the page.
 pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> Result<String> {
-    let mut pictures = BTreeSet::new();
-    let mut body = String::new();
-    for answer in answers {
-        body.push_str(&card(answer, &mut pictures));
-    }
+    let mut pictures = Pictures::new();
+    let cards = answers.iter().map(|answer| card(answer, &mut pictures)).collect::<Result<_>>()?;
     let stages = summary.stages.iter().map(|(name, time)| format!("{name} {}", output::ms(*time)));
-    let mut classes = String::new();
-    for name in &pictures {
-        let data = BASE64_STANDARD.encode(assets::demo_picture(name)?);
-        let _ = writeln!(classes, ".{}{{background-image:url(data:image/jpeg;base64,{data})}}", class(name));
-    }
-    Ok(format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Magpie demo</title>\n\
-         <style>\n{STYLE}{classes}</style>\n</head>\n<body>\n<header>\n<h1>Magpie demo</h1>\n\
-         <p>This machine searched a catalogue with {} shoppers’ photos. The catalogue has {} listings ({} photos, {}), \
+    let introduction = format!(
+        "<p>This machine searched a catalogue with {} shoppers’ photos. The catalogue has {} listings ({} photos, {}), \
          the model is {}. The right listing is first for <b>{:.0} %</b> of the photos and among the first five for \
          <b>{:.0} %</b>. All pictures are renders made by the project. Attributes are shown from a probability of \
-         {:.0} %; the model never saw such goods, so take them as hints.</p>\n\
-         <p>Median times: {}.</p>\n</header>\n<main>\n{body}</main>\n</body>\n</html>\n",
+         {:.0} %; the model never saw such goods, so take them as hints.</p>\n<p>Median times: {}.</p>\n",
         answers.len(),
         summary.listings,
         summary.photos,
@@ -75,16 +60,17 @@ pub(super) fn html(summary: &Summary, answers: &[DemoAnswer]) -> Result<String> 
         100.0 * summary.hit_5,
         100.0 * SURE,
         stages.collect::<Vec<_>>().join(", "),
-    ))
+    );
+    let sections = [Section { heading: String::new(), cards }];
+    Ok(results_page::html("Magpie demo", &introduction, &sections, &pictures))
 }
 
-/// Renders one query with its results, and adds the names of its pictures to `pictures`.
-fn card(answer: &DemoAnswer, pictures: &mut BTreeSet<String>) -> String {
-    let mut picture = |name: String, text: &str| {
-        let tag =
-            format!("<div class=\"picture {}\" role=\"img\" aria-label=\"{}\"></div>", class(&name), escape(text));
-        pictures.insert(name);
-        tag
+/// One query with its results; adds its pictures to `pictures`.
+fn card(answer: &DemoAnswer, pictures: &mut Pictures) -> Result<Card> {
+    let mut picture = |name: String| -> Result<String> {
+        let jpeg = assets::demo_picture(&name)?;
+        pictures.entry(name.clone()).or_insert_with(|| jpeg.to_vec());
+        Ok(name)
     };
     let verdict = match answer.place {
         Some(1) => "the right listing is first".to_owned(),
@@ -92,44 +78,12 @@ fn card(answer: &DemoAnswer, pictures: &mut BTreeSet<String>) -> String {
         None => "the right listing is not among the first five".to_owned(),
     };
     let attributes = answer.results.attributes.0.iter().filter(|a| a.label.is_some() && a.probability >= SURE);
-    let mut card = format!(
-        "<section>\n<figure class=\"query\">{}<figcaption>{}<br><small>{}</small></figcaption></figure>\n<ol>\n",
-        picture(format!("queries/{}", answer.query.photo), "shopper's photo"),
-        escape(&verdict),
-        escape(&output::attributes(attributes)),
-    );
-    for found in &answer.results.listings {
-        let listing = &found.listing;
-        let title = listing.get("title").unwrap_or_default();
-        let right = if listing.id == answer.query.listing_id { " class=\"right\"" } else { "" };
-        let _ = writeln!(
-            card,
-            "<li{right}><figure>{}<figcaption>{}<br><b>{}</b> <small>{:.3}</small></figcaption></figure></li>",
-            picture(format!("photos/{}", listing.photo), title),
-            escape(title),
-            escape(&output::price(listing)),
-            found.score,
-        );
-    }
-    card.push_str("</ol>\n</section>\n");
-    card
-}
-
-/// Returns the CSS class of a picture: its name with all but ASCII letters and digits replaced by `_`.
-fn class(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn texts_are_escaped() {
-        assert_eq!(escape("<b> & \"x\""), "&lt;b&gt; &amp; &quot;x&quot;");
-    }
+    let note = output::attributes(attributes);
+    let photo = picture(format!("queries/{}", answer.query.photo))?;
+    let result = |found: &Found| -> Result<CardResult> {
+        let photo = picture(format!("photos/{}", found.listing.photo))?;
+        Ok(CardResult::new(found, photo, found.listing.id == answer.query.listing_id))
+    };
+    let results = answer.results.listings.iter().map(result).collect::<Result<_>>()?;
+    Ok(Card { photo, verdict, note, results })
 }

@@ -71,7 +71,7 @@ fn per(text: &str) -> Result<Per, String> {
     Ok(Per { column: column.trim().to_owned(), most: most.trim().parse().map_err(|_| expected())? })
 }
 
-fn share(text: &str) -> Result<f32, String> {
+pub(super) fn share(text: &str) -> Result<f32, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
