@@ -28,9 +28,6 @@ pub trait SearchBackend: Send + Sync + 'static {
         Box::pin(async { Ok(None) })
     }
 
-    /// A short name of the backend, for display.
-    fn name(&self) -> &'static str;
-
     /// Describes the catalogue that is being served; `None` while there is not any.
     fn status(&self) -> Option<Status>;
 

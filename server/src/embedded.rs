@@ -145,10 +145,6 @@ impl SearchBackend for Embedded {
         Box::pin(self.pool.run(deadline, move |_| catalog.picture(&id, &photo)))
     }
 
-    fn name(&self) -> &'static str {
-        "shards"
-    }
-
     fn status(&self) -> Option<Status> {
         Some(self.current().status.clone())
     }

@@ -230,10 +230,6 @@ impl SearchBackend for OpenSearch {
         })
     }
 
-    fn name(&self) -> &'static str {
-        "opensearch"
-    }
-
     fn status(&self) -> Option<Status> {
         let ActiveIndex { meta, shards, .. } = &*self.current();
         Some(Status {

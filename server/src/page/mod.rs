@@ -18,10 +18,11 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router, extract};
 use magpie_core::attributes::Attributes;
+use magpie_core::confidence::LEADING;
 use magpie_core::engine::{Stages, embed_timed};
 use magpie_core::image::{DecodeLimits, Region};
 use magpie_core::model::{Model, Output, Pack};
-use magpie_core::remote::{QueryCode, Thresholds};
+use magpie_core::remote::QueryCode;
 use magpie_core::{Error, ModelId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -73,6 +74,7 @@ impl Page {
         let limited = Router::new()
             .route("/page/about", get(about))
             .route("/page/embed", post(embed))
+            .route("/page/confidence", get(confidence))
             .route("/page/picture", get(picture))
             .with_state(Arc::new(self));
         let files = Router::new()
@@ -109,20 +111,18 @@ struct AboutReply {
     catalog: String,
     listings: u64,
     columns: Vec<ColumnInfo>,
-    /// The name of the search backend.
-    engine: &'static str,
-    /// The score from which an app trusts its own results.
-    sure: f32,
+    /// Whether the model gives confidences.
+    calibrated: bool,
     max_k: u32,
 }
 
-/// Describes the catalogue to the page: title, filter columns, thresholds.
+/// Describes the catalogue to the page: title, filter columns, limits.
 async fn about(State(page): State<Arc<Page>>) -> ApiResult {
     let shared = &page.shared;
     let status = shared.backend.status().ok_or(Refusal::Overloaded("no catalogue"))?;
-    let (engine, sure) = (shared.backend.name(), Thresholds::default().score);
+    let calibrated = page.model.manifest().confidence.is_some();
     let (catalog, listings, columns) = (status.catalog, status.listings, status.columns);
-    Ok(Json(AboutReply { catalog, listings, columns, engine, sure, max_k: shared.settings.max_k }).into_response())
+    Ok(Json(AboutReply { catalog, listings, columns, calibrated, max_k: shared.settings.max_k }).into_response())
 }
 
 #[derive(Deserialize)]
@@ -181,6 +181,24 @@ async fn embed(State(page): State<Arc<Page>>, params: QueryParams<EmbedParams>, 
 fn times(stages: &Stages) -> Vec<StageTime> {
     let ms = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
     stages.named().into_iter().take(3).map(|(name, time)| StageTime { name, ms: ms(time) }).collect()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfidenceParams {
+    scores: String,
+}
+
+/// Judges a search by the scores of its best listings, separated by commas, best first.
+async fn confidence(State(page): State<Arc<Page>>, params: QueryParams<ConfidenceParams>) -> ApiResult {
+    let Query(params) = params.map_err(|e| Refusal::BadRequest(e.body_text()))?;
+    let scores: Option<Vec<f32>> =
+        params.scores.split(',').map(|score| score.parse().ok().filter(|s| (-1.0..=1.0).contains(s))).collect();
+    let scores = scores.filter(|scores| scores.len() <= LEADING && scores.is_sorted_by(|a, b| a >= b));
+    let expected = || format!("scores: expected up to {LEADING} cosines from -1 to 1, best first");
+    let scores = scores.ok_or_else(|| Refusal::BadRequest(expected()))?;
+    let calibration = page.model.manifest().confidence.as_ref().ok_or(Refusal::NotFound)?;
+    Ok(Json(calibration.judge(&scores)).into_response())
 }
 
 #[derive(Deserialize)]

@@ -4,6 +4,7 @@ const $ = (id) => document.getElementById(id);
 const K = 60;        // listings to request: the filter chips are made from all of them
 const SHOWN = 24;    // listings to show
 const CHIPS = 5;     // chips per column
+const JUDGED = 10;   // best listings that a confidence depends on
 const STEP = 0.02;   // how far an arrow key moves the box, as a share of the photo
 
 let about = null;    // the server's description of the catalogue
@@ -14,6 +15,7 @@ let facets = [];     // columns and their frequent values
 const chosen = new Map();
 const upTo = new Map();
 let running = null;  // the AbortController of the current search
+let more = false;    // whether all listings are shown, not only the first
 let generation = 0;  // the number of the current search; results of older ones are dropped
 let pictures = [];
 
@@ -24,13 +26,30 @@ function element(name, text = "", attributes = {}) {
   return made;
 }
 
+// A busy server is asked once more, after the time that it names.
+async function send(path, options, again = true) {
+  let reply;
+  try {
+    reply = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Error("The server cannot be reached. Check the connection and try again.");
+  }
+  if (reply.status !== 503 || !again) return reply;
+  const seconds = Math.min(5, Number(reply.headers.get("retry-after")) || 1);
+  await new Promise((done) => setTimeout(done, 1000 * seconds));
+  options.signal?.throwIfAborted();
+  return send(path, options, false);
+}
+
 async function ask(path, options = {}) {
   const headers = { ...options.headers };
   const token = $("token").querySelector("input").value.trim();
   if (token) headers.authorization = `Bearer ${token}`;
-  const reply = await fetch(path, { ...options, headers });
+  const reply = await send(path, { ...options, headers });
   if (reply.ok) return reply;
   if (reply.status === 401) $("token").hidden = false;
+  if (reply.status === 503) throw new Error("The server is busy. Try again in a moment.");
   const problem = await reply.json().catch(() => ({}));
   throw new Error(problem.detail || problem.title || `The server answered with ${reply.status}.`);
 }
@@ -38,12 +57,19 @@ async function ask(path, options = {}) {
 function say(text, bad = false) {
   $("status").textContent = text;
   $("status").classList.toggle("bad", bad);
+  $("retry").hidden = !bad || !file;
+}
+
+// After an error, nothing of an earlier photo stays.
+function clear() {
+  $("results").replaceChildren();
+  for (const id of ["seen", "filters", "times", "all"]) $(id).hidden = true;
 }
 
 async function start() {
   try {
     about = await (await ask("page/about")).json();
-    const count = new Intl.NumberFormat("en").format(about.listings);
+    const count = new Intl.NumberFormat().format(about.listings);
     $("about").textContent = `${count} listings of ${about.catalog}`;
   } catch (error) {
     say(error.message, true);
@@ -55,15 +81,20 @@ async function start() {
 async function setPhoto(next) {
   if (!next) return;
   const image = $("photo");
-  const before = image.src;
-  image.src = URL.createObjectURL(next);
-  if (before) URL.revokeObjectURL(before);
+  const [before, url] = [image.src, URL.createObjectURL(next)];
+  const trial = new Image();
+  trial.src = url;
   try {
-    await image.decode();
+    await trial.decode();
   } catch {
+    URL.revokeObjectURL(url);
     say("The browser cannot show this file. Choose a JPEG, PNG or WebP file.", true);
+    $("retry").hidden = true;
     return;
   }
+  image.src = url;
+  await image.decode();
+  if (before) URL.revokeObjectURL(before);
   file = next;
   $("frame").hidden = false;
   $("drop").classList.add("full");
@@ -170,6 +201,8 @@ $("box").addEventListener("keydown", (event) => {
 for (const input of [$("file"), $("camera")]) {
   input.addEventListener("change", () => { setPhoto(input.files[0]); input.value = ""; });
 }
+$("retry").addEventListener("click", () => find(true));
+$("all").addEventListener("click", () => { more = true; $("all").hidden = true; drawListings(); });
 $("whole").addEventListener("click", () => { $("box").focus(); whole(); });
 $("token").addEventListener("change", () => { start(); if (file) find(true); });
 addEventListener("paste", (event) => setPhoto([...event.clipboardData.files][0]));
@@ -220,6 +253,13 @@ async function search(text, signal) {
   return { listings: found.listings, searched, answered: performance.now() - begun - searched };
 }
 
+// How likely the first listing is right, in the words of the model; null if the model is not calibrated.
+async function confidence(listings, signal) {
+  if (!about?.calibrated || !listings.length) return null;
+  const scores = listings.slice(0, JUDGED).map(({ score }) => score);
+  return (await ask(`page/confidence?scores=${scores.join(",")}`, { signal })).json();
+}
+
 async function find(again) {
   if (!file) return;
   running?.abort();
@@ -237,14 +277,17 @@ async function find(again) {
       if (number !== generation) return;
       facets = count(all.listings);
       drawChips();
-      if (!filter()) return show(all);
+      if (!filter()) {
+        const sure = await confidence(all.listings, signal);
+        return number === generation ? show(all, sure) : undefined;
+      }
     }
     const found = await search(filter(), signal);
-    if (number === generation) show(found);
+    const sure = await confidence(found.listings, signal);
+    if (number === generation) show(found, sure);
   } catch (error) {
     if (number !== generation || error.name === "AbortError") return;
-    $("results").replaceChildren();
-    $("stages").hidden = true;
+    clear();
     say(error.message, true);
   } finally {
     if (number === generation) $("results").classList.remove("waiting");
@@ -279,18 +322,13 @@ function chip(column, value, note) {
 }
 
 function drawChips(focus) {
-  const seen = [element("b", "It sees")];
-  // The label is null if the head is not confident.
+  const seen = [element("b", "Looks like")];
+  // The label is null if the head is not confident. A label that the catalogue does not have would not help a shopper.
   for (const { name, label, probability } of query.attributes.filter(({ label }) => label !== null)) {
     const facet = facets.find((f) => f.name === name && f.kind === "word");
     const value = facet?.values.find(([v]) => v.toLowerCase() === label.toLowerCase())?.[0];
     const note = `${Math.round(100 * probability)} %`;
     if (value) seen.push(chip(name, value, note));
-    else {
-      const tag = element("span", `${label} `, { title: `${name}: not in the catalogue under this name` });
-      tag.append(element("small", note));
-      seen.push(tag);
-    }
   }
   $("seen").replaceChildren(...seen);
   $("seen").hidden = seen.length === 1;
@@ -330,35 +368,47 @@ function drawChips(focus) {
 
 // Results.
 
-function show({ listings, searched, answered }) {
-  pictures.forEach((url) => URL.revokeObjectURL(url));
-  pictures = [];
-  $("results").replaceChildren(...listings.slice(0, SHOWN).map(card));
+let listed = [];     // the listings found, best first
+
+function show({ listings, searched, answered }, sure) {
+  [listed, more] = [listings, false];
+  drawListings();
   const stages = query.stages.map(({ name, ms }) => [name === "network" ? "model" : name, ms]);
   drawStages([["upload", query.sent], ...stages, ["search", searched], ["reply", answered]]);
-  const shown = Math.min(listings.length, SHOWN);
   if (!listings.length) return say(filter() ? "No listing passes these filters." : "The catalogue is empty.");
-  const best = listings[0].score;
-  const sure = about && best >= about.sure;
-  const limit = about ? about.sure.toFixed(2) : "";
-  const verdict = sure
-    ? `Probably right: the best score is ${best.toFixed(2)}. From ${limit} on, an app is satisfied with its own catalogue.`
-    : `Doubtful: the best score is ${best.toFixed(2)}. Below ${limit}, an app asks a server too. The item may not be in this catalogue.`;
-  say(`${shown} listings. ${verdict}`);
+  if (!sure) return say(`${listings.length} listings, best first.`);
+  const percent = `${Math.round(100 * sure.probability)} %`;
+  say(sure.enough ? `A good match: ${percent} sure.` : `No good match, ${percent} sure. The catalogue may not have it.`);
+}
+
+function drawListings() {
+  pictures.forEach((url) => URL.revokeObjectURL(url));
+  pictures = [];
+  $("results").replaceChildren(...(more ? listed : listed.slice(0, SHOWN)).map(card));
+  $("all").hidden = more || listed.length <= SHOWN;
+}
+
+function priced({ price, currency }) {
+  const amount = Number(price);
+  if (!price || !Number.isFinite(amount)) return price ?? "";
+  try {
+    return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(amount);
+  } catch {
+    // Not a currency code of ISO 4217.
+    return [price, currency].filter(Boolean).join(" ");
+  }
 }
 
 function card({ score, id, photo, fields }) {
   const item = element("li", "", { class: "listing" });
   const picture = element("div", "", { class: "picture" });
-  picture.append(element("p", "no picture"), element("span", score.toFixed(2), { class: "score", title: "Cosine between your photo and this listing's nearest photo" }));
+  picture.append(element("span", score.toFixed(2), { class: "score", title: "Cosine between your photo and this listing's nearest photo" }));
   load(picture, id, photo, fields.title || id);
   const text = element("div", "", { class: "text" });
   const link = /^https?:\/\//.test(fields.url ?? "") ? element("a", fields.title || id, { href: fields.url, rel: "noopener noreferrer", target: "_blank" }) : element("span", fields.title || id);
   const rest = about?.columns.filter(({ name, kind }) => kind === "word" && name !== "currency" && fields[name]).slice(0, 4).map(({ name }) => fields[name]);
   text.append(link, element("small", (rest ?? []).join(" · ")));
-  const tags = element("div", "", { class: "tags" });
-  tags.append(element("span", [fields.price, fields.currency].filter(Boolean).join(" ")), element("span", "server", { class: "source", title: `Found by the server (${about?.engine})` }));
-  text.append(tags);
+  text.append(element("span", priced(fields), { class: "price" }));
   item.append(picture, text);
   return item;
 }
@@ -368,9 +418,10 @@ async function load(picture, id, photo, title) {
     const reply = await ask(`page/picture?id=${encodeURIComponent(id)}&photo=${encodeURIComponent(photo)}`);
     const url = URL.createObjectURL(await reply.blob());
     pictures.push(url);
-    picture.querySelector("p").replaceWith(element("img", "", { src: url, alt: title }));
+    picture.prepend(element("img", "", { src: url, alt: title }));
   } catch {
-    // The catalogue does not have this picture: the placeholder stays.
+    // The catalogue does not have this picture.
+    picture.classList.add("none");
   }
 }
 
@@ -379,10 +430,12 @@ function drawStages(stages) {
   const rows = stages.flatMap(([name, ms]) => {
     const bar = element("span");
     bar.style.width = `${Math.max(0, 100 * ms / longest)}%`;
-    return [element("dt", name), bar, element("dd", `${ms.toFixed(ms < 10 ? 2 : 0)} ms`)];
+    const time = element("dd", `${ms.toFixed(ms < 10 ? 2 : 0)} ms`);
+    time.prepend(bar);
+    return [element("dt", name), time];
   });
   $("stages").replaceChildren(...rows);
-  $("stages").hidden = false;
+  $("times").hidden = false;
 }
 
 $("filters").open = matchMedia("(min-width: 52.01rem)").matches;

@@ -11,6 +11,8 @@ use magpie_core::engine;
 use magpie_core::image::DecodeLimits;
 use magpie_core::model::{Model, Pack};
 use magpie_core::remote::{Problem, QueryCode};
+use magpie_core::search::search;
+use magpie_core::shard::Shard;
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -26,7 +28,7 @@ fn model() -> &'static Model {
     MODEL.get_or_init(|| Model::load(&Pack::open(pack()).unwrap()).unwrap())
 }
 
-/// Builds a shard of the demo's listings, with thumbnails.
+/// Builds a shard of the demo's listings. All but the rings have thumbnails.
 fn shard(path: &Path) {
     let demo = root().join("cli/demo");
     let text = std::fs::read_to_string(demo.join("catalog.csv")).unwrap();
@@ -46,7 +48,9 @@ fn shard(path: &Path) {
         let photo = std::fs::read(demo.join("photos").join(cells[1])).unwrap();
         let embedding = engine::embed(model(), &photo, None, &DecodeLimits::default()).unwrap().embedding;
         let values: Vec<String> = cells[2..].iter().map(|&cell| cell.to_owned()).collect();
-        builder.add_with_thumbnail(cells[0], cells[1], &values, &embedding, &photo).unwrap();
+        // Rings have no thumbnail.
+        let thumbnail = if cells[0].starts_with("ring") { &[] } else { &photo[..] };
+        builder.add_with_thumbnail(cells[0], cells[1], &values, &embedding, thumbnail).unwrap();
     }
     builder.write(path).unwrap();
 }
@@ -105,6 +109,21 @@ fn the_page_embeds_as_the_phone_does() {
 }
 
 #[test]
+fn the_page_judges_results_as_the_engine_does() {
+    let server = serve(|_| ());
+    let calibration = model().manifest().confidence.clone().unwrap();
+    for scores in [&[0.9f32, 0.5, 0.4][..], &[0.41, 0.405], &[0.2]] {
+        let text: Vec<String> = scores.iter().map(f32::to_string).collect();
+        let got = get(&server.url(&format!("/page/confidence?scores={}", text.join(","))));
+        assert_eq!(got.body, serde_json::to_string(&calibration.judge(scores)).unwrap());
+    }
+    for bad in ["", "0.2,0.9", "2", "NaN", "0.1,x", &["0.5"; 11].join(",")] {
+        let got = get(&server.url(&format!("/page/confidence?scores={bad}")));
+        assert!(got.status == 400 && got.body.contains("up to 10 cosines"), "{bad}: {}", got.body);
+    }
+}
+
+#[test]
 fn the_page_is_public_but_its_requests_need_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tokens");
@@ -145,7 +164,7 @@ fn keep(browser: &mut Browser, name: &str) {
 }
 
 const DONE: &str = "document.querySelectorAll('.listing').length > 0 && !document.querySelector('#results.waiting') \
-    && [...document.querySelectorAll('.picture')].slice(0, 4).every(p => p.querySelector('img')?.complete)";
+    && [...document.querySelectorAll('.picture')].slice(0, 4).every(p => p.classList.contains('none') || p.querySelector('img')?.complete)";
 
 #[test]
 fn a_person_finds_a_mug() {
@@ -170,11 +189,26 @@ fn a_person_finds_a_mug() {
     let stages = browser.value("[...document.querySelectorAll('#stages dt')].map(e => e.textContent)");
     let expected = ["upload", "decode", "prepare", "model", "search", "reply"];
     assert_eq!(stages, serde_json::json!(expected));
-    assert_eq!(browser.value("document.querySelector('.source').textContent"), "server");
     let first = browser.value("document.querySelector('.score').textContent");
     let status = "document.getElementById('status').textContent";
+    // The page says what the command line says of the same photo, in percent.
+    let photo = std::fs::read(query("mug-01.jpg")).unwrap();
+    let embedding = engine::embed(model(), &photo, None, &DecodeLimits::default()).unwrap().embedding;
+    let shard = Shard::open(server.folder.path().join("demo.magpie")).unwrap();
+    let best = search(&shard, &embedding, None, 10).unwrap();
+    let scores: Vec<f32> = best.iter().map(|candidate| candidate.score).collect();
+    let sure = model().manifest().confidence.as_ref().unwrap().judge(&scores);
     let shown = browser.value(status);
-    assert!(shown.as_str().unwrap().contains(first.as_str().unwrap()), "{shown}");
+    assert!(shown.as_str().unwrap().contains(&format!("{:.0} %", 100.0 * sure.probability)), "{shown}");
+    // Labels that the catalogue does not have are not shown, and prices are written as the browser's locale has them.
+    assert_eq!(browser.value("document.querySelectorAll('#seen span').length"), 0);
+    assert_eq!(browser.value("document.querySelector('.price').textContent"), "€18.00");
+
+    // The other listings are one click away.
+    let count = "document.querySelectorAll('.listing').length";
+    assert_eq!(browser.value(count), 24);
+    browser.value("document.getElementById('all').click()");
+    assert_eq!(browser.value(count), 60);
 
     // Select a part of the photo with the mouse: the scores change. Reset it with the keyboard.
     browser.drag("#photo", (0.3, 0.3), (0.75, 0.7));
@@ -232,11 +266,29 @@ fn a_person_finds_a_mug() {
     browser.value("scrollTo(0, 0)");
     keep(&mut browser, "400-dark.png");
 
-    // A file that is not a photo gets a message.
+    // A listing without a picture has a line instead of an empty square.
+    browser.choose("#file", &query("ring-01.jpg"));
+    browser.until("document.querySelectorAll('.picture.none').length > 0");
+    keep(&mut browser, "400-no-pictures.png");
+
+    // A file that is not a photo gets a message; the photo before it stays, with its results.
     browser.choose("#file", &root().join("Cargo.toml"));
     browser.until(&format!("{status}.includes('JPEG')"));
+    assert_eq!(browser.value("document.getElementById('photo').naturalWidth > 0"), true);
+    assert!(browser.value(count).as_u64().unwrap() > 0);
     // No resource came from another host, and none was blocked.
     let hosts = "[...new Set(performance.getEntriesByType('resource').map(e => new URL(e.name).origin))]";
     assert_eq!(browser.value(hosts), serde_json::json!([server.url("")]));
-    assert_eq!(browser.complaints, Vec::<String>::new());
+    let missing = |complaint: &&String| !complaint.contains("404");
+    assert_eq!(browser.complaints.iter().filter(missing).collect::<Vec<_>>(), Vec::<&String>::new());
+
+    // Without a server, the page says what to do, and shows nothing of an earlier photo.
+    drop(server);
+    browser.choose("#file", &query("hat-01.jpg"));
+    browser.until(&format!("{status}.includes('cannot be reached')"));
+    assert_eq!(browser.value(count), 0);
+    let hidden = "['seen', 'filters', 'times', 'all'].every(id => document.getElementById(id).hidden)";
+    assert_eq!(browser.value(hidden), true);
+    assert_eq!(browser.value("document.getElementById('retry').hidden"), false);
+    keep(&mut browser, "400-no-server.png");
 }

@@ -59,10 +59,6 @@ impl SearchBackend for BlockingBackend {
         self.shards.listing(id, deadline)
     }
 
-    fn name(&self) -> &'static str {
-        "gate"
-    }
-
     fn status(&self) -> Option<Status> {
         self.shards.status()
     }
