@@ -6,7 +6,7 @@ use magpie_core::attributes::Attributes;
 use magpie_core::model::{HeadSpec, Model, Pack};
 
 use crate::calibration::{self, CalibrationReport};
-use crate::commands::embed::{embed_files, run_files};
+use crate::commands::embed::{PhotoNotes, embed_files, run_files};
 use crate::failure::{CommandFailure, Result};
 use crate::npy::{self, EmbeddingRows};
 use crate::scores::{self, DatasetManifest};
@@ -57,7 +57,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         None => match args.emb.split_first() {
             Some((first, others)) => (read(first, others)?, None),
-            None => (embed_files(&assets::model(args.model.as_ref())?, &manifest.photos, args.json)?, None),
+            None => (
+                embed_files(
+                    &assets::model(args.model.as_ref())?,
+                    &manifest.photos,
+                    args.json,
+                    &mut PhotoNotes::default(),
+                )?,
+                None,
+            ),
         },
     };
     let (found, expected) = (rows.count(), manifest.photos.len());
