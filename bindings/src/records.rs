@@ -194,6 +194,8 @@ pub struct SearchResults {
     pub times: StageTimes,
     /// Whether a server was asked, and with what outcome; none if the search was given no server.
     pub asked: Option<Asked>,
+    /// Whether a part of the photo's file was missing or invalid, so that the results may be worse.
+    pub photo_incomplete: bool,
 }
 
 /// The embedding of a photo, a vector of unit length.
@@ -295,6 +297,7 @@ impl From<engine::SearchResults> for SearchResults {
             attributes: results.attributes.0,
             times: results.stages.into(),
             asked: None,
+            photo_incomplete: results.photo_incomplete,
         }
     }
 }

@@ -95,6 +95,7 @@ impl ServerSearch {
             attributes: phone.attributes.0.clone(),
             times: phone.stages.into(),
             asked: Some(Asked { reason: AskReason::from(reason), ended, requests: sends, took_ms: ms(took) }),
+            photo_incomplete: phone.photo_incomplete,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use magpie_core::builder::{BuildOptions, BuildReport, Field, Identity, LocalScaling, ShardBuilder, Step};
 use magpie_core::engine;
-use magpie_core::image::DecodeLimits;
+use magpie_core::image::{DecodeLimits, decode};
 use magpie_core::model::Model;
 use rayon::prelude::*;
 
@@ -32,16 +32,31 @@ pub(crate) struct BuildPlan<'a> {
     pub(crate) quiet: bool,
 }
 
+/// What a build has to say.
+pub(crate) struct Built {
+    pub(crate) report: BuildReport,
+    pub(crate) skipped: Vec<SkippedRow>,
+    /// Rows whose photos were cut short or damaged, and were used as far as they go.
+    pub(crate) incomplete: Vec<IncompletePhoto>,
+}
+
+/// A row whose photo was used although a part of its file was missing.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct IncompletePhoto {
+    pub(crate) line: u64,
+    pub(crate) photo: String,
+}
+
 /// Embeds the photos of a catalogue on all cores and writes the shard to `out`.
 ///
-/// `photo` returns the bytes of a photo by its name. Returns the report and the skipped rows.
+/// `photo` returns the bytes of a photo by its name.
 pub(crate) fn build(
     model: &Model,
     catalog: CatalogTable,
     photo: impl Fn(&str) -> Result<Vec<u8>> + Sync,
     plan: &BuildPlan<'_>,
     out: &Path,
-) -> Result<(BuildReport, Vec<SkippedRow>)> {
+) -> Result<Built> {
     let CatalogTable { fields, rows, mut broken, .. } = catalog;
     let strict = |broken: &[SkippedRow]| match broken.first() {
         Some(first) if plan.strict => Err(CommandFailure {
@@ -68,22 +83,28 @@ pub(crate) fn build(
     let limits = DecodeLimits::default();
     let embed = |row: &CatalogRow| {
         let made = photo(&row.photo).and_then(|bytes| {
-            let embedding = engine::embed(model, &bytes, None, &limits)?.embedding;
             let recipe = &model.manifest().input;
-            let small = plan.thumbnails.map(|size| thumbnail(&bytes, size, recipe, &limits)).transpose()?;
-            Ok((embedding, small.unwrap_or_default()))
+            // Decoded once, for the network and the thumbnail.
+            let decoded = decode(&bytes, None, recipe, &limits).map_err(magpie_core::Error::from)?;
+            let embedding = engine::embed_decoded(model, &decoded, None)?.embedding;
+            let small = plan.thumbnails.map(|size| thumbnail(&decoded, &bytes, size, recipe, &limits)).transpose()?;
+            Ok((embedding, small.unwrap_or_default(), decoded.is_incomplete()))
         });
         made.map_err(|e| format!("{}: {}", row.photo, e.message))
     };
     let bar = output::progress(rows.len(), "embedding", plan.quiet);
     let mut used = 0;
+    let mut incomplete = Vec::new();
     for batch in rows.chunks(BATCH) {
         let embeddings: Vec<_> = batch.par_iter().map(embed).inspect(|_| bar.inc(1)).collect();
         for (row, embedding) in batch.iter().zip(embeddings) {
             match embedding {
-                Ok((embedding, small)) => {
+                Ok((embedding, small, lacking)) => {
                     builder.add_with_thumbnail(&row.listing_id, &row.photo, &row.values, &embedding, &small)?;
                     used += 1;
+                    if lacking {
+                        incomplete.push(IncompletePhoto { line: row.line, photo: row.photo.clone() });
+                    }
                 }
                 Err(reason) => broken.push(SkippedRow { line: row.line, reason }),
             }
@@ -99,7 +120,8 @@ pub(crate) fn build(
     let bar = output::progress(100, "indexing", plan.quiet);
     let written = builder.write_with(out, &|step, share| bar.set_position(percent(step, share)));
     bar.finish_and_clear();
-    Ok((written.map_err(|e| CommandFailure::of(out, e))?, broken))
+    let report = written.map_err(|e| CommandFailure::of(out, e))?;
+    Ok(Built { report, skipped: broken, incomplete })
 }
 
 /// Estimates the progress of a build in percent, from the time that each step takes in a large build.

@@ -1,7 +1,7 @@
 //! Thumbnails: small JPEGs of the photos, for result lists that work offline.
 
 use jpeg_encoder::{ColorType, Encoder};
-use magpie_core::image::{DecodeLimits, decode};
+use magpie_core::image::{DecodeLimits, Photo, decode};
 use magpie_core::recipe::{Fit, Recipe};
 
 use crate::failure::{CommandFailure, Result};
@@ -10,9 +10,24 @@ use crate::failure::{CommandFailure, Result};
 const QUALITY: u8 = 70;
 
 /// Encodes the photo as a JPEG whose longer side has `size` pixels. A smaller photo keeps its size.
-pub(crate) fn thumbnail(photo: &[u8], size: u32, recipe: &Recipe, limits: &DecodeLimits) -> Result<Vec<u8>> {
+///
+/// `decoded` is the photo as it was decoded for the network. Only if that has too few pixels, the file is decoded again.
+pub(crate) fn thumbnail(
+    decoded: &Photo,
+    file: &[u8],
+    size: u32,
+    recipe: &Recipe,
+    limits: &DecodeLimits,
+) -> Result<Vec<u8>> {
+    let longer = |(width, height): (u32, u32)| width.max(height);
     let square = Recipe { width: size, height: size, fit: Fit::Squash, ..recipe.clone() };
-    let decoded = decode(photo, None, &square, limits).map_err(magpie_core::Error::from)?;
+    if longer(decoded.decoded_size()) >= size.min(longer(decoded.size())) {
+        return encode(decoded, size, square);
+    }
+    encode(&decode(file, None, &square, limits).map_err(magpie_core::Error::from)?, size, square)
+}
+
+fn encode(decoded: &Photo, size: u32, square: Recipe) -> Result<Vec<u8>> {
     let (width, height) = decoded.size();
     let longer = width.max(height).max(1);
     let size = size.min(longer);
@@ -37,11 +52,29 @@ mod tests {
         let mut photo = Vec::new();
         let grey = vec![128; 3 * 300 * 90];
         Encoder::new(&mut photo, 90).encode(&grey, 300, 90, ColorType::Rgb).expect("a small picture");
+        let limits = DecodeLimits::default();
+        let decoded = decode(&photo, None, &recipe, &limits).expect("a good photo");
         for (size, expected) in [(64, (64, 19)), (1024, (300, 90))] {
-            let jpeg = thumbnail(&photo, size, &recipe, &DecodeLimits::default()).expect("a good photo");
-            let small = decode(&jpeg, None, &recipe, &DecodeLimits::default()).expect("a good thumbnail");
+            let jpeg = thumbnail(&decoded, &photo, size, &recipe, &limits).expect("a good photo");
+            let small = decode(&jpeg, None, &recipe, &limits).expect("a good thumbnail");
             assert_eq!(small.size(), expected);
         }
-        assert!(thumbnail(b"not a photo", 64, &recipe, &DecodeLimits::default()).is_err());
+    }
+
+    /// For this network, 1600 x 1600 pixels become 400 x 400, at 1/4.
+    #[test]
+    fn a_photo_is_decoded_again_only_if_the_network_needs_fewer_pixels_than_the_thumbnail() {
+        let recipe = Recipe::new(192, 192);
+        let limits = DecodeLimits::default();
+        let grey = vec![128; 3 * 1600 * 1600];
+        let mut photo = Vec::new();
+        Encoder::new(&mut photo, 90).encode(&grey, 1600, 1600, ColorType::Rgb).expect("a small picture");
+        let decoded = decode(&photo, None, &recipe, &limits).expect("a good photo");
+        assert_eq!(decoded.decoded_size(), (400, 400));
+        // Without the file, only what is decoded already can become a thumbnail.
+        let without = |size: u32| thumbnail(&decoded, &[], size, &recipe, &limits);
+        assert!(without(400).is_ok() && without(401).is_err());
+        let large = thumbnail(&decoded, &photo, 1024, &recipe, &limits).expect("a good photo");
+        assert_eq!(decode(&large, None, &recipe, &limits).expect("a good thumbnail").size(), (1024, 1024));
     }
 }

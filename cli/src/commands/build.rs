@@ -9,10 +9,10 @@ use magpie_core::model::Model;
 use magpie_core::shard::MAX_COLUMNS;
 
 use crate::catalog::{CatalogTable, ColumnNames, PhotoFolder, list};
-use crate::commands::embed::embed_usable;
+use crate::commands::embed::{PhotoNotes, embed_usable};
 use crate::console::printable;
 use crate::failure::{CommandFailure, Result};
-use crate::shard_build::{BuildPlan, build};
+use crate::shard_build::{BuildPlan, Built, build};
 use crate::{assets, output};
 
 /// Build a catalogue shard from a table of listings and a folder of photos
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0));
     let threads = threads.build().map_err(|e| CommandFailure::new(e.to_string()))?;
     let read = |name: &str| photos.read(name);
-    let (report, skipped) = threads.install(|| {
+    let Built { report, skipped, incomplete } = threads.install(|| {
         let scaling = args.shoppers.as_ref().map(|folder| local_scaling(&model, folder, args)).transpose()?;
         build(&model, catalog, read, &BuildPlan { scaling, ..plan }, &args.out)
     })?;
@@ -129,11 +129,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return output::json(&serde_json::json!({
             "out": output::path(&args.out), "photos": report.photos, "listings": report.listings, "bytes": size,
             "seconds": (seconds * 1e3).round() / 1e3, "filters": filters, "skipped": skipped,
-            "conflicting": conflicting, "notes": notes,
+            "incomplete": incomplete, "conflicting": conflicting, "notes": notes,
         }));
     }
     for row in &skipped {
         errln!("skipped line {}: {}", row.line, printable(&row.reason));
+    }
+    for row in &incomplete {
+        errln!("line {}: {} is cut short or damaged; what is left of it is used", row.line, printable(&row.photo));
     }
     for id in &conflicting {
         errln!("listing '{}' has rows with different values; the first are kept", printable(id));
@@ -164,8 +167,9 @@ fn local_scaling(model: &Model, folder: &Path, args: &Args) -> Result<LocalScali
     let hidden = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     photos.retain(|path| path.is_file() && !hidden(path));
     photos.sort();
-    let mut bad = Vec::new();
-    let rows = embed_usable(model, &photos, args.json, &mut bad)?;
+    let mut notes = PhotoNotes::default();
+    let rows = embed_usable(model, &photos, args.json, &mut notes)?;
+    let bad = notes.bad;
     if !bad.is_empty() && !args.json {
         errln!("{} of the {} files in {} are not photos that can be used", bad.len(), photos.len(), folder.display());
     }

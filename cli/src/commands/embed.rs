@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use magpie_core::engine;
-use magpie_core::image::DecodeLimits;
+use magpie_core::image::{DecodeLimits, decode};
 use magpie_core::model::{Model, Output};
 use rayon::prelude::*;
 
@@ -35,6 +35,22 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// What is to be said of photos in the list.
+#[derive(Default)]
+pub(crate) struct PhotoNotes {
+    pub(crate) bad: Vec<BadPhoto>,
+    /// Photos that were cut short or damaged, and were used as far as they go.
+    incomplete: Vec<IncompletePhoto>,
+}
+
+/// A photo that was embedded although a part of its file was missing.
+#[derive(Debug, serde::Serialize)]
+pub(crate) struct IncompletePhoto {
+    /// Row in the output, from 0.
+    row: usize,
+    photo: String,
+}
+
 /// A photo that could not be embedded.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct BadPhoto {
@@ -52,19 +68,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Err(CommandFailure::new(format!("{}: the list is empty", args.list.display())));
     }
     let model = assets::model(args.model.as_ref())?;
-    let mut bad = Vec::new();
+    let mut notes = PhotoNotes::default();
     let rows = match args.skip_bad {
-        true => embed_usable(&model, &paths, args.json, &mut bad)?,
-        false => embed_files(&model, &paths, args.json)?,
+        true => embed_usable(&model, &paths, args.json, &mut notes)?,
+        false => embed_files(&model, &paths, args.json, &mut notes)?,
     };
+    let PhotoNotes { bad, incomplete } = notes;
     npy::write(&args.out, &rows)?;
     if args.json {
-        return output::json(
-            &serde_json::json!({ "out": output::path(&args.out), "rows": paths.len(), "columns": rows.width, "bad": bad }),
-        );
+        return output::json(&serde_json::json!({
+            "out": output::path(&args.out), "rows": paths.len(), "columns": rows.width, "bad": bad,
+            "incomplete": incomplete,
+        }));
     }
     for BadPhoto { row, photo, reason } in &bad {
         errln!("row {row} is zero: {}: {}", printable(photo), printable(reason));
+    }
+    for IncompletePhoto { row, photo } in &incomplete {
+        errln!("row {row}: {} is cut short or damaged; what is left of it is used", printable(photo));
     }
     outln!("{}: {} rows of {} values", args.out.display(), paths.len(), rows.width);
     Ok(())
@@ -74,14 +95,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 ///
 /// # Errors
 /// The error of the first unusable photo in the list.
-pub(crate) fn embed_files(model: &Model, paths: &[PathBuf], quiet: bool) -> Result<EmbeddingRows> {
+pub(crate) fn embed_files(
+    model: &Model,
+    paths: &[PathBuf],
+    quiet: bool,
+    notes: &mut PhotoNotes,
+) -> Result<EmbeddingRows> {
     let width = model.manifest().embedding.dim as usize;
     let mut values = Vec::with_capacity(width * paths.len());
-    run_files(model, paths, quiet, |output| values.extend(output.embedding.values()))?;
+    run_each(model, paths, quiet, |row, embedded| {
+        let Embedded { output, incomplete } = embedded?;
+        values.extend(output.embedding.values());
+        notes.incomplete.extend(incomplete.then(|| IncompletePhoto { row, photo: output::path(&paths[row]) }));
+        Ok(())
+    })?;
     Ok(EmbeddingRows { width, values })
 }
 
-/// Like [`embed_files`], but the row of an unusable photo is zero, and the photo is added to `bad`.
+/// Like [`embed_files`], but the row of an unusable photo is zero, and the photo is added to the bad ones.
 ///
 /// # Errors
 /// No photo can be used; the error is that of the first.
@@ -89,50 +120,52 @@ pub(crate) fn embed_usable(
     model: &Model,
     paths: &[PathBuf],
     quiet: bool,
-    bad: &mut Vec<BadPhoto>,
+    notes: &mut PhotoNotes,
 ) -> Result<EmbeddingRows> {
     let width = model.manifest().embedding.dim as usize;
     let mut values = Vec::with_capacity(width * paths.len());
     let mut first = None;
-    run_each(model, paths, quiet, |row, output| {
-        match output {
-            Ok(output) => values.extend(output.embedding.values()),
+    run_each(model, paths, quiet, |row, embedded| {
+        let photo = || output::path(&paths[row]);
+        match embedded {
+            Ok(Embedded { output, incomplete }) => {
+                values.extend(output.embedding.values());
+                notes.incomplete.extend(incomplete.then(|| IncompletePhoto { row, photo: photo() }));
+            }
             Err(failure) => {
                 values.resize(values.len() + width, 0.0);
-                bad.push(BadPhoto { row, photo: output::path(&paths[row]), reason: failure.message.clone() });
+                notes.bad.push(BadPhoto { row, photo: photo(), reason: failure.message.clone() });
                 first.get_or_insert(failure);
             }
         }
         Ok(())
     })?;
     match first {
-        Some(failure) if bad.len() == paths.len() => Err(failure),
+        Some(failure) if notes.bad.len() == paths.len() => Err(failure),
         _ => Ok(EmbeddingRows { width, values }),
     }
 }
 
-/// Runs the network on photo files and passes the outputs to `take`, in order.
-///
-/// # Errors
-/// The error of the first unusable photo in the list.
-pub(crate) fn run_files(model: &Model, paths: &[PathBuf], quiet: bool, mut take: impl FnMut(Output)) -> Result<()> {
-    run_each(model, paths, quiet, |_, output| {
-        take(output?);
-        Ok(())
-    })
+/// What the network says of a photo.
+struct Embedded {
+    output: Output,
+    incomplete: bool,
 }
 
 fn run_each(
     model: &Model,
     paths: &[PathBuf],
     quiet: bool,
-    mut take: impl FnMut(usize, Result<Output>) -> Result<()>,
+    mut take: impl FnMut(usize, Result<Embedded>) -> Result<()>,
 ) -> Result<()> {
     let limits = DecodeLimits::default();
     let bar = output::progress(paths.len(), "embedding", quiet);
     let embed = |path: &PathBuf| {
         let bytes = read_photo(path)?;
-        engine::embed(model, &bytes, None, &limits).map_err(|e| CommandFailure::of(path, e))
+        let decoded = decode(&bytes, None, &model.manifest().input, &limits);
+        let decoded = decoded.map_err(|e| CommandFailure::of(path, magpie_core::Error::from(e)))?;
+        let output = engine::embed_decoded(model, &decoded, None).map_err(|e| CommandFailure::of(path, e))?;
+        Ok(Embedded { output, incomplete: decoded.is_incomplete() })
     };
     // Batches: an unusable photo stops the command soon, and it is the same photo on any number of cores.
     let mut row = 0;

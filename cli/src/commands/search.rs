@@ -116,6 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if args.json {
             return output::json(&asked);
         }
+        note_incomplete(asked.photo_incomplete);
         out!("{}\n{}\n", sourced_table(&asked.answer.listings, asked.is_doubtful()), asked.summary(engine.model()));
         return Ok(());
     }
@@ -126,6 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         value["load_model_ms"] = output::millis(load).into();
         return output::json(&value);
     }
+    note_incomplete(results.photo_incomplete);
     let doubtful = results.confidence.is_some_and(|confidence| !confidence.enough);
     out!("{}", listings_table(&results.listings, doubtful));
     if let Some(confidence) = output::confidence(results.confidence, engine.model().manifest()) {
@@ -139,6 +141,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         output::ms(load)
     );
     Ok(())
+}
+
+fn note_incomplete(incomplete: bool) {
+    if incomplete {
+        errln!("the photo is cut short or damaged; what is left of it is searched");
+    }
 }
 
 /// Formats rank, score, id, title, price and photo of each listing. Doubtful ones get a question mark.

@@ -45,6 +45,7 @@ pub(crate) struct ServerOutcome {
     /// The confidence in the shard's own results; the answer may begin with another listing.
     pub(crate) local_confidence: Option<Confidence>,
     pub(crate) attributes: Attributes,
+    pub(crate) photo_incomplete: bool,
     embed_ms: f64,
     search_ms: f64,
     ask_ms: f64,
@@ -76,10 +77,10 @@ impl ServerArgs {
         let searched = Instant::now();
         let answer = server.ask(&asking);
         let ask_ms = output::millis(searched.elapsed());
-        let SearchResults { confidence: local_confidence, attributes, stages, .. } = asking.local;
+        let SearchResults { confidence: local_confidence, attributes, stages, photo_incomplete, .. } = asking.local;
         let embed_ms = output::millis(stages.decode + stages.prepare + stages.network);
         let search_ms = output::millis(stages.search + stages.listings);
-        Ok(ServerOutcome { answer, local_confidence, attributes, embed_ms, search_ms, ask_ms })
+        Ok(ServerOutcome { answer, local_confidence, attributes, photo_incomplete, embed_ms, search_ms, ask_ms })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The page of an evaluation: what went wrong, what nearly did, and what went right.
 
 use magpie_core::engine::Engine;
-use magpie_core::image::DecodeLimits;
+use magpie_core::image::{DecodeLimits, decode};
 
 use super::Outcome;
 use super::figures::{Figures, verdict};
@@ -64,8 +64,11 @@ fn card(engine: &Engine, photos: &PhotoFolder, outcome: &Outcome, pictures: &mut
     let photo = format!("query/{}", outcome.query.photo);
     if !pictures.contains_key(&photo) {
         let recipe = &engine.model().manifest().input;
-        let bytes = photos.read(&outcome.query.photo).ok();
-        let small = bytes.and_then(|bytes| thumbnail(&bytes, PHOTO_SIDE, recipe, &DecodeLimits::default()).ok());
+        let limits = DecodeLimits::default();
+        let small = photos.read(&outcome.query.photo).ok().and_then(|bytes| {
+            let decoded = decode(&bytes, None, recipe, &limits).ok()?;
+            thumbnail(&decoded, &bytes, PHOTO_SIDE, recipe, &limits).ok()
+        });
         small.map(|jpeg| pictures.insert(photo.clone(), jpeg));
     }
     let results = outcome.found.iter().take(RESULTS).map(|found| {

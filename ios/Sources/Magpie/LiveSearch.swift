@@ -88,7 +88,8 @@ public struct LiveSearch<Frames: AsyncSequence>: AsyncSequence where Frames.Elem
             shown = Dictionary(listings.map { ($0.id, $0) }) { first, _ in first }
             return SearchResults(
                 listings: listings, confidence: results.confidence, attributes: results.attributes,
-                times: results.times, asked: results.asked)
+                times: results.times, asked: results.asked,
+                photoIsIncomplete: results.photoIsIncomplete)
         }
 
         /// Milliseconds since the start.

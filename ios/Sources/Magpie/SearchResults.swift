@@ -14,17 +14,20 @@ public struct SearchResults: Sendable, Hashable {
     public let times: StageTimes
     /// Whether a server was asked, and with what outcome; nil if the search was given no server.
     public let asked: Asked?
+    /// Whether a part of the photo's file was missing or invalid, so that the results may be worse.
+    public let photoIsIncomplete: Bool
 
     /// Creates results, for example for an app's tests.
     public init(
         listings: [Listing], confidence: Confidence? = nil, attributes: [Attribute] = [],
-        times: StageTimes = StageTimes(), asked: Asked? = nil
+        times: StageTimes = StageTimes(), asked: Asked? = nil, photoIsIncomplete: Bool = false
     ) {
         self.listings = listings
         self.confidence = confidence
         self.attributes = attributes
         self.times = times
         self.asked = asked
+        self.photoIsIncomplete = photoIsIncomplete
     }
 }
 
@@ -182,7 +185,8 @@ extension SearchResults {
                 Attribute(name: $0.name, label: $0.label, probability: $0.probability)
             },
             times: StageTimes(results.times),
-            asked: results.asked.map(Asked.init)
+            asked: results.asked.map(Asked.init),
+            photoIsIncomplete: results.photoIncomplete
         )
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::options::SearchOptions;
 use super::stages::Stages;
 use crate::error::Result;
-use crate::image::{self, DecodeLimits, Frame, Region};
+use crate::image::{self, DecodeLimits, Frame, Photo, Region};
 use crate::model::{Model, Output};
 
 /// Embeds a photo without a shard: decoding, preparation and network.
@@ -29,7 +29,25 @@ pub fn embed_timed(
 ) -> Result<(Output, Stages)> {
     let options = SearchOptions::default().with_region(region).with_limits(limits.clone());
     let mut stages = Stages::default();
-    run(model, Picture::Photo(photo), &options, &mut stages).map(|output| (output, stages))
+    run(model, Picture::Photo(photo), &options, &mut stages).map(|embedded| (embedded.output, stages))
+}
+
+/// As [`embed`], with a photo that [`decode`](image::decode) has decoded for this region and the model's recipe.
+///
+/// Besides the embedding, a host may want a thumbnail of the same pixels, or ask [`Photo::is_incomplete`].
+///
+/// # Errors
+/// As [`embed`].
+pub fn embed_decoded(model: &Model, photo: &Photo, region: Option<Region>) -> Result<Output> {
+    let recipe = &model.manifest().input;
+    model.run(&image::normalise(&photo.input_rgb(region, recipe)?, recipe))
+}
+
+/// What the network says of a picture.
+pub(super) struct Embedded {
+    pub(super) output: Output,
+    /// Whether a part of the photo's file was missing.
+    pub(super) incomplete: bool,
 }
 
 /// The picture to search with.
@@ -38,20 +56,28 @@ pub(super) enum Picture<'a> {
     Frame(&'a Frame<'a>),
 }
 
-pub(super) fn run(model: &Model, picture: Picture<'_>, options: &SearchOptions, stages: &mut Stages) -> Result<Output> {
+pub(super) fn run(
+    model: &Model,
+    picture: Picture<'_>,
+    options: &SearchOptions,
+    stages: &mut Stages,
+) -> Result<Embedded> {
     let (recipe, region) = (&model.manifest().input, options.region);
     options.cancel.check()?;
+    let mut incomplete = false;
     let rgb = match picture {
         Picture::Photo(bytes) => {
             let photo = timed(&mut stages.decode, || image::decode(bytes, region, recipe, &options.limits))?;
             options.cancel.check()?;
+            incomplete = photo.is_incomplete();
             timed(&mut stages.prepare, || photo.input_rgb(region, recipe))?
         }
         Picture::Frame(frame) => timed(&mut stages.prepare, || frame.input_rgb(region, recipe))?,
     };
     let input = timed(&mut stages.prepare, || image::normalise(&rgb, recipe));
     options.cancel.check()?;
-    timed(&mut stages.network, || model.run(&input))
+    let output = timed(&mut stages.network, || model.run(&input))?;
+    Ok(Embedded { output, incomplete })
 }
 
 /// Runs `work` and adds its time to a stage.

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::embed::{Picture, run, timed};
+use super::embed::{Embedded, Picture, run, timed};
 use super::options::SearchOptions;
 use super::results::{Matches, SearchResults};
 use super::stages::Stages;
@@ -110,9 +110,9 @@ impl Engine {
 
     fn search(&self, picture: Picture<'_>, options: &SearchOptions) -> Result<SearchResults> {
         let mut stages = Stages::default();
-        let Output { embedding, attributes } = run(&self.model, picture, options, &mut stages)?;
-        let Matches { listings, confidence } = self.find(&embedding, options, &mut stages)?;
-        Ok(SearchResults { listings, confidence, attributes, stages })
+        let Embedded { output, incomplete } = run(&self.model, picture, options, &mut stages)?;
+        let Matches { listings, confidence } = self.find(&output.embedding, options, &mut stages)?;
+        Ok(SearchResults { listings, confidence, attributes: output.attributes, stages, photo_incomplete: incomplete })
     }
 
     /// Embeds a photo as a search does. Only the options' region, limits and cancellation flag apply.
@@ -120,7 +120,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::search_photo`].
     pub fn embed_photo(&self, photo: &[u8], options: &SearchOptions) -> Result<Output> {
-        run(&self.model, Picture::Photo(photo), options, &mut Stages::default())
+        run(&self.model, Picture::Photo(photo), options, &mut Stages::default()).map(|embedded| embedded.output)
     }
 
     /// Embeds a camera frame as a search does. Only the options' region and cancellation flag apply.
@@ -128,7 +128,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::search_photo`].
     pub fn embed_frame(&self, frame: &Frame<'_>, options: &SearchOptions) -> Result<Output> {
-        run(&self.model, Picture::Frame(frame), options, &mut Stages::default())
+        run(&self.model, Picture::Frame(frame), options, &mut Stages::default()).map(|embedded| embedded.output)
     }
 
     /// Finds the listings most similar to an embedding. The options' region and limits are ignored.

@@ -9,7 +9,7 @@ mod server_search;
 mod stages;
 
 pub use cancel::Cancel;
-pub use embed::{embed, embed_timed};
+pub use embed::{embed, embed_decoded, embed_timed};
 pub use facade::Engine;
 pub use options::SearchOptions;
 pub use results::{Matches, SearchResults};

@@ -19,6 +19,9 @@ pub struct SearchResults {
     pub attributes: Attributes,
     /// The time of each stage.
     pub stages: Stages,
+    /// Whether a part of the photo's file was missing or invalid, so that the results may be worse than those of the
+    /// whole photo: see [`Photo::is_incomplete`](crate::image::Photo::is_incomplete).
+    pub photo_incomplete: bool,
 }
 
 /// The results of a search with an embedding.
@@ -35,9 +38,9 @@ pub struct Matches {
 }
 
 impl SearchResults {
-    /// Results without times of the stages, e.g. for a test of code that uses them.
+    /// Results of a whole photo without times of the stages, e.g. for a test of code that uses them.
     pub fn new(listings: Vec<Found>, confidence: Option<Confidence>, attributes: Attributes) -> SearchResults {
-        SearchResults { listings, confidence, attributes, stages: Stages::default() }
+        SearchResults { listings, confidence, attributes, stages: Stages::default(), photo_incomplete: false }
     }
 }
 

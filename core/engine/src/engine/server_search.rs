@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::embed::{Picture, run};
+use super::embed::{Embedded, Picture, run};
 use super::facade::Engine;
 use super::options::SearchOptions;
 use super::results::{Matches, SearchResults};
@@ -144,7 +144,8 @@ impl Engine {
 
     fn ask(&self, picture: Picture<'_>, options: &SearchOptions, ask: &AskOptions) -> Result<ServerSearch> {
         let mut stages = Stages::default();
-        let Output { embedding, attributes } = run(self.model(), picture, options, &mut stages)?;
+        let Embedded { output, incomplete } = run(self.model(), picture, options, &mut stages)?;
+        let Output { embedding, attributes } = output;
         let request = SearchRequest::new(&embedding, options.filter.as_ref(), &options.search);
         let query = request.embedding.embedding(request.model_id);
         debug_assert!(query.is_some(), "an embedding has unit length, and its quantised form is not zero");
@@ -158,7 +159,7 @@ impl Engine {
             other => (other?, false),
         };
         let Matches { listings, confidence } = matches;
-        let local = SearchResults { listings, confidence, attributes, stages };
+        let local = SearchResults { listings, confidence, attributes, stages, photo_incomplete: incomplete };
         let (wanted, per) = (options.search.k, options.search.per.clone());
         Ok(ServerSearch { local, request, wanted, per, filter_unknown, options: ask.clone() })
     }
@@ -234,6 +235,7 @@ mod tests {
                 confidence: Some(Confidence { probability: 0.9, enough: true }),
                 attributes: Attributes(Vec::new()),
                 stages: Stages::default(),
+                photo_incomplete: false,
             },
             request: SearchRequest::new(&embedding, None, &options.search),
             wanted: 2,

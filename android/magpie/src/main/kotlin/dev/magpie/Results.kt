@@ -18,6 +18,7 @@ import dev.magpie.internal.StageTimes as RustTimes
  * @property attributes what the network recognises in the photo
  * @property times how long each stage took on the phone
  * @property asked whether a server was asked, and with what outcome; null if the search was given no server
+ * @property photoIncomplete whether a part of the photo's file was missing or invalid, so that the results may be worse
  */
 public data class SearchResults(
     val listings: List<Listing>,
@@ -25,6 +26,7 @@ public data class SearchResults(
     val attributes: List<Attribute> = emptyList(),
     val times: StageTimes = StageTimes(),
     val asked: Asked? = null,
+    val photoIncomplete: Boolean = false,
 )
 
 /**
@@ -123,6 +125,7 @@ internal fun RustResults.public(): SearchResults = SearchResults(
     attributes.map { it.public() },
     times.public(),
     asked?.public(),
+    photoIncomplete,
 )
 
 internal fun RustListing.public(): Listing {
