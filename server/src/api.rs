@@ -1,11 +1,12 @@
 //! The routes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -77,12 +78,20 @@ pub(crate) fn routes(shared: Arc<ServerState>, page: PageRoutes) -> Router {
         .route("/v1/catalogs/{catalog}", get(catalog))
         .merge(page.limited)
         .route_layer(from_fn_with_state(Arc::clone(&shared), guard));
-    Router::new()
-        .merge(limited)
-        .merge(page.files)
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+    finished(operation().merge(limited).merge(page.files), shared)
+}
+
+/// The routes of monitoring alone, for a listener that clients cannot reach.
+pub(crate) fn admin_routes(shared: Arc<ServerState>) -> Router {
+    finished(operation(), shared)
+}
+
+fn operation() -> Router<Arc<ServerState>> {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz)).route("/metrics", get(metrics))
+}
+
+fn finished(routes: Router<Arc<ServerState>>, shared: Arc<ServerState>) -> Router {
+    routes
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::WrongMethod })
         .layer(CatchPanicLayer::custom(|_| Refusal::Internal.into_response()))
@@ -119,6 +128,31 @@ async fn guard(State(shared): State<Arc<ServerState>>, mut request: Request, nex
     Ok(response)
 }
 
+/// Counts a request as in flight until it is dropped. If the client leaves before the response, axum drops the request
+/// where it stands, and no other code runs for it.
+struct InFlight<'a> {
+    shared: &'a ServerState,
+    route: &'a str,
+    begun: Instant,
+    span: &'a tracing::Span,
+    answered: bool,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.shared.metrics.in_flight.dec();
+        if !self.answered {
+            let time = self.begun.elapsed();
+            self.shared.metrics.request(self.route, CLIENT_LEFT, time);
+            let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+            self.span.in_scope(|| tracing::info!(route = self.route, status = CLIENT_LEFT, micros, "request"));
+        }
+    }
+}
+
+/// The status of a request whose client left before the response, in metrics and log. It is never sent.
+const CLIENT_LEFT: u16 = 499;
+
 /// Middleware: counts, logs and traces each request. Logs its route, never its contents.
 async fn observe(State(shared): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
@@ -129,10 +163,17 @@ async fn observe(State(shared): State<Arc<ServerState>>, request: Request, next:
     // Log lines of this request carry the ids. An error-level span is enabled at every log level.
     let span = tracing::error_span!("request", trace_id = trace.trace_id(), span_id = trace.span_id());
     let traced = trace.header();
+    let older = request.version() <= Version::HTTP_11;
+    let mut in_flight = InFlight { shared: &shared, route, begun, span: &span, answered: false };
     shared.metrics.in_flight.inc();
     let mut response = trace.scope(next.run(request).instrument(span.clone())).await;
-    shared.metrics.in_flight.dec();
+    in_flight.answered = true;
+    drop(in_flight);
     response.headers_mut().insert(TRACERESPONSE, traced);
+    if older && shared.leaving.load(Ordering::Relaxed) {
+        // Otherwise the client would send its next request on a connection that is about to be closed.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let (time, status) = (begun.elapsed(), response.status().as_u16());
     shared.metrics.request(route, status, time);
     if let Some(Shed(why)) = response.extensions().get() {
@@ -262,7 +303,7 @@ pub(crate) async fn healthz() -> &'static str {
     responses((status = 200, description = "The server is ready"), (status = 503, description = "Send requests elsewhere")))]
 pub(crate) async fn readyz(State(shared): State<Arc<ServerState>>) -> Response {
     let status: Option<Status> = shared.backend.status();
-    match status.filter(|_| !shared.leaving.load(std::sync::atomic::Ordering::Relaxed)) {
+    match status.filter(|_| !shared.leaving.load(Ordering::Relaxed)) {
         Some(status) => Json(status).into_response(),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }

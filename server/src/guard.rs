@@ -59,8 +59,8 @@ impl Tokens {
         Tokens::new(&text, per_second, burst).map_err(|e| format!("{}: {e}", path.display()))
     }
 
-    /// Replaces the tokens by those of a text with one `name token` per line; `#` starts a comment. Tokens that stay
-    /// keep the state of their rate limit.
+    /// Replaces the tokens by those of a text with one `name token` per line; a word that begins with `#` starts a
+    /// comment. Tokens that stay keep the state of their rate limit.
     ///
     /// # Errors
     /// The line number, and what is wrong with the line; never the token. The old tokens then stay.
@@ -68,19 +68,20 @@ impl Tokens {
         let mut fresh = HashMap::new();
         let now = Instant::now();
         for (number, line) in (1..).zip(text.lines()) {
-            let line = line.split('#').next().unwrap_or_default().trim();
-            if line.is_empty() {
-                continue;
-            }
-            let mut words = line.split_whitespace();
-            let (Some(name), Some(token), None) = (words.next(), words.next(), words.next()) else {
-                return Err(format!("line {number}: expected a name and a token"));
+            // A token may contain `#`, but not begin with it.
+            let words: Vec<&str> = line.split_whitespace().take_while(|word| !word.starts_with('#')).collect();
+            let (name, token) = match words[..] {
+                [] => continue,
+                [name, token] => (name, token),
+                _ => return Err(format!("line {number}: expected a name and a token")),
             };
             if token.len() < SHORTEST {
                 return Err(format!("line {number}: a token has at least {SHORTEST} characters"));
             }
             let bucket = Mutex::new(TokenBucket { saved: self.burst, at: now });
-            fresh.insert(key(token), TokenEntry { name: name.to_owned(), bucket });
+            if let Some(other) = fresh.insert(key(token), TokenEntry { name: name.to_owned(), bucket }) {
+                return Err(format!("line {number}: {name} has the token of {}; each needs its own", other.name));
+            }
         }
         if fresh.is_empty() {
             return Err("the file has no token".to_owned());
@@ -156,6 +157,15 @@ mod tests {
     }
 
     #[test]
+    fn a_token_may_contain_a_hash_sign() {
+        let tokens = Tokens::new("ann correct-horse#battery# # hers", 1.0, 9.0).expect("a sound file");
+        assert!(tokens.admit(&bearer("correct-horse#battery#"), Instant::now()).is_ok());
+        for cut in ["correct-horse", "correct-horse#battery"] {
+            assert_eq!(tokens.admit(&bearer(cut), Instant::now()), Err(Refusal::Unauthorized));
+        }
+    }
+
+    #[test]
     fn invalid_headers_and_files_are_rejected() {
         let tokens = Tokens::new(&format!("ann {ANN}"), 1.0, 1.0).expect("a sound file");
         for headers in [HeaderMap::new(), bearer(""), bearer("another-token-of-hers"), {
@@ -163,7 +173,10 @@ mod tests {
         }] {
             assert_eq!(tokens.admit(&headers, Instant::now()), Err(Refusal::Unauthorized));
         }
-        for text in ["", "# nobody", "ann", "ann short", "ann correct-horse-battery extra"] {
+        let twice = format!("ann {ANN}\nbob {ANN}");
+        for text in
+            ["", "# nobody", "ann", "ann short", "ann correct-horse-battery extra", "ann #orrect-horse-battery", &twice]
+        {
             let fault = tokens.replace(text).expect_err("an invalid file");
             assert!(!fault.contains("short") && !fault.contains("horse"), "{fault}");
         }

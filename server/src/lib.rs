@@ -3,7 +3,7 @@
 //! `api` holds the routes, `state` what they share. `backend` is the interface of search backends, of which there are
 //! two: `embedded` searches memory-mapped shards on a thread pool (`pool`), `opensearch` queries an external cluster.
 //! `encode` compresses responses, `trace` handles W3C Trace Context, `guard` does authentication and rate limiting,
-//! `page` is the demo page, `serve` accepts connections and shuts down gracefully.
+//! `log` writes the log, `page` is the demo page, `serve` accepts connections and shuts down gracefully.
 
 mod api;
 mod args;
@@ -11,6 +11,7 @@ mod backend;
 mod embedded;
 mod encode;
 mod guard;
+mod log;
 mod metrics;
 mod openapi;
 mod opensearch;
@@ -28,6 +29,7 @@ pub use args::{Args, Command, LoadArgs};
 pub use backend::{Answering, BackendError, ColumnInfo, SearchBackend, Status};
 pub use embedded::Embedded;
 pub use guard::Tokens;
+pub use log::start as start_log;
 pub use openapi::document;
 pub use opensearch::{Cluster, LoadOptions, Loaded, OpenSearch, load};
 pub use serve::{Server, Stop};

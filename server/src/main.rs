@@ -1,7 +1,6 @@
 //! `magpie-server`: serves a catalogue over HTTP.
 
 use std::cell::Cell;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +21,7 @@ fn main() -> ExitCode {
     let outcome = match &args.command {
         Some(Command::Load(load)) => runtime().and_then(|runtime| runtime.block_on(self::load(load))),
         None => args.settings().and_then(|settings| {
-            log(&settings);
+            let _log = magpie_server::start_log(&settings);
             runtime()?.block_on(serve(settings))
         }),
     };
@@ -33,13 +32,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn log(settings: &Settings) {
-    let colours = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_max_level(settings.log).with_writer(std::io::stderr);
-    let log = log.with_target(false).with_ansi(colours);
-    if settings.log_json { log.json().flatten_event(true).with_span_list(false).init() } else { log.init() }
 }
 
 async fn serve(settings: Settings) -> Result<(), String> {
@@ -57,6 +49,9 @@ async fn serve(settings: Settings) -> Result<(), String> {
     }
     let (server, stop) = Server::bind(settings, backend).await?;
     let address = server.address().map_err(|e| e.to_string())?;
+    if let Some(admin) = server.admin_address().map_err(|e| e.to_string())? {
+        tracing::info!(%admin, "monitoring");
+    }
     if let Some(status) = status {
         tracing::info!(%address, catalog = status.catalog, listings = status.listings, shards = status.shards, "serving");
     }

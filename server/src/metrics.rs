@@ -50,6 +50,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     listings: Gauge<u64, AtomicU64>,
     sequence: Gauge<u64, AtomicU64>,
+    /// Log lines that were dropped; set when the metrics are read.
+    log_dropped: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -70,8 +72,10 @@ impl Metrics {
         let (listings, sequence) = (Gauge::default(), Gauge::default());
         registry.register("catalog_listings", "Listings in the catalogue", listings.clone());
         registry.register("catalog_sequence", "Sequence number of the catalogue", sequence.clone());
+        let log_dropped = Gauge::default();
+        registry.register("log_lines_dropped", "Log lines that nobody could read in time", log_dropped.clone());
         backend.register(&mut registry);
-        Metrics { registry, requests, seconds, shed, reloads, in_flight, connections, listings, sequence }
+        Metrics { registry, requests, seconds, shed, reloads, in_flight, connections, listings, sequence, log_dropped }
     }
 
     pub(crate) fn request(&self, route: &str, status: u16, time: Duration) {
@@ -95,6 +99,7 @@ impl Metrics {
 
     /// Renders all metrics as OpenMetrics text.
     pub(crate) fn text(&self) -> String {
+        self.log_dropped.set(crate::log::dropped());
         let mut text = String::new();
         // Writing to a `String` cannot fail.
         let _ = encode(&mut text, &self.registry);

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::api::{PageRoutes, routes};
+use crate::api::{PageRoutes, admin_routes, routes};
 use crate::backend::SearchBackend;
 use crate::guard::Tokens;
 use crate::metrics::Metrics;
@@ -23,10 +23,16 @@ use crate::state::ServerState;
 
 /// Limit on the time to receive the head of each HTTP/1 request, and the interval of HTTP/2 keep-alive pings.
 const HEAD: Duration = Duration::from_secs(30);
+/// Limit on the time until the first byte of a connection. Clients connect to send a request; connections that stay silent
+/// keep others out once `max_connections` are open.
+const FIRST_BYTE: Duration = Duration::from_secs(5);
+/// Connections of the listener for monitoring.
+const ADMIN_CONNECTIONS: usize = 64;
 
 /// A bound server. It accepts connections once [`Server::run`] is called.
 pub struct Server {
     listener: TcpListener,
+    admin: Option<TcpListener>,
     app: Router,
     shared: Arc<ServerState>,
     stop: watch::Receiver<bool>,
@@ -61,7 +67,11 @@ impl Server {
             Some(path) => Tokens::read(path, settings.rate, settings.burst)?,
             None => Tokens::open(),
         };
-        let listener = TcpListener::bind(settings.listen).await.map_err(|e| format!("{}: {e}", settings.listen))?;
+        let listener = listen(settings.listen).await?;
+        let admin = match settings.admin_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let metrics = Metrics::new(backend.as_ref());
         if let Some(status) = backend.status() {
             metrics.catalog(&status);
@@ -71,7 +81,7 @@ impl Server {
             Arc::new(ServerState { backend, tokens, metrics, settings, places, leaving: AtomicBool::new(false) });
         let app = routes(Arc::clone(&shared), page_routes(&shared)?);
         let (send, stop) = watch::channel(false);
-        Ok((Server { listener, app, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
+        Ok((Server { listener, admin, app, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
     }
 
     /// The address it listens on, with the actual port if the settings say port 0.
@@ -82,15 +92,22 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// The address that monitoring has for itself, if the settings name one.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub fn admin_address(&self) -> std::io::Result<Option<SocketAddr>> {
+        self.admin.as_ref().map(TcpListener::local_addr).transpose()
+    }
+
     /// Serves until it is stopped, and returns when it has shut down.
     pub async fn run(self) {
-        let Server { listener, app, shared, mut stop } = self;
+        let Server { listener, admin, app, shared, mut stop } = self;
+        let monitoring = admin.map(|admin| tokio::spawn(serve_admin(admin, Arc::clone(&shared))));
         let watcher = tokio::spawn(watch_shards(Arc::clone(&shared)));
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(shared.settings.max_connections));
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(64);
+        let builder = builder();
         let leave = async {
             // An error means that all senders are dropped: nothing can stop the server any more.
             let _ = stop.wait_for(|stop| *stop).await;
@@ -107,13 +124,16 @@ impl Server {
                 accepted = accept(&listener, &places) => accepted,
             };
             let Some((stream, place)) = accepted else { continue };
-            let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.clone()));
-            let connection = graceful.watch(connection.into_owned());
+            let (builder, watcher, service) = (builder.clone(), graceful.watcher(), app.clone());
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 shared.metrics.connections.inc();
-                // A broken connection is the client's problem.
-                let _ = connection.await;
+                if has_begun(&stream).await {
+                    let service = TowerToHyperService::new(service);
+                    let connection = builder.serve_connection(TokioIo::new(stream), service);
+                    // A broken connection is the client's problem.
+                    let _ = watcher.watch(connection.into_owned()).await;
+                }
                 shared.metrics.connections.dec();
                 drop(place);
             });
@@ -122,6 +142,10 @@ impl Server {
         watcher.abort();
         if timeout(shared.settings.drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("the drain time is over with requests still in flight");
+        }
+        // Monitoring sees the server until its end.
+        if let Some(monitoring) = monitoring {
+            monitoring.abort();
         }
     }
 }
@@ -136,6 +160,37 @@ fn page_routes(shared: &Arc<ServerState>) -> Result<PageRoutes, String> {
 #[cfg(not(feature = "page"))]
 fn page_routes(_: &Arc<ServerState>) -> Result<PageRoutes, String> {
     Ok(PageRoutes::default())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|e| format!("{address}: {e}"))
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD).max_concurrent_streams(64);
+    builder
+}
+
+/// Waits for the first byte of a connection.
+async fn has_begun(stream: &TcpStream) -> bool {
+    matches!(timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(())))
+}
+
+/// Serves monitoring on a listener of its own, whose connections clients cannot use up.
+async fn serve_admin(listener: TcpListener, shared: Arc<ServerState>) {
+    let (app, places, builder) = (admin_routes(shared), Arc::new(Semaphore::new(ADMIN_CONNECTIONS)), builder());
+    loop {
+        let Some((stream, place)) = accept(&listener, &places).await else { continue };
+        let (builder, service) = (builder.clone(), TowerToHyperService::new(app.clone()));
+        tokio::spawn(async move {
+            if has_begun(&stream).await {
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            }
+            drop(place);
+        });
+    }
 }
 
 /// Waits for a free connection slot, then accepts the next connection.

@@ -25,6 +25,9 @@ pub struct Overrides {
     /// Address to listen on [default: 127.0.0.1:8080]
     #[arg(long, env = "MAGPIE_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// A second address for /healthz, /readyz and /metrics alone, which answers even when clients use up all connections
+    #[arg(long, env = "MAGPIE_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
     /// The shards of one catalogue
     #[arg(long, env = "MAGPIE_SHARDS", value_name = "FILE", value_delimiter = ',')]
     pub shards: Vec<PathBuf>,
@@ -102,6 +105,8 @@ pub struct Overrides {
 pub struct Settings {
     /// The address to listen on.
     pub listen: SocketAddr,
+    /// A second address for monitoring alone.
+    pub admin_listen: Option<SocketAddr>,
     /// The shards of one catalogue; empty if a cluster is searched.
     pub shards: Vec<PathBuf>,
     /// The nodes of the cluster to search; empty if shards are searched.
@@ -154,6 +159,7 @@ impl Overrides {
     pub fn or(self, other: Overrides) -> Overrides {
         Overrides {
             listen: self.listen.or(other.listen),
+            admin_listen: self.admin_listen.or(other.admin_listen),
             shards: if self.shards.is_empty() { other.shards } else { self.shards },
             opensearch: if self.opensearch.is_empty() { other.opensearch } else { self.opensearch },
             index: self.index.or(other.index),
@@ -207,6 +213,7 @@ impl Overrides {
         };
         Ok(Settings {
             listen: self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            admin_listen: self.admin_listen,
             shards: self.shards,
             opensearch: self.opensearch,
             index: index_name(self.index.as_deref().unwrap_or(INDEX)).map_err(|e| format!("--index: {e}"))?,

@@ -187,6 +187,65 @@ fn excess_requests_are_rejected_but_not_monitoring() {
 }
 
 #[test]
+fn a_client_that_leaves_is_no_longer_in_flight() {
+    let (server, gate) = Running::gated(1, |_| ());
+    let body = body(1);
+    let head = format!(
+        "POST /v1/search HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).unwrap();
+    gate.wait_for(1);
+    // The request for the metrics is in flight too.
+    let metrics = || get(&server.url("/metrics")).body;
+    assert!(metrics().contains("magpie_in_flight 2\n"));
+    drop(stream);
+    let left = eventually(|| metrics().contains("magpie_in_flight 1\n"));
+    gate.open();
+    let text = metrics();
+    assert!(left, "{text}");
+    assert!(text.contains("magpie_requests_total{route=\"/v1/search\",status=\"499\"} 1\n"), "{text}");
+}
+
+#[test]
+fn a_server_that_shuts_down_closes_the_connections_that_it_answers() {
+    let server = Running::start(|s| s.linger = NEVER);
+    let mut stream = BufReader::new(TcpStream::connect(server.address).unwrap());
+    let mut ask = || {
+        stream.get_mut().write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(stream.read_line(&mut head).unwrap() > 0, "{head}");
+        }
+        stream.read_exact(&mut [0; 3]).unwrap();
+        head
+    };
+    assert!(!ask().contains("connection: close"));
+    server.stop.stop();
+    assert!(eventually(|| get(&server.url("/readyz")).status == 503));
+    assert!(ask().contains("connection: close"));
+    // The client finds out before it sends another request.
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn silent_connections_neither_stay_nor_stop_monitoring() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Running::start(|s| (s.max_connections, s.admin_listen) = (2, Some(address)));
+    let mut silent: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    let admin = |path: &str| get(&format!("http://{address}{path}"));
+    assert!(eventually(|| admin("/metrics").body.contains("magpie_connections 2\n")));
+    assert_eq!((admin("/healthz").status, admin("/readyz").status), (200, 200));
+    // Nothing else is served there.
+    assert_eq!((admin("/v1/listings/mug-0001").status, admin("/").status), (404, 404));
+    // The server closes them after a while, and then has room for others.
+    silent[0].set_read_timeout(Some(crate::common::PATIENCE)).unwrap();
+    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0);
+    assert_eq!(get(&server.url("/healthz")).status, 200);
+}
+
+#[test]
 fn a_response_carries_its_trace() {
     let server = Running::start(|s| s.max_in_flight = 1);
     let traced = |path: &str, given: Option<&str>| {
@@ -260,6 +319,26 @@ fn the_program_obeys_signals_and_keeps_secrets() {
     assert_eq!(searches[0]["span"]["trace_id"], TRACE[3..35]);
     assert_ne!(searches[1]["span"]["trace_id"], TRACE[3..35]);
     assert!(searches.iter().all(|event| event["span"]["span_id"].as_str().is_some_and(|id| id.len() == 16)), "{text}");
+}
+
+/// Nobody reads the log: its pipe is full after some hundred lines.
+#[test]
+fn a_log_that_nobody_reads_stops_no_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.magpie");
+    shard(&path, 0..100, 1);
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut server = Command::new(env!("CARGO_BIN_EXE_magpie-server"));
+    server.args(["--listen", &address.to_string(), "--log", "info", "--linger-ms", "0", "--shards"]).arg(&path);
+    let mut server = server.stderr(Stdio::piped()).spawn().unwrap();
+    let agent = agent();
+    let healthy = || read(agent.get(format!("http://{address}/healthz")).call()).is_ok_and(|got| got.status == 200);
+    assert!(eventually(healthy), "it does not start");
+    // A pipe holds 64 KiB, and a line has more than 100 bytes.
+    assert!((0..1500).all(|_| healthy()), "it stopped answering");
+    assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
+    assert!(eventually(|| server.try_wait().unwrap().is_some()), "it does not stop");
+    assert_eq!(server.wait().unwrap().code(), Some(0));
 }
 
 #[test]
