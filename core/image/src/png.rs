@@ -26,7 +26,8 @@ fn damaged(detail: impl Into<String>) -> PhotoError {
 }
 
 /// Decodes a PNG. If the bytes end early, nine tenths of the rows are enough, the last chunk is not needed, and the rows
-/// that are missing are white. An interlaced picture needs all of its rows: those at the end are every second one.
+/// that are missing are grey: as in a JPEG, and nearer to the whole picture for the network than white or black. An
+/// interlaced picture needs all of its rows: those at the end are every second one.
 pub(super) fn decode(bytes: &[u8], need: &Need, limits: &DecodeLimits) -> Result<Photo, PhotoError> {
     let failed = |error| translate(error, limits);
     let mut options = DecodeOptions::default();
@@ -59,7 +60,7 @@ fn rows(
 ) -> Result<(Vec<u8>, bool), PhotoError> {
     let (columns, lines) = (width as usize, height as usize);
     let (color, depth) = reader.output_color_type();
-    let mut rgb = vec![255; 3 * columns * lines];
+    let mut rgb = vec![128; 3 * columns * lines];
     let passes = if reader.info().interlaced { &PASSES[..] } else { &[(0, 0, 1, 1)] };
     // Narrow or low pictures have fewer passes.
     let passes = passes.iter().filter(|(x, y, ..)| *x < columns && *y < lines);
