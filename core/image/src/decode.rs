@@ -3,14 +3,15 @@
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use image::codecs::{png::PngDecoder, webp::WebPDecoder};
+use image::codecs::webp::WebPDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
 
 use super::limits::DecodeLimits;
 use super::photo::{Format, Need, Photo};
 use super::region::Region;
-use super::{exif, jpeg, orient};
+use super::to_srgb::{MAX_ICC_BYTES, ToSrgb};
+use super::{exif, jpeg, orient, png};
 use crate::error::PhotoError;
 use crate::recipe::Recipe;
 
@@ -63,7 +64,9 @@ fn is_text(bytes: &[u8]) -> bool {
 /// A JPEG is decoded at the smallest scale of 1/8, 1/4, 1/2 and 1/1 at which the region (the whole photo by default)
 /// has at least 15/8 of the input's width and height. A damaged one is decoded as far as it goes, if nine tenths of its
 /// rows are there: see [`Photo::is_incomplete`]. Transparent pixels are blended with white, the background of
-/// catalogue cut-outs. Colour profiles are not applied.
+/// catalogue cut-outs. Colours other than sRGB are noted, and [`Photo::input_rgb`] brings them to sRGB: by the ICC profile of
+/// the file, by what a PNG says in chunks, or by the mark of Adobe RGB that cameras leave in EXIF. A profile of inks, and
+/// one that cannot be read, is ignored.
 ///
 /// ```
 /// use magpie_image::recipe::Recipe;
@@ -98,33 +101,12 @@ pub fn decode(
     let format = sniff(bytes)?;
     let decoded = catch_unwind(AssertUnwindSafe(|| match format {
         Format::Jpeg => jpeg::decode(bytes, &need, limits),
-        Format::Png => png(bytes, &need, limits),
-        Format::WebP => {
-            let decoder = WebPDecoder::new(Cursor::new(bytes));
-            full_size(format.name(), decoder.map_err(|e| translate(format.name(), e, limits))?, &need, limits)
-        }
+        Format::Png => png::decode(bytes, &need, limits),
+        Format::WebP => webp(bytes, &need, limits),
     }));
     // No photo is known that makes a decoder panic. Should there be one, only that photo is lost, not the process.
     let failed = |_| Err(PhotoError::Damaged { format: format.name(), detail: "the decoder panicked".to_owned() });
     decoded.unwrap_or_else(failed)
-}
-
-/// The last chunk of a PNG.
-const PNG_END: &[u8] = b"\0\0\0\0IEND\xae\x42\x60\x82";
-
-/// Decodes a PNG. Nothing but the last chunk may be missing, which has no content.
-fn png(bytes: &[u8], need: &Need, limits: &DecodeLimits) -> Result<Photo, PhotoError> {
-    let format = Format::Png.name();
-    let decode = |bytes: &[u8]| {
-        // The limit holds from the start: compressed texts and profiles come before the pixels.
-        let decoder = PngDecoder::with_limits(Cursor::new(bytes), memory_limit(limits));
-        full_size(format, decoder.map_err(|e| translate(format, e, limits))?, need, limits)
-    };
-    match decode(bytes) {
-        // Pixels that are missing too would make these bytes a part of them, with a wrong checksum.
-        Err(PhotoError::Damaged { .. }) if !bytes.ends_with(PNG_END) => decode(&[bytes, PNG_END].concat()),
-        decoded => decoded,
-    }
 }
 
 /// Largest side of a photo in pixels, the same as a JPEG's. The resampler's memory grows with the side, whatever the
@@ -137,42 +119,50 @@ fn memory_limit(limits: &DecodeLimits) -> image::Limits {
     decoder
 }
 
-fn full_size(
-    format: &'static str,
-    mut decoder: impl ImageDecoder,
-    need: &Need,
-    limits: &DecodeLimits,
-) -> Result<Photo, PhotoError> {
-    let failed = |error| translate(format, error, limits);
+/// Checks the sides of a picture whose format allows more than a JPEG.
+pub(super) fn check_sides(format: &'static str, width: u32, height: u32) -> Result<(), PhotoError> {
+    let Some(side) = [width, height].into_iter().find(|side| *side > MAX_PHOTO_SIDE) else { return Ok(()) };
+    let detail = format!("one side has {side} pixels, more than {MAX_PHOTO_SIDE}");
+    Err(PhotoError::Unsupported { format, detail })
+}
+
+/// Decodes a WebP. One that is cut short is refused: the decoder gives pixels only of a whole one. A lossy one would not
+/// tell either how many rows are there, since its data has no marks and is not in the order of rows alone.
+fn webp(bytes: &[u8], need: &Need, limits: &DecodeLimits) -> Result<Photo, PhotoError> {
+    let failed = |error| translate(Format::WebP.name(), error, limits);
+    let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(failed)?;
     let (width, height) = decoder.dimensions();
     // The decoder's own buffer, and its conversion to RGB.
     limits.check_size(width, height, u64::from(decoder.color_type().bytes_per_pixel()) + 3)?;
-    if let Some(side) = [width, height].into_iter().find(|side| *side > MAX_PHOTO_SIDE) {
-        let detail = format!("one side has {side} pixels, more than {MAX_PHOTO_SIDE}");
-        return Err(PhotoError::Unsupported { format, detail });
-    }
+    check_sides(Format::WebP.name(), width, height)?;
     decoder.set_limits(memory_limit(limits)).map_err(failed)?;
     let exif = decoder.exif_metadata().map_err(failed)?;
     let orientation = exif.and_then(|exif| exif::orientation(&exif)).unwrap_or(Orientation::NoTransforms);
     need.region(orient::oriented_size(orientation, (width, height)))?;
+    // A profile that cannot be read is no reason to lose the photo.
+    let icc = decoder.icc_profile().ok().flatten();
+    let to_srgb = icc.filter(|icc| icc.len() <= MAX_ICC_BYTES).and_then(|icc| ToSrgb::of_icc(&icc, false));
     let picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    Ok(Photo::new(on_white(picture), orientation, (width, height)))
+    Ok(Photo::new(rgb(picture), orientation, (width, height)).with_colours(to_srgb))
 }
 
-fn on_white(picture: DynamicImage) -> RgbImage {
+fn rgb(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.into_rgb8();
     }
     let rgba = picture.into_rgba8();
     let (width, height) = rgba.dimensions();
     let mut rgb = RgbImage::new(width, height);
-    for (to, from) in rgb.pixels_mut().zip(rgba.pixels()) {
-        let alpha = u32::from(from[3]);
-        for c in 0..3 {
-            to[c] = ((u32::from(from[c]) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
-        }
+    for (to, image::Rgba([r, g, b, alpha])) in rgb.pixels_mut().zip(rgba.pixels()) {
+        to.0 = on_white([*r, *g, *b], *alpha);
     }
     rgb
+}
+
+/// A pixel in front of white.
+pub(super) fn on_white(rgb: [u8; 3], alpha: u8) -> [u8; 3] {
+    let alpha = u32::from(alpha);
+    rgb.map(|value| ((u32::from(value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
 }
 
 fn translate(format: &'static str, error: ImageError, limits: &DecodeLimits) -> PhotoError {

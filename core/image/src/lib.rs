@@ -15,12 +15,14 @@ mod photo;
 mod picture;
 mod pixels;
 mod planes;
+mod png;
 pub mod recipe;
 mod region;
 mod resize;
 mod rows;
 mod simd;
 mod taps;
+mod to_srgb;
 mod yuv;
 mod yuv420;
 
@@ -36,9 +38,13 @@ pub use region::Region;
 pub use yuv::YuvRange;
 
 #[cfg(test)]
+mod colour_tests;
+#[cfg(test)]
 mod frame_tests;
 #[cfg(test)]
 mod oracle;
+#[cfg(test)]
+mod png_tests;
 #[cfg(test)]
 mod resize_tests;
 #[cfg(test)]

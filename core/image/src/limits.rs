@@ -5,7 +5,7 @@ use crate::error::PhotoError;
 /// Limits on decoding one photo.
 ///
 /// The defaults accept the photos of all phones (200 megapixels as JPEG) and refuse decompression bombs. Within 384 MiB
-/// of memory, a PNG with alpha may have 57 megapixels (7 bytes per pixel). A JPEG that is decoded at 1/8 takes a
+/// of memory, a PNG may have 134 megapixels (3 bytes per pixel), a WebP with alpha 57 (7 bytes). A JPEG that is decoded at 1/8 takes a
 /// fraction of that. A progressive one at 1/4 or 1/2 is held as coefficients, 2 bytes per sample: 100 megapixels or more.
 ///
 /// Work is counted, and time is not: the same file gives the same result, however busy the machine is. The work on a PNG

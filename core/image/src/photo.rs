@@ -5,6 +5,7 @@ use image::metadata::Orientation;
 
 use super::orient;
 use super::region::Region;
+use super::to_srgb::ToSrgb;
 use crate::error::PhotoError;
 
 /// A picture format that can be decoded.
@@ -52,11 +53,13 @@ pub struct Photo {
     /// Width and height as stored, at full size.
     pub(super) full: (u32, u32),
     incomplete: bool,
+    /// `None` if the colours are sRGB, or are not known.
+    pub(super) to_srgb: Option<Box<ToSrgb>>,
 }
 
 impl Photo {
     pub(super) fn new(rgb: RgbImage, orientation: Orientation, full: (u32, u32)) -> Self {
-        Photo { rgb, orientation, full, incomplete: false }
+        Photo { rgb, orientation, full, incomplete: false, to_srgb: None }
     }
 
     /// Notes whether a part of the file was missing.
@@ -65,10 +68,16 @@ impl Photo {
         self
     }
 
+    /// Notes how the colours of the pixels become sRGB.
+    pub(super) fn with_colours(mut self, to_srgb: Option<ToSrgb>) -> Self {
+        self.to_srgb = to_srgb.map(Box::new);
+        self
+    }
+
     /// Whether data was missing or invalid that these pixels need: a download that broke off, for example.
     ///
-    /// Up to a tenth of the rows may then be grey, or the picture may be less sharp. Only a JPEG can be incomplete; other
-    /// formats are refused then. A JPEG that lacks nothing but its end marker is complete.
+    /// Up to a tenth of the rows may then be grey, or the picture may be less sharp. A JPEG or PNG can be incomplete, but
+    /// not a WebP or an interlaced PNG, which are refused then. A file that lacks nothing but its end marker is complete.
     pub fn is_incomplete(&self) -> bool {
         self.incomplete
     }

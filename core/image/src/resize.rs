@@ -13,7 +13,8 @@ use crate::error::PhotoError;
 use crate::recipe::Recipe;
 
 impl Photo {
-    /// Crops the region (by default the whole photo), resizes it to the recipe's size and rotates it upright.
+    /// Crops the region (by default the whole photo), resizes it to the recipe's size and rotates it upright. The colours
+    /// are brought to sRGB.
     ///
     /// Region and recipe must be those that the photo was decoded for: for others its resolution may be too low.
     ///
@@ -27,9 +28,12 @@ impl Photo {
         let target = orient::oriented_size(self.orientation, (recipe.width, recipe.height));
         let row_stride = 3 * self.rgb.width() as usize;
         let plane = Plane { bytes: self.rgb.as_raw(), row_stride, pixel_stride: 3 };
-        let resized =
+        let mut resized =
             packed::rgb::<3>(&plane, [0, 1, 2], &Area::new(source), target, recipe.filter, ResampleKernels::best());
         debug_assert_eq!(resized.len() as u64, 3 * u64::from(target.0) * u64::from(target.1));
+        if let Some(to_srgb) = &self.to_srgb {
+            to_srgb.apply(&mut resized);
+        }
         let resized = RgbImage::from_raw(target.0, target.1, resized).unwrap_or_default();
         let upright = orient::upright(self.orientation, resized);
         Ok(InputRgb { width: recipe.width, height: recipe.height, rgb: upright.into_raw() })

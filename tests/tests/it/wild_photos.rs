@@ -41,6 +41,8 @@ fn careless_and_cut_files_show_the_picture() {
         ("dri-no-rst.jpg", 1.0, false),
         ("no-dht.jpg", 1.0, false),
         ("no-iend.png", 2.0, false),
+        // Red and blue are swapped, and so they are in its profile, which calls itself sRGB.
+        ("icc-swapped.jpg", 1.5, false),
         ("narrow-200x4000.jpg", 4.0, false),
         ("narrow-4000x200.jpg", 4.0, false),
     ] {

@@ -25,6 +25,7 @@ use image::metadata::Orientation;
 
 use super::limits::DecodeLimits;
 use super::photo::{Format, Need, Photo};
+use super::to_srgb::ToSrgb;
 use super::{exif, orient};
 use crate::error::PhotoError;
 use colour::Colours;
@@ -85,7 +86,20 @@ pub(super) fn decode(bytes: &[u8], need: &Need, limits: &DecodeLimits) -> Result
     check_rows(&frame, header.height)?;
     incomplete |= frame.components.iter().any(|c| frame.progressive && c.lacks_bits(file.ended));
     let rgb = pixels(&mut frame, Colours::of(&file))?;
-    Ok(Photo::new(rgb, orientation, full).with_missing(incomplete))
+    Ok(Photo::new(rgb, orientation, full).with_missing(incomplete).with_colours(to_srgb(&file)))
+}
+
+/// How the colours become sRGB. Inks do not: they are shown as they are, without their profile.
+fn to_srgb(file: &Segments<'_>) -> Option<ToSrgb> {
+    let colours = Colours::of(file);
+    if matches!(colours, Colours::Cmyk | Colours::Ycck) {
+        return None;
+    }
+    match file.profile() {
+        Some(icc) => ToSrgb::of_icc(&icc, colours == Colours::Grey),
+        None if file.exif.is_some_and(exif::is_adobe_rgb) => ToSrgb::of_adobe_rgb(),
+        None => None,
+    }
 }
 
 /// Chooses the scale, and the rows that are needed.

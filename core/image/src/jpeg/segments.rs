@@ -4,6 +4,7 @@ use super::bits::next_marker;
 use super::huffman::Code;
 use super::{damaged, standard, unsupported};
 use crate::error::PhotoError;
+use crate::to_srgb::MAX_ICC_BYTES;
 
 /// The order in which the coefficients of a block are stored: their places, row after row.
 pub(super) const ZIGZAG: [u8; 64] = [
@@ -11,6 +12,9 @@ pub(super) const ZIGZAG: [u8; 64] = [
     28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54,
     47, 55, 62, 63,
 ];
+
+/// The name in front of each part of a colour profile.
+const ICC: &[u8] = b"ICC_PROFILE\0";
 
 /// A component in the frame header.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +72,8 @@ pub(super) struct Segments<'a> {
     pub(super) adobe: Option<u8>,
     /// The first Exif segment.
     pub(super) exif: Option<&'a [u8]>,
+    /// The parts of the colour profile, with their numbers.
+    icc: Vec<(u8, &'a [u8])>,
     /// Whether the end marker was seen.
     pub(super) ended: bool,
 }
@@ -85,6 +91,7 @@ impl<'a> Segments<'a> {
             jfif: false,
             adobe: None,
             exif: None,
+            icc: Vec::new(),
             ended: false,
         }
     }
@@ -125,11 +132,32 @@ impl<'a> Segments<'a> {
                 0xdc if self.frame.is_none() => return Err(unsupported(LATE_HEIGHT)),
                 0xe0 if segment.starts_with(b"JFIF\0") => self.jfif = true,
                 0xe1 if self.exif.is_none() && segment.starts_with(b"Exif\0") => self.exif = Some(segment),
+                0xe2 if segment.starts_with(ICC) => self.profile_part(segment),
                 0xee if segment.starts_with(b"Adobe") => self.adobe = segment.get(11).copied(),
                 _ => {}
             }
         }
         Ok(None)
+    }
+
+    fn profile_part(&mut self, segment: &'a [u8]) {
+        // The number of the part, from 1, and how many there are; the first with a number counts.
+        if let Some((&[number, _], part)) = segment[ICC.len()..].split_first_chunk::<2>()
+            && self.icc.iter().all(|(known, _)| *known != number)
+        {
+            self.icc.push((number, part));
+        }
+    }
+
+    /// The colour profile, put together from its parts. `None` if there is none, or if it is too large to be one. Where a
+    /// part is missing, what is left is no profile, and is not read as one.
+    pub(super) fn profile(&self) -> Option<Vec<u8>> {
+        let mut parts = self.icc.clone();
+        parts.sort_by_key(|(number, _)| *number);
+        let bytes: usize = parts.iter().map(|(_, part)| part.len()).sum();
+        let whole = parts.iter().zip(1..=255).all(|((number, _), expected)| *number == expected);
+        (whole && bytes > 0 && bytes <= MAX_ICC_BYTES)
+            .then(|| parts.iter().flat_map(|(_, part)| *part).copied().collect())
     }
 
     /// The code for first coefficients, or else that of the standard, which motion JPEG leaves out.
