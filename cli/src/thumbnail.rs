@@ -61,6 +61,23 @@ mod tests {
         }
     }
 
+    /// Red and blue are swapped in this file, and so they are in its profile.
+    #[test]
+    fn a_thumbnail_has_the_colours_of_the_photo_in_srgb() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/photos/icc-swapped.jpg");
+        let photo = std::fs::read(file).expect("a file of the repository");
+        let (recipe, limits) = (Recipe::new(192, 192), DecodeLimits::default());
+        let decoded = decode(&photo, None, &recipe, &limits).expect("a good photo");
+        let jpeg = thumbnail(&decoded, &photo, 64, &recipe, &limits).expect("a good photo");
+        let small = decode(&jpeg, None, &recipe, &limits).expect("a good thumbnail").input_rgb(None, &recipe);
+        let rgb = small.expect("the whole picture").rgb;
+        let mean = |channel: usize| {
+            let values = rgb.iter().skip(channel).step_by(3);
+            values.clone().map(|value| f64::from(*value)).sum::<f64>() / values.count() as f64
+        };
+        assert!((mean(0) - 100.9).abs() < 1.5 && (mean(2) - 96.6).abs() < 1.5, "{} {}", mean(0), mean(2));
+    }
+
     /// For this network, 1600 x 1600 pixels become 400 x 400, at 1/4.
     #[test]
     fn a_photo_is_decoded_again_only_if_the_network_needs_fewer_pixels_than_the_thumbnail() {

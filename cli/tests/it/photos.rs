@@ -53,7 +53,7 @@ fn thumbnails_change_no_embedding() {
     let args: Vec<&str> = args.iter().map(|arg| if arg.ends_with("small.magpie") { &with } else { &**arg }).collect();
     assert!(magpie(&args).status.success());
     let found = |shard: &str| {
-        let found = json(&["search", "--shard", shard, "--photo", &query("mug-01.jpg"), "--json", "-k", "9"]);
+        let found = json(&["search", "--shard", shard, "--photo", &query("mug-01.jpg"), "--json", "--k", "9"]);
         found["listings"].clone()
     };
     assert!(found(&with).as_array().unwrap().len() > 2);

@@ -37,8 +37,8 @@ impl Curve {
             Curve::Parts { gamma, a, b, e, d, .. } if x >= *d => power(a * x + b, *gamma) + e,
             Curve::Parts { c, f, .. } => c * x + f,
         };
-        // Not a number becomes 0, and the table does not rise.
-        light.max(0.0).min(1.0)
+        // What is not a number stays so, and then the table does not rise.
+        light.clamp(0.0, 1.0)
     }
 }
 
