@@ -62,9 +62,9 @@ impl Engine {
 
     /// The opened model and catalogue.
     pub fn info(&self) -> EngineInfo {
-        let (model, shard) = (self.engine.model(), self.engine.shard());
-        let (manifest, header) = (model.manifest(), shard.header());
-        let columns = shard.columns();
+        let (model, catalog) = (self.engine.model(), self.engine.catalog());
+        let manifest = model.manifest();
+        let columns = catalog.columns().into_iter();
         let columns =
             columns.map(|(name, kind)| Column { name: name.into(), is_number: kind == shard::ColumnKind::Number });
         EngineInfo {
@@ -74,11 +74,11 @@ impl Engine {
             input_width: manifest.input.width,
             input_height: manifest.input.height,
             instructions: model.report().isa.name().into(),
-            catalog: shard.catalog().into(),
-            listings: header.listing_count.into(),
-            photos: header.photo_count.into(),
-            fields: shard.fields().to_vec(),
-            has_thumbnails: shard.has_thumbnails(),
+            catalog: catalog.name().into(),
+            listings: catalog.listing_count(),
+            photos: catalog.photo_count(),
+            fields: catalog.fields().to_vec(),
+            has_thumbnails: catalog.has_thumbnails(),
             columns: columns.collect(),
             open_ms: self.open_ms,
         }
@@ -231,7 +231,7 @@ impl Engine {
     /// # Errors
     /// `Request` if there is no such listing, `Catalog` if the catalogue is damaged.
     pub fn thumbnail(&self, listing_id: String, photo: String) -> Result<Option<Vec<u8>>, MagpieError> {
-        guarded("thumbnail", || Ok(self.engine.thumbnail(&listing_id, &photo)?.map(<[u8]>::to_vec)))
+        guarded("thumbnail", || Ok(self.engine.thumbnail(&listing_id, &photo)?))
     }
 
     /// Searches `runs` times with a photo and measures how long each stage takes.
@@ -254,7 +254,7 @@ impl Engine {
                 open_ms: self.open_ms,
                 resident_bytes: memory_stats::memory_stats().map(|memory| memory.physical_mem as u64),
                 instructions: self.engine.model().report().isa.name().into(),
-                photos: self.engine.shard().header().photo_count.into(),
+                photos: self.engine.catalog().photo_count(),
                 json: String::new(),
             };
             let json = serde_json::to_string(&benchmark);

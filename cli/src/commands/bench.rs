@@ -74,16 +74,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut rows = bench::searches(&engine, &photos, args.runs, &options)?;
     rows.push(StageTimes::of("open shard", opens));
 
-    let header = engine.shard().header();
+    let (listings, photos) = (engine.catalog().listing_count(), engine.catalog().photo_count());
     let peak = peak_memory();
     if args.json {
         let load_ms = (output::millis(load) * 1e3).round() / 1e3;
         return output::json(&serde_json::json!({
-            "photos": header.photo_count, "listings": header.listing_count, "runs": args.runs, "stages": rows,
+            "photos": photos, "listings": listings, "runs": args.runs, "stages": rows,
             "load_model_ms": load_ms, "isa": engine.model().report().isa.name(), "peak_memory_bytes": peak,
         }));
     }
-    outln!("{} photos of {} listings, {} searches\n", header.photo_count, header.listing_count, args.runs);
+    outln!("{photos} photos of {listings} listings, {} searches\n", args.runs);
     let cells = rows.iter().map(|r| vec![r.stage.to_owned(), output::ms(r.p50), output::ms(r.p90), output::ms(r.p99)]);
     out!("{}", output::table(&["stage", ">p50", ">p90", ">p99"], &cells.collect::<Vec<_>>()));
     outln!("\nload model {}, instruction set {}", output::ms(load), engine.model().report().isa);

@@ -43,11 +43,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let hits = |within: usize| answers.iter().filter(|a| a.place.is_some_and(|place| place <= within)).count();
     let stages: Vec<_> = answers.iter().map(|answer| answer.results.stages).collect();
-    let header = engine.shard().header();
+    let catalog = engine.catalog();
     let count = answers.len().max(1) as f64;
     let summary = Summary {
-        listings: header.listing_count,
-        photos: header.photo_count,
+        listings: catalog.listing_count(),
+        photos: catalog.photo_count(),
         shard_bytes,
         model: name,
         build,

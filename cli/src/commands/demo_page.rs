@@ -29,8 +29,8 @@ pub(crate) struct DemoAnswer {
 
 /// The measurements of a demo run.
 pub(crate) struct Summary {
-    pub(crate) listings: u32,
-    pub(crate) photos: u32,
+    pub(crate) listings: u64,
+    pub(crate) photos: u64,
     pub(crate) shard_bytes: u64,
     pub(crate) model: String,
     pub(crate) build: Duration,

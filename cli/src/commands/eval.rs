@@ -130,8 +130,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     outln!(
         "{} shoppers' photos, searched in {} ({} listings) with {}",
         figures.photos,
-        printable(engine.shard().catalog()),
-        engine.shard().header().listing_count,
+        printable(engine.catalog().name()),
+        engine.catalog().listing_count(),
         engine.model().manifest().name
     );
     out!("{}", figures.text(args.by.as_deref()));

@@ -130,19 +130,7 @@ fn search(engine: &Engine, query: CatalogRow, photos: &PhotoFolder, options: &Se
     let results = engine.search_photo(&bytes, options).map_err(|e| named(e.into()))?;
     let mut found = results.listings;
     let rank = found.iter().position(|found| found.listing.id == query.listing_id).map(|at| at + 1);
-    let right = listing(engine, &query.listing_id)?;
+    let right = engine.catalog().listing(&query.listing_id)?;
     found.truncate(KEPT);
     Ok(Outcome { found, rank, right, attributes: results.attributes, query })
-}
-
-/// Reads a listing of the catalogue.
-fn listing(engine: &Engine, id: &str) -> Result<Option<Listing>> {
-    let shard = engine.shard();
-    let Some(row) = shard.find_listing(id).map_err(magpie_core::Error::from)? else { return Ok(None) };
-    let record = shard.records(&[row]).map_err(magpie_core::Error::from)?.into_iter().next();
-    Ok(record.map(|record| {
-        let fields = shard.fields().iter().cloned().zip(record.values).collect();
-        let photo = record.photos.first().cloned().unwrap_or_default();
-        Listing { id: record.id, photo, photos: record.photos, fields }
-    }))
 }

@@ -53,7 +53,7 @@ pub(crate) fn html(
     let introduction = format!(
         "<p>{} shoppers’ photos, searched in <b>{}</b> with {}.</p>\n<pre>{}</pre>\n",
         figures.photos,
-        escape(engine.shard().catalog()),
+        escape(engine.catalog().name()),
         escape(&engine.model().manifest().name),
         escape(&figures.text(None)),
     );

@@ -35,7 +35,7 @@ pub enum Error {
         /// The model that the shard was built with.
         shard: ModelId,
     },
-    /// The shard has no listing with this id: search with another one.
+    /// The catalogue has no listing with this id: search with another one.
     #[error("the shard has no listing '{}'", id.escape_debug())]
     UnknownListing {
         /// The id asked for.
@@ -100,6 +100,7 @@ impl From<magpie_index::Error> for Error {
             magpie_index::Error::Shard(e) => Error::Shard(e),
             magpie_index::Error::Filter(e) => Error::Filter(e),
             magpie_index::Error::ModelMismatch { model, shard } => Error::ModelMismatch { model, shard },
+            magpie_index::Error::Stopped => Error::Cancelled,
             magpie_index::Error::Io { path, source } => Error::Io { path, source },
         }
     }

@@ -21,7 +21,7 @@ pub use magpie_image::{self as image, live, recipe};
 #[cfg(feature = "build")]
 pub use magpie_index::builder;
 pub use magpie_index::{CatalogId, Embedding, Error as IndexError, ListingRow, ModelId, PhotoRow};
-pub use magpie_index::{joined, listing, search, shard, vector};
+pub use magpie_index::{catalog, joined, listing, search, shard, vector};
 
 /// The number of cases of a property test: a tenth, or all of them where the environment variable `MAGPIE_LONG` is 1.
 #[cfg(test)]

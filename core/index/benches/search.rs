@@ -1,6 +1,7 @@
 //! Measures the time and recall of searches. `cargo bench -p magpie-index --bench search --features build -- --vectors
 //! base.npy --queries queries.npy` measures on your own vectors; without them it generates some. `--shard FILE` keeps
-//! the shard, and uses the file if it exists. `--smoke` runs everything once, as a test.
+//! the shard, and uses the file if it exists. `--deltas` compares it with a catalogue in which four deltas replace a
+//! hundredth of the photos each. `--smoke` runs everything once, as a test.
 #![allow(clippy::unwrap_used, missing_docs)] // A bench may panic at the first error.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use magpie_cpu::Isa;
 use magpie_index::builder::{BuildOptions, Field, Identity, ShardBuilder};
-use magpie_index::search::{Filter, SearchParams, Searcher};
+use magpie_index::catalog::Catalog;
+use magpie_index::search::{Filter, SearchParams, SearchScratch, Searcher};
 use magpie_index::shard::Shard;
 use magpie_index::vector::CodeKernels;
 use magpie_index::{Embedding, ModelId};
@@ -41,7 +43,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let path = value("--shard").map_or_else(|| folder.path().join("bench.magpie"), PathBuf::from);
     if !path.exists() {
-        build(&path, &base, number("--lists"));
+        build(&path, &base, 0..base.values.len() / base.dim, number("--lists"));
     }
     let times: Vec<Duration> = (0..21).map(|_| timed(|| Shard::open(&path).unwrap()).1).collect();
     let shard = Shard::open(&path).unwrap();
@@ -57,6 +59,21 @@ fn main() {
 
     let truth: Vec<Vec<u32>> = queries.iter().map(|query| nearest(&base, query, |_| true)).collect();
     let numbers = Numbers::of(&shard);
+    if smoke || args.iter().any(|arg| arg == "--deltas") {
+        deltas(
+            &shard,
+            &path,
+            &base,
+            &queries,
+            &truth,
+            folder.path(),
+            number("--delta-lists"),
+            if smoke { 1 } else { 9 },
+        );
+        if !smoke {
+            return;
+        }
+    }
     println!("recall@{K} by all byte codes: {:.4}", measure(&shard, &queries, &truth, &numbers, None, &exact(), 1).0);
     if let Some(kib) = resident() {
         println!("resident: {kib} KiB");
@@ -82,6 +99,73 @@ fn main() {
         }
     }
     filters(&shard, &base, &queries, &numbers, smoke);
+}
+
+/// Compares the shard with a catalogue of the same photos, of which four deltas replace a hundredth each. The rounds of
+/// the two take turns.
+#[allow(clippy::too_many_arguments)]
+fn deltas(
+    shard: &Shard,
+    path: &Path,
+    base: &Rows,
+    queries: &[Embedding],
+    truth: &[Vec<u32>],
+    folder: &Path,
+    lists: Option<usize>,
+    rounds: usize,
+) {
+    let photos = base.values.len() / base.dim;
+    let each = photos / 100;
+    let mut parts = vec![(Shard::open(path).unwrap(), Vec::new())];
+    for at in 0..4 {
+        let path = folder.join(format!("delta-{at}.magpie"));
+        let to = photos - at * each;
+        build(&path, base, to - each..to, lists);
+        parts.push((Shard::open(&path).unwrap(), Vec::new()));
+    }
+    let started = cpu_time();
+    let catalog = Catalog::new(parts).unwrap();
+    println!("opened a base and 4 deltas of {each} in {:.1} ms", ms(cpu_time() - started));
+    let rows: Vec<Vec<u32>> = catalog.shards().map(|shard| shard.photo_listings().to_vec()).collect();
+    // Ids are numbers, so a listing's row in a delta is its number from the delta's first on.
+    let first = |part: usize| if part == 0 { 0 } else { photos - part * each };
+    let isa = std::env::var("MAGPIE_ISA").ok().map_or(Isa::best(), |name| name.parse().unwrap());
+    let kernels = CodeKernels::new(isa).unwrap();
+    let (mut one, mut many) =
+        (Searcher::new(shard).with_kernels(kernels), catalog.searcher(SearchScratch::default()).with_kernels(kernels));
+    let near = Filter::parse("bucket < 50").unwrap();
+    for (name, filter, params) in [
+        ("recall 0.90", None, SearchParams::default().with_recall(0.9)),
+        ("recall 0.95", None, SearchParams::default().with_recall(0.95)),
+        ("recall 0.98", None, SearchParams::default()),
+        ("k = 100", None, SearchParams::new(100)),
+        ("no repeats", None, SearchParams::default().without_near_duplicates(0.97)),
+        ("filter 50 %", Some(&near), SearchParams::default()),
+    ] {
+        let mut times = [vec![Duration::MAX; queries.len()], vec![Duration::MAX; queries.len()]];
+        let (mut hits, mut possible) = ([0, 0], 0);
+        for round in 0..rounds {
+            for (at, query) in queries.iter().enumerate() {
+                for (which, searcher) in [&mut one, &mut many].into_iter().enumerate() {
+                    let started = cpu_time();
+                    let found = searcher.search(query, filter, &params).unwrap();
+                    times[which][at] = times[which][at].min(cpu_time() - started);
+                    if round == 0 {
+                        let number = |part: usize, photo: u32| first(part) as u32 + rows[part][photo as usize];
+                        hits[which] += found.iter().filter(|c| truth[at].contains(&number(c.part, c.photo.0))).count();
+                    }
+                }
+                possible += if round == 0 { truth[at].len() } else { 0 };
+            }
+        }
+        times.iter_mut().for_each(|times| times.sort_unstable());
+        let [one, many] = times.map(|times| us(times[times.len() / 2]));
+        let [recall, recall_many] = hits.map(|hits| hits as f64 / possible as f64);
+        println!(
+            "{name:<12} one shard {one:6.1} us, {recall:.4}; with deltas {many:6.1} us, {recall_many:.4}; {:.3}",
+            many / one
+        );
+    }
 }
 
 fn exact() -> SearchParams {
@@ -169,14 +253,14 @@ fn measure(
     (hits as f64 / possible as f64, best[best.len() / 2], best[best.len() * 99 / 100])
 }
 
-fn build(path: &Path, base: &Rows, lists: Option<usize>) {
+fn build(path: &Path, base: &Rows, rows: std::ops::Range<usize>, lists: Option<usize>) {
     let identity = Identity { model_id: MODEL, catalog: "bench".into(), sequence: 1, writer: "bench".into() };
     let fields = ["bucket", "side"].map(|name| Field { name: name.into(), filter: true }).to_vec();
     let options = lists.map_or_else(BuildOptions::default, |lists| BuildOptions::default().with_lists(lists as u32));
     let mut builder = ShardBuilder::new(identity, base.dim, fields).with_options(options);
     let pivot = base.iter().next().unwrap();
     let started = Instant::now();
-    for (row, vector) in base.iter().enumerate() {
+    for (row, vector) in base.iter().enumerate().skip(rows.start).take(rows.len()) {
         let side = if near(pivot, base, row) { "near" } else { "far" };
         let values = [bucket(row).to_string(), side.to_owned()];
         builder.add(&format!("{row:08}"), "", &values, &Embedding::new(vector, MODEL).unwrap()).unwrap();

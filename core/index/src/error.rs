@@ -25,6 +25,9 @@ pub enum Error {
         /// The model that the shard was built with.
         shard: ModelId,
     },
+    /// The caller asked a search to stop: [`Searcher::with_stop`](crate::search::Searcher::with_stop).
+    #[error("the search was stopped")]
+    Stopped,
     /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {

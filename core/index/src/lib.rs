@@ -6,6 +6,7 @@ compile_error!("shards are little-endian and mapped without conversion: big-endi
 
 #[cfg(feature = "build")]
 pub mod builder;
+pub mod catalog;
 mod embedding;
 mod error;
 mod ids;

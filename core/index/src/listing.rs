@@ -5,9 +5,10 @@ use std::cmp::Ordering;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::error::Result;
+use crate::error::{Result, ShardError};
+use crate::ids::ListingRow;
 use crate::search::Candidate;
-use crate::shard::Shard;
+use crate::shard::{Record, Shard};
 
 /// A listing and its metadata.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,6 +55,18 @@ impl Found {
     }
 }
 
+/// Reads a listing. Without a query, its first photo represents it.
+pub(crate) fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, ShardError> {
+    let record = shard.records(&[row])?.into_iter().next().unwrap_or_default();
+    let photo = record.photos.first().cloned().unwrap_or_default();
+    Ok(listing(shard, record, photo))
+}
+
+fn listing(shard: &Shard, record: Record, photo: String) -> Listing {
+    let fields = shard.fields().iter().cloned().zip(record.values).collect();
+    Listing { id: record.id, photo, photos: record.photos, fields }
+}
+
 /// Reads the listings of candidates, in the order of the candidates.
 ///
 /// ```no_run
@@ -72,8 +85,7 @@ pub fn fetch(shard: &Shard, candidates: &[Candidate]) -> Result<Vec<Found>> {
     let records = shard.records(&rows)?;
     let found = candidates.iter().zip(records).map(|(candidate, record)| {
         let photo = record.photos.get(usize::from(shard.ordinal_of(candidate.photo))).cloned().unwrap_or_default();
-        let fields = shard.fields().iter().cloned().zip(record.values).collect();
-        Found { score: candidate.score, listing: Listing { id: record.id, photo, photos: record.photos, fields } }
+        Found { score: candidate.score, listing: listing(shard, record, photo) }
     });
     Ok(found.collect())
 }

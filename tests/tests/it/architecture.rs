@@ -17,12 +17,13 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     (
         "engine",
         "engine",
-        &["attributes", "confidence", "error", "image", "listing", "model", "remote", "search", "shard"],
+        &["attributes", "catalog", "confidence", "error", "image", "listing", "model", "remote", "search", "shard"],
     ),
     ("engine", "error", &[]),
     ("engine", "model", &["attributes", "confidence", "error", "recipe"]),
     ("engine", "remote", &["error", "listing", "search"]),
     // Re-exported by the facade.
+    ("engine", "catalog", &[]),
     ("engine", "image", &[]),
     ("engine", "joined", &[]),
     ("engine", "listing", &[]),
@@ -32,6 +33,7 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("engine", "shard", &[]),
     ("engine", "vector", &[]),
     ("index", "builder", &["embedding", "error", "ids", "search", "shard", "vector"]),
+    ("index", "catalog", &["error", "ids", "listing", "search", "shard"]),
     ("index", "embedding", &["ids", "vector"]),
     ("index", "error", &["ids"]),
     ("index", "ids", &[]),

@@ -1,17 +1,18 @@
 //! From a photo to its listing with the shipped network, through everything that an app does.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use magpie_core::bench;
-use magpie_core::builder::{Field, ShardBuilder};
+use magpie_core::builder::{Field, Identity, ShardBuilder};
+use magpie_core::catalog::Catalog;
 use magpie_core::engine::{self, AskOptions, Begun, Cancel, Engine, SearchOptions};
 use magpie_core::image::{DecodeLimits, Frame, Pixels, Plane, QuarterTurn, Region};
 use magpie_core::remote::{Connectivity, Origin, QueryCode, Reason, SearchRequest, Setting};
 use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
-use magpie_core::{CatalogId, Error, PhotoError};
+use magpie_core::{CatalogId, Embedding, Error, ModelId, PhotoError};
 use magpie_tests::{default_model, folders, pictures, repository, shards};
 
 /// The golden photos with the names of their cases.
@@ -173,6 +174,53 @@ fn a_benchmark_times_every_stage() {
     let names: Vec<&str> = times.iter().map(|times| times.stage).collect();
     assert_eq!(names, ["decode", "prepare", "network", "search", "listings", "together"]);
     assert!(times.iter().all(|times| !times.p50.is_zero() && times.p50 <= times.p90 && times.p90 <= times.p99));
+}
+
+/// A catalogue of `count` listings whose ids begin with `prefix`.
+fn made_catalog(prefix: &str, count: usize, model_id: ModelId) -> Arc<Catalog> {
+    let dim = default_model().manifest().embedding.dim as usize;
+    let mut builder = ShardBuilder::new(Identity { model_id, ..shards::identity() }, dim, Vec::new());
+    for at in 0..count {
+        let vector: Vec<f32> = (0..dim).map(|d| ((at * 37 + d * 11) as f32 * 0.7).sin()).collect();
+        builder.add(&format!("{prefix}-{at}"), "x", &[], &Embedding::new(&vector, model_id).unwrap()).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    builder.write(&folder.path().join("made.magpie")).unwrap();
+    Arc::new(Shard::load(folder.path().join("made.magpie")).unwrap().into())
+}
+
+#[test]
+fn the_catalogue_is_replaced_while_searches_run_and_each_search_sees_one() {
+    let model = default_model();
+    let (old, new) = (made_catalog("old", 30, model.id()), made_catalog("new", 20, model.id()));
+    let engine = Engine::with_catalog(model.clone(), Arc::clone(&old)).unwrap();
+    let vector: Vec<f32> = (0..old.dim()).map(|d| (d as f32).cos()).collect();
+    let query = Embedding::new(&vector, model.id()).unwrap();
+    std::thread::scope(|threads| {
+        let search = || {
+            for _ in 0..300 {
+                let found = engine.search_embedding(&query, &SearchOptions::new(50)).unwrap().listings;
+                let olds = found.iter().filter(|found| found.listing.id.starts_with("old")).count();
+                assert!([(30, 30), (20, 0)].contains(&(found.len(), olds)), "{olds} old of {}", found.len());
+            }
+        };
+        let searching = [threads.spawn(search), threads.spawn(search)];
+        for at in 0.. {
+            let catalog = if at % 2 == 0 { &new } else { &old };
+            let before = engine.replace_catalog(Arc::clone(catalog)).unwrap();
+            assert!(!Arc::ptr_eq(&before, catalog));
+            if searching.iter().all(|thread| thread.is_finished()) && at % 2 == 0 {
+                break;
+            }
+        }
+    });
+    assert_eq!(engine.catalog().listing_count(), 20);
+    let other = made_catalog("other", 1, ModelId([1; 32]));
+    assert!(matches!(engine.replace_catalog(Arc::clone(&other)), Err(Error::ModelMismatch { .. })));
+    assert!(matches!(Engine::with_catalog(model.clone(), other), Err(Error::ModelMismatch { .. })));
+    assert_eq!(engine.catalog().listing_count(), 20, "the catalogue in use is kept");
+    drop((old, new));
+    assert_eq!(engine.search_embedding(&query, &SearchOptions::new(3)).unwrap().listings.len(), 3);
 }
 
 #[test]

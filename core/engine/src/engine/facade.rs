@@ -1,32 +1,34 @@
-//! The engine: a model and a shard that was built with it.
+//! The engine: a model and a catalogue that was built with it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::embed::{Embedded, Picture, run, timed};
 use super::options::SearchOptions;
 use super::results::{Matches, SearchResults};
 use super::stages::Stages;
 use crate::Embedding;
-use crate::ListingRow;
+use crate::catalog::Catalog;
 use crate::confidence::{Calibration, Confidence, LEADING};
-use crate::error::{Error, FilterError, Result};
+use crate::error::{Error, Result};
 use crate::image::Frame;
-use crate::listing::{self, Found};
+use crate::listing::Found;
 use crate::model::{Model, Output};
-use crate::search::{Ranking, SearchScratch, Searcher};
-use crate::shard::{Column, Shard};
+use crate::search::{ListingPlace, Ranking, SearchScratch, Searcher};
+use crate::shard::Shard;
 
-/// A model and a shard that was built with it. It may be shared by any number of threads.
+/// A model and a catalogue that was built with it. It may be shared by any number of threads, also while the catalogue
+/// is replaced.
 #[derive(Debug)]
 pub struct Engine {
     model: Model,
-    shard: Shard,
+    /// Locked only to clone or to exchange the `Arc`.
+    catalog: RwLock<Arc<Catalog>>,
     /// Memory of finished searches, for reuse: at most one for each search that ran at the same time.
     scratch: Mutex<Vec<SearchScratch>>,
 }
 
 impl Engine {
-    /// Creates an engine.
+    /// Creates an engine with a catalogue of one shard.
     ///
     /// ```no_run
     /// use magpie_core::engine::Engine;
@@ -42,10 +44,16 @@ impl Engine {
     /// # Errors
     /// [`Error::ModelMismatch`] if the shard was built with another model.
     pub fn new(model: Model, shard: Shard) -> Result<Engine> {
-        if model.id() != shard.header().model_id {
-            return Err(Error::ModelMismatch { model: model.id(), shard: shard.header().model_id });
-        }
-        Ok(Engine { model, shard, scratch: Mutex::default() })
+        Engine::with_catalog(model, Arc::new(shard.into()))
+    }
+
+    /// Creates an engine.
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] if the catalogue was built with another model.
+    pub fn with_catalog(model: Model, catalog: Arc<Catalog>) -> Result<Engine> {
+        fits(&model, &catalog)?;
+        Ok(Engine { model, catalog: RwLock::new(catalog), scratch: Mutex::default() })
     }
 
     /// The model.
@@ -53,9 +61,29 @@ impl Engine {
         &self.model
     }
 
-    /// The shard.
-    pub fn shard(&self) -> &Shard {
-        &self.shard
+    /// The current catalogue. It stays usable after it is replaced.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.catalog.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the catalogue, and returns the one before. Searches that are under way end on that one; those that begin
+    /// later use the new one. Neither waits for the other.
+    ///
+    /// ```no_run
+    /// use magpie_core::catalog::{Catalog, PartFiles};
+    /// # fn update(engine: &magpie_core::engine::Engine) -> Result<(), magpie_core::Error> {
+    /// let base = PartFiles { shard: "base.magpie".into(), removed: Vec::new() };
+    /// let delta = PartFiles { shard: "monday.magpie".into(), removed: vec!["mug-17".to_owned()] };
+    /// engine.replace_catalog(Catalog::open(&[base, delta])?.into())?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ModelMismatch`] if the catalogue was built with another model; the engine keeps the one that it has.
+    pub fn replace_catalog(&self, catalog: Arc<Catalog>) -> Result<Arc<Catalog>> {
+        fits(&self.model, &catalog)?;
+        let mut current = self.catalog.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(std::mem::replace(&mut current, catalog))
     }
 
     /// Finds the listings most similar to a photo (JPEG, PNG or WebP bytes).
@@ -111,8 +139,9 @@ impl Engine {
     fn search(&self, picture: Picture<'_>, options: &SearchOptions) -> Result<SearchResults> {
         let mut stages = Stages::default();
         let Embedded { output, incomplete } = run(&self.model, picture, options, &mut stages)?;
-        let Matches { listings, confidence } = self.find(&output.embedding, options, &mut stages)?;
-        Ok(SearchResults { listings, confidence, attributes: output.attributes, stages, photo_incomplete: incomplete })
+        let Output { embedding, attributes } = output;
+        let Matches { listings, confidence, complete } = self.find(&embedding, options, &mut stages)?;
+        Ok(SearchResults { listings, confidence, attributes, stages, complete, photo_incomplete: incomplete })
     }
 
     /// Embeds a photo as a search does. Only the options' region, limits and cancellation flag apply.
@@ -175,10 +204,12 @@ impl Engine {
     /// [`Error::UnknownListing`] if the shard has no such listing; otherwise as [`Engine::search_photo`].
     pub fn more_like(&self, listing_id: &str, options: &SearchOptions) -> Result<Vec<Found>> {
         options.cancel.check()?;
-        let listing = self.listing(listing_id)?;
-        let candidates =
-            self.with_searcher(|searcher| searcher.more_like(listing, options.filter.as_ref(), &options.search))?;
-        Ok(listing::fetch(&self.shard, &candidates)?)
+        let catalog = self.catalog();
+        let listing = find_listing(&catalog, listing_id)?;
+        let candidates = self.with_searcher(&catalog, options, |searcher| {
+            searcher.more_like(listing, options.filter.as_ref(), &options.search)
+        })?;
+        Ok(catalog.fetch(&candidates)?)
     }
 
     /// Returns at most `most` words of a filter column, in order; none if the column holds numbers.
@@ -186,13 +217,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Filter`] if there is no such column.
     pub fn words(&self, column: &str, most: usize) -> Result<Vec<String>> {
-        let unknown = || FilterError::unknown_column(column, self.shard.columns().map(|(name, _)| name));
-        match self.shard.column(column).ok_or_else(unknown)? {
-            Column::Word { words, .. } => {
-                Ok((0..words.len().min(most)).filter_map(|at| words.get(at)).map(str::to_owned).collect())
-            }
-            Column::Number { .. } => Ok(Vec::new()),
-        }
+        Ok(self.catalog().words(column, most)?)
     }
 
     /// Returns the thumbnail of a listing's photo, by id and photo name: JPEG bytes. `None` if the shard does not have
@@ -200,25 +225,23 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::UnknownListing`] if the shard has no such listing, [`Error::Shard`] if the shard is damaged.
-    pub fn thumbnail(&self, listing_id: &str, photo: &str) -> Result<Option<&[u8]>> {
-        let listing = self.listing(listing_id)?;
-        let names = self.shard.records(&[listing])?;
-        let at = names.first().and_then(|record| record.photos.iter().position(|name| name == photo));
-        let Some(at) = at else { return Ok(None) };
-        let photos = self.shard.photos_of(listing)?;
-        let found = photos.into_iter().find(|&photo| usize::from(self.shard.ordinal_of(photo)) == at);
-        Ok(found.and_then(|photo| self.shard.thumbnail(photo)))
+    pub fn thumbnail(&self, listing_id: &str, photo: &str) -> Result<Option<Vec<u8>>> {
+        let catalog = self.catalog();
+        let listing = find_listing(&catalog, listing_id)?;
+        Ok(catalog.thumbnail(listing, photo)?.map(<[u8]>::to_vec))
     }
 
-    fn listing(&self, id: &str) -> Result<ListingRow> {
-        self.shard.find_listing(id)?.ok_or_else(|| Error::UnknownListing { id: id.to_owned() })
-    }
-
-    fn with_searcher<T>(&self, work: impl FnOnce(&mut Searcher<'_>) -> T) -> T {
+    fn with_searcher<T>(
+        &self,
+        catalog: &Catalog,
+        options: &SearchOptions,
+        work: impl FnOnce(&mut Searcher<'_>) -> T,
+    ) -> T {
         // Scratch memory remains usable after a panic of another thread.
         let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let scratch = pool().pop().unwrap_or_default();
-        let mut searcher = Searcher::with_scratch(&self.shard, scratch);
+        let cancelled = || options.cancel.is_cancelled();
+        let mut searcher = catalog.searcher(scratch).with_stop(&cancelled);
         let result = work(&mut searcher);
         pool().push(searcher.into_scratch());
         result
@@ -228,15 +251,27 @@ impl Engine {
         options.cancel.check()?;
         let calibration = self.model.manifest().confidence.as_ref();
         let leading = calibration.map_or(0, |_| LEADING);
-        let Ranking { candidates, leading } = timed(&mut stages.search, || {
-            self.with_searcher(|searcher| searcher.rank(embedding, options.filter.as_ref(), &options.search, leading))
+        let catalog = self.catalog();
+        let Ranking { candidates, leading, complete } = timed(&mut stages.search, || {
+            self.with_searcher(&catalog, options, |searcher| {
+                searcher.rank(embedding, options.filter.as_ref(), &options.search, leading)
+            })
         })?;
         options.cancel.check()?;
-        let listings = timed(&mut stages.listings, || listing::fetch(&self.shard, &candidates))?;
+        let listings = timed(&mut stages.listings, || catalog.fetch(&candidates))?;
         let judge = |calibration: &Calibration| match listings.is_empty() {
             true => Confidence::NONE,
             false => calibration.judge(&leading),
         };
-        Ok(Matches { confidence: calibration.map(judge), listings })
+        Ok(Matches { confidence: calibration.map(judge), listings, complete })
     }
+}
+
+fn fits(model: &Model, catalog: &Catalog) -> Result<()> {
+    let (model, shard) = (model.id(), catalog.model_id());
+    if model == shard { Ok(()) } else { Err(Error::ModelMismatch { model, shard }) }
+}
+
+fn find_listing(catalog: &Catalog, id: &str) -> Result<ListingPlace> {
+    catalog.find_listing(id)?.ok_or_else(|| Error::UnknownListing { id: id.to_owned() })
 }

@@ -19,6 +19,8 @@ pub struct SearchResults {
     pub attributes: Attributes,
     /// The time of each stage.
     pub stages: Stages,
+    /// See [`Matches::complete`].
+    pub complete: bool,
     /// Whether a part of the photo's file was missing or invalid, so that the results may be worse than those of the
     /// whole photo: see [`Photo::is_incomplete`](crate::image::Photo::is_incomplete).
     pub photo_incomplete: bool,
@@ -35,18 +37,22 @@ pub struct Matches {
     /// It depends on the best listings that pass the filter, regardless of the requested number, least score or limit
     /// per value: [`Searcher::rank`](crate::search::Searcher::rank). If no listing is returned, it is 0.
     pub confidence: Option<Confidence>,
+    /// `false` if fewer listings than requested were found because the search gave up: far too few of the photos nearest
+    /// to the query met the conditions, and more listings may.
+    pub complete: bool,
 }
 
 impl SearchResults {
     /// Results of a whole photo without times of the stages, e.g. for a test of code that uses them.
     pub fn new(listings: Vec<Found>, confidence: Option<Confidence>, attributes: Attributes) -> SearchResults {
-        SearchResults { listings, confidence, attributes, stages: Stages::default(), photo_incomplete: false }
+        let stages = Stages::default();
+        SearchResults { listings, confidence, attributes, stages, complete: true, photo_incomplete: false }
     }
 }
 
 impl Matches {
     /// Results of a search with an embedding.
     pub fn new(listings: Vec<Found>, confidence: Option<Confidence>) -> Matches {
-        Matches { listings, confidence }
+        Matches { listings, confidence, complete: true }
     }
 }

@@ -153,13 +153,11 @@ impl Engine {
         let may_ask = ask.setting.forbids(ask.connectivity).is_none();
         let (matches, filter_unknown) = match self.find(&query, options, &mut stages) {
             // The server may have the column that the shard lacks.
-            Err(Error::Filter(FilterError::UnknownColumn { .. })) if may_ask => {
-                (Matches { listings: Vec::new(), confidence: None }, true)
-            }
+            Err(Error::Filter(FilterError::UnknownColumn { .. })) if may_ask => (Matches::new(Vec::new(), None), true),
             other => (other?, false),
         };
-        let Matches { listings, confidence } = matches;
-        let local = SearchResults { listings, confidence, attributes, stages, photo_incomplete: incomplete };
+        let Matches { listings, confidence, complete } = matches;
+        let local = SearchResults { listings, confidence, attributes, stages, complete, photo_incomplete: incomplete };
         let (wanted, per) = (options.search.k, options.search.per.clone());
         Ok(ServerSearch { local, request, wanted, per, filter_unknown, options: ask.clone() })
     }
@@ -235,6 +233,7 @@ mod tests {
                 confidence: Some(Confidence { probability: 0.9, enough: true }),
                 attributes: Attributes(Vec::new()),
                 stages: Stages::default(),
+                complete: true,
                 photo_incomplete: false,
             },
             request: SearchRequest::new(&embedding, None, &options.search),

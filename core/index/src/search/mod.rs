@@ -7,18 +7,23 @@
 
 mod coarse;
 mod filter;
+mod groups;
 mod params;
+mod part;
 mod plan;
 mod predicate;
 mod results;
 mod scan;
 mod searcher;
 mod stored;
+#[cfg(all(test, feature = "build"))]
+mod tests;
 mod top_photos;
 
 pub use filter::{Comparison, Filter, MAX_FILTER_LEN};
 pub use params::{MAX_K, Per, SearchParams};
+pub(crate) use part::{Hidden, Part, PartColumn, SettledColumn, SettledValues};
 pub(crate) use results::Originals;
-pub use results::{Candidate, Ranking};
+pub use results::{Candidate, ListingPlace, Ranking};
 pub use searcher::{SearchScratch, Searcher, search};
 pub use stored::stored_vector;

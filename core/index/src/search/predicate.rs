@@ -1,8 +1,9 @@
 //! A filter bound to the columns of one shard.
 
 use super::filter::{Comparison, Filter};
+use super::part::{Part, PartColumn};
 use crate::error::FilterError;
-use crate::shard::{Column, Shard, WordCodes};
+use crate::shard::{Column, ColumnKind, WordCodes};
 
 /// A filter whose columns and values are resolved; evaluates the rows of one scan block at a time.
 pub(super) enum Predicate<'a> {
@@ -13,19 +14,23 @@ pub(super) enum Predicate<'a> {
     Word(WordCodes<'a>, Vec<u32>),
     /// The row's number compares like this with a constant.
     Number(&'a [f64], Comparison, f64),
+    /// The row's number has one of these bit patterns, which are sorted; those of -0 and 0 are the same.
+    Bits(&'a [f64], Vec<u64>),
+    /// The row has no number.
+    NoNumber(&'a [f64]),
 }
 
 impl<'a> Predicate<'a> {
-    pub(super) fn bind(filter: &Filter, shard: &'a Shard) -> Result<Self, FilterError> {
+    pub(super) fn bind(filter: &Filter, part: &Part<'a>) -> Result<Self, FilterError> {
         let all =
-            |parts: &[Filter]| parts.iter().map(|part| Predicate::bind(part, shard)).collect::<Result<Vec<_>, _>>();
+            |inner: &[Filter]| inner.iter().map(|inner| Predicate::bind(inner, part)).collect::<Result<Vec<_>, _>>();
         match filter {
-            Filter::And(parts) => Ok(Predicate::And(all(parts)?)),
-            Filter::Or(parts) => Ok(Predicate::Or(all(parts)?)),
-            Filter::Not(part) => Ok(Predicate::Not(Box::new(Predicate::bind(part, shard)?))),
-            Filter::Compare { column, comparison, value } => compare(shard, column, *comparison, value),
+            Filter::And(inner) => Ok(Predicate::And(all(inner)?)),
+            Filter::Or(inner) => Ok(Predicate::Or(all(inner)?)),
+            Filter::Not(inner) => Ok(Predicate::Not(Box::new(Predicate::bind(inner, part)?))),
+            Filter::Compare { column, comparison, value } => compare(part, column, *comparison, value),
             Filter::In { column, values } => {
-                let equal = |value: &String| compare(shard, column, Comparison::Equal, value);
+                let equal = |value: &String| compare(part, column, Comparison::Equal, value);
                 let parts = values.iter().map(equal).collect::<Result<Vec<_>, _>>()?;
                 Ok(one_of(parts))
             }
@@ -58,8 +63,17 @@ impl<'a> Predicate<'a> {
                     Comparison::GreaterOrEqual => marks(values, |value| value >= *wanted),
                 }
             }
+            Predicate::NoNumber(values) => marks(rows(values, first, count), f64::is_nan),
+            Predicate::Bits(values, wanted) => {
+                marks(rows(values, first, count), |value| wanted.binary_search(&number_bits(value)).is_ok())
+            }
         }
     }
+}
+
+/// Returns the bits of a number; those of -0 and 0 are the same.
+pub(super) fn number_bits(value: f64) -> u64 {
+    (value + 0.0).to_bits()
 }
 
 /// Returns a mask with the lowest `count` bits set.
@@ -102,31 +116,28 @@ fn one_of(parts: Vec<Predicate<'_>>) -> Predicate<'_> {
     column.map_or(Predicate::Or(Vec::new()), |values| Predicate::Word(values, wanted))
 }
 
-fn compare<'a>(
-    shard: &'a Shard,
-    name: &str,
-    comparison: Comparison,
-    value: &str,
-) -> Result<Predicate<'a>, FilterError> {
+fn compare<'a>(part: &Part<'a>, name: &str, comparison: Comparison, value: &str) -> Result<Predicate<'a>, FilterError> {
     let wrong = |detail: String| FilterError::WrongType { column: name.to_owned(), detail };
-    match shard.column(name) {
-        None => Err(FilterError::unknown_column(name, shard.columns().map(|(name, _)| name))),
-        Some(Column::Number { values }) => {
-            let number = value.parse().ok().filter(|number: &f64| number.is_finite());
-            let number =
-                number.ok_or_else(|| wrong(format!("holds numbers, '{}' is not a number", value.escape_debug())))?;
-            Ok(Predicate::Number(values, comparison, number))
+    let column = part.column(name).ok_or_else(|| FilterError::unknown_column(name, part.columns()))?;
+    let mut number = 0.0;
+    match (column.kind(), comparison) {
+        (ColumnKind::Number, _) => {
+            let parsed = value.parse().ok().filter(|number: &f64| number.is_finite());
+            let expected = || wrong(format!("holds numbers, '{}' is not a number", value.escape_debug()));
+            number = parsed.ok_or_else(expected)?;
         }
-        Some(Column::Word { values, words }) => {
-            let equal = Predicate::Word(values, words.code(value).into_iter().collect());
-            match comparison {
-                Comparison::Equal => Ok(equal),
-                Comparison::NotEqual => Ok(Predicate::Not(Box::new(equal))),
-                other => {
-                    let symbol = other.symbol();
-                    Err(wrong(format!("holds words, which '{symbol}' cannot compare; use =, != or in")))
-                }
-            }
+        (ColumnKind::Word, Comparison::Equal | Comparison::NotEqual) => {}
+        (ColumnKind::Word, other) => {
+            let symbol = other.symbol();
+            return Err(wrong(format!("holds words, which '{symbol}' cannot compare; use =, != or in")));
         }
     }
+    let equal = match column {
+        PartColumn::Stored(Column::Number { values }) => return Ok(Predicate::Number(values, comparison, number)),
+        PartColumn::Stored(Column::Word { values, words }) => {
+            Predicate::Word(values, words.code(value).into_iter().collect())
+        }
+        PartColumn::Missing(_) => Predicate::Or(Vec::new()),
+    };
+    Ok(if comparison == Comparison::NotEqual { Predicate::Not(Box::new(equal)) } else { equal })
 }

@@ -1,20 +1,26 @@
 //! Collapses the best photos to listings, each represented by its best photo, and applies the options of the search.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use super::groups::{Group, Groups};
 use super::params::SearchParams;
+use super::part::Part;
 use super::stored::stored_vector;
-use crate::error::{FilterError, Result, ShardError};
+use crate::error::{Result, ShardError};
 use crate::ids::{ListingRow, PhotoRow};
-use crate::shard::{Column, Shard};
 use crate::vector::float::dot;
+
+/// Listings that are looked for one by one; above it, a set is quicker.
+const FEW: usize = 64;
 
 /// A listing that was found: its best photo and that photo's score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate {
     /// Cosine to the query, -1 to 1.
     pub score: f32,
+    /// Position of the shard in its catalogue; 0 where one shard is searched.
+    pub part: usize,
     /// The listing.
     pub listing: ListingRow,
     /// The listing's photo that is most similar to the query.
@@ -22,15 +28,37 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Orders best first: by score, then listing id (rows are in the order of ids), then photo.
+    /// The listing and its shard.
+    pub fn place(&self) -> ListingPlace {
+        ListingPlace { part: self.part, listing: self.listing }
+    }
+
+    /// Orders best first: by score, then listing id (rows are in the order of ids), then photo. Listings of different
+    /// parts with equal scores are in the order of parts, see [`order`].
     pub(super) fn rank(&self, other: &Self) -> Ordering {
         let by_score = other.score.total_cmp(&self.score);
-        by_score.then(self.listing.cmp(&other.listing)).then(self.photo.cmp(&other.photo))
+        by_score.then(self.place().cmp(&other.place())).then(self.photo.cmp(&other.photo))
+    }
+}
+
+/// Where a listing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListingPlace {
+    /// Position of the shard in its catalogue; 0 where there is one shard.
+    pub part: usize,
+    /// The listing's row in that shard.
+    pub listing: ListingRow,
+}
+
+impl From<ListingRow> for ListingPlace {
+    /// A listing of the first shard.
+    fn from(listing: ListingRow) -> ListingPlace {
+        ListingPlace { part: 0, listing }
     }
 }
 
 /// What a search found.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ranking {
     /// The requested listings, best first.
     pub candidates: Vec<Candidate>,
@@ -38,81 +66,162 @@ pub struct Ranking {
     ///
     /// [`Searcher::rank`]: super::Searcher::rank
     pub leading: Vec<f32>,
+    /// `false` where fewer listings than requested were found because the search gave up: others may meet the
+    /// conditions.
+    pub complete: bool,
 }
 
-/// The conditions on results other than similarity, bound to one shard.
+/// Orders photos best first, and those of different parts with equal scores by the ids of their listings, which are read
+/// only for these.
+pub(super) fn order(photos: &mut [Candidate], parts: &[Part<'_>]) -> Result<(), ShardError> {
+    photos.sort_unstable_by(Candidate::rank);
+    if parts.len() < 2 {
+        return Ok(());
+    }
+    for tied in photos.chunk_by_mut(|a, b| a.score.total_cmp(&b.score) == Ordering::Equal) {
+        if tied.first().map(|photo| photo.part) == tied.last().map(|photo| photo.part) {
+            continue;
+        }
+        let mut named = Vec::with_capacity(tied.len());
+        for photos in tied.chunk_by(|a, b| a.part == b.part) {
+            let rows: Vec<ListingRow> = photos.iter().map(|photo| photo.listing).collect();
+            let records = photos.first().and_then(|photo| parts.get(photo.part)).map(|part| part.shard.records(&rows));
+            let records = records.transpose()?.unwrap_or_default();
+            named.extend(records.into_iter().map(|record| record.id).zip(photos.iter().copied()));
+        }
+        named.sort_by(|(id, photo), (other_id, other)| id.cmp(other_id).then_with(|| photo.rank(other)));
+        tied.iter_mut().zip(named).for_each(|(photo, (_, named))| *photo = named);
+    }
+    Ok(())
+}
+
+/// The conditions on results other than similarity, bound to the parts of a search.
 pub(super) struct Rules<'a> {
-    shard: &'a Shard,
+    pub(super) parts: &'a [Part<'a>],
     pub(super) k: usize,
     min_score: f32,
     near_duplicates: Option<f32>,
-    per: Option<(Column<'a>, usize)>,
-    exclude: Option<ListingRow>,
+    pub(super) groups: Option<Groups<'a>>,
+    exclude: Option<ListingPlace>,
+}
+
+/// The listings that rules leave.
+pub(super) struct Applied<'a> {
+    pub(super) kept: Vec<Candidate>,
+    /// Whether more photos could add to them.
+    pub(super) more: bool,
+    /// The groups that take no further listing.
+    pub(super) full: Vec<Group<'a>>,
 }
 
 impl<'a> Rules<'a> {
-    pub(super) fn bind(shard: &'a Shard, params: &SearchParams, k: usize, exclude: Option<ListingRow>) -> Result<Self> {
-        let per = params.per.as_ref().map(|per| {
-            let unknown = || FilterError::unknown_column(&per.column, shard.columns().map(|(name, _)| name));
-            shard.column(&per.column).map(|column| (column, per.most)).ok_or_else(unknown)
-        });
+    pub(super) fn bind(
+        parts: &'a [Part<'a>],
+        params: &SearchParams,
+        k: usize,
+        exclude: Option<ListingPlace>,
+    ) -> Result<Self> {
+        let groups = params.per.as_ref().map(|per| Groups::bind(parts, per)).transpose()?;
         let min_score = params.min_score.unwrap_or(f32::NEG_INFINITY);
-        Ok(Rules { shard, k, min_score, near_duplicates: params.near_duplicates, per: per.transpose()?, exclude })
+        Ok(Rules { parts, k, min_score, near_duplicates: params.near_duplicates, groups, exclude })
     }
 
     /// Returns the rules for the leading listings, which do not depend on `k`, the lowest score or the limit of a
     /// group. Near-duplicates of a better listing are still omitted where the caller asked for that, and a limit of 0
     /// for each group still applies, because it acts as a filter.
     pub(super) fn leading(&self, k: usize) -> Rules<'a> {
-        let per = self.per.filter(|(_, most)| *most == 0);
-        let (shard, near_duplicates, exclude) = (self.shard, self.near_duplicates, self.exclude);
-        Rules { shard, k, min_score: f32::NEG_INFINITY, near_duplicates, per, exclude }
+        let groups = self.groups.clone().filter(|groups| groups.most == 0);
+        let (parts, near_duplicates, exclude) = (self.parts, self.near_duplicates, self.exclude);
+        Rules { parts, k, min_score: f32::NEG_INFINITY, near_duplicates, groups, exclude }
     }
 
-    /// Returns the listings of `photos`, which are sorted best first, and whether more photos could add to them.
+    /// Returns the listings of `photos`, which are sorted best first.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where the shard is damaged.
-    pub(super) fn apply(&self, photos: &[Candidate]) -> Result<(Vec<Candidate>, bool), ShardError> {
-        let mut seen: HashSet<ListingRow> = self.exclude.into_iter().collect();
-        let mut groups: HashMap<u64, usize> = HashMap::new();
+    /// [`ShardError::Invalid`] where a shard is damaged.
+    pub(super) fn apply(&self, photos: &[Candidate]) -> Result<Applied<'a>, ShardError> {
+        let mut seen = Seen::default();
+        let mut counts: Vec<(Group<'a>, usize)> = Vec::new();
+        let mut places = GroupPlaces::default();
         let mut kept: Vec<Candidate> = Vec::new();
         let mut originals = Originals::default();
+        let mut more = true;
         for photo in photos {
             if photo.score < self.min_score || kept.len() == self.k {
-                return Ok((kept, false));
+                more = false;
+                break;
             }
-            if !seen.insert(photo.listing) {
+            if self.exclude == Some(photo.place()) || !seen.insert(photo.place()) {
                 continue;
             }
-            let group = self.per.as_ref().and_then(|(column, most)| Some((group(column, photo.photo)?, *most)));
-            if group.is_some_and(|(group, most)| groups.get(&group).copied().unwrap_or(0) >= most) {
+            let group = self.groups.as_ref().and_then(|groups| Some((groups.of(photo)?, groups.most)));
+            let counted = group.map(|(group, most)| (places.of(group, &mut counts), most));
+            if counted.is_some_and(|(at, most)| counts[at].1 >= most) {
                 continue;
             }
             if let Some(limit) = self.near_duplicates
-                && originals.repeats(stored_vector(self.shard, photo.photo)?, limit)
+                && let Some(part) = self.parts.get(photo.part)
+                && originals.repeats(stored_vector(part.shard, photo.photo)?, limit)
             {
                 continue;
             }
-            if let Some((group, _)) = group {
-                *groups.entry(group).or_default() += 1;
+            if let Some((at, _)) = counted {
+                counts[at].1 += 1;
             }
             kept.push(*photo);
         }
-        let more = kept.len() < self.k;
-        Ok((kept, more))
+        // Every photo has a cosine of -1 to the first one.
+        let single = !kept.is_empty() && self.near_duplicates.is_some_and(|limit| limit <= -1.0);
+        let most = self.groups.as_ref().map_or(0, |groups| groups.most);
+        let full = counts.into_iter().filter(|(_, count)| *count >= most).map(|(group, _)| group).collect();
+        Ok(Applied { more: more && !single && kept.len() < self.k, kept, full })
     }
 }
 
-/// Returns a key that equal values of a column share; `None` for a photo without a value.
-fn group(column: &Column<'_>, photo: PhotoRow) -> Option<u64> {
-    let row = photo.0 as usize;
-    match column {
-        Column::Word { values, .. } => Some(values.get(row)).filter(|&code| code != 0).map(u64::from),
-        // Adding 0 makes -0 and 0 one value.
-        Column::Number { values } => {
-            values.get(row).filter(|value| !value.is_nan()).map(|value| (value + 0.0).to_bits())
+/// The listings that a search has met.
+#[derive(Default)]
+struct Seen {
+    few: Vec<ListingPlace>,
+    many: HashSet<ListingPlace>,
+}
+
+impl Seen {
+    /// Returns whether the listing is new.
+    fn insert(&mut self, place: ListingPlace) -> bool {
+        if self.many.is_empty() && self.few.len() < FEW {
+            let new = !self.few.contains(&place);
+            if new {
+                self.few.push(place);
+            }
+            return new;
         }
+        if self.many.is_empty() {
+            self.many.extend(&self.few);
+        }
+        self.many.insert(place)
+    }
+}
+
+/// Where the count of each group is.
+#[derive(Default)]
+struct GroupPlaces<'a>(std::collections::HashMap<Group<'a>, usize>);
+
+impl<'a> GroupPlaces<'a> {
+    fn of(&mut self, group: Group<'a>, counts: &mut Vec<(Group<'a>, usize)>) -> usize {
+        if counts.len() < FEW {
+            let known = counts.iter().position(|(known, _)| *known == group);
+            return known.unwrap_or_else(|| {
+                counts.push((group, 0));
+                counts.len() - 1
+            });
+        }
+        if self.0.is_empty() {
+            self.0.extend(counts.iter().enumerate().map(|(at, (group, _))| (*group, at)));
+        }
+        *self.0.entry(group).or_insert_with(|| {
+            counts.push((group, 0));
+            counts.len() - 1
+        })
     }
 }
 

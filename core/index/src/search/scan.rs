@@ -1,14 +1,16 @@
 //! Scans photos: either estimates the photos of the nearest lists and re-ranks the best, or scores every photo that
-//! passes the filter.
+//! passes the filter. The estimates of several shards compete for the same places, as if they were one.
 
 use std::ops::Range;
 
 use super::coarse::Coarse;
-use super::plan::QueryPlan;
+use super::part::Part;
+use super::plan::{PartPlan, QueryPlan};
 use super::predicate::Predicate;
+use super::results::Candidate;
 use super::top_photos::TopPhotos;
-use crate::error::ShardError;
-use crate::shard::Shard;
+use crate::error::{Error, Result, ShardError};
+use crate::ids::{ListingRow, PhotoRow};
 use crate::vector::CodeKernels;
 use crate::vector::code::EncodedQuery;
 use crate::vector::layout::{BLOCK, signs_len};
@@ -17,16 +19,21 @@ use crate::vector::sign::{self, Scan, SumTable};
 /// Blocks that are scanned in one call. Their 2048 estimates take 8 KiB and stay in the first-level cache; the
 /// threshold rises between calls.
 const BLOCKS: usize = 64;
+/// The standard deviation of an estimate's error, for vectors of length 1 and one coordinate: `sqrt(pi / 2 - 1)`. It falls
+/// with the square root of the number of coordinates.
+const ESTIMATE_ERROR: f32 = 0.755;
+/// Pieces of so many blocks between two looks at [`Stop`] where all photos are scored: about 32,000 photos.
+const STOP_EVERY: usize = 16;
 
 /// The buffers of a scan, and the best photos that it found.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
     table: SumTable,
     coarse: Coarse,
-    /// The best photos by their estimates.
+    /// The best photos of all shards by their estimates.
     likely: TopPhotos,
-    /// The best photos by their byte codes.
-    pub(super) best: TopPhotos,
+    /// The best photos of one shard by their byte codes.
+    best: TopPhotos,
     wanted: Vec<u32>,
     above: Vec<u32>,
     estimates: Vec<f32>,
@@ -35,37 +42,94 @@ pub(super) struct Scanner {
     bases: Vec<f32>,
     signs: Vec<u32>,
     products: Vec<i32>,
+    /// The best photos of all shards, unordered.
+    pub(super) found: Vec<Candidate>,
 }
 
-/// The shard, the query and the filter of one search.
+/// One shard, the query and the filter of a search.
 #[derive(Clone, Copy)]
 pub(super) struct ScanTarget<'a> {
-    pub(super) shard: &'a Shard,
+    pub(super) part: &'a Part<'a>,
     pub(super) kernels: CodeKernels,
     /// The rotated query.
     pub(super) rotated: &'a [f32],
     pub(super) query: &'a EncodedQuery,
     pub(super) predicate: Option<&'a Predicate<'a>>,
+    /// The number of photos in the shards before.
+    pub(super) before: u32,
 }
 
-impl ScanTarget<'_> {
-    /// The factor from a packed scale times an integer product to a product of vectors.
-    fn gain(&self) -> f32 {
-        self.shard.index().scale_unit * self.query.unit()
+/// Whether the caller wants a search to end.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Stop<'a>(pub(super) Option<&'a dyn Fn() -> bool>);
+
+impl Stop<'_> {
+    pub(super) fn check(self) -> Result<()> {
+        if self.0.is_some_and(|wanted| wanted()) { Err(Error::Stopped) } else { Ok(()) }
     }
 }
 
 impl Scanner {
-    /// Fills `best` with the best `plan.take` photos. Returns whether every photo that passes the filter is among them.
-    pub(super) fn run(&mut self, target: &ScanTarget<'_>, plan: &QueryPlan) -> Result<bool, ShardError> {
-        self.best.reset(plan.take);
-        let photos = if plan.direct { self.score_all(target)? } else { self.scan_lists(target, plan)? };
-        Ok(photos.is_some_and(|photos| photos <= plan.take))
+    /// The memory of the buffers that grow with the options of a search, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let words = self.picked.capacity() + self.bases.capacity() + self.signs.capacity() + self.products.capacity();
+        let found = self.found.capacity() * size_of::<Candidate>();
+        words * size_of::<u32>() + found + self.likely.size() + self.best.size()
+    }
+
+    /// Fills `found` with the best `plan.take` photos of all targets, and maybe more. Returns whether every photo that
+    /// passes the filter is among them.
+    pub(super) fn run(&mut self, targets: &[ScanTarget<'_>], plan: &QueryPlan, stop: Stop<'_>) -> Result<bool> {
+        self.found.clear();
+        let parts = || targets.iter().zip(&plan.parts).enumerate();
+        let scanned = || parts().filter(|(_, (_, part))| !part.direct);
+        let (mut complete, mut passing) = (true, 0);
+        let mut floor = f32::NEG_INFINITY;
+        if let Some((_, (first, _))) = scanned().next() {
+            self.likely.reset(plan.rerank, f32::NEG_INFINITY);
+            self.table.set(first.rotated);
+            for (_, (target, part)) in scanned() {
+                // Where many photos are known already, only those of this part that are as likely are kept.
+                self.likely.cut();
+                let (passed, all) = self.scan_lists(target, part, stop)?;
+                passing += passed;
+                complete &= all;
+            }
+            complete &= passing <= plan.rerank;
+            let _ = self.likely.best();
+            for (at, (target, _)) in scanned() {
+                self.best.reset(plan.take, floor);
+                self.rerank(target);
+                floor = self.collect(at, target, plan.take, floor)?;
+            }
+        }
+        for (at, (target, _)) in parts().filter(|(_, (_, part))| part.direct) {
+            self.best.reset(plan.take, floor);
+            passing += self.score_all(target, stop)?;
+            floor = self.collect(at, target, plan.take, floor)?;
+        }
+        Ok(complete && passing <= plan.take)
+    }
+
+    /// Adds the best photos of a part to `found`. Returns the score of the last of the best `take` photos so far.
+    fn collect(&mut self, part: usize, target: &ScanTarget<'_>, take: usize, floor: f32) -> Result<f32, ShardError> {
+        let shard = target.part.shard;
+        let listings = shard.header().listing_count;
+        for item in self.best.best() {
+            let (listing, photo) = (ListingRow(item.number()), PhotoRow(item.row));
+            let listing = if listing.0 < listings { listing } else { shard.listing_of(photo)? };
+            self.found.push(Candidate { score: item.score(), part, listing, photo });
+        }
+        if take == 0 || self.found.len() <= take {
+            return Ok(floor);
+        }
+        let (_, last, _) = self.found.select_nth_unstable_by(take - 1, |a, b| b.score.total_cmp(&a.score));
+        Ok(last.score)
     }
 
     /// Scores every photo that passes the filter; returns their number.
-    fn score_all(&mut self, target: &ScanTarget<'_>) -> Result<Option<usize>, ShardError> {
-        let shard = target.shard;
+    fn score_all(&mut self, target: &ScanTarget<'_>, stop: Stop<'_>) -> Result<usize> {
+        let shard = target.part.shard;
         self.coarse.compare_all(shard, target.query, target.kernels);
         self.picked.clear();
         self.bases.clear();
@@ -73,7 +137,10 @@ impl Scanner {
         // Photos are stored in the order of their lists. Where few pass, those of many lists are scored together, so
         // that fetching the code of one overlaps with the work on others.
         let (mut next, mut rows, mut base) = (0, 0..0, 0.0);
-        for piece in pieces(0..target.photos() as u32) {
+        for (number, piece) in pieces(0..target.part.photos() as u32).enumerate() {
+            if number % STOP_EVERY == 0 {
+                stop.check()?;
+            }
             if self.mark(target, &piece) == 0 {
                 continue;
             }
@@ -90,54 +157,45 @@ impl Scanner {
                 self.bases.push(base);
             }
             if self.picked.len() >= BLOCKS * BLOCK {
-                passing += self.score_bases(target);
+                passing += self.score_picked(target);
             }
         }
-        passing += self.score_bases(target);
-        Ok(Some(passing))
+        Ok(passing + self.score_picked(target))
     }
 
-    /// Scores the picked photos with their bases and clears them; returns their number.
-    fn score_bases(&mut self, target: &ScanTarget<'_>) -> usize {
-        let bases = std::mem::take(&mut self.bases);
-        self.score_picked(target, |at| bases[at]);
-        self.bases = bases;
-        self.bases.clear();
-        let scored = self.picked.len();
-        self.picked.clear();
-        scored
-    }
-
-    /// Scans the lists near the query and re-ranks the photos with the best estimates. Returns the number of photos
-    /// that pass the filter if none can have been missed.
-    fn scan_lists(&mut self, target: &ScanTarget<'_>, plan: &QueryPlan) -> Result<Option<usize>, ShardError> {
-        let ScanTarget { shard, kernels, query, .. } = *target;
+    /// Estimates the photos of the lists near the query. Returns the number of photos that pass the filter, and whether
+    /// all lists were scanned.
+    fn scan_lists(&mut self, target: &ScanTarget<'_>, plan: &PartPlan, stop: Stop<'_>) -> Result<(usize, bool)> {
+        let ScanTarget { kernels, query, .. } = *target;
+        let shard = target.part.shard;
         let lists = shard.index().lists as usize;
-        self.likely.reset(plan.rerank);
-        self.table.set(target.rotated);
         // How many lists a filter takes is known only during the scan.
-        let ranked = if target.predicate.is_some() { usize::MAX } else { plan.probes };
+        let ranked = if plan.quota > 0 { usize::MAX } else { plan.probes };
         self.coarse.rank(shard, query, kernels, ranked);
+        // The photos of a shard with one list are far from its centroid, so their estimates are less certain than those
+        // of the lists that they compete with. A standard deviation in their favour keeps the recall.
+        let far = 1.0 + 2.0 * shard.list_biases().first().copied().unwrap_or(0.0);
+        let error = ESTIMATE_ERROR * (far.max(0.0) / target.rotated.len() as f32).sqrt();
+        let favour = if lists > 1 { 0.0 } else { error };
         let (mut done, mut passing) = (0, 0);
         let mut quota = plan.quota;
         while done < self.coarse.len() && (done < plan.probes || passing < quota) {
+            stop.check()?;
             let to = if done < plan.probes { plan.probes } else { done + done / 2 + 1 };
             for probe in self.coarse.probes(shard, query, kernels, done, to) {
-                passing += self.scan_list(target, shard.list(probe.list)?, probe.product);
+                passing += self.scan_list(target, shard.list(probe.list)?, probe.product, favour);
             }
             if done == 0 {
                 quota = plan.quota_after(passing);
             }
             done = to.min(self.coarse.len());
         }
-        let all = done >= lists && passing <= plan.rerank;
-        self.rerank(target);
-        Ok(all.then_some(passing))
+        Ok((passing, done >= lists))
     }
 
-    /// Estimates the photos of a list; returns the number that pass the filter.
-    fn scan_list(&mut self, target: &ScanTarget<'_>, list: Range<u32>, product: f32) -> usize {
-        let (shard, index) = (target.shard, target.shard.index());
+    /// Estimates the photos of a list, `favour` higher than they are; returns the number that pass the filter.
+    fn scan_list(&mut self, target: &ScanTarget<'_>, list: Range<u32>, product: f32, favour: f32) -> usize {
+        let (shard, index) = (target.part.shard, target.part.shard.index());
         let block_len = shard.block_len();
         let mut passing = 0;
         for rows in pieces(list) {
@@ -154,36 +212,42 @@ impl Scanner {
                 gain: index.slope_unit * self.table.unit(),
                 shift: index.slope_unit * self.table.base(),
                 offset_unit: index.offset_unit,
-                base: product + index.offset_origin,
+                base: product + index.offset_origin + favour,
                 threshold: self.likely.threshold(),
             };
             target.kernels.scan(bytes, &self.wanted, &scan, &mut self.estimates, &mut self.above);
-            let first = blocks.start * BLOCK;
+            let first = blocks.start * BLOCK + target.before as usize;
             for (block, &above) in self.above.iter().enumerate() {
                 each(above, |at| {
                     let at = block * BLOCK + at;
-                    self.likely.push(self.estimates[at], (first + at) as u32, product);
+                    let row = (first + at) as u32;
+                    self.likely.push(self.estimates[at], row, row, product);
                 });
             }
         }
         passing
     }
 
-    /// Scores the photos with the best estimates by their byte codes.
+    /// Scores the photos of a part with the best estimates by their byte codes.
     fn rerank(&mut self, target: &ScanTarget<'_>) {
-        let mut likely = std::mem::take(&mut self.likely);
-        let items = likely.best();
+        let photos = target.part.photos() as u32;
         self.picked.clear();
-        self.picked.extend(items.iter().map(|item| item.row()));
-        self.score_picked(target, |at| items[at].base);
-        self.likely = likely;
+        self.bases.clear();
+        for item in self.likely.kept() {
+            let row = item.row.wrapping_sub(target.before);
+            if row < photos {
+                self.picked.push(row);
+                self.bases.push(item.base);
+            }
+        }
+        self.score_picked(target);
     }
 
-    /// Scores the picked photos by their byte codes. `base` returns the product of the query and the centroid of a
-    /// picked photo's list.
-    fn score_picked(&mut self, target: &ScanTarget<'_>, base: impl Fn(usize) -> f32) {
-        let (codes, scales) = (target.shard.codes(), target.shard.code_scales());
-        let (blocks, block_len) = (target.shard.scan_blocks(), target.shard.block_len());
+    /// Scores the picked photos by their byte codes and clears them; returns their number.
+    fn score_picked(&mut self, target: &ScanTarget<'_>) -> usize {
+        let shard = target.part.shard;
+        let (codes, scales, listings) = (shard.codes(), shard.code_scales(), shard.photo_listings());
+        let (blocks, block_len) = (shard.scan_blocks(), shard.block_len());
         let words = target.query.values().len() / 32;
         let signs_len = signs_len(target.rotated.len());
         self.signs.resize(self.picked.len() * words, 0);
@@ -196,37 +260,43 @@ impl Scanner {
         self.products.resize(self.picked.len(), 0);
         let query = target.query.values();
         target.kernels.dot_signed(codes, &self.signs, query, &self.picked, &mut self.products);
-        let gain = target.gain();
-        for (at, (&row, &product)) in self.picked.iter().zip(&self.products).enumerate() {
+        // The factor from a packed scale times an integer product to a product of vectors.
+        let gain = shard.index().scale_unit * target.query.unit();
+        for ((&row, &product), &base) in self.picked.iter().zip(&self.products).zip(&self.bases) {
             debug_assert!((row as usize) < scales.len());
             let scale = scales.get(row as usize).copied().unwrap_or(0);
-            let score = base(at) + product as f32 * (f32::from(scale) * gain);
-            self.best.push(score.min(1.0), row, 0.0);
+            let score = (base + product as f32 * (f32::from(scale) * gain)).min(1.0);
+            if score >= self.best.threshold() {
+                // Equal scores are in the order of listings, which is not that of photos. A row that the shard lacks is
+                // noticed where the photo is collected.
+                let listing = listings.get(row as usize).copied().unwrap_or(u32::MAX);
+                self.best.push(score, listing, row, 0.0);
+            }
         }
+        let scored = self.picked.len();
+        self.picked.clear();
+        self.bases.clear();
+        scored
     }
 
-    /// Sets a bit in `wanted` for each photo of `rows` that passes the filter, block by block; returns their number.
+    /// Sets a bit in `wanted` for each photo of `rows` that is not hidden and passes the filter, block by block; returns
+    /// their number.
     fn mark(&mut self, target: &ScanTarget<'_>, rows: &Range<usize>) -> usize {
         self.wanted.clear();
+        let photos = target.part.photos();
         let mut passing = 0;
         for block in rows.start / BLOCK..rows.end.div_ceil(BLOCK) {
             let first = block * BLOCK;
             let (from, to) = (rows.start.max(first) - first, rows.end.min(first + BLOCK) - first);
-            let inside = u32::MAX << from & u32::MAX >> (BLOCK - to);
+            let inside = u32::MAX << from & u32::MAX >> (BLOCK - to) & target.part.visible(block);
             let wanted = match target.predicate {
                 None => inside,
-                Some(predicate) => inside & predicate.mask(first, (target.photos() - first).min(BLOCK)),
+                Some(predicate) => inside & predicate.mask(first, (photos - first).min(BLOCK)),
             };
             passing += wanted.count_ones() as usize;
             self.wanted.push(wanted);
         }
         passing
-    }
-}
-
-impl ScanTarget<'_> {
-    fn photos(&self) -> usize {
-        self.shard.header().photo_count as usize
     }
 }
 

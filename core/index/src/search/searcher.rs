@@ -1,15 +1,17 @@
 //! A search, from the query to its listings.
 
 use super::filter::Filter;
+use super::groups::Group;
 use super::params::{MAX_K, SearchParams};
+use super::part::Part;
 use super::plan::QueryPlan;
 use super::predicate::Predicate;
-use super::results::{Candidate, Ranking, Rules};
-use super::scan::{ScanTarget, Scanner};
+use super::results::{Candidate, ListingPlace, Ranking, Rules, order};
+use super::scan::{ScanTarget, Scanner, Stop};
 use super::stored::stored_vector;
 use crate::embedding::Embedding;
 use crate::error::{Error, Result, ShardError};
-use crate::ids::{ListingRow, PhotoRow};
+use crate::ids::PhotoRow;
 use crate::shard::Shard;
 use crate::vector::code::EncodedQuery;
 use crate::vector::float::dot;
@@ -18,9 +20,12 @@ use crate::vector::{CodeKernels, Rotation};
 
 /// Photos of a listing that [`Searcher::more_like`] searches with: each one takes a whole search.
 const LIKE_PHOTOS: usize = 4;
+/// Most passes of a search. The last one collects about a thousand times the photos of the first.
+const MAX_PASSES: u32 = 4;
+/// Buffers above this are not kept for the next search, in bytes.
+const MAX_SCRATCH: usize = 8 << 20;
 
-/// Buffers that one search leaves to the next. Their size depends on the options of the searches and grows with the
-/// square root of the number of photos.
+/// Buffers that one search leaves to the next: at most 8 MiB.
 #[derive(Debug, Default)]
 pub struct SearchScratch {
     rotation: Option<(u64, Rotation)>,
@@ -30,7 +35,28 @@ pub struct SearchScratch {
     photos: Vec<Candidate>,
 }
 
-/// Searches one shard and reuses its buffers from search to search. Each thread has its own.
+impl SearchScratch {
+    /// The memory of the buffers that grow with the options of a search, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.scanner.size() + self.photos.capacity() * size_of::<Candidate>()
+    }
+
+    #[cfg(test)]
+    pub(super) fn reserve(&mut self, photos: usize) {
+        self.photos.reserve(photos);
+    }
+
+    /// Drops buffers that an unusual search has made large.
+    fn trim(&mut self) {
+        if self.size() > MAX_SCRATCH {
+            self.scanner = Scanner::default();
+            self.photos = Vec::new();
+        }
+    }
+}
+
+/// Searches a shard, or a [`Catalog`](crate::catalog::Catalog) of several, and reuses its buffers from search to search.
+/// Each thread has its own.
 ///
 /// ```no_run
 /// use magpie_index::search::{Filter, SearchParams, Searcher};
@@ -45,10 +71,10 @@ pub struct SearchScratch {
 /// }
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 pub struct Searcher<'a> {
-    shard: &'a Shard,
+    parts: Vec<Part<'a>>,
     kernels: CodeKernels,
+    stop: Stop<'a>,
     scratch: SearchScratch,
 }
 
@@ -70,7 +96,12 @@ impl<'a> Searcher<'a> {
 
     /// As [`Searcher::new`], with the buffers of an earlier searcher of any shard.
     pub fn with_scratch(shard: &'a Shard, scratch: SearchScratch) -> Self {
-        Searcher { shard, kernels: CodeKernels::best(), scratch }
+        Searcher::of_parts(vec![Part::whole(shard)], scratch)
+    }
+
+    /// Creates a searcher of parts with the same model, dimension and rotation; there is at least one.
+    pub(crate) fn of_parts(parts: Vec<Part<'a>>, scratch: SearchScratch) -> Self {
+        Searcher { parts, kernels: CodeKernels::best(), stop: Stop::default(), scratch }
     }
 
     /// Uses the kernels of another instruction set; results are the same.
@@ -80,9 +111,17 @@ impl<'a> Searcher<'a> {
         self
     }
 
-    /// The shard that is searched.
-    pub fn shard(&self) -> &'a Shard {
-        self.shard
+    /// Ends searches with [`Error::Stopped`] soon after `wanted` returns `true`: a search calls it between its passes and
+    /// between groups of lists.
+    #[must_use]
+    pub fn with_stop(mut self, wanted: &'a dyn Fn() -> bool) -> Self {
+        self.stop = Stop(Some(wanted));
+        self
+    }
+
+    /// The first shard that is searched.
+    pub(crate) fn shard(&self) -> &'a Shard {
+        self.parts[0].shard
     }
 
     /// Returns the buffers, for [`Searcher::with_scratch`].
@@ -91,11 +130,13 @@ impl<'a> Searcher<'a> {
     }
 
     /// Returns the listings most similar to the query, best first. There are `k` of them wherever `k` listings pass the
-    /// filter and the other conditions.
+    /// filter and the other conditions, unless far too few of the photos nearest to the query meet them: see
+    /// [`Ranking::complete`].
     ///
     /// # Errors
     /// [`Error::ModelMismatch`] where the embedding and the shard come from different models, [`Error::Filter`] where
-    /// the filter does not fit the shard's columns, [`Error::Shard`] where the shard is damaged.
+    /// the filter does not fit the shard's columns, [`Error::Shard`] where the shard is damaged, [`Error::Stopped`] where
+    /// [`Searcher::with_stop`] asked for it.
     pub fn search(
         &mut self,
         query: &Embedding,
@@ -120,7 +161,8 @@ impl<'a> Searcher<'a> {
         params: &SearchParams,
         leading: usize,
     ) -> Result<Ranking> {
-        let header = self.shard.header();
+        let shard = self.shard();
+        let header = shard.header();
         if query.model() != header.model_id {
             return Err(Error::ModelMismatch { model: query.model(), shard: header.model_id });
         }
@@ -128,7 +170,7 @@ impl<'a> Searcher<'a> {
             let detail = format!("dimension {}, but the embeddings of its model have {}", header.dim, query.dim());
             return Err(ShardError::Invalid { part: "header".to_owned(), detail }.into());
         }
-        let seed = self.shard.index().rotation_seed;
+        let seed = shard.index().rotation_seed;
         let rotation = match self.scratch.rotation.take() {
             Some((kept, rotation)) if kept == seed && rotation.dim() == query.dim() => rotation,
             _ => Rotation::new(query.dim(), seed),
@@ -148,12 +190,15 @@ impl<'a> Searcher<'a> {
     /// fit the shard's columns.
     pub fn more_like(
         &mut self,
-        listing: ListingRow,
+        listing: impl Into<ListingPlace>,
         filter: Option<&Filter>,
         params: &SearchParams,
     ) -> Result<Vec<Candidate>> {
-        let shard = self.shard;
-        let photos: Vec<PhotoRow> = shard.photos_of(listing)?.into_iter().take(LIKE_PHOTOS).collect();
+        let place = listing.into();
+        let unknown =
+            || ShardError::Invalid { part: "catalogue".to_owned(), detail: format!("no part {}", place.part) };
+        let shard = self.parts.get(place.part).ok_or_else(unknown)?.shard;
+        let photos: Vec<PhotoRow> = shard.photos_of(place.listing)?.into_iter().take(LIKE_PHOTOS).collect();
         let mut all: Vec<Candidate> = Vec::new();
         for photo in photos {
             let mut vector = stored_vector(shard, photo)?;
@@ -162,69 +207,135 @@ impl<'a> Searcher<'a> {
                 vector.iter_mut().for_each(|v| *v /= length);
             }
             self.scratch.rotated = vector;
-            all.extend(self.search_rotated(filter, params, Some(listing), 0)?.candidates);
+            all.extend(self.search_rotated(filter, params, Some(place), 0)?.candidates);
         }
-        all.sort_by(Candidate::rank);
-        let rules = Rules::bind(shard, params, params.k.min(MAX_K), Some(listing))?;
-        Ok(rules.apply(&all)?.0)
+        order(&mut all, &self.parts)?;
+        let rules = Rules::bind(&self.parts, params, params.k.min(MAX_K), Some(place))?;
+        Ok(rules.apply(&all)?.kept)
     }
 
     /// Returns the rows of the photos nearest to a rotated query, before they are collapsed to listings.
     #[cfg(feature = "build")]
-    pub(crate) fn nearest_photos(&mut self, rotated: &[f32], params: &SearchParams) -> Result<Vec<u32>, ShardError> {
-        let shard = self.shard;
+    pub(crate) fn nearest_photos(&mut self, rotated: &[f32], params: &SearchParams) -> Result<Vec<u32>> {
         let SearchScratch { query, scanner, .. } = &mut self.scratch;
         query.set(rotated, stride(rotated.len()));
-        let plan = QueryPlan { take: params.k, ..QueryPlan::new(shard, None, params, params.k) };
-        scanner.run(&ScanTarget { shard, kernels: self.kernels, rotated, query, predicate: None }, &plan)?;
-        Ok(scanner.best.best().iter().map(|item| item.row()).collect())
+        let plan = QueryPlan { take: params.k, ..QueryPlan::new(&self.parts, &[None], params, params.k) };
+        let part = &self.parts[0];
+        let target = ScanTarget { part, kernels: self.kernels, rotated, query, predicate: None, before: 0 };
+        scanner.run(&[target], &plan, self.stop)?;
+        Ok(scanner.found.iter().map(|found| found.photo.0).collect())
     }
 
     fn search_rotated(
         &mut self,
         filter: Option<&Filter>,
         params: &SearchParams,
-        exclude: Option<ListingRow>,
+        exclude: Option<ListingPlace>,
         leading: usize,
     ) -> Result<Ranking> {
-        let shard = self.shard;
-        let predicate = filter.map(|filter| Predicate::bind(filter, shard)).transpose()?;
+        let result = self.search_passes(filter, params, exclude, leading);
+        self.scratch.trim();
+        result
+    }
+
+    fn search_passes(
+        &mut self,
+        filter: Option<&Filter>,
+        params: &SearchParams,
+        exclude: Option<ListingPlace>,
+        leading: usize,
+    ) -> Result<Ranking> {
+        let parts = &*self.parts;
         let k = params.k.min(MAX_K);
-        let rules = Rules::bind(shard, params, k, exclude)?;
+        let rules = Rules::bind(parts, params, k, exclude)?;
         let leaders = rules.leading(leading.min(MAX_K));
-        if k.max(leaders.k) == 0 {
-            return Ok(Ranking::default());
+        let wanted = k.max(leaders.k);
+        // With a limit of 0 for each group, all groups are full at the start.
+        let mut predicates =
+            predicates(filter, &rules, &[], rules.groups.as_ref().is_some_and(|groups| groups.most == 0))?;
+        if wanted == 0 {
+            return Ok(Ranking { candidates: Vec::new(), leading: Vec::new(), complete: true });
         }
         let SearchScratch { rotated, query, scanner, photos, .. } = &mut self.scratch;
         query.set(rotated, stride(rotated.len()));
-        let target = ScanTarget { shard, kernels: self.kernels, rotated, query, predicate: predicate.as_ref() };
-        let mut plan = QueryPlan::new(shard, predicate.as_ref(), params, k.max(leaders.k));
+        let mut plan = QueryPlan::new(parts, &predicates, params, wanted);
         let mut led: Option<Vec<f32>> = None;
-        loop {
-            let complete = scanner.run(&target, &plan)?;
-            photos.clear();
-            for item in scanner.best.best() {
-                let photo = PhotoRow(item.row());
-                photos.push(Candidate { score: item.score(), listing: shard.listing_of(photo)?, photo });
+        photos.clear();
+        // Whether this pass leaves out groups that are full, so that its photos add to those of the passes before.
+        let mut adds = false;
+        for pass in 1.. {
+            let targets = targets(parts, &predicates, self.kernels, rotated, query);
+            let complete = scanner.run(&targets, &plan, self.stop)?;
+            // The best `take` are in their final order, so their listings are the best ones.
+            order(&mut scanner.found, parts)?;
+            scanner.found.truncate(plan.take);
+            if adds {
+                photos.append(&mut scanner.found);
+                order(photos, parts)?;
+                photos.dedup_by_key(|photo| (photo.part, photo.photo));
+            } else {
+                std::mem::swap(photos, &mut scanner.found);
             }
-            photos.sort_unstable_by(Candidate::rank);
-            // Which of the best photos share a listing is known only now. The best `take` are in their final order, so
-            // their listings are the best ones; where those are too few, the search is repeated with a wider plan.
-            let (candidates, more) = rules.apply(photos)?;
+            // Which of the best photos share a listing or a group is known only now. Where too few listings are left, the
+            // search is repeated with a wider plan, but not for ever.
+            let applied = rules.apply(photos)?;
+            let last = pass == MAX_PASSES;
             // The second condition ends the loop on damaged shards, whose lists may hold fewer photos than the header
             // says.
-            let everything = complete || plan.is_everything(shard);
+            let everything = complete || plan.is_everything(parts);
             // The leading scores come from the first pass with enough of them, because the other options may take more
             // passes and the scores must not depend on those.
             if led.is_none() {
-                let (best, more) = leaders.apply(photos)?;
-                led = (everything || !more).then(|| best.iter().map(|candidate| candidate.score).collect());
+                let leading = leaders.apply(photos)?;
+                let enough = everything || last || !leading.more;
+                led = enough.then(|| leading.kept.iter().map(|candidate| candidate.score).collect());
             }
-            match led.take() {
-                Some(leading) if everything || !more => return Ok(Ranking { candidates, leading }),
-                undecided => led = undecided,
+            if led.is_some() && (everything || last || !applied.more) {
+                let complete = everything || !applied.more;
+                return Ok(Ranking { candidates: applied.kept, leading: led.unwrap_or_default(), complete });
             }
-            plan = plan.wider();
+            adds = led.is_some() && !applied.full.is_empty();
+            if adds {
+                predicates = self::predicates(filter, &rules, &applied.full, true)?;
+            }
+            plan = QueryPlan::new(parts, &predicates, params, wanted).widened(pass, parts);
         }
+        unreachable!("the last pass returns")
     }
+}
+
+/// Binds the filter to each part, and leaves out the groups that are full.
+fn predicates<'a>(
+    filter: Option<&Filter>,
+    rules: &Rules<'a>,
+    full: &[Group<'a>],
+    leave_out: bool,
+) -> Result<Vec<Option<Predicate<'a>>>> {
+    let of = |(at, part): (usize, &Part<'a>)| {
+        let filter = filter.map(|filter| Predicate::bind(filter, part)).transpose()?;
+        let groups = rules.groups.as_ref().filter(|_| leave_out).and_then(|groups| groups.without(at, full));
+        Ok(match (filter, groups) {
+            (Some(filter), Some(groups)) => Some(Predicate::And(vec![filter, groups])),
+            (filter, groups) => filter.or(groups),
+        })
+    };
+    rules.parts.iter().enumerate().map(of).collect()
+}
+
+/// The parts of a search, as a scanner needs them.
+fn targets<'s>(
+    parts: &'s [Part<'s>],
+    predicates: &'s [Option<Predicate<'s>>],
+    kernels: CodeKernels,
+    rotated: &'s [f32],
+    query: &'s EncodedQuery,
+) -> Vec<ScanTarget<'s>> {
+    let mut before = 0u32;
+    let target = |(part, predicate): (&'s Part<'s>, &'s Option<Predicate<'s>>)| {
+        let target = ScanTarget { part, kernels, rotated, query, predicate: predicate.as_ref(), before };
+        // A catalogue has at most `u32::MAX` photos.
+        before = before.saturating_add(part.shard.header().photo_count);
+        target
+    };
+    parts.iter().zip(predicates).map(target).collect()
 }

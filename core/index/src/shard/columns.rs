@@ -84,7 +84,7 @@ pub struct Words<'a> {
 
 impl<'a> Words<'a> {
     /// Reads a section and checks its count; the offsets are checked when they are used.
-    pub(super) fn read(section: &'a [u8]) -> Result<Self, String> {
+    pub(crate) fn read(section: &'a [u8]) -> Result<Self, String> {
         let short = || format!("{} bytes are too few for its words", section.len());
         let count = section.get(..4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).ok_or_else(short)? as usize;
         let table = count.checked_add(1).and_then(|n| n.checked_mul(4)).and_then(|n| n.checked_add(4));
@@ -93,16 +93,16 @@ impl<'a> Words<'a> {
         Ok(Words { offsets, bytes: &section[table..] })
     }
 
-    #[cfg(feature = "build")]
-    pub(super) fn write(words: &[String]) -> Option<Vec<u8>> {
+    /// Returns the section of these words, which are sorted; `None` where they are too long for one.
+    pub(crate) fn write<T: AsRef<str>>(words: &[T]) -> Option<Vec<u8>> {
         let mut section = u32::try_from(words.len()).ok()?.to_le_bytes().to_vec();
         let mut end = 0u32;
         section.extend(end.to_le_bytes());
         for word in words {
-            end = end.checked_add(u32::try_from(word.len()).ok()?)?;
+            end = end.checked_add(u32::try_from(word.as_ref().len()).ok()?)?;
             section.extend(end.to_le_bytes());
         }
-        words.iter().for_each(|word| section.extend(word.as_bytes()));
+        words.iter().for_each(|word| section.extend(word.as_ref().as_bytes()));
         Some(section)
     }
 

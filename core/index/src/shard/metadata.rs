@@ -3,6 +3,8 @@
 //! A search decompresses only the blocks of its results. A record is a varint length, the listing id, the number of
 //! photos and their names, then one value for each field of the schema.
 
+use std::ops::Range;
+
 use zstd::dict::DecoderDictionary;
 
 use super::format::take_varint;
@@ -32,7 +34,7 @@ pub(super) struct BlockEntry {
 }
 
 /// The metadata of one listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
     /// The catalogue's id of the listing.
     pub id: String,
@@ -88,6 +90,11 @@ pub(crate) fn text_at(mut texts: &[u8], at: usize) -> &str {
     let text = found.and_then(|text| std::str::from_utf8(text).ok());
     debug_assert!(text.is_some(), "the builder has encoded a text for each field");
     text.unwrap_or_default()
+}
+
+/// Returns the id of a record.
+fn id(mut record: &[u8]) -> Option<&[u8]> {
+    take(&mut record)
 }
 
 fn take<'a>(from: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -163,6 +170,37 @@ impl<'a> BlockReader<'a> {
             return Err(format!("block {block} has {} bytes, {} expected", bytes.len(), entry.raw_len));
         }
         Ok(bytes)
+    }
+
+    /// Adds the rows of the listings with these ids, which are sorted, to `rows`. Reads only blocks that may have one.
+    pub(super) fn find(&mut self, ids: &[&str], rows: &mut Vec<u32>) -> Result<(), String> {
+        self.find_in(0..self.index.len().saturating_sub(1), ids, rows)
+    }
+
+    fn find_in(&mut self, blocks: Range<usize>, ids: &[&str], rows: &mut Vec<u32>) -> Result<(), String> {
+        if ids.is_empty() || blocks.is_empty() {
+            return Ok(());
+        }
+        if blocks.len() > 1 {
+            let middle = blocks.start + blocks.len() / 2;
+            let mut bytes = self.block(middle)?;
+            let first = take(&mut bytes).and_then(id).unwrap_or_default();
+            let before = ids.partition_point(|&id| id.as_bytes() < first);
+            self.find_in(blocks.start..middle, &ids[..before], rows)?;
+            return self.find_in(middle..blocks.end, &ids[before..], rows);
+        }
+        let mut row = self.index[blocks.start].first;
+        let mut bytes = self.block(blocks.start)?;
+        let mut ids = ids.iter().peekable();
+        while let Some(record) = take(&mut bytes) {
+            let found = id(record).unwrap_or_default();
+            while ids.next_if(|id| id.as_bytes() < found).is_some() {}
+            if ids.next_if(|id| id.as_bytes() == found).is_some() {
+                rows.push(row);
+            }
+            row = row.saturating_add(1);
+        }
+        Ok(())
     }
 
     /// Calls `each` with the row and record of every listing, in order; returns their number.

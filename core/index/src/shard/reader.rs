@@ -225,14 +225,23 @@ impl Shard {
     /// # Errors
     /// [`ShardError::Invalid`] where the shard lacks the listing.
     pub fn photos_of(&self, listing: ListingRow) -> Result<Vec<PhotoRow>, ShardError> {
-        if listing.0 >= self.header.listing_count {
-            let detail = format!("listing {} of {}", listing.0, self.header.listing_count);
-            return Err(invalid(SectionKind::PhotoListings, detail));
-        }
+        self.check_listing(listing)?;
         let rows = (0..).zip(self.photo_listings()).filter(|(_, row)| **row == listing.0);
         let mut photos: Vec<PhotoRow> = rows.map(|(photo, _)| PhotoRow(photo)).collect();
         photos.sort_by_key(|&photo| (self.ordinal_of(photo), photo));
         Ok(photos)
+    }
+
+    /// Returns the photo at a position of a listing, from 0; `None` where the listing has none there. Stops at the
+    /// photo, unlike [`Shard::photos_of`].
+    ///
+    /// # Errors
+    /// [`ShardError::Invalid`] where the shard lacks the listing.
+    pub fn photo_of(&self, listing: ListingRow, ordinal: usize) -> Result<Option<PhotoRow>, ShardError> {
+        self.check_listing(listing)?;
+        let mut rows = (0..).map(PhotoRow).zip(self.photo_listings());
+        let found = rows.find(|(photo, row)| **row == listing.0 && usize::from(self.ordinal_of(*photo)) == ordinal);
+        Ok(found.map(|(photo, _)| photo))
     }
 
     /// Returns the listing with an id; `None` where the shard lacks it.
@@ -254,6 +263,27 @@ impl Shard {
         Ok(None)
     }
 
+    /// Returns the listings that the shard has of these ids, which are sorted; much quicker than one by one.
+    ///
+    /// # Errors
+    /// [`ShardError::Invalid`] where the file is damaged.
+    pub(crate) fn find_listings(&self, ids: &[&str]) -> Result<Vec<ListingRow>, ShardError> {
+        let mut rows = Vec::new();
+        self.block_reader()?.find(ids, &mut rows).map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
+        rows.sort_unstable();
+        rows.dedup();
+        Ok(rows.into_iter().filter(|&row| row < self.header.listing_count).map(ListingRow).collect())
+    }
+
+    /// Calls `each` with every listing, in order, until it returns an error.
+    ///
+    /// # Errors
+    /// [`ShardError::Invalid`] where the file is damaged, or with the error of `each`.
+    pub(crate) fn each_record(&self, each: impl FnMut(u32, Record) -> Result<(), String>) -> Result<(), ShardError> {
+        self.block_reader()?.each(each).map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
+        Ok(())
+    }
+
     /// Decompresses the metadata of listings, in the order of `rows`.
     ///
     /// # Errors
@@ -261,6 +291,12 @@ impl Shard {
     pub fn records(&self, rows: &[ListingRow]) -> Result<Vec<Record>, ShardError> {
         let mut reader = self.block_reader()?;
         rows.iter().map(|row| reader.record(row.0).map_err(|e| invalid(SectionKind::MetadataBlocks, e))).collect()
+    }
+
+    fn check_listing(&self, listing: ListingRow) -> Result<(), ShardError> {
+        let detail = || format!("listing {} of {}", listing.0, self.header.listing_count);
+        let known = listing.0 < self.header.listing_count;
+        if known { Ok(()) } else { Err(invalid(SectionKind::PhotoListings, detail())) }
     }
 
     /// The listing row of each photo. Unchecked, unlike [`Shard::listing_of`].

@@ -144,7 +144,7 @@ pub(crate) struct Scan<'a> {
     pub(crate) offset_unit: f32,
     /// What all vectors of the list share: product of query and centroid, and origin of offsets.
     pub(crate) base: f32,
-    /// Only vectors with an estimate above this are marked.
+    /// Only vectors with an estimate of at least this are marked.
     pub(crate) threshold: f32,
 }
 

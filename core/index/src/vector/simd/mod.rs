@@ -105,7 +105,7 @@ impl CodeKernels {
     }
 
     /// Estimates the vectors of whole blocks: the signs of 32 vectors, then their packed slopes and offsets. A bit of
-    /// `above` is set where that of `wanted` is and the estimate exceeds the threshold. Blocks without a wanted vector
+    /// `above` is set where that of `wanted` is and the estimate reaches the threshold. Blocks without a wanted vector
     /// are skipped, and their estimates are left unchanged.
     ///
     /// # Panics

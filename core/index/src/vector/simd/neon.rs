@@ -99,6 +99,6 @@ pub(super) unsafe fn scan<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Scan<'
             }
         }
         let marks = estimates.iter().enumerate();
-        *above = marks.fold(0, |marks, (j, estimate)| marks | u32::from(*estimate > scan.threshold) << j) & wanted;
+        *above = marks.fold(0, |marks, (j, estimate)| marks | u32::from(*estimate >= scan.threshold) << j) & wanted;
     }
 }

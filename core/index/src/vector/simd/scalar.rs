@@ -41,7 +41,7 @@ pub(super) fn scan<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Scan<'_>) {
         for (j, (estimate, sum)) in estimates.iter_mut().zip(sums).enumerate() {
             let (slope, offset) = (number(j), number(j + BLOCK));
             *estimate = slope * (f32::from(sum) * scan.gain + scan.shift) + (offset * scan.offset_unit + scan.base);
-            *above |= u32::from(*estimate > scan.threshold) << j;
+            *above |= u32::from(*estimate >= scan.threshold) << j;
         }
         *above &= wanted;
     }

@@ -236,7 +236,7 @@ pub(super) unsafe fn scan_512<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Sc
             let sum = _mm512_add_ps(_mm512_mul_ps(float(sums), gain), shift);
             let rest = _mm512_add_ps(_mm512_mul_ps(float(offsets), unit), base);
             let estimate = _mm512_add_ps(_mm512_mul_ps(float(slopes), sum), rest);
-            found |= u32::from(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(estimate, threshold)) << (16 * half);
+            found |= u32::from(_mm512_cmp_ps_mask::<_CMP_GE_OQ>(estimate, threshold)) << (16 * half);
             // SAFETY: 16 of the 32 estimates.
             unsafe { _mm512_storeu_ps(estimates.as_mut_ptr().add(16 * half), estimate) };
         }
@@ -295,7 +295,7 @@ pub(super) unsafe fn scan_256<'a>(jobs: impl Iterator<Item = Job<'a>>, scan: &Sc
             let sum = _mm256_add_ps(_mm256_mul_ps(float(sums), gain), shift);
             let rest = _mm256_add_ps(_mm256_mul_ps(float(offsets), unit), base);
             let estimate = _mm256_add_ps(_mm256_mul_ps(float(slopes), sum), rest);
-            found |= (_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(estimate, threshold)) as u32) << (8 * quarter);
+            found |= (_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GE_OQ>(estimate, threshold)) as u32) << (8 * quarter);
             // SAFETY: 8 of the 32 estimates.
             unsafe { _mm256_storeu_ps(estimates.as_mut_ptr().add(8 * quarter), estimate) };
         }

@@ -1,0 +1,170 @@
+//! What searches promise where few photos meet the conditions, and where scores are equal.
+
+use std::cell::Cell;
+
+use super::*;
+use crate::builder::{BuildOptions, Field, Identity, ShardBuilder};
+use crate::embedding::Embedding;
+use crate::error::Error;
+use crate::ids::ModelId;
+use crate::shard::Shard;
+
+const MODEL: ModelId = ModelId([3; 32]);
+
+fn embedding(vector: &[f32]) -> Embedding {
+    Embedding::new(vector, MODEL).expect("finite")
+}
+
+fn noise(state: &mut u64) -> f32 {
+    *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+    (*state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+}
+
+/// A shard of listings with these ids, shops and vectors.
+fn shard(photos: impl IntoIterator<Item = (String, &'static str, Vec<f32>)>, lists: u32) -> Shard {
+    let identity = Identity { model_id: MODEL, catalog: "shop".into(), sequence: 1, writer: "tests".into() };
+    let fields = vec![Field { name: "shop".into(), filter: true }];
+    let options = BuildOptions::default().with_lists(lists);
+    let mut builder = ShardBuilder::new(identity, 8, fields).with_options(options);
+    for (id, shop, vector) in photos {
+        builder.add(&id, "", &[shop.to_owned()], &embedding(&vector)).expect("a photo");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    builder.write(&folder.path().join("shard.magpie")).expect("a shard");
+    Shard::load(folder.path().join("shard.magpie")).expect("a shard")
+}
+
+/// Listings around one direction; every fiftieth has no shop.
+fn shops(count: usize, lists: u32) -> Shard {
+    let mut state = 1;
+    let photo = |at: usize| {
+        let shop = if at % 50 == 7 { "" } else { ["Ann", "Bob", "Cid"][at % 3] };
+        let vector = (0..8).map(|d| noise(&mut state) + f32::from(u8::from(d == 0))).collect();
+        (format!("{at:05}"), shop, vector)
+    };
+    shard((0..count).map(photo).collect::<Vec<_>>(), lists)
+}
+
+/// The result of a search and how often it asked whether to stop: at least once a pass.
+fn search_counted(shard: &Shard, params: &SearchParams) -> (Ranking, usize) {
+    let asked = Cell::new(0);
+    let count = || {
+        asked.set(asked.get() + 1);
+        false
+    };
+    let mut searcher = Searcher::new(shard).with_stop(&count);
+    let ranking = searcher.rank(&embedding(&[1.0; 8]), None, params, 0).expect("a search");
+    (ranking, asked.get())
+}
+
+#[test]
+fn a_wish_that_cannot_be_met_takes_few_passes() {
+    let shard = shops(3000, 1);
+    let none = shard.column("shop").map(|column| match column {
+        crate::shard::Column::Word { values, .. } => (0..3000).filter(|&row| values.get(row) == 0).count(),
+        crate::shard::Column::Number { .. } => 0,
+    });
+    let none = none.expect("a column");
+    // Two listings of each shop and those without one: the second pass has found all shops full.
+    let (found, asked) = search_counted(&shard, &SearchParams::new(500).with_at_most_per("shop", 2));
+    assert_eq!((found.candidates.len(), found.complete), (3 * 2 + none, true));
+    assert!(asked <= 2, "{asked} passes");
+    let (found, asked) = search_counted(&shard, &SearchParams::new(500).with_at_most_per("shop", 0));
+    assert_eq!((found.candidates.len(), found.complete), (none, true));
+    assert!(asked <= 1, "{asked} passes");
+    // Every photo repeats the first one.
+    let (found, asked) = search_counted(&shard, &SearchParams::new(10).without_near_duplicates(-1.0));
+    assert_eq!((found.candidates.len(), found.complete), (1, true));
+    assert!(asked <= 1, "{asked} passes");
+}
+
+#[test]
+fn groups_that_are_full_leave_their_places_to_others() {
+    // The wish can be met, by listings that are far behind those of one large shop.
+    let mut state = 2;
+    let photo = |at: usize| {
+        let mut vector: Vec<f32> = (0..8).map(|_| 0.2 * noise(&mut state)).collect();
+        vector[0] += 1.0;
+        if at % 500 == 499 {
+            vector[1] += 1.0 + at as f32 / 1000.0;
+        }
+        (format!("{at:05}"), if at % 500 == 499 { "small" } else { "large" }, vector)
+    };
+    let shard = shard((0..5000).map(photo).collect::<Vec<_>>(), 20);
+    let query = embedding(&[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    for params in [SearchParams::new(10), SearchParams::new(10).with_recall(1.0)] {
+        let params = params.with_at_most_per("shop", 5);
+        let found = Searcher::new(&shard).rank(&query, None, &params, 0).expect("a search");
+        let small: Vec<u32> = found.candidates.iter().map(|c| c.listing.0).filter(|row| row % 500 == 499).collect();
+        assert_eq!((found.candidates.len(), found.complete), (10, true));
+        assert_eq!(small, [499, 999, 1499, 1999, 2499]);
+        assert!(found.candidates.is_sorted_by(|a, b| a.score >= b.score));
+    }
+}
+
+#[test]
+fn a_search_that_gives_up_says_so() {
+    // The second listing comes after more photos of the first than a search collects.
+    let photo =
+        |at: usize| if at == 0 { ("b".to_owned(), "", vec![-1.0; 8]) } else { ("a".to_owned(), "", vec![1.0; 8]) };
+    let shard = shard((0..20_000).map(photo).collect::<Vec<_>>(), 1);
+    let (found, asked) = search_counted(&shard, &SearchParams::new(2));
+    assert_eq!((found.candidates.len(), found.complete), (1, false));
+    assert!(asked <= 4, "{asked} passes");
+    assert!(search_counted(&shard, &SearchParams::new(1)).0.complete);
+    assert_eq!(search_counted(&shard, &SearchParams::new(9)).0.candidates.len(), 2);
+}
+
+#[test]
+fn a_search_stops_when_the_caller_asks_for_it() {
+    let shard = shops(3000, 8);
+    let query = embedding(&[1.0; 8]);
+    for params in [SearchParams::new(10), SearchParams::new(10).with_recall(1.0)] {
+        let stop = || true;
+        let stopped = Searcher::new(&shard).with_stop(&stop).search(&query, None, &params);
+        assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+        // Between two passes.
+        let asked = Cell::new(0);
+        let later = || asked.replace(asked.get() + 1) > 0;
+        let params = params.with_at_most_per("shop", 1).with_effort(1, 50);
+        let stopped = Searcher::new(&shard).with_stop(&later).search(&query, None, &SearchParams { k: 400, ..params });
+        assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+    }
+}
+
+#[test]
+fn equal_scores_are_in_the_order_of_ids_and_fewer_results_are_the_first_of_more() {
+    // Photos that are nearly the query have a score of 1, in whatever list they are.
+    let mut state = 3;
+    let photo = |at: usize| {
+        let vector = (0..8).map(|d| 1e-3 * noise(&mut state) + if d == 0 { 1.0 } else { 0.1 * d as f32 }).collect();
+        (format!("{:05}", at * 7919 % 10_007), "", vector)
+    };
+    let shard = shard((0..900).map(photo).collect::<Vec<_>>(), 30);
+    let query = embedding(&(0..8).map(|d| if d == 0 { 1.0 } else { 0.1 * d as f32 }).collect::<Vec<_>>());
+    for params in
+        [SearchParams::default().with_recall(1.0), SearchParams::default().with_recall(0.9).with_effort(30, 900)]
+    {
+        let found = |k: usize| {
+            let params = SearchParams { k, ..params.clone() };
+            Searcher::new(&shard).search(&query, None, &params).expect("a search")
+        };
+        let all = found(900);
+        assert_eq!(all.len(), 900);
+        assert!(all.iter().filter(|found| found.score == 1.0).count() > 200, "too few ties for this test");
+        assert!(all.is_sorted_by(|a, b| a.score > b.score || (a.score == b.score && a.listing < b.listing)));
+        for k in [1, 10, 20, 100] {
+            assert_eq!(found(k), all[..k], "the first {k}");
+        }
+    }
+}
+
+#[test]
+fn buffers_that_became_large_are_not_kept() {
+    let shard = shops(100, 1);
+    let mut scratch = SearchScratch::default();
+    scratch.reserve(1_000_000);
+    let mut searcher = Searcher::with_scratch(&shard, scratch);
+    searcher.search(&embedding(&[1.0; 8]), None, &SearchParams::new(3)).expect("a search");
+    assert!(searcher.into_scratch().size() < 100_000);
+}
