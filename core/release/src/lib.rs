@@ -1,0 +1,28 @@
+//! Signed releases.
+
+mod disk;
+mod envelope;
+mod error;
+#[cfg(all(test, feature = "publish"))]
+mod faults;
+mod hash;
+mod incoming;
+mod keys;
+mod manifest;
+mod pointer;
+mod removed;
+mod store;
+#[cfg(all(test, feature = "publish"))]
+mod testing;
+mod update;
+
+pub use envelope::{MAX_ENVELOPE_BYTES, MAX_SIGNATURES};
+pub use error::{Error, Result};
+pub use hash::{Digest, PublicKey};
+pub use keys::KeySet;
+pub use manifest::{
+    Delta, FORMAT_WRITTEN, FileEntry, MANIFEST_FILE, MAX_DELTAS, MAX_FILE_BYTES, Manifest, ModelEntry, PackFile,
+};
+pub use removed::read_removed;
+pub use store::{Current, Part, Store};
+pub use update::{Expected, Fetch, Plan, Update};
