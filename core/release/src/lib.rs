@@ -10,6 +10,8 @@ mod incoming;
 mod keys;
 mod manifest;
 mod pointer;
+#[cfg(feature = "publish")]
+pub mod publish;
 mod removed;
 mod store;
 #[cfg(all(test, feature = "publish"))]

@@ -310,6 +310,8 @@ impl Update {
 }
 
 #[cfg(all(test, feature = "publish"))]
+mod attack_tests;
+#[cfg(all(test, feature = "publish"))]
 mod faults_tests;
 #[cfg(all(test, feature = "publish"))]
 mod tests;
