@@ -60,6 +60,14 @@ impl Disk {
         self.run(path, Call::Other, || fs::create_dir_all(path))
     }
 
+    pub(crate) fn is_folder(&self, path: &Path) -> Result<bool> {
+        Ok(self.find(path, || fs::metadata(path))?.is_some_and(|about| about.is_dir()))
+    }
+
+    pub(crate) fn open(&self, path: &Path) -> Result<File> {
+        self.run(path, Call::Other, || File::open(path))
+    }
+
     /// Creates a file, or empties it.
     pub(crate) fn create(&self, path: &Path) -> Result<File> {
         self.run(path, Call::Create(path), || File::create(path))

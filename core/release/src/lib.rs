@@ -1,4 +1,8 @@
-//! Signed releases.
+#![cfg_attr(feature = "publish", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "publish"),
+    doc = "Installs signed releases; see README.md. Its example needs the feature `publish`."
+)]
 
 mod disk;
 mod envelope;

@@ -117,6 +117,15 @@ impl Store {
         }))
     }
 
+    /// The manifest of what is installed. Its signature was checked when it was installed, and is not looked at again.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], also where nothing is installed, [`Error::Io`].
+    pub fn manifest(&self) -> Result<Manifest> {
+        let pointer = self.pointer()?.ok_or_else(|| Error::damaged(&self.folder, "no catalogue is installed"))?;
+        Ok(pointer.manifest)
+    }
+
     /// Reads every byte of what is installed and compares it with the manifest; returns the manifest. With `keys`, also
     /// checks that they, or those that replaced them, have signed it.
     ///
@@ -149,7 +158,7 @@ impl Store {
     }
 
     pub(crate) fn lock(&self) -> Result<std::fs::File> {
-        if !self.folder.is_dir() {
+        if !self.disk.is_folder(&self.folder)? {
             self.disk.create_folder(&self.folder)?;
             let parent = self.folder.parent().filter(|parent| !parent.as_os_str().is_empty());
             self.disk.sync_folder(parent.unwrap_or(Path::new(".")))?;
@@ -209,7 +218,7 @@ pub(crate) fn check_file(disk: &Disk, path: &Path, file: &FileEntry) -> Result<(
     if disk.length(path)? != Some(file.bytes) {
         return Err(Error::damaged(path, format!("it is missing, or does not have {} bytes", file.bytes)));
     }
-    let mut open = std::fs::File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut open = disk.open(path)?;
     let mut hasher = blake3::Hasher::new();
     disk.read_all(&mut open, path, |bytes| {
         hasher.update(bytes);

@@ -77,6 +77,11 @@ impl ContentCache {
         self.len() == 0
     }
 
+    /// Whether there is a value of this hash. It may still turn out to be damaged.
+    pub fn contains(&self, hash: &Digest) -> bool {
+        self.lock().places.contains_key(hash)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
