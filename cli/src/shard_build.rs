@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use magpie_core::Embedding;
 use magpie_core::builder::{BuildOptions, BuildReport, Field, Identity, LocalScaling, ShardBuilder, Step};
 use magpie_core::engine;
 use magpie_core::image::DecodeLimits;
 use magpie_core::model::Model;
+use magpie_core::shard::ColumnKind;
 use rayon::prelude::*;
 
 use crate::catalog::{CatalogRow, CatalogTable, SkippedRow};
@@ -28,8 +30,21 @@ pub(crate) struct BuildPlan<'a> {
     pub(crate) thumbnails: Option<u32>,
     /// Lowers the scores of photos that are near to every query.
     pub(crate) scaling: Option<LocalScaling>,
+    /// What filter columns hold, where the values alone should not decide.
+    pub(crate) kinds: Vec<(String, ColumnKind)>,
     /// Whether to hide the progress bar.
     pub(crate) quiet: bool,
+}
+
+/// The embedding of a photo, and its thumbnail; empty without one.
+pub(crate) type EmbeddedPhoto = (Embedding, Vec<u8>);
+
+/// Embeds a photo, and makes its thumbnail if it is to have one.
+pub(crate) fn embed_photo(model: &Model, bytes: &[u8], thumbnails: Option<u32>) -> Result<EmbeddedPhoto> {
+    let limits = DecodeLimits::default();
+    let embedding = engine::embed(model, bytes, None, &limits)?.embedding;
+    let small = thumbnails.map(|size| thumbnail(bytes, size, &model.manifest().input, &limits)).transpose()?;
+    Ok((embedding, small.unwrap_or_default()))
 }
 
 /// Embeds the photos of a catalogue on all cores and writes the shard to `out`.
@@ -39,6 +54,18 @@ pub(crate) fn build(
     model: &Model,
     catalog: CatalogTable,
     photo: impl Fn(&str) -> Result<Vec<u8>> + Sync,
+    plan: &BuildPlan<'_>,
+    out: &Path,
+) -> Result<(BuildReport, Vec<SkippedRow>)> {
+    let embed = |row: &CatalogRow| photo(&row.photo).and_then(|bytes| embed_photo(model, &bytes, plan.thumbnails));
+    build_with(model, catalog, embed, plan, out)
+}
+
+/// As [`build`], with the embedded photo of each row.
+pub(crate) fn build_with(
+    model: &Model,
+    catalog: CatalogTable,
+    photo: impl Fn(&CatalogRow) -> Result<EmbeddedPhoto> + Sync,
     plan: &BuildPlan<'_>,
     out: &Path,
 ) -> Result<(BuildReport, Vec<SkippedRow>)> {
@@ -61,20 +88,13 @@ pub(crate) fn build(
         writer: concat!("magpie ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
+    let mut options = BuildOptions::default().with_kinds(plan.kinds.clone());
     if let Some(scaling) = &plan.scaling {
-        builder = builder.with_options(BuildOptions::default().with_local_scaling(scaling.clone()));
+        options = options.with_local_scaling(scaling.clone());
     }
+    builder = builder.with_options(options);
 
-    let limits = DecodeLimits::default();
-    let embed = |row: &CatalogRow| {
-        let made = photo(&row.photo).and_then(|bytes| {
-            let embedding = engine::embed(model, &bytes, None, &limits)?.embedding;
-            let recipe = &model.manifest().input;
-            let small = plan.thumbnails.map(|size| thumbnail(&bytes, size, recipe, &limits)).transpose()?;
-            Ok((embedding, small.unwrap_or_default()))
-        });
-        made.map_err(|e| format!("{}: {}", row.photo, e.message))
-    };
+    let embed = |row: &CatalogRow| photo(row).map_err(|e| format!("{}: {}", row.photo, e.message));
     let bar = output::progress(rows.len(), "embedding", plan.quiet);
     let mut used = 0;
     for batch in rows.chunks(BATCH) {

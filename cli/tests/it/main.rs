@@ -6,6 +6,7 @@ mod commands;
 mod console;
 mod feeds;
 mod pack;
+mod releases;
 mod server;
 mod small;
 
