@@ -54,7 +54,11 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("release", "removed", &["error"]),
     ("release", "store", &["disk", "envelope", "error", "hash", "keys", "manifest", "pointer"]),
     ("release", "testing", &["envelope", "error", "hash", "keys", "manifest", "store", "update"]),
-    ("release", "update", &["envelope", "error", "hash", "incoming", "keys", "manifest", "pointer", "store"]),
+    (
+        "release",
+        "update",
+        &["envelope", "error", "hash", "incoming", "keys", "manifest", "pointer", "store", "testing", "faults", "disk"],
+    ),
 ];
 
 /// Crates that core must never depend on.
