@@ -41,6 +41,12 @@ impl CommandFailure {
     }
 }
 
+impl From<magpie_release::Error> for CommandFailure {
+    fn from(error: magpie_release::Error) -> Self {
+        CommandFailure::new(error.to_string())
+    }
+}
+
 impl From<IndexError> for CommandFailure {
     fn from(error: IndexError) -> Self {
         CommandFailure::from(Error::from(error))

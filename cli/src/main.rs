@@ -15,6 +15,8 @@ mod failure;
 mod logger;
 mod npy;
 mod output;
+mod photo_store;
+mod release_source;
 mod results_page;
 mod server_client;
 mod shard_build;
@@ -46,6 +48,10 @@ struct Args {
 enum Command {
     Demo(commands::demo::Args),
     Build(commands::build::Args),
+    Publish(commands::publish::Args),
+    Update(commands::update::Args),
+    #[command(subcommand)]
+    Key(commands::key::KeyCommand),
     Search(commands::search::Args),
     Embed(commands::embed::Args),
     Eval(commands::eval::Args),
@@ -62,6 +68,9 @@ fn main() -> ExitCode {
     let result = match &args.command {
         Command::Demo(args) => commands::demo::run(args),
         Command::Build(args) => commands::build::run(args),
+        Command::Publish(args) => commands::publish::run(args),
+        Command::Update(args) => commands::update::run(args),
+        Command::Key(task) => commands::key::run(task),
         Command::Search(args) => commands::search::run(args),
         Command::Embed(args) => commands::embed::run(args),
         Command::Eval(args) => commands::eval::run(args),

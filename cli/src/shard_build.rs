@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use magpie_core::Embedding;
 use magpie_core::builder::{BuildOptions, BuildReport, Field, Identity, LocalScaling, ShardBuilder, Step};
 use magpie_core::engine;
 use magpie_core::image::{DecodeLimits, decode};
 use magpie_core::model::Model;
+use magpie_core::shard::ColumnKind;
 use rayon::prelude::*;
 
 use crate::catalog::{CatalogRow, CatalogTable, SkippedRow};
@@ -28,6 +30,8 @@ pub(crate) struct BuildPlan<'a> {
     pub(crate) thumbnails: Option<u32>,
     /// Lowers the scores of photos that are near to every query.
     pub(crate) scaling: Option<LocalScaling>,
+    /// What filter columns hold, where the values alone should not decide.
+    pub(crate) kinds: Vec<(String, ColumnKind)>,
     /// Whether to hide the progress bar.
     pub(crate) quiet: bool,
 }
@@ -47,6 +51,31 @@ pub(crate) struct IncompletePhoto {
     pub(crate) photo: String,
 }
 
+impl IncompletePhoto {
+    /// What to tell the user.
+    pub(crate) fn note(&self) -> String {
+        format!("line {}: {} is cut short or damaged; what is left of it is used", self.line, self.photo)
+    }
+}
+
+/// An embedded photo.
+pub(crate) struct EmbeddedPhoto {
+    pub(crate) embedding: Embedding,
+    /// Empty if it is to have none.
+    pub(crate) thumbnail: Vec<u8>,
+    /// Whether a part of its file was missing.
+    pub(crate) incomplete: bool,
+}
+
+/// Embeds a photo, and makes its thumbnail if it is to have one. It is decoded once for both.
+pub(crate) fn embed_photo(model: &Model, bytes: &[u8], thumbnails: Option<u32>) -> Result<EmbeddedPhoto> {
+    let (limits, recipe) = (DecodeLimits::default(), &model.manifest().input);
+    let decoded = decode(bytes, None, recipe, &limits).map_err(magpie_core::Error::from)?;
+    let embedding = engine::embed_decoded(model, &decoded, None)?.embedding;
+    let small = thumbnails.map(|size| thumbnail(&decoded, bytes, size, recipe, &limits)).transpose()?;
+    Ok(EmbeddedPhoto { embedding, thumbnail: small.unwrap_or_default(), incomplete: decoded.is_incomplete() })
+}
+
 /// Embeds the photos of a catalogue on all cores and writes the shard to `out`.
 ///
 /// `photo` returns the bytes of a photo by its name.
@@ -54,6 +83,18 @@ pub(crate) fn build(
     model: &Model,
     catalog: CatalogTable,
     photo: impl Fn(&str) -> Result<Vec<u8>> + Sync,
+    plan: &BuildPlan<'_>,
+    out: &Path,
+) -> Result<Built> {
+    let embed = |row: &CatalogRow| photo(&row.photo).and_then(|bytes| embed_photo(model, &bytes, plan.thumbnails));
+    build_with(model, catalog, embed, plan, out)
+}
+
+/// As [`build`], with the embedded photo of each row.
+pub(crate) fn build_with(
+    model: &Model,
+    catalog: CatalogTable,
+    photo: impl Fn(&CatalogRow) -> Result<EmbeddedPhoto> + Sync,
     plan: &BuildPlan<'_>,
     out: &Path,
 ) -> Result<Built> {
@@ -76,22 +117,13 @@ pub(crate) fn build(
         writer: concat!("magpie ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
     let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
+    let mut options = BuildOptions::default().with_kinds(plan.kinds.clone());
     if let Some(scaling) = &plan.scaling {
-        builder = builder.with_options(BuildOptions::default().with_local_scaling(scaling.clone()));
+        options = options.with_local_scaling(scaling.clone());
     }
+    builder = builder.with_options(options);
 
-    let limits = DecodeLimits::default();
-    let embed = |row: &CatalogRow| {
-        let made = photo(&row.photo).and_then(|bytes| {
-            let recipe = &model.manifest().input;
-            // Decoded once, for the network and the thumbnail.
-            let decoded = decode(&bytes, None, recipe, &limits).map_err(magpie_core::Error::from)?;
-            let embedding = engine::embed_decoded(model, &decoded, None)?.embedding;
-            let small = plan.thumbnails.map(|size| thumbnail(&decoded, &bytes, size, recipe, &limits)).transpose()?;
-            Ok((embedding, small.unwrap_or_default(), decoded.is_incomplete()))
-        });
-        made.map_err(|e| format!("{}: {}", row.photo, e.message))
-    };
+    let embed = |row: &CatalogRow| photo(row).map_err(|e| format!("{}: {}", row.photo, e.message));
     let bar = output::progress(rows.len(), "embedding", plan.quiet);
     let mut used = 0;
     let mut incomplete = Vec::new();
@@ -99,8 +131,8 @@ pub(crate) fn build(
         let embeddings: Vec<_> = batch.par_iter().map(embed).inspect(|_| bar.inc(1)).collect();
         for (row, embedding) in batch.iter().zip(embeddings) {
             match embedding {
-                Ok((embedding, small, lacking)) => {
-                    builder.add_with_thumbnail(&row.listing_id, &row.photo, &row.values, &embedding, &small)?;
+                Ok(EmbeddedPhoto { embedding, thumbnail, incomplete: lacking }) => {
+                    builder.add_with_thumbnail(&row.listing_id, &row.photo, &row.values, &embedding, &thumbnail)?;
                     used += 1;
                     if lacking {
                         incomplete.push(IncompletePhoto { line: row.line, photo: row.photo.clone() });

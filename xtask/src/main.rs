@@ -157,6 +157,8 @@ fn check() -> Outcome {
     for features in ["", "image", "model", "build"] {
         cargo(lean.iter().chain(&["--features", features, "--", "--deny", "warnings"]))?;
     }
+    let phone = ["clippy", "--package", "magpie-release", "--locked", "--no-default-features"];
+    cargo(phone.iter().chain(&["--", "--deny", "warnings"]))?;
     // Outside the workspace: the core with the features that the search runner uses.
     cargo(["fmt", "--check", "--manifest-path", SEARCH_RUNNER])?;
     let lints = ["clippy", "--locked", "--target-dir", "target/lean", "--manifest-path", SEARCH_RUNNER];

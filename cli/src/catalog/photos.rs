@@ -35,7 +35,8 @@ impl PhotoFolder {
         bounded(&self.path(name)?).map_err(CommandFailure::new)
     }
 
-    fn path(&self, name: &str) -> Result<PathBuf> {
+    /// Where a photo lies; whether it exists is not looked at with `--allow-outside`.
+    pub(crate) fn path(&self, name: &str) -> Result<PathBuf> {
         if let Some((prefix, folder)) = self.prefixes.iter().find(|(prefix, _)| name.starts_with(prefix.as_str())) {
             let rest = name[prefix.len()..].split(['?', '#']).next().unwrap_or_default();
             return self.inside(folder.join(rest), rest);

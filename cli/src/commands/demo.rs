@@ -79,6 +79,7 @@ pub(crate) fn shard(model: &Model, folder: &Path, quiet: bool) -> Result<PathBuf
         strict: true,
         thumbnails: None,
         scaling: None,
+        kinds: Vec::new(),
         quiet,
     };
     let photo = |name: &str| assets::demo_picture(&format!("photos/{name}")).map(<[u8]>::to_vec);

@@ -7,8 +7,8 @@ use magpie_core::search::Filter;
 use magpie_core::shard::Shard;
 
 use crate::catalog::{ColumnNames, PhotoFolder, list};
-use crate::commands::build::pair;
 use crate::commands::search::share;
+use crate::commands::table_args::pair;
 use crate::console::printable;
 use crate::evaluation::figures::{Figures, Wishes};
 use crate::evaluation::{self, DEPTH, Outcome, QueryTable, page};

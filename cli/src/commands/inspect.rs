@@ -8,16 +8,17 @@ use magpie_core::model::{LeftNode, LeftReason, LoadReport, Model};
 use magpie_core::recipe::InputTensor;
 use magpie_core::shard::{Column, Shard};
 
+use super::release_at::ReleaseAt;
 use crate::failure::{CommandFailure, Result};
 use crate::{assets, output};
 
-/// Show what a shard or a model pack contains
+/// Show what a shard, a model pack, a release, or a folder with an installed release contains
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples: magpie inspect catalog.magpie\n          magpie inspect --layers models/packs/default"
 )]
 pub(crate) struct Args {
-    /// A shard file, or the folder of a model pack [default: the built-in pack]
+    /// A shard file, or the folder of a model pack, of a release, or with an installed release [default: the built-in pack]
     path: Option<PathBuf>,
     /// For a model pack: list the layers that the int8 kernels run, with their times on this machine, and all nodes that
     /// tract runs
@@ -29,6 +30,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(release) = args.path.as_deref().map(ReleaseAt::find).transpose()?.flatten() {
+        return release.inspect(args.json);
+    }
     match &args.path {
         Some(path) if !path.is_dir() => inspect_shard(args, path),
         folder => inspect_pack(args, folder.as_deref()),

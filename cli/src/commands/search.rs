@@ -1,6 +1,7 @@
 //! `magpie search`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use magpie_core::engine::{Engine, SearchOptions, Stages};
@@ -10,6 +11,7 @@ use magpie_core::remote::{Source, Sourced};
 use magpie_core::search::{Filter, MAX_K, Per, SearchParams};
 use magpie_core::shard::Shard;
 
+use super::release_at::open_catalog;
 use super::server_args::ServerArgs;
 use crate::catalog::read_photo;
 use crate::failure::{CommandFailure, Result};
@@ -22,11 +24,14 @@ use crate::{assets, output};
     A calibrated model pack also gives the probability that the first listing is what the photo shows. If it is below \
     the pack's threshold, the command reports 'no good match' and marks the listings with question marks.\n\n\
     Examples: magpie search --shard catalog.magpie --photo mug.jpg --where 'category=Mugs and price<50'\n\
-    magpie search --shard catalog.magpie --photo mug.jpg --server https://shop.example")]
+    magpie search --catalog catalog/ --photo mug.jpg --server https://shop.example")]
 pub(crate) struct Args {
     /// Catalogue shard to search
-    #[arg(long)]
-    shard: PathBuf,
+    #[arg(long, required_unless_present = "catalog")]
+    shard: Option<PathBuf>,
+    /// Folder of an installed catalogue (see 'magpie update') or of a release, to search instead of a shard
+    #[arg(long, value_name = "FOLDER", conflicts_with = "shard")]
+    catalog: Option<PathBuf>,
     /// Photo to search with: JPEG, PNG or WebP
     #[arg(long, required_unless_present = "more_like")]
     photo: Option<PathBuf>,
@@ -90,16 +95,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let read = |path: &PathBuf| read_photo(path);
     let photo = args.photo.as_ref().map(read).transpose()?;
     let opening = Instant::now();
-    let shard = Shard::open(&args.shard).map_err(|e| CommandFailure::of(&args.shard, e))?;
+    let (catalog, place) = match (&args.shard, &args.catalog) {
+        (_, Some(folder)) => (open_catalog(folder)?, folder),
+        (Some(path), None) => (Shard::open(path).map_err(|e| CommandFailure::of(path, e))?.into(), path),
+        (None, None) => return Err(CommandFailure::usage("expected --shard or --catalog")),
+    };
     let open = opening.elapsed();
     let loading = Instant::now();
     let model = assets::model(args.model.as_ref())?;
     let load = loading.elapsed();
 
-    let engine = Engine::new(model, shard).map_err(|e| CommandFailure::of(&args.shard, e))?;
+    let engine = Engine::with_catalog(model, Arc::new(catalog)).map_err(|e| CommandFailure::of(place, e))?;
     let failure = |e| match (e, &args.photo) {
         (e @ magpie_core::Error::Photo(_), Some(photo)) => CommandFailure::of(photo, e),
-        (e @ magpie_core::Error::Shard(_), _) => CommandFailure::of(&args.shard, e),
+        (e @ magpie_core::Error::Shard(_), _) => CommandFailure::of(place, e),
         (other, _) => other.into(),
     };
     let Some(photo) = photo else {
@@ -135,7 +144,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     outln!("\nthe photo: {}", output::attributes(results.attributes.0.iter()));
     outln!(
-        "{}; shard opened in {}, model loaded in {}",
+        "{}; catalogue opened in {}, model loaded in {}",
         stages_line(&results.stages),
         output::ms(open),
         output::ms(load)

@@ -7,6 +7,7 @@ mod console;
 mod feeds;
 mod pack;
 mod photos;
+mod releases;
 mod server;
 mod small;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use magpie_tests::repository;
 
 /// The packages under `core/`.
-const PACKAGES: &[&str] = &["cpu", "engine", "image", "index", "int8"];
+const PACKAGES: &[&str] = &["cpu", "engine", "image", "index", "int8", "release"];
 
 /// Package, module, and the modules of the same package that it may name. The compiler enforces the rules between
 /// packages. The modules of packages that are not listed here may name each other.
@@ -43,6 +43,24 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("index", "shard", &["embedding", "error", "ids", "vector"]),
     ("index", "testing", &[]),
     ("index", "vector", &[]),
+    ("release", "disk", &["error", "faults"]),
+    ("release", "envelope", &["error", "hash"]),
+    ("release", "error", &["hash"]),
+    ("release", "faults", &["disk"]),
+    ("release", "hash", &[]),
+    ("release", "incoming", &["error", "manifest", "store"]),
+    ("release", "keys", &["envelope", "error", "hash", "manifest"]),
+    ("release", "manifest", &["envelope", "error", "hash", "keys"]),
+    ("release", "pointer", &["envelope", "hash", "manifest"]),
+    ("release", "publish", &["disk", "envelope", "error", "hash", "keys", "manifest", "removed", "store"]),
+    ("release", "removed", &["error"]),
+    ("release", "store", &["disk", "envelope", "error", "hash", "keys", "manifest", "pointer"]),
+    ("release", "testing", &["envelope", "error", "hash", "keys", "manifest", "store", "update"]),
+    (
+        "release",
+        "update",
+        &["envelope", "error", "hash", "incoming", "keys", "manifest", "pointer", "store", "testing", "faults", "disk"],
+    ),
 ];
 
 /// Crates that core must never depend on.

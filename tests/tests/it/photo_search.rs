@@ -29,7 +29,7 @@ fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {
         let model = default_model();
-        let identity = magpie_core::builder::Identity { model_id: model.id(), ..shards::identity() };
+        let identity = Identity { model_id: model.id(), ..shards::identity() };
         let fields = vec![Field { name: "kind".to_owned(), filter: true }];
         let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
         for (name, photo) in photos() {

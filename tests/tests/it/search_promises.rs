@@ -233,7 +233,7 @@ fn filters_accept_names_in_any_script_and_with_quotes() {
 #[test]
 fn candidates_of_another_shard_are_an_error_not_a_panic() {
     let shard = open(1, vec![], &[Photo::new("a", "x", &[], &[1.0])]);
-    let foreign = Candidate { score: 1.0, listing: ListingRow(5), photo: magpie_core::PhotoRow(70) };
+    let foreign = Candidate { score: 1.0, part: 0, listing: ListingRow(5), photo: magpie_core::PhotoRow(70) };
     assert!(matches!(listing::fetch(&shard, &[foreign]), Err(IndexError::Shard(_))));
 }
 

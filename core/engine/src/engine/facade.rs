@@ -72,8 +72,8 @@ impl Engine {
     /// ```no_run
     /// use magpie_core::catalog::{Catalog, PartFiles};
     /// # fn update(engine: &magpie_core::engine::Engine) -> Result<(), magpie_core::Error> {
-    /// let base = PartFiles { shard: "base.magpie".into(), removed: Vec::new() };
-    /// let delta = PartFiles { shard: "monday.magpie".into(), removed: vec!["mug-17".to_owned()] };
+    /// let base = PartFiles { shard: Some("base.magpie".into()), removed: Vec::new() };
+    /// let delta = PartFiles { shard: Some("monday.magpie".into()), removed: vec!["mug-17".to_owned()] };
     /// engine.replace_catalog(Catalog::open(&[base, delta])?.into())?;
     /// # Ok(()) }
     /// ```

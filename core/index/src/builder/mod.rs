@@ -20,7 +20,7 @@ use std::path::Path;
 use crate::embedding::{Embedding, MAX_DIM};
 use crate::error::{Error, Result, ShardError};
 use crate::shard::writer::{self, Contents, RecordData};
-use crate::shard::{MAX_LISTING_PHOTOS, texts};
+use crate::shard::{ColumnKind, MAX_LISTING_PHOTOS, texts};
 use crate::vector::{CodeKernels, Rotation};
 
 pub use crate::shard::writer::Identity;
@@ -49,6 +49,9 @@ pub struct BuildOptions {
     /// Lowers the scores of photos that are near to every query; `None` keeps all scores. Base and delta shards of a
     /// catalogue need the same.
     pub local_scaling: Option<LocalScaling>,
+    /// What filter columns hold, by name; of others the values decide. A delta has few values, and needs the kinds of its
+    /// base. A column that is to hold numbers holds words all the same where a value is not a number.
+    pub kinds: Vec<(String, ColumnKind)>,
 }
 
 impl BuildOptions {
@@ -63,6 +66,13 @@ impl BuildOptions {
     #[must_use]
     pub fn with_local_scaling(mut self, scaling: LocalScaling) -> BuildOptions {
         self.local_scaling = Some(scaling);
+        self
+    }
+
+    /// Sets what filter columns hold, where the values alone should not decide.
+    #[must_use]
+    pub fn with_kinds(mut self, kinds: Vec<(String, ColumnKind)>) -> BuildOptions {
+        self.kinds = kinds;
         self
     }
 }
@@ -267,9 +277,10 @@ impl ShardBuilder {
 
         let in_order = |row: &u32| &photos[*row as usize];
         let photo_listings: Vec<u32> = order.iter().map(|row| in_order(row).listing).collect();
+        let kind = |name: &str| self.options.kinds.iter().find(|(of, _)| of == name).map(|(_, kind)| *kind);
         let columns = (self.fields.iter().enumerate())
             .filter(|(_, field)| field.filter)
-            .map(|(at, field)| (field.name.clone(), columns::column(&records, at, &photo_listings)))
+            .map(|(at, field)| (field.name.clone(), columns::column(&records, at, &photo_listings, kind(&field.name))))
             .collect();
         let has_thumbnails = thumbnails.iter().any(|bytes| !bytes.is_empty());
         let pictured = order.iter().filter(|_| has_thumbnails);

@@ -23,8 +23,8 @@ const MAX_ID_BYTES: usize = 256 << 20;
 /// The files of one part of a catalogue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartFiles {
-    /// The shard.
-    pub shard: PathBuf,
+    /// The shard; `None` for a part that only removes. The first part has one.
+    pub shard: Option<PathBuf>,
     /// Ids of listings of earlier parts that are not in the catalogue any more.
     pub removed: Vec<String>,
 }
@@ -39,8 +39,8 @@ pub struct PartFiles {
 /// use magpie_index::catalog::{Catalog, PartFiles};
 /// use magpie_index::search::{SearchParams, SearchScratch};
 /// # fn run(query: &magpie_index::Embedding) -> magpie_index::Result<()> {
-/// let base = PartFiles { shard: "base.magpie".into(), removed: Vec::new() };
-/// let monday = PartFiles { shard: "monday.magpie".into(), removed: vec!["mug-17".to_owned()] };
+/// let base = PartFiles { shard: Some("base.magpie".into()), removed: Vec::new() };
+/// let monday = PartFiles { shard: Some("monday.magpie".into()), removed: vec!["mug-17".to_owned()] };
 /// let catalog = Catalog::open(&[base, monday])?;
 /// let mut searcher = catalog.searcher(SearchScratch::default());
 /// for found in catalog.fetch(&searcher.search(query, None, &SearchParams::new(10))?)? {
@@ -82,8 +82,8 @@ impl Catalog {
     /// # Errors
     /// As [`Shard::open`] and [`Catalog::new`].
     pub fn open(parts: &[PartFiles]) -> Result<Catalog> {
-        let open = |part: &PartFiles| Ok((Shard::open(&part.shard)?, part.removed.clone()));
-        Catalog::new(parts.iter().map(open).collect::<Result<_>>()?)
+        let open = |part: &PartFiles| Ok((part.shard.as_ref().map(Shard::open).transpose()?, part.removed.clone()));
+        Catalog::of_parts(parts.iter().map(open).collect::<Result<_>>()?)
     }
 
     /// Creates a catalogue of shards, the base first. Each comes with the ids of the listings of earlier shards that it
@@ -95,14 +95,21 @@ impl Catalog {
     /// [`ShardError::Invalid`] where there is no shard, where a shard does not belong to the first one (another
     /// catalogue, model, dimension or rotation) or is damaged, or where they have too many photos together.
     pub fn new(parts: Vec<(Shard, Vec<String>)>) -> Result<Catalog> {
+        Catalog::of_parts(parts.into_iter().map(|(shard, removed)| (Some(shard), removed)).collect())
+    }
+
+    fn of_parts(parts: Vec<(Option<Shard>, Vec<String>)>) -> Result<Catalog> {
         check(&parts)?;
         let mut members: Vec<Member> = Vec::with_capacity(parts.len());
         let mut gone: BTreeSet<String> = BTreeSet::new();
         let (mut bytes, count) = (0, parts.len());
         for (at, (shard, removed)) in parts.into_iter().enumerate().rev() {
             let ids: Vec<&str> = gone.iter().map(String::as_str).collect();
-            let rows = if ids.is_empty() { Vec::new() } else { shard.find_listings(&ids)? };
-            let hidden = (!rows.is_empty()).then(|| Hidden::new(&shard, rows));
+            let rows = match &shard {
+                Some(shard) if !ids.is_empty() => shard.find_listings(&ids)?,
+                _ => Vec::new(),
+            };
+            let hidden = shard.as_ref().filter(|_| !rows.is_empty()).map(|shard| Hidden::new(shard, rows));
             if at > 0 {
                 let mut hide = |id: String| {
                     bytes += id.len() + size_of::<String>();
@@ -111,10 +118,12 @@ impl Catalog {
                         || format!("the ids of part {} of {count} take more than {MAX_ID_BYTES} bytes", at + 1);
                     if bytes > MAX_ID_BYTES { Err(detail()) } else { Ok(()) }
                 };
-                shard.each_record(|_, record| hide(record.id))?;
+                if let Some(shard) = &shard {
+                    shard.each_record(|_, record| hide(record.id))?;
+                }
                 removed.into_iter().try_for_each(hide).map_err(unfit)?;
             }
-            members.push(Member { shard, hidden, settled: Vec::new() });
+            members.extend(shard.map(|shard| Member { shard, hidden, settled: Vec::new() }));
         }
         members.reverse();
         let settled = settle::columns(&members.iter().map(Member::part).collect::<Vec<_>>())?;
@@ -303,9 +312,11 @@ impl Catalog {
 }
 
 /// Checks that the shards belong together.
-fn check(parts: &[(Shard, Vec<String>)]) -> Result<(), ShardError> {
-    let (first, _) = parts.first().ok_or_else(|| unfit("a catalogue needs at least one shard".to_owned()))?;
-    for (at, (shard, _)) in parts.iter().enumerate() {
+fn check(parts: &[(Option<Shard>, Vec<String>)]) -> Result<(), ShardError> {
+    let first = parts.first().and_then(|(shard, _)| shard.as_ref());
+    let first = first.ok_or_else(|| unfit("the first part of a catalogue needs a shard".to_owned()))?;
+    let shards = || parts.iter().enumerate().filter_map(|(at, (shard, _))| Some((at, shard.as_ref()?)));
+    for (at, shard) in shards() {
         let differs = |what: &str, found: &dyn std::fmt::Display, expected: &dyn std::fmt::Display| {
             let detail = format!("part {} has the {what} {found}, the first part has {expected}", at + 1);
             Err(unfit(format!("{detail}: build it again from the same catalogue with the same model")))
@@ -324,7 +335,7 @@ fn check(parts: &[(Shard, Vec<String>)]) -> Result<(), ShardError> {
             return differs("rotation seed", &shard.rotation_seed(), &first.rotation_seed());
         }
     }
-    let photos: u64 = parts.iter().map(|(shard, _)| u64::from(shard.header().photo_count)).sum();
+    let photos: u64 = shards().map(|(_, shard)| u64::from(shard.header().photo_count)).sum();
     if photos > u64::from(u32::MAX) {
         return Err(unfit(format!("the parts have {photos} photos, at most {} can be searched together", u32::MAX)));
     }

@@ -1,0 +1,79 @@
+//! A file that is being received: kept under its hash, so that it goes on after an interruption.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::manifest::FileEntry;
+use crate::store::{PARTS, Store};
+
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) file: FileEntry,
+    path: PathBuf,
+    open: File,
+    hasher: blake3::Hasher,
+}
+
+impl Incoming {
+    /// Opens what there is of a file; `None` where that turns out to be all of it.
+    pub(crate) fn open(store: &Store, file: FileEntry) -> Result<Option<Incoming>> {
+        let path = store.folder().join(PARTS).join(file.hash.to_string());
+        let mut open = store.disk.open_to_append(&path)?;
+        let mut hasher = blake3::Hasher::new();
+        // After a power cut, part of it may be anything: the hash over the whole file shows that.
+        store.disk.read_all(&mut open, &path, |bytes| {
+            hasher.update(bytes);
+        })?;
+        let mut incoming = Incoming { file, path, open, hasher };
+        if incoming.received() > file.bytes {
+            incoming.begin_anew(store)?;
+        }
+        if incoming.received() < file.bytes {
+            return Ok(Some(incoming));
+        }
+        match incoming.finish(store) {
+            Ok(()) => Ok(None),
+            Err(Error::WrongHash { .. }) => Incoming::open(store, file),
+            Err(other) => Err(other),
+        }
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.hasher.count()
+    }
+
+    fn begin_anew(&mut self, store: &Store) -> Result<()> {
+        self.open = store.disk.create(&self.path)?;
+        self.hasher = blake3::Hasher::new();
+        Ok(())
+    }
+
+    /// Takes bytes; returns whether those were the last.
+    pub(crate) fn receive(&mut self, store: &Store, offset: u64, bytes: &[u8]) -> Result<bool> {
+        if offset == 0 && self.received() > 0 {
+            self.begin_anew(store)?;
+        }
+        let received = self.received();
+        if offset != received {
+            return Err(Error::WrongOffset { expected: received, found: offset });
+        }
+        if received.checked_add(bytes.len() as u64).is_none_or(|end| end > self.file.bytes) {
+            store.disk.remove(&self.path)?;
+            return Err(Error::TooLong { path: self.file.path(), bytes: self.file.bytes });
+        }
+        store.disk.write(&mut self.open, &self.path, bytes)?;
+        self.hasher.update(bytes);
+        Ok(self.received() == self.file.bytes)
+    }
+
+    /// Gives the complete file its name, if it is the right one.
+    pub(crate) fn finish(self, store: &Store) -> Result<()> {
+        if *self.hasher.finalize().as_bytes() != self.file.hash.0 {
+            store.disk.remove(&self.path)?;
+            return Err(Error::WrongHash { path: self.file.path() });
+        }
+        store.disk.sync(&self.open, &self.path)?;
+        store.disk.rename(&self.path, &store.file(&self.file))
+    }
+}
