@@ -263,7 +263,8 @@ impl<'a> Searcher<'a> {
         photos.clear();
         // Whether this pass leaves out groups that are full, so that its photos add to those of the passes before.
         let mut adds = false;
-        for pass in 1.. {
+        let mut pass = 1;
+        loop {
             let targets = targets(parts, &predicates, self.kernels, rotated, query);
             let complete = scanner.run(&targets, &plan, self.stop)?;
             // The best `take` are in their final order, so their listings are the best ones.
@@ -299,8 +300,8 @@ impl<'a> Searcher<'a> {
                 predicates = self::predicates(filter, &rules, &applied.full, true)?;
             }
             plan = QueryPlan::new(parts, &predicates, params, wanted).widened(pass, parts);
+            pass += 1;
         }
-        unreachable!("the last pass returns")
     }
 }
 
