@@ -175,7 +175,8 @@ fn builder() -> Builder<TokioExecutor> {
 
 /// Waits for the first byte of a connection.
 async fn has_begun(stream: &TcpStream) -> bool {
-    matches!(timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(())))
+    // Not `readable`, which may return without any byte.
+    matches!(timeout(FIRST_BYTE, stream.peek(&mut [0])).await, Ok(Ok(1)))
 }
 
 /// Serves monitoring on a listener of its own, whose connections clients cannot use up.

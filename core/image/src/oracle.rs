@@ -1,8 +1,9 @@
 //! The oracle of the resampler's tests: the crate fast_image_resize, which agrees with Pillow within one level.
 #![allow(clippy::unwrap_used)] // Tests: a failed unwrap is a failed test.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use image::metadata::Orientation;
 
@@ -29,9 +30,11 @@ fn resized(rgb: &RgbImage, source: Region, target: (u32, u32), filter: ResizeFil
         ResizeFilter::Lanczos => FilterType::Lanczos3,
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    let whole = ImageRef::new(rgb.width(), rgb.height(), rgb.as_raw(), PixelType::U8x3).unwrap();
-    let part = CroppedImage::new(&whole, source.x, source.y, source.width, source.height).unwrap();
-    let mut to = Image::new(target.0, target.1, PixelType::U8x3);
-    Resizer::new().resize(&part, &mut to, &options).unwrap();
-    RgbImage::from_raw(target.0, target.1, to.into_vec()).unwrap()
+    // Typed: the general function compiles every kind of pixel into this package's tests, for minutes.
+    let mut pixels = vec![0; 3 * target.0 as usize * target.1 as usize];
+    let whole = TypedImageRef::<U8x3>::from_buffer(rgb.width(), rgb.height(), rgb.as_raw()).unwrap();
+    let part = TypedCroppedImage::from_ref(&whole, source.x, source.y, source.width, source.height).unwrap();
+    let mut to = TypedImage::<U8x3>::from_buffer(target.0, target.1, &mut pixels).unwrap();
+    Resizer::new().resize_typed(&part, &mut to, &options).unwrap();
+    RgbImage::from_raw(target.0, target.1, pixels).unwrap()
 }

@@ -353,7 +353,7 @@ fn parts_of_different_catalogues_are_refused_with_both_values() {
         builder.add("mug", "mug.jpg", &[], &vector).expect("a photo");
         let folder = tempfile::tempdir().expect("a folder");
         builder.write(&folder.path().join("other.magpie")).expect("a shard");
-        Shard::load(&folder.path().join("other.magpie")).expect("a shard")
+        Shard::load(folder.path().join("other.magpie")).expect("a shard")
     };
     let refused = |second: Shard| {
         let base = build(&one(&[(1, shot)]), 1, 3, 1);
