@@ -46,7 +46,7 @@ impl ReleaseSource {
         Ok(ReleaseSource::Web { url: from.trim_end_matches('/').to_owned(), agent: config.build().into() })
     }
 
-    /// Fetches a manifest or keys document; `None` where there is none.
+    /// Fetches a manifest or keys document; `None` if the source does not have it.
     pub(crate) fn small(&self, path: &str) -> Result<Option<Vec<u8>>> {
         let limit = MAX_ENVELOPE_BYTES as u64 + 1;
         let mut bytes = Vec::new();

@@ -127,7 +127,7 @@ mod tests {
         let folder = PhotoFolder::open(base.path(), &prefixes, false).expect("a folder");
         assert_eq!(folder.read("https://cdn.example/a.jpg?v=2").expect("mirrored"), b"a");
         assert!(folder.read("https://cdn.example/../x.jpg").is_err());
-        // The copy may lie beside the photos: the user named it.
+        // The folder of the copy need not be inside the photo folder: the user named it.
         fs::create_dir_all(base.path().join("photos")).expect("a folder");
         let beside = [("https://cdn.example/".to_owned(), PathBuf::from("../mirror"))];
         let photos = PhotoFolder::open(&base.path().join("photos"), &beside, false).expect("a folder");

@@ -8,7 +8,7 @@ use magpie_core::shard::Shard;
 
 use crate::catalog::{ColumnNames, PhotoFolder, list};
 use crate::commands::search::share;
-use crate::commands::table_args::pair;
+use crate::commands::table_args::{pair, pool};
 use crate::console::printable;
 use crate::evaluation::figures::{Figures, Wishes};
 use crate::evaluation::{self, DEPTH, Outcome, QueryTable, page};
@@ -99,9 +99,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let engine =
         Engine::new(assets::model(args.model.as_ref())?, shard).map_err(|e| CommandFailure::of(&args.shard, e))?;
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.unwrap_or(0));
-    let threads = threads.build().map_err(|e| CommandFailure::new(e.to_string()))?;
-    let outcomes = threads.install(|| evaluation::run(&engine, &mut table, &photos, &options, args.json))?;
+    let outcomes =
+        pool(args.threads)?.install(|| evaluation::run(&engine, &mut table, &photos, &options, args.json))?;
 
     let default_same = || SAME.iter().filter(|name| known(name)).map(|&name| name.to_owned()).collect();
     let same: Vec<String> = args.same.clone().unwrap_or_else(default_same);

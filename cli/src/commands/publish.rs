@@ -409,7 +409,7 @@ impl Job<'_> {
     }
 }
 
-/// The name of the one other file beside a pack's manifest.
+/// The name of a pack's only file other than its manifest.
 fn compiled_name(network: &Path) -> Result<String> {
     let folder = network.parent().unwrap_or(Path::new("."));
     let names = std::fs::read_dir(folder).map_err(|e| CommandFailure::io(folder, e))?;

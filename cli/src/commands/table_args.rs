@@ -102,8 +102,7 @@ impl TableArgs {
     }
 
     pub(crate) fn threads(&self) -> Result<rayon::ThreadPool> {
-        let threads = rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(0));
-        threads.build().map_err(|e| CommandFailure::new(e.to_string()))
+        pool(self.threads)
     }
 
     /// The photos of `--shoppers`, sorted by name.
@@ -165,6 +164,12 @@ impl TableArgs {
         }
         Ok(wanted)
     }
+}
+
+/// The threads of a command; all cores if no number is given.
+pub(super) fn pool(threads: Option<usize>) -> Result<rayon::ThreadPool> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0));
+    pool.build().map_err(|e| CommandFailure::new(e.to_string()))
 }
 
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {

@@ -10,7 +10,7 @@ use super::probability::ConfidenceReport;
 use super::{DEPTH, Outcome};
 use crate::output;
 
-/// The number of listings beside the right one that are compared with it.
+/// The number of listings, other than the right one, that are compared with it.
 const OTHERS: usize = 5;
 
 /// What an evaluation measured. Shares are from 0 to 1.
@@ -64,7 +64,7 @@ pub(crate) struct AttributeFigures {
     pub(crate) right_where_said: Option<f64>,
 }
 
-/// What the user wants beside the hits.
+/// What to report in addition to the hits.
 pub(crate) struct Wishes<'a> {
     /// Columns in which other listings are compared with the right one.
     pub(crate) same: &'a [String],

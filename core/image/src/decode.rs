@@ -139,7 +139,7 @@ fn webp(bytes: &[u8], need: &Need, limits: &DecodeLimits) -> Result<Photo, Photo
     let exif = decoder.exif_metadata().map_err(failed)?;
     let orientation = exif.and_then(|exif| exif::orientation(&exif)).unwrap_or(Orientation::NoTransforms);
     need.region(orient::oriented_size(orientation, (width, height)))?;
-    // A profile that cannot be read is no reason to lose the photo.
+    // A photo whose profile cannot be read is still used.
     let icc = decoder.icc_profile().ok().flatten();
     let to_srgb = icc.filter(|icc| icc.len() <= MAX_ICC_BYTES).and_then(|icc| ToSrgb::of_icc(&icc, false));
     let picture = DynamicImage::from_decoder(decoder).map_err(failed)?;

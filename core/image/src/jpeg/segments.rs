@@ -149,7 +149,7 @@ impl<'a> Segments<'a> {
         }
     }
 
-    /// The colour profile, put together from its parts. `None` if there is none, or if it is too large to be one. Where a
+    /// The colour profile, put together from its parts. `None` without a profile, or if it is too large. Where a
     /// part is missing, what is left is no profile, and is not read as one.
     pub(super) fn profile(&self) -> Option<Vec<u8>> {
         let mut parts = self.icc.clone();

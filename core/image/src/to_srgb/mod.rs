@@ -85,11 +85,18 @@ impl ToSrgb {
 
     fn new(curves: &[Curve; 3], to_srgb: &Matrix) -> Option<ToSrgb> {
         let [red, green, blue] = curves;
-        let light = [red.table()?, green.table()?, blue.table()?];
+        // Most photos have a profile, and most profiles have one curve for all three.
+        let of_red = red.table()?;
+        let other = |curve: &Curve| if curve == red { Some(of_red) } else { curve.table() };
+        let light = [of_red, other(green)?, other(blue)?];
         let mut between = [0.0; 255];
         between.iter_mut().enumerate().for_each(|(level, end)| *end = Curve::SRGB.light((level as f64 + 0.5) / 255.0));
         let ends = between.map(|light| light as f32);
-        let first = std::array::from_fn(|step| ends.partition_point(|end| *end <= step as f32 / STEPS as f32) as u8);
+        let mut level = 0;
+        let first = std::array::from_fn(|step| {
+            level += ends[level..].iter().take_while(|end| **end <= step as f32 / STEPS as f32).count();
+            level as u8
+        });
         let matrix = to_srgb.map(|row| row.map(|value| value as f32));
         Some(ToSrgb { light, matrix, ends, first }).filter(|to_srgb| !to_srgb.is_identity())
     }
