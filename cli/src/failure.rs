@@ -31,13 +31,15 @@ impl CommandFailure {
 
     /// Converts an error of the core and prefixes the path, unless the message names it already.
     pub(crate) fn of(path: &Path, error: impl Into<Error>) -> Self {
-        let error = error.into();
-        let named = matches!(error, Error::Io { .. });
-        let mut failure = CommandFailure::from(error);
-        if !named {
-            failure.message = format!("{}: {}", path.display(), failure.message);
+        match error.into() {
+            error @ Error::Io { .. } => CommandFailure::from(error),
+            error => CommandFailure::from(error).in_file(path),
         }
-        failure
+    }
+
+    /// Prefixes the path.
+    pub(crate) fn in_file(self, path: &Path) -> Self {
+        CommandFailure { message: format!("{}: {}", path.display(), self.message), ..self }
     }
 }
 

@@ -2,21 +2,15 @@
 
 use std::path::Path;
 
-use magpie_core::Embedding;
 use magpie_core::builder::{BuildOptions, BuildReport, Field, Identity, LocalScaling, ShardBuilder, Step};
-use magpie_core::engine;
-use magpie_core::image::{DecodeLimits, decode};
 use magpie_core::model::Model;
 use magpie_core::shard::ColumnKind;
 use rayon::prelude::*;
 
 use crate::catalog::{CatalogRow, CatalogTable, SkippedRow};
+use crate::embedding::{BATCH, EmbeddedPhoto, IncompletePhoto, Place, embed_photo};
 use crate::failure::{CommandFailure, Result};
 use crate::output;
-use crate::thumbnail::thumbnail;
-
-/// Number of photos whose embeddings are held until they are collected: bounds the memory.
-pub(crate) const BATCH: usize = 512;
 
 /// The options of a build.
 pub(crate) struct BuildPlan<'a> {
@@ -44,38 +38,6 @@ pub(crate) struct Built {
     pub(crate) incomplete: Vec<IncompletePhoto>,
 }
 
-/// A row whose photo was used although a part of its file was missing.
-#[derive(Debug, serde::Serialize)]
-pub(crate) struct IncompletePhoto {
-    pub(crate) line: u64,
-    pub(crate) photo: String,
-}
-
-impl IncompletePhoto {
-    /// What to tell the user.
-    pub(crate) fn note(&self) -> String {
-        format!("line {}: {} is cut short or damaged; what is left of it is used", self.line, self.photo)
-    }
-}
-
-/// An embedded photo.
-pub(crate) struct EmbeddedPhoto {
-    pub(crate) embedding: Embedding,
-    /// Empty if it is to have none.
-    pub(crate) thumbnail: Vec<u8>,
-    /// Whether a part of its file was missing.
-    pub(crate) incomplete: bool,
-}
-
-/// Embeds a photo, and makes its thumbnail if it is to have one. It is decoded once for both.
-pub(crate) fn embed_photo(model: &Model, bytes: &[u8], thumbnails: Option<u32>) -> Result<EmbeddedPhoto> {
-    let (limits, recipe) = (DecodeLimits::default(), &model.manifest().input);
-    let decoded = decode(bytes, None, recipe, &limits).map_err(magpie_core::Error::from)?;
-    let embedding = engine::embed_decoded(model, &decoded, None)?.embedding;
-    let small = thumbnails.map(|size| thumbnail(&decoded, bytes, size, recipe, &limits)).transpose()?;
-    Ok(EmbeddedPhoto { embedding, thumbnail: small.unwrap_or_default(), incomplete: decoded.is_incomplete() })
-}
-
 /// Embeds the photos of a catalogue on all cores and writes the shard to `out`.
 ///
 /// `photo` returns the bytes of a photo by its name.
@@ -100,11 +62,7 @@ pub(crate) fn build_with(
 ) -> Result<Built> {
     let CatalogTable { fields, rows, mut broken, .. } = catalog;
     let strict = |broken: &[SkippedRow]| match broken.first() {
-        Some(first) if plan.strict => Err(CommandFailure {
-            message: format!("line {}: {}", first.line, first.reason),
-            hint: Some("--strict stops at the first row that cannot be used"),
-            code: 1,
-        }),
+        Some(first) if plan.strict => Err(first.strict_failure()),
         _ => Ok(()),
     };
     strict(&broken)?;
@@ -135,7 +93,7 @@ pub(crate) fn build_with(
                     builder.add_with_thumbnail(&row.listing_id, &row.photo, &row.values, &embedding, &thumbnail)?;
                     used += 1;
                     if lacking {
-                        incomplete.push(IncompletePhoto { line: row.line, photo: row.photo.clone() });
+                        incomplete.push(IncompletePhoto { place: Place::Line(row.line), photo: row.photo.clone() });
                     }
                 }
                 Err(reason) => broken.push(SkippedRow { line: row.line, reason }),

@@ -47,6 +47,17 @@ pub(crate) struct SkippedRow {
     pub(crate) reason: String,
 }
 
+impl SkippedRow {
+    /// The failure of a command with `--strict`.
+    pub(crate) fn strict_failure(&self) -> CommandFailure {
+        CommandFailure {
+            message: format!("line {}: {}", self.line, self.reason),
+            hint: Some("--strict stops at the first row that cannot be used"),
+            code: 1,
+        }
+    }
+}
+
 impl CatalogTable {
     /// Reads a table. JSON Lines are recognised by the name's ending (`.jsonl`, `.ndjson`, also before `.gz` or `.zst`) or
     /// by a first character `{`; everything else is CSV.

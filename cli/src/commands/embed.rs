@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 
-use magpie_core::engine;
-use magpie_core::image::{DecodeLimits, decode};
-use magpie_core::model::{Model, Output};
+use magpie_core::model::Model;
 use rayon::prelude::*;
 
 use crate::catalog::read_photo;
 use crate::console::printable;
+use crate::embedding::{BATCH, EmbeddedPhoto, IncompletePhoto, Place, embed_photo};
 use crate::failure::{CommandFailure, Result};
 use crate::npy::{self, EmbeddingRows};
-use crate::shard_build::BATCH;
 use crate::{assets, output};
 
 /// Write the embeddings of photos to a NumPy file
@@ -41,14 +39,6 @@ pub(crate) struct PhotoNotes {
     pub(crate) bad: Vec<BadPhoto>,
     /// Photos that were cut short or damaged, and were used as far as they go.
     incomplete: Vec<IncompletePhoto>,
-}
-
-/// A photo that was embedded although a part of its file was missing.
-#[derive(Debug, serde::Serialize)]
-pub(crate) struct IncompletePhoto {
-    /// Row in the output, from 0.
-    row: usize,
-    photo: String,
 }
 
 /// A photo that could not be embedded.
@@ -84,8 +74,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for BadPhoto { row, photo, reason } in &bad {
         errln!("row {row} is zero: {}: {}", printable(photo), printable(reason));
     }
-    for IncompletePhoto { row, photo } in &incomplete {
-        errln!("row {row}: {} is cut short or damaged; what is left of it is used", printable(photo));
+    for photo in &incomplete {
+        errln!("{}", printable(&photo.note()));
     }
     outln!("{}: {} rows of {} values", args.out.display(), paths.len(), rows.width);
     Ok(())
@@ -104,9 +94,9 @@ pub(crate) fn embed_files(
     let width = model.manifest().embedding.dim as usize;
     let mut values = Vec::with_capacity(width * paths.len());
     run_each(model, paths, quiet, |row, embedded| {
-        let Embedded { output, incomplete } = embedded?;
-        values.extend(output.embedding.values());
-        notes.incomplete.extend(incomplete.then(|| IncompletePhoto { row, photo: output::path(&paths[row]) }));
+        let EmbeddedPhoto { embedding, incomplete, .. } = embedded?;
+        values.extend(embedding.values());
+        notes.incomplete.extend(incomplete.then(|| incomplete_photo(row, paths)));
         Ok(())
     })?;
     Ok(EmbeddingRows { width, values })
@@ -126,15 +116,15 @@ pub(crate) fn embed_usable(
     let mut values = Vec::with_capacity(width * paths.len());
     let mut first = None;
     run_each(model, paths, quiet, |row, embedded| {
-        let photo = || output::path(&paths[row]);
         match embedded {
-            Ok(Embedded { output, incomplete }) => {
-                values.extend(output.embedding.values());
-                notes.incomplete.extend(incomplete.then(|| IncompletePhoto { row, photo: photo() }));
+            Ok(EmbeddedPhoto { embedding, incomplete, .. }) => {
+                values.extend(embedding.values());
+                notes.incomplete.extend(incomplete.then(|| incomplete_photo(row, paths)));
             }
             Err(failure) => {
                 values.resize(values.len() + width, 0.0);
-                notes.bad.push(BadPhoto { row, photo: photo(), reason: failure.message.clone() });
+                let (photo, reason) = (output::path(&paths[row]), failure.message.clone());
+                notes.bad.push(BadPhoto { row, photo, reason });
                 first.get_or_insert(failure);
             }
         }
@@ -146,26 +136,20 @@ pub(crate) fn embed_usable(
     }
 }
 
-/// What the network says of a photo.
-struct Embedded {
-    output: Output,
-    incomplete: bool,
+fn incomplete_photo(row: usize, paths: &[PathBuf]) -> IncompletePhoto {
+    IncompletePhoto { place: Place::Row(row), photo: output::path(&paths[row]) }
 }
 
 fn run_each(
     model: &Model,
     paths: &[PathBuf],
     quiet: bool,
-    mut take: impl FnMut(usize, Result<Embedded>) -> Result<()>,
+    mut take: impl FnMut(usize, Result<EmbeddedPhoto>) -> Result<()>,
 ) -> Result<()> {
-    let limits = DecodeLimits::default();
     let bar = output::progress(paths.len(), "embedding", quiet);
     let embed = |path: &PathBuf| {
         let bytes = read_photo(path)?;
-        let decoded = decode(&bytes, None, &model.manifest().input, &limits);
-        let decoded = decoded.map_err(|e| CommandFailure::of(path, magpie_core::Error::from(e)))?;
-        let output = engine::embed_decoded(model, &decoded, None).map_err(|e| CommandFailure::of(path, e))?;
-        Ok(Embedded { output, incomplete: decoded.is_incomplete() })
+        embed_photo(model, &bytes, None).map_err(|e| e.in_file(path))
     };
     // Batches: an unusable photo stops the command soon, and it is the same photo on any number of cores.
     let mut row = 0;

@@ -198,6 +198,22 @@ fn a_photo_with_other_bytes_is_a_change_and_broken_rows_are_left_out() {
 }
 
 #[test]
+fn a_photo_that_several_rows_show_is_embedded_once() {
+    let shop = Shop::new();
+    fs::copy(demo("photos/mug-01-1.jpg"), shop.path("photos/copy.jpg")).unwrap();
+    let cut = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/photos/cut-99.jpg");
+    fs::copy(cut, shop.path("photos/cut.jpg")).unwrap();
+    fs::write(shop.path("photos/bad.jpg"), "no photo").unwrap();
+    let photos = ["mug-01-1.jpg", "copy.jpg", "mug-01-1.jpg", "cut.jpg", "cut.jpg", "bad.jpg", "bad.jpg"];
+    shop.write(&photos.iter().zip(1..).map(|(photo, id)| format!("l{id},{photo},Thing,1\n")).collect::<String>());
+    let made = shop.publish(&[]);
+    assert_eq!((&made["listings"], &made["photos_embedded"]), (&5.into(), &2.into()), "{made}");
+    // Each row is told what is wrong with its photo, whichever of them was first.
+    let lines = |list: &str| made[list].as_array().unwrap().iter().map(|row| row["line"].clone()).collect::<Vec<_>>();
+    assert_eq!((lines("incomplete"), lines("skipped")), (vec![5.into(), 6.into()], vec![7.into(), 8.into()]));
+}
+
+#[test]
 fn what_is_not_the_publishers_newest_release_is_refused() {
     let shop = Shop::new();
     shop.publish(&[]);

@@ -12,8 +12,8 @@ use magpie_release::publish::ContentCache;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::read_photo;
+use crate::embedding::{EmbeddedPhoto, embed_photo};
 use crate::failure::{CommandFailure, Result};
-use crate::shard_build::{EmbeddedPhoto, embed_photo};
 
 /// Embeddings and thumbnails of the photos that were ever published, in files that only grow. What is known is neither
 /// decoded nor run through the network again.
@@ -43,13 +43,13 @@ impl<'a> PhotoStore<'a> {
         self.embedded.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn knows(&self, hash: &Digest) -> bool {
+    pub(super) fn knows(&self, hash: &Digest) -> bool {
         let small = self.thumbnails.as_ref();
         self.embeddings.contains(hash) && small.is_none_or(|(_, thumbnails)| thumbnails.contains(hash))
     }
 
-    /// Returns the embedding and the thumbnail of a photo; makes them of `bytes` where they are not known.
-    pub(crate) fn get(&self, hash: &Digest, bytes: impl FnOnce() -> Result<Vec<u8>>) -> Result<EmbeddedPhoto> {
+    /// Returns the embedding and the thumbnail of a photo; makes them of `photo` where they are not known.
+    pub(super) fn get(&self, hash: &Digest, photo: impl FnOnce() -> Result<HashedPhoto>) -> Result<EmbeddedPhoto> {
         let known = || {
             let bytes = self.embeddings.get(hash)?;
             let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
@@ -63,11 +63,11 @@ impl<'a> PhotoStore<'a> {
         if let Some(known) = known() {
             return Ok(known);
         }
-        let bytes = bytes()?;
-        if Digest::of(&bytes) != *hash {
+        let photo = photo()?;
+        if photo.hash != *hash {
             return Err(CommandFailure::new("the photo has changed meanwhile; publish again"));
         }
-        let made = embed_photo(self.model, &bytes, self.thumbnails.as_ref().map(|(size, _)| *size))?;
+        let made = embed_photo(self.model, &photo.bytes, self.thumbnails.as_ref().map(|(size, _)| *size))?;
         self.embedded.fetch_add(1, Ordering::Relaxed);
         let values: Vec<u8> = made.embedding.values().iter().flat_map(|value| value.to_le_bytes()).collect();
         if let Some((_, thumbnails)) = &self.thumbnails {
@@ -81,39 +81,59 @@ impl<'a> PhotoStore<'a> {
     }
 }
 
+/// The bytes of a photo, and their hash.
+pub(super) struct HashedPhoto {
+    bytes: Vec<u8>,
+    hash: Digest,
+}
+
+impl HashedPhoto {
+    pub(super) fn read(path: &Path) -> Result<HashedPhoto> {
+        let bytes = read_photo(path)?;
+        Ok(HashedPhoto { hash: Digest::of(&bytes), bytes })
+    }
+
+    pub(super) fn hash(&self) -> Digest {
+        self.hash
+    }
+}
+
 /// Hashes of photo files. A file whose length and time are as before is not read.
 #[derive(Default, Serialize, Deserialize)]
-pub(crate) struct PhotoHashes {
+pub(super) struct PhotoHashes {
     files: HashMap<PathBuf, KnownFile>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct KnownFile {
+pub(super) struct KnownFile {
     bytes: u64,
     /// Nanoseconds since 1970.
     modified: u64,
-    pub(crate) hash: Digest,
+    pub(super) hash: Digest,
 }
 
 impl PhotoHashes {
-    pub(crate) fn open(path: &Path) -> PhotoHashes {
+    pub(super) fn open(path: &Path) -> PhotoHashes {
         // It only saves time: without it, files are read again.
         std::fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
     }
 
-    /// Looks at a file, and reads it where it is not known.
-    pub(crate) fn look(&self, path: &Path) -> Result<KnownFile> {
+    /// Looks at a file. Where it is not known it is read, and what was read is returned too.
+    pub(super) fn look(&self, path: &Path) -> Result<(KnownFile, Option<HashedPhoto>)> {
         let about = path.metadata().map_err(|e| CommandFailure::new(e.to_string()))?;
         let modified = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified = modified.map_or(0, |time| time.as_nanos() as u64);
         match self.files.get(path) {
-            Some(known) if known.bytes == about.len() && known.modified == modified => Ok(*known),
-            _ => Ok(KnownFile { bytes: about.len(), modified, hash: Digest::of(&read_photo(path)?) }),
+            Some(known) if known.bytes == about.len() && known.modified == modified => Ok((*known, None)),
+            _ => {
+                let photo = HashedPhoto::read(path)?;
+                Ok((KnownFile { bytes: about.len(), modified, hash: photo.hash }, Some(photo)))
+            }
         }
     }
 
     /// Keeps what was seen, for the next time.
-    pub(crate) fn save(path: &Path, seen: impl Iterator<Item = (PathBuf, KnownFile)>) -> Result<()> {
+    pub(super) fn save(path: &Path, seen: impl Iterator<Item = (PathBuf, KnownFile)>) -> Result<()> {
         // A file that has just been written may change again within one tick of the file system's clock.
         let settled = SystemTime::now().checked_sub(Duration::from_secs(2));
         let settled = settled.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default().as_nanos();
@@ -123,5 +143,34 @@ impl PhotoHashes {
         let json = serde_json::to_vec(&PhotoHashes { files }).map_err(|e| CommandFailure::new(e.to_string()))?;
         let new = path.with_extension("new");
         std::fs::write(&new, json).and_then(|()| std::fs::rename(&new, path)).map_err(|e| CommandFailure::io(path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_photo_is_read_once_and_a_known_one_not_at_all() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (path, saved) = (folder.path().join("photo.jpg"), folder.path().join("photos.json"));
+        let photo = include_bytes!("../../demo/photos/mug-01-1.jpg");
+        std::fs::write(&path, photo).expect("a file");
+        let old = SystemTime::now() - Duration::from_secs(60);
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(old)).expect("a time");
+        let (file, read) = PhotoHashes::open(&saved).look(&path).expect("a photo");
+        PhotoHashes::save(&saved, std::iter::once((path.clone(), file))).expect("saved");
+        let (again, unread) = PhotoHashes::open(&saved).look(&path).expect("a photo");
+        assert_eq!((again.hash, unread.is_none()), (Digest::of(photo), true));
+
+        // What was read to be hashed is what is embedded: the file need not be there any more.
+        std::fs::remove_file(&path).expect("removed");
+        let model = crate::assets::model(None).expect("the built-in pack");
+        let store = PhotoStore::open(folder.path(), &model, None).expect("a store");
+        store.get(&file.hash, || Ok(read.expect("its bytes"))).expect("embedded");
+        store.get(&file.hash, || HashedPhoto::read(&path)).expect("known");
+        assert_eq!((store.embedded(), store.knows(&file.hash)), (1, true));
+        let other = HashedPhoto { bytes: photo.to_vec(), hash: Digest::of(b"other") };
+        assert!(store.get(&Digest::of(b"wanted"), || Ok(other)).is_err());
     }
 }
