@@ -52,7 +52,7 @@ pub(crate) fn add_pack(release: &ReleaseFolder, folder: Option<&Path>) -> Result
         Some(path) => (compiled_name(&path)?, pack.compiled()?),
     });
     let add = |(name, bytes): (String, Vec<u8>)| {
-        let FileEntry { hash, bytes } = release.add_bytes(&bytes)?;
+        let FileEntry { hash, bytes, .. } = release.add_bytes(&bytes)?;
         Ok(PackFile { name, hash, bytes })
     };
     files.into_iter().map(add).collect()

@@ -23,7 +23,7 @@ pub(crate) struct Made {
     pub(crate) changed: usize,
     /// Number of listings that it removes.
     pub(crate) removed: usize,
-    /// Bytes of the new files.
+    /// Bytes of the new files, as they are fetched.
     pub(crate) bytes: u64,
 }
 
@@ -70,11 +70,13 @@ impl Parts<'_> {
             let rows = self.rows.iter().filter(|row| is_wanted(&row.row.listing_id));
             let kinds = if kept == 0 { None } else { Some(&self.known.words[..]) };
             let Some((file, words)) = self.shard(rows.collect(), kinds)? else { return Ok(None) };
-            (part.shard, publication.words, bytes) = (Some(file), words, bytes + file.bytes);
+            // A delta is small, and every phone fetches it.
+            let file = if kept > 0 { self.publisher.release.add_packed(file)? } else { file };
+            (part.shard, publication.words, bytes) = (Some(file), words, bytes + file.wire().bytes);
         }
         if !part.removed.is_empty() {
             let file = self.publisher.release.add_removed(&part.removed)?;
-            (part.removed_file, bytes) = (Some(file), bytes + file.bytes);
+            (part.removed_file, bytes) = (Some(file), bytes + file.wire().bytes);
         }
         let (changed, removed) = (part.listings.len(), part.removed.len());
         if part.shard.is_some() || part.removed_file.is_some() {

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::manifest::FileEntry;
+use crate::packed;
 use crate::store::{PARTS, Store};
 
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    pub(crate) file: FileEntry,
+    /// What is needed.
+    file: FileEntry,
+    /// What is received: the file, or its packed form.
+    pub(crate) wire: FileEntry,
     path: PathBuf,
     open: File,
     hasher: blake3::Hasher,
@@ -18,18 +22,19 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// Opens what there is of a file; `None` where that turns out to be all of it.
     pub(crate) fn open(store: &Store, file: FileEntry) -> Result<Option<Incoming>> {
-        let path = store.folder().join(PARTS).join(file.hash.to_string());
+        let wire = file.wire();
+        let path = part(store, &wire);
         let mut open = store.disk.open_to_append(&path)?;
         let mut hasher = blake3::Hasher::new();
         // After a power cut, part of it may be anything: the hash over the whole file shows that.
         store.disk.read_all(&mut open, &path, |bytes| {
             hasher.update(bytes);
         })?;
-        let mut incoming = Incoming { file, path, open, hasher };
-        if incoming.received() > file.bytes {
+        let mut incoming = Incoming { file, wire, path, open, hasher };
+        if incoming.received() > wire.bytes {
             incoming.begin_anew(store)?;
         }
-        if incoming.received() < file.bytes {
+        if incoming.received() < wire.bytes {
             return Ok(Some(incoming));
         }
         match incoming.finish(store) {
@@ -58,22 +63,46 @@ impl Incoming {
         if offset != received {
             return Err(Error::WrongOffset { expected: received, found: offset });
         }
-        if received.checked_add(bytes.len() as u64).is_none_or(|end| end > self.file.bytes) {
+        if received.checked_add(bytes.len() as u64).is_none_or(|end| end > self.wire.bytes) {
             store.disk.remove(&self.path)?;
-            return Err(Error::TooLong { path: self.file.path(), bytes: self.file.bytes });
+            return Err(Error::TooLong { path: self.wire.path(), bytes: self.wire.bytes });
         }
         store.disk.write(&mut self.open, &self.path, bytes)?;
         self.hasher.update(bytes);
-        Ok(self.received() == self.file.bytes)
+        Ok(self.received() == self.wire.bytes)
     }
 
     /// Gives the complete file its name, if it is the right one.
     pub(crate) fn finish(self, store: &Store) -> Result<()> {
-        if *self.hasher.finalize().as_bytes() != self.file.hash.0 {
-            store.disk.remove(&self.path)?;
-            return Err(Error::WrongHash { path: self.file.path() });
+        if *self.hasher.finalize().as_bytes() != self.wire.hash.0 {
+            return self.refuse(store);
+        }
+        if self.file.packed.is_some() {
+            return self.unpack(store);
         }
         store.disk.sync(&self.open, &self.path)?;
         store.disk.rename(&self.path, &store.file(&self.file))
     }
+
+    fn refuse(self, store: &Store) -> Result<()> {
+        store.disk.remove(&self.path)?;
+        Err(Error::WrongHash { path: self.wire.path() })
+    }
+
+    /// Makes the file of its packed form.
+    fn unpack(self, store: &Store) -> Result<()> {
+        let packed = store.disk.read(&self.path, self.wire.bytes)?.unwrap_or_default();
+        let Some(bytes) = packed::unpack(&packed, &self.file) else { return self.refuse(store) };
+        let path = part(store, &self.file);
+        let mut file = store.disk.create(&path)?;
+        store.disk.write(&mut file, &path, &bytes)?;
+        store.disk.sync(&file, &path)?;
+        store.disk.rename(&path, &store.file(&self.file))?;
+        store.disk.remove(&self.path)
+    }
+}
+
+/// Where a file is kept until it is complete.
+fn part(store: &Store, file: &FileEntry) -> PathBuf {
+    store.folder().join(PARTS).join(file.hash.to_string())
 }

@@ -14,6 +14,7 @@ mod hash;
 mod incoming;
 mod keys;
 mod manifest;
+mod packed;
 mod pointer;
 #[cfg(feature = "publish")]
 pub mod publish;
@@ -28,7 +29,7 @@ pub use error::{Error, Result};
 pub use hash::{Digest, PublicKey};
 pub use keys::KeySet;
 pub use manifest::{
-    Delta, FORMAT_WRITTEN, FileEntry, MANIFEST_FILE, MAX_DELTAS, MAX_FILE_BYTES, Manifest, ModelEntry, PackFile,
+    Delta, FORMAT_WRITTEN, FileEntry, MANIFEST_FILE, MAX_DELTAS, MAX_FILE_BYTES, Manifest, ModelEntry, PackFile, Packed,
 };
 pub use removed::read_removed;
 pub use store::{Current, Part, Store};

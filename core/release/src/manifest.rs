@@ -18,6 +18,8 @@ pub const MANIFEST_FILE: &str = "manifest";
 pub const MAX_DELTAS: usize = 64;
 /// Most bytes of a file of a release.
 pub const MAX_FILE_BYTES: u64 = 16 << 30;
+/// Most bytes of a file that has a packed form: it is unpacked in memory.
+pub(crate) const MAX_UNPACKED_BYTES: u64 = 16 << 20;
 /// Highest sequence, version and time: every language's JSON numbers hold it exactly.
 pub(crate) const MAX_NUMBER: u64 = (1 << 53) - 1;
 const MAX_PACK_FILES: usize = 8;
@@ -78,6 +80,19 @@ pub struct FileEntry {
     pub hash: Digest,
     /// Its length.
     pub bytes: u64,
+    /// Its packed form, which is fetched instead of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<Packed>,
+}
+
+/// The packed form of a file: a file of the release with one zstd frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Packed {
+    /// Hash of the frame.
+    pub hash: Digest,
+    /// Its length.
+    pub bytes: u64,
 }
 
 /// What has changed since the base and the deltas before.
@@ -95,6 +110,16 @@ pub struct Delta {
 }
 
 impl FileEntry {
+    /// A file without a packed form.
+    pub fn new(hash: Digest, bytes: u64) -> FileEntry {
+        FileEntry { hash, bytes, packed: None }
+    }
+
+    /// What is fetched: the packed form where there is one.
+    pub fn wire(&self) -> FileEntry {
+        self.packed.map_or(*self, |packed| FileEntry::new(packed.hash, packed.bytes))
+    }
+
     /// The path in the release: `files/` and the hash.
     pub fn path(&self) -> String {
         format!("files/{}", self.hash)
@@ -124,7 +149,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// All files of the release, each once: base, deltas, model pack.
+    /// All files of the release, each once: base, deltas, model pack. Their packed forms are not among them.
     pub fn files(&self) -> Vec<FileEntry> {
         let mut known = HashSet::new();
         let pack = self.pack_files();
@@ -138,7 +163,7 @@ impl Manifest {
     }
 
     pub(crate) fn pack_files(&self) -> impl Iterator<Item = FileEntry> {
-        self.model.pack.iter().map(|file| FileEntry { hash: file.hash, bytes: file.bytes })
+        self.model.pack.iter().map(|file| FileEntry::new(file.hash, file.bytes))
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -175,13 +200,19 @@ impl Manifest {
                 return wrong(format!("two files of the pack are called {name}"));
             }
         }
-        let mut lengths = HashMap::new();
-        for FileEntry { hash, bytes } in self.catalog_files().chain(self.pack_files()) {
+        let mut known = HashMap::new();
+        for file in self.catalog_files().chain(self.pack_files()).flat_map(|file| [file, file.wire()]) {
+            let FileEntry { hash, bytes, packed } = file;
             if !(1..=MAX_FILE_BYTES).contains(&bytes) {
                 return wrong(format!("file {hash} has {bytes} bytes, expected 1 to {MAX_FILE_BYTES}"));
             }
-            if *lengths.entry(hash).or_insert(bytes) != bytes {
-                return wrong(format!("file {hash} has two lengths"));
+            if packed.is_some_and(|packed| packed.bytes >= bytes || bytes > MAX_UNPACKED_BYTES) {
+                return wrong(format!(
+                    "file {hash} of {bytes} bytes has a packed form, which must be shorter, and the file at most {MAX_UNPACKED_BYTES}"
+                ));
+            }
+            if *known.entry(hash).or_insert(file) != file {
+                return wrong(format!("file {hash} has two lengths, or two packed forms"));
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::envelope::{Kind, seal};
 use crate::error::Result;
 use crate::hash::{Digest, PublicKey};
 use crate::keys::KeySet;
-use crate::manifest::{Delta, FORMAT_WRITTEN, FileEntry, Manifest, ModelEntry, PackFile};
+use crate::manifest::{Delta, FORMAT_WRITTEN, FileEntry, Manifest, ModelEntry, PackFile, Packed};
 use crate::store::Store;
 use crate::update::{Expected, Update};
 
@@ -52,7 +52,7 @@ impl Release {
             expires: NOW + 1000 + sequence,
             model: ModelEntry { id: model(), pack: Vec::new() },
             shard_format: 2,
-            base: FileEntry { hash: Digest::of(base), bytes: base.len() as u64 },
+            base: FileEntry::new(Digest::of(base), base.len() as u64),
             deltas: Vec::new(),
         };
         let mut release = Release { manifest, files: HashMap::new() };
@@ -61,7 +61,7 @@ impl Release {
     }
 
     fn add(&mut self, bytes: &[u8]) -> FileEntry {
-        let file = FileEntry { hash: Digest::of(bytes), bytes: bytes.len() as u64 };
+        let file = FileEntry::new(Digest::of(bytes), bytes.len() as u64);
         self.files.insert(file.path(), bytes.to_vec());
         file
     }
@@ -72,10 +72,21 @@ impl Release {
         self
     }
 
+    /// As [`Release::with_delta`]; the shard is fetched in a packed form, which is `packed`.
+    pub(crate) fn with_packed_delta(self, shard: &[u8], packed: &[u8]) -> Release {
+        let mut release = self.with_delta(Some(shard), None);
+        let FileEntry { hash, bytes, .. } = release.add(packed);
+        if let Some(shard) = release.manifest.deltas.last_mut().and_then(|delta| delta.shard.as_mut()) {
+            release.files.remove(&shard.path());
+            shard.packed = Some(Packed { hash, bytes });
+        }
+        release
+    }
+
     pub(crate) fn with_pack(mut self, id: Digest, files: &[(&str, &[u8])]) -> Release {
         self.manifest.model.id = id;
         for (name, bytes) in files {
-            let FileEntry { hash, bytes } = self.add(bytes);
+            let FileEntry { hash, bytes, .. } = self.add(bytes);
             self.manifest.model.pack.push(PackFile { name: (*name).to_owned(), hash, bytes });
         }
         self

@@ -50,8 +50,10 @@ pub struct Plan {
     pub is_installed: bool,
     /// Number of files to fetch.
     pub files: usize,
-    /// Bytes to fetch, and bytes of free space that they need. What was received before is not counted.
+    /// Bytes to fetch. What was received before is not counted.
     pub bytes: u64,
+    /// Bytes of free space that the update needs.
+    pub space: u64,
 }
 
 /// A piece of a file to fetch.
@@ -64,7 +66,7 @@ pub struct Fetch {
     pub hash: Digest,
     /// Where to begin: the bytes before are there.
     pub offset: u64,
-    /// Length of the whole file.
+    /// Length of the whole file, or of its packed form where that is what is fetched.
     pub bytes: u64,
 }
 
@@ -183,20 +185,23 @@ impl Update {
     fn plan(&self, target: &Pointer) -> Result<Plan> {
         let disk = &self.store.disk;
         let needed = target.files();
-        let names: HashSet<String> = needed.iter().map(|file| file.hash.to_string()).collect();
+        let names: HashSet<String> = needed.iter().map(|file| file.wire().hash.to_string()).collect();
         let parts = self.store.folder().join(PARTS);
         // What an older update has left behind takes space.
         for name in disk.list(&parts)?.into_iter().filter(|name| !names.contains(name)) {
             disk.remove(&parts.join(name))?;
         }
-        let mut plan = Plan { sequence: target.manifest.sequence, is_installed: false, files: 0, bytes: 0 };
+        let mut plan = Plan { sequence: target.manifest.sequence, is_installed: false, files: 0, bytes: 0, space: 0 };
         for file in &needed {
             if self.is_there(file)? {
                 continue;
             }
-            let part = disk.length(&parts.join(file.hash.to_string()))?.unwrap_or(0);
+            let wire = file.wire();
+            let part = disk.length(&parts.join(wire.hash.to_string()))?.unwrap_or(0);
             plan.files += 1;
-            plan.bytes += file.bytes.saturating_sub(part);
+            plan.bytes += wire.bytes.saturating_sub(part);
+            // The packed form is removed when the file is there.
+            plan.space += wire.bytes.saturating_sub(part) + file.packed.map_or(0, |_| file.bytes);
         }
         plan.is_installed = plan.files == 0 && self.installed.as_ref() == Some(target);
         Ok(plan)
@@ -218,7 +223,7 @@ impl Update {
             let path = folder.join(&name);
             let bytes = self.store.disk.length(&path)?.unwrap_or(0);
             let sound = match name.parse() {
-                Ok(hash) => check_file(&self.store.disk, &path, &FileEntry { hash, bytes }),
+                Ok(hash) => check_file(&self.store.disk, &path, &FileEntry::new(hash, bytes)),
                 Err(_) => continue,
             };
             match sound {
@@ -249,10 +254,10 @@ impl Update {
             }
         }
         Ok(self.incoming.as_ref().map(|incoming| Fetch {
-            path: incoming.file.path(),
-            hash: incoming.file.hash,
+            path: incoming.wire.path(),
+            hash: incoming.wire.hash,
             offset: incoming.received(),
-            bytes: incoming.file.bytes,
+            bytes: incoming.wire.bytes,
         }))
     }
 

@@ -10,7 +10,8 @@ use crate::envelope::MAX_ENVELOPE_BYTES;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::keys::{KeySet, keys_path};
-use crate::manifest::{FileEntry, MANIFEST_FILE, Manifest};
+use crate::manifest::{FileEntry, MANIFEST_FILE, MAX_UNPACKED_BYTES, Manifest, Packed};
+use crate::packed;
 use crate::removed::write_removed;
 use crate::store::{FILES, Store, check_file};
 
@@ -74,7 +75,7 @@ impl ReleaseFolder {
         let bytes = self.disk.read_all(&mut file, path, |bytes| {
             hasher.update(bytes);
         })?;
-        let entry = FileEntry { hash: Digest(*hasher.finalize().as_bytes()), bytes };
+        let entry = FileEntry::new(Digest(*hasher.finalize().as_bytes()), bytes);
         self.disk.sync(&file, path)?;
         self.disk.rename(path, &self.folder.join(entry.path()))?;
         Ok(entry)
@@ -85,17 +86,32 @@ impl ReleaseFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn add_bytes(&self, bytes: &[u8]) -> Result<FileEntry> {
-        let entry = FileEntry { hash: Digest::of(bytes), bytes: bytes.len() as u64 };
+        let entry = FileEntry::new(Digest::of(bytes), bytes.len() as u64);
         self.disk.replace(&self.folder.join(FILES), &entry.hash.to_string(), bytes)?;
         Ok(entry)
     }
 
-    /// Adds the file with the ids of listings that are gone.
+    /// Adds the packed form of a file of the release, where the file is not large and that is worth it. Phones fetch it
+    /// instead of the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn add_packed(&self, file: FileEntry) -> Result<FileEntry> {
+        if file.bytes > MAX_UNPACKED_BYTES {
+            return Ok(file);
+        }
+        let bytes = self.disk.read(&self.folder.join(file.path()), file.bytes)?.unwrap_or_default();
+        let Some(packed) = packed::pack(&bytes) else { return Ok(file) };
+        let FileEntry { hash, bytes, .. } = self.add_bytes(&packed)?;
+        Ok(FileEntry { packed: Some(Packed { hash, bytes }), ..file })
+    }
+
+    /// Adds the file with the ids of listings that are gone, and its packed form.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn add_removed(&self, ids: &std::collections::BTreeSet<String>) -> Result<FileEntry> {
-        self.add_bytes(&write_removed(ids))
+        self.add_packed(self.add_bytes(&write_removed(ids))?)
     }
 
     /// Adds a keys document.
@@ -113,7 +129,7 @@ impl ReleaseFolder {
     /// [`Error::Io`]; the release before is still published then, or the new one is.
     pub fn publish(&self, signed: &[u8], publication: &Publication, keep: usize) -> Result<()> {
         let manifest = Manifest::parse_unverified(signed)?;
-        for file in manifest.files() {
+        for file in manifest.files().iter().flat_map(with_wire) {
             let path = self.folder.join(file.path());
             if self.disk.length(&path)? != Some(file.bytes) {
                 return Err(Error::damaged(path, format!("it is missing, or does not have {} bytes", file.bytes)));
@@ -146,7 +162,8 @@ impl ReleaseFolder {
             if at >= keep {
                 self.disk.remove(&path)?;
             } else if let Some(bytes) = self.disk.read(&path, MAX_ENVELOPE_BYTES as u64)? {
-                needed.extend(Manifest::parse_unverified(&bytes)?.files().iter().map(|file| file.hash.to_string()));
+                let files = Manifest::parse_unverified(&bytes)?.files();
+                needed.extend(files.iter().flat_map(with_wire).map(|file| file.hash.to_string()));
             }
         }
         let files = self.folder.join(FILES);
@@ -168,10 +185,24 @@ fn state_name(manifest: &[u8]) -> String {
 /// [`Error::Damaged`] where a file is missing or wrong, [`Error::Untrusted`], [`Error::Malformed`], [`Error::Io`].
 pub fn verify_release(folder: &Path, keys: Option<&KeySet>) -> Result<Manifest> {
     let manifest = read_release(folder, keys)?;
+    let disk = Disk::default();
     for file in manifest.files() {
-        check_file(&Disk::default(), &folder.join(file.path()), &file)?;
+        check_file(&disk, &folder.join(file.path()), &file)?;
+        if file.packed.is_some() {
+            let (wire, path) = (file.wire(), folder.join(file.wire().path()));
+            check_file(&disk, &path, &wire)?;
+            let packed = disk.read(&path, wire.bytes)?.unwrap_or_default();
+            if packed::unpack(&packed, &file).is_none() {
+                return Err(Error::damaged(path, format!("it is not the packed form of {}", file.path())));
+            }
+        }
     }
     Ok(manifest)
+}
+
+/// A file, and its packed form.
+fn with_wire(file: &FileEntry) -> [FileEntry; 2] {
+    [*file, file.wire()]
 }
 
 /// Reads the manifest of a release's folder. Without `keys`, its signatures are not looked at.

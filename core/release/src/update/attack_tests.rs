@@ -93,6 +93,40 @@ fn endless_data_is_cut_off_at_the_length_of_the_manifest() {
 }
 
 #[test]
+fn endless_data_a_packed_file_takes_no_more_than_the_length_of_the_manifest() {
+    let (_folder, store) = installed();
+    let bomb = zstd::bulk::compress(&vec![0; 4 << 20], 1).unwrap();
+    let shard = [5; 4000];
+    let good = zstd::bulk::compress(&shard, 1).unwrap();
+    let longer = zstd::bulk::compress(&[5; 4001], 1).unwrap();
+    let shorter = zstd::bulk::compress(&[5; 3999], 1).unwrap();
+    let other = zstd::bulk::compress(&[6; 4000], 1).unwrap();
+    let twice = [&good[..], &good].concat();
+    for (sequence, packed) in (6..).zip([&bomb, &longer, &shorter, &other, &twice, &b"no frame".to_vec()]) {
+        let release = Release::new(sequence, b"base").with_packed_delta(&shard, packed);
+        let mut update = store.update(expected()).unwrap();
+        update.manifest(&release.signed(), NOW).unwrap();
+        assert!(matches!(release.feed(&mut update, 1 << 20), Err(Error::WrongHash { .. })), "{sequence}");
+        assert!(matches!(update.install(), Err(Error::Incomplete)));
+        assert!(Release::new(5, b"base").is_in(&store));
+        // Nothing of it is left.
+        let parts = std::fs::read_dir(store.folder().join(PARTS)).unwrap();
+        assert_eq!(parts.count(), 0, "{sequence}");
+    }
+    // The frame itself has a hash and a length, too.
+    let release = Release::new(20, b"base").with_packed_delta(&shard, &good);
+    let mut update = store.update(expected()).unwrap();
+    update.manifest(&release.signed(), NOW).unwrap();
+    update.next_fetch().unwrap();
+    assert!(matches!(update.receive(0, &[&good[..], b"x"].concat()), Err(Error::TooLong { .. })));
+    update.next_fetch().unwrap();
+    assert!(matches!(update.receive(0, &vec![0; good.len()]), Err(Error::WrongHash { .. })));
+    release.feed(&mut update, 9).unwrap();
+    update.install().unwrap();
+    assert!(release.is_in(&store));
+}
+
+#[test]
 fn wrong_catalogue_and_wrong_model_are_refused() {
     let (_folder, store) = installed();
     let other = changed(6, |manifest| manifest.catalog = "other".to_owned());
@@ -204,8 +238,13 @@ fn a_manifest_is_strict_json_with_bounded_values() {
         (&base[..], "../../etc/passwd"),
         ("\"model\":{", "\"model\":{\"pack\":[{\"name\":\"../x\",\"hash\":\"HASH\",\"bytes\":4}],"),
         ("}]}", "}]} x"),
+        ("\"bytes\":4}", "\"bytes\":4,\"packed\":{\"hash\":\"OTHER\",\"bytes\":0}}"),
+        ("\"bytes\":4}", "\"bytes\":4,\"packed\":{\"hash\":\"OTHER\",\"bytes\":4}}"),
+        ("\"bytes\":4}", "\"bytes\":4,\"packed\":{\"hash\":\"HASH\",\"bytes\":3}}"),
+        ("\"bytes\":4}", "\"bytes\":4,\"packed\":{\"hash\":\"OTHER\",\"bytes\":3,\"packed\":null}}"),
+        ("\"bytes\":4}", "\"bytes\":16777217,\"packed\":{\"hash\":\"OTHER\",\"bytes\":3}}"),
     ] {
-        let text = good.replacen(from, &to.replace("HASH", &base), 1);
+        let text = good.replacen(from, &to.replace("HASH", &base).replace("OTHER", &"9".repeat(64)), 1);
         assert_ne!(text, good, "{from}");
         let bytes = seal(Kind::Manifest, text.as_bytes(), &[&key(1)]).unwrap();
         assert!(matches!(refusal(&store, &bytes, NOW), Error::Malformed { .. }), "{to}");

@@ -6,12 +6,14 @@ use super::*;
 use crate::faults::{Fault, Faults};
 use crate::testing::Release;
 
-/// The releases of the test: a base alone, with a delta, and another base.
+/// The releases of the test: a base alone, with two deltas, and another base.
 fn releases() -> [Release; 3] {
     let bases: [Vec<u8>; 2] = [1, 2].map(|factor| (0..3000).map(|i| (i * factor) as u8).collect());
+    let packed = [6; 3000];
+    let frame = zstd::bulk::compress(&packed, 1).unwrap();
     [
         Release::new(1, &bases[0]),
-        Release::new(2, &bases[0]).with_delta(Some(&[5; 700]), Some(b"gone")),
+        Release::new(2, &bases[0]).with_delta(Some(&[5; 700]), Some(b"gone")).with_packed_delta(&packed, &frame),
         Release::new(3, &bases[1]).with_delta(None, Some(b"gone")),
     ]
 }

@@ -60,6 +60,33 @@ fn an_update_fetches_only_what_is_new_and_old_files_go_one_release_later() {
 }
 
 #[test]
+fn a_packed_file_is_fetched_in_its_shorter_form() {
+    let (_folder, store) = folder();
+    let delta = [b'd'; 5000];
+    let packed = zstd::bulk::compress(&delta, 1).unwrap();
+    let release = Release::new(2, b"base").with_packed_delta(&delta, &packed);
+    let mut update = store.update(expected()).unwrap();
+    let plan = update.manifest(&release.signed(), NOW).unwrap();
+    let wire = 4 + packed.len() as u64;
+    assert_eq!((plan.files, plan.bytes, plan.space), (2, wire, wire + 5000));
+    update.next_fetch().unwrap();
+    update.receive(0, b"base").unwrap();
+    let fetch = update.next_fetch().unwrap().unwrap();
+    assert_eq!((fetch.offset, fetch.bytes), (0, packed.len() as u64));
+    update.receive(0, &packed[..7]).unwrap();
+    drop(update);
+    // It goes on after an interruption like any other.
+    let mut update = store.update(expected()).unwrap();
+    assert_eq!(update.manifest(&release.signed(), NOW).unwrap().bytes, packed.len() as u64 - 7);
+    release.feed(&mut update, 4).unwrap();
+    update.install().unwrap();
+    assert!(release.is_in(&store));
+    assert_eq!((names(&store, FILES), names(&store, PARTS)), (2, 0));
+    let shard = store.current().unwrap().unwrap().parts[1].shard.clone().unwrap();
+    assert_eq!(fs::read(shard).unwrap(), delta);
+}
+
+#[test]
 fn an_interrupted_update_goes_on_where_it_stopped() {
     let (_folder, store) = folder();
     let base: Vec<u8> = (0..10_000).map(|i| (i * i) as u8).collect();

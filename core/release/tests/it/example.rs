@@ -1,7 +1,7 @@
-//! The release in `tests/example`, of format 1: later versions read it too.
+//! The releases in `tests/example` and `tests/example-packed`, of format 1: later versions read them too.
 //!
-//! `MAGPIE_WRITE_EXAMPLE=1 cargo test -p magpie-release --features publish --test it` writes it. Its files are no shards; its
-//! keys are known to everybody.
+//! `MAGPIE_WRITE_EXAMPLE=1 cargo test -p magpie-release --features publish --test it` writes them. Their files are no shards;
+//! their keys are known to everybody.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,17 +20,25 @@ fn pinned() -> KeySet {
     KeySet::new(vec![key(1).public(), key(2).public()])
 }
 
-fn example() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/example")
+/// Name of an example, and whether its deltas are packed.
+const EXAMPLES: [(&str, bool); 2] = [("example", false), ("example-packed", true)];
+
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
 }
 
-fn write(to: &Path) {
+/// A delta, long enough to be packed in the example where it is.
+fn delta(packed: bool) -> Vec<u8> {
+    b"a delta".repeat(if packed { 100 } else { 1 })
+}
+
+fn write(to: &Path, packed: bool) {
     let folder = ReleaseFolder::open(to).unwrap();
     let add = |bytes: &[u8]| folder.add_bytes(bytes).unwrap();
     let (base, pack) = (add(b"the base"), add(b"{}"));
     let removed = folder.add_removed(&BTreeSet::from(["bag-1".to_owned(), "täsch\n2".to_owned()])).unwrap();
     let deltas = vec![
-        Delta { base: base.hash, shard: Some(add(b"a delta")), removed: None },
+        Delta { base: base.hash, shard: Some(folder.add_packed(add(&delta(packed))).unwrap()), removed: None },
         Delta { base: base.hash, shard: None, removed: Some(removed) },
     ];
     let pack = vec![PackFile { name: "manifest.json".to_owned(), hash: pack.hash, bytes: pack.bytes }];
@@ -66,33 +74,49 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn the_committed_release_is_read_and_written_byte_for_byte() {
-    if std::env::var_os("MAGPIE_WRITE_EXAMPLE").is_some() {
-        let _ = fs::remove_dir_all(example());
-        write(&example());
+    for (name, packed) in EXAMPLES {
+        let committed = example(name);
+        if std::env::var_os("MAGPIE_WRITE_EXAMPLE").is_some() {
+            let _ = fs::remove_dir_all(&committed);
+            write(&committed, packed);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), packed);
+        assert_eq!(files(folder.path()), files(&committed), "{name}");
+        assert_eq!(verify_release(&committed, Some(&pinned())).unwrap().sequence, 7);
+        assert!(verify_release(&committed, Some(&KeySet::new(vec![key(4).public()]))).is_err());
     }
+}
+
+#[test]
+fn a_packed_form_that_holds_something_else_is_damage() {
     let folder = tempfile::tempdir().unwrap();
-    write(folder.path());
-    assert_eq!(files(folder.path()), files(&example()));
-    assert_eq!(verify_release(&example(), Some(&pinned())).unwrap().sequence, 7);
-    assert!(verify_release(&example(), Some(&KeySet::new(vec![key(4).public()]))).is_err());
+    write(folder.path(), true);
+    let manifest = verify_release(folder.path(), None).unwrap();
+    let wire = manifest.deltas[0].shard.unwrap().wire();
+    fs::write(folder.path().join(wire.path()), vec![0; wire.bytes as usize]).unwrap();
+    assert!(matches!(verify_release(folder.path(), None), Err(Error::Damaged { .. })));
 }
 
 #[test]
 fn the_committed_release_is_installed() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::at(folder.path());
-    let mut update = store.update(Expected::new(Some("the example".to_owned()), pinned(), 2)).unwrap();
-    let read = |path: &str| fs::read(example().join(path)).unwrap();
-    assert!(matches!(update.manifest(&read("manifest"), NOW), Err(Error::Untrusted { .. })));
-    let keys = read(&update.keys_path());
-    update.add_keys(&keys).unwrap();
-    assert_eq!(update.manifest(&read("manifest"), NOW).unwrap().files, 4);
-    while let Some(fetch) = update.next_fetch().unwrap() {
-        update.receive(0, &read(&fetch.path)).unwrap();
+    for (name, packed) in EXAMPLES {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        let mut update = store.update(Expected::new(Some("the example".to_owned()), pinned(), 2)).unwrap();
+        let read = |path: &str| fs::read(example(name).join(path)).unwrap();
+        assert!(matches!(update.manifest(&read("manifest"), NOW), Err(Error::Untrusted { .. })));
+        let keys = read(&update.keys_path());
+        update.add_keys(&keys).unwrap();
+        assert_eq!(update.manifest(&read("manifest"), NOW).unwrap().files, 4);
+        while let Some(fetch) = update.next_fetch().unwrap() {
+            update.receive(0, &read(&fetch.path)).unwrap();
+        }
+        update.install().unwrap();
+        let current = store.current().unwrap().unwrap();
+        assert_eq!((current.sequence, current.pack.len(), current.parts.len()), (7, 1, 3));
+        assert_eq!(fs::read(current.parts[1].shard.as_ref().unwrap()).unwrap(), delta(packed));
+        let removed = fs::read(current.parts[2].removed.as_ref().unwrap()).unwrap();
+        assert_eq!(magpie_release::read_removed(&removed).unwrap(), ["bag-1", "täsch\n2"]);
     }
-    update.install().unwrap();
-    let current = store.current().unwrap().unwrap();
-    assert_eq!((current.sequence, current.pack.len(), current.parts.len()), (7, 1, 3));
-    let removed = fs::read(current.parts[2].removed.as_ref().unwrap()).unwrap();
-    assert_eq!(magpie_release::read_removed(&removed).unwrap(), ["bag-1", "täsch\n2"]);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use magpie_release::publish::{SecretKey, sign_manifest};
 use magpie_release::{
-    Delta, Digest, Error, Expected, FORMAT_WRITTEN, FileEntry, KeySet, Manifest, ModelEntry, Store, Update,
+    Delta, Digest, Error, Expected, FORMAT_WRITTEN, FileEntry, KeySet, Manifest, ModelEntry, Packed, Store, Update,
 };
 
 const FOLDER: &str = "MAGPIE_KILLED_FOLDER";
@@ -22,18 +22,19 @@ fn expected() -> Expected {
     Expected::new(Some("shop".to_owned()), KeySet::new(vec![key().public()]), 2)
 }
 
-/// The manifest and the files of a publication: a delta of its own, and a base that four share.
+/// The manifest and the files of a publication: two deltas of its own, one of them packed, and a base that four share.
 fn release(sequence: u64) -> (Vec<u8>, HashMap<String, Vec<u8>>) {
     let mut files = HashMap::new();
     let mut file = |seed: u64, length: usize| {
         let mut bytes = vec![0; length];
         blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
-        let file = FileEntry { hash: Digest::of(&bytes), bytes: length as u64 };
+        let file = FileEntry::new(Digest::of(&bytes), length as u64);
         files.insert(file.path(), bytes);
         file
     };
     let base = file(sequence / 4, 150_000);
-    let delta = Delta { base: base.hash, shard: Some(file(1 << 40 | sequence, 20_000)), removed: None };
+    let delta = |shard| Delta { base: base.hash, shard: Some(shard), removed: None };
+    let deltas = vec![delta(file(1 << 40 | sequence, 20_000)), delta(packed(sequence, &mut files))];
     let manifest = Manifest {
         format: FORMAT_WRITTEN,
         catalog: "shop".to_owned(),
@@ -43,9 +44,19 @@ fn release(sequence: u64) -> (Vec<u8>, HashMap<String, Vec<u8>>) {
         model: ModelEntry { id: Digest([7; 32]), pack: Vec::new() },
         shard_format: 2,
         base,
-        deltas: vec![delta],
+        deltas,
     };
     (sign_manifest(&manifest, &[key()]).unwrap(), files)
+}
+
+/// A file that is fetched in its packed form.
+fn packed(sequence: u64, files: &mut HashMap<String, Vec<u8>>) -> FileEntry {
+    let bytes = sequence.to_le_bytes().repeat(5000);
+    let frame = zstd::bulk::compress(&bytes, 1).unwrap();
+    let packed = Packed { hash: Digest::of(&frame), bytes: frame.len() as u64 };
+    let file = FileEntry { packed: Some(packed), ..FileEntry::new(Digest::of(&bytes), bytes.len() as u64) };
+    files.insert(file.wire().path(), frame);
+    file
 }
 
 /// Installs the publication after the one that was seen last.
