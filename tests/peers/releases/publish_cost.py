@@ -2,9 +2,9 @@
 
     python tests/peers/releases/publish_cost.py --magpie target/release/magpie --photos DIR [--listings 100000]
 
-Embedding 100,000 photos takes an hour, so it is measured with the photos of DIR, and all other work with as many listings as
-asked for: the publisher's cache of embeddings is filled with random vectors first, under the hashes of files that are no photos.
-Needs numpy and blake3.
+Embedding 100,000 photos takes an hour, so it is measured with the photos of DIR, and all other work with as many
+listings as asked for: the publisher's cache of embeddings is filled with random vectors first, under the hashes of
+files that are no photos. Needs numpy and blake3.
 """
 
 import argparse
