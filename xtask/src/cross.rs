@@ -3,9 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::{Outcome, arm, cargo_command, root, run};
+use crate::{Outcome, arm, cargo_command, debian, root, run};
 
 const TARGETS: [&str; 2] = ["aarch64-linux-android", "aarch64-apple-ios"];
 
@@ -57,15 +56,7 @@ fn source(rust: &Path) -> Outcome {
     if rust.join("lib/rustlib/src/rust/library/std/Cargo.toml").exists() {
         return Ok(());
     }
-    let folder = root().join("target/arm/source");
-    let failed = |e: std::io::Error| format!("{}: {e}", folder.display());
-    fs::create_dir_all(&folder).map_err(failed)?;
-    let mut download = Command::new("apt-get");
-    run(download.args(["-o", "APT::Sandbox::User=", "download", "--quiet=2", SOURCE]).current_dir(&folder))?;
-    for package in fs::read_dir(&folder).map_err(failed)?.flatten() {
-        run(Command::new("dpkg").arg("--extract").arg(package.path()).arg(rust.join("..")))?;
-    }
-    fs::remove_dir_all(&folder).map_err(failed)
+    debian::unpack(SOURCE, &rust.join(".."))
 }
 
 /// Writes the stand-in for the C compiler into a folder; returns its path.

@@ -3,8 +3,10 @@
 mod arm;
 mod bindings;
 mod cross;
+mod debian;
 mod engines;
 mod kotlin;
+mod operations;
 mod peers;
 mod size;
 mod swift;
@@ -77,6 +79,8 @@ enum Task {
         /// Measure only `lean` or `full`, and only print the result
         flavour: Option<String>,
     },
+    /// Test the server's alert rules with Prometheus' tool, and check its systemd unit: server/operations
+    Operations,
     /// Run the benches and print their tables
     Bench,
     /// Compare with other engines: set them up, measure, and print a table and the ratios
@@ -122,6 +126,7 @@ fn main() -> ExitCode {
         Task::Xcframework { url } => xcframework::xcframework(url.as_deref()),
         Task::Cross { full } => cross::cross(full),
         Task::Size { flavour } => size::size(flavour.as_deref()),
+        Task::Operations => operations::operations(),
         Task::Bench => bench(&[]),
         Task::Peers(bench) => peers::peers(bench),
         Task::Deny => deny(),
