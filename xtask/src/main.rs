@@ -6,6 +6,7 @@ mod cross;
 mod engines;
 mod kotlin;
 mod peers;
+mod releases;
 mod size;
 mod swift;
 mod xcframework;
