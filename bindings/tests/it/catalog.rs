@@ -40,15 +40,16 @@ fn an_open_engine_changes_to_the_new_price_and_the_delta_alone_is_fetched() {
     assert!(matches!(&none, MagpieError::Catalog { reason } if reason.contains("update first")), "{none}");
     assert!(matches!(store.verify(Vec::new(), 1), Err(MagpieError::Catalog { .. })));
 
-    let (first, bytes) = shop.update(options()).unwrap();
+    let (first, fetched) = shop.update(options()).unwrap();
+    assert_eq!(fetched, [shop.manifest.base.path()]);
     assert_eq!((first.catalog.as_str(), first.sequence, first.deltas, first.has_pack), ("shop", 1, 0, false));
     assert_eq!((first.issued, first.expires, first.model_id), (NOW - 1000, NOW + 1000, options().model_id.unwrap()));
     let engine = Engine::open_installed(store.clone(), installed(None)).unwrap();
     assert_eq!((best(&engine), sequence(&engine), engine.info().listings), (pair("mug", "18.00"), Some(1), 2));
 
     shop.change_price("15.00");
-    let (second, delta) = shop.update(options()).unwrap();
-    assert!(delta < bytes, "{delta} of {bytes}");
+    let (second, fetched) = shop.update(options()).unwrap();
+    assert_eq!(fetched, [shop.delta()]);
     assert_eq!((store.current().unwrap(), second.deltas), (Some(second.clone()), 1));
     assert_eq!((best(&engine), sequence(&engine)), (pair("mug", "18.00"), Some(1)));
     assert_eq!(engine.replace_catalog(store.clone()).unwrap(), second);
@@ -71,11 +72,10 @@ fn a_bundled_base_is_searched_until_something_is_installed_and_is_not_fetched() 
     let bundled = UpdateOptions { bundled_catalog: Some(text(&base)), ..options() };
     let open = || Engine::open_installed(shop.store(), installed(Some(&base))).unwrap();
     assert_eq!((best(&open()), sequence(&open())), (pair("mug", "18.00"), None));
-    assert_eq!(shop.update(bundled.clone()).unwrap().1, 0);
+    assert_eq!(shop.update(bundled.clone()).unwrap().1, [""; 0]);
     assert_eq!(sequence(&open()), Some(1));
     shop.change_price("15.00");
-    let size = fs::metadata(&base).unwrap().len();
-    assert!(shop.update(bundled).unwrap().1 < size);
+    assert_eq!(shop.update(bundled).unwrap().1, [shop.delta()]);
     let engine = Engine::open_installed(shop.store(), installed(Some(&base))).unwrap();
     assert_eq!(best(&engine), pair("mug", "15.00"));
     let missing = installed(Some(Path::new("missing")));
@@ -229,7 +229,7 @@ fn damage_is_found_and_repaired_and_new_keys_are_followed() {
     assert_eq!(shop.store().current().unwrap(), Some(now.clone()), "lengths alone are looked at");
     assert!(matches!(shop.store().verify(Vec::new(), 1), Err(MagpieError::Catalog { .. })));
     let repair = UpdateOptions { repair: true, ..options() };
-    assert_eq!(shop.update(repair).unwrap(), (now, bytes.len() as u64));
+    assert_eq!(shop.update(repair).unwrap(), (now, vec![shop.manifest.base.path()]));
 
     let keys = KeySet { version: 2, sequence: 1, ..KeySet::new(vec![key(2).public()]) };
     let document = sign_keys("shop", &keys, &[key(1)]).unwrap();

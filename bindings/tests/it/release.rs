@@ -74,6 +74,11 @@ impl Shop {
         self.release().join(self.manifest.base.path())
     }
 
+    /// Path of the last delta's shard in the release.
+    pub(crate) fn delta(&self) -> String {
+        self.manifest.deltas.last().unwrap().shard.unwrap().path()
+    }
+
     /// Adds a shard to the release; a listing has an id, a price, and a factor of the photo's embedding.
     fn shard(&self, listings: &[(&str, &str, f32)]) -> FileEntry {
         static EMBEDDING: OnceLock<Vec<f32>> = OnceLock::new();
@@ -150,11 +155,11 @@ impl Shop {
         self.store().update(options()).unwrap()
     }
 
-    /// Updates the phone, in pieces of 1,000 bytes, and returns how many were fetched.
-    pub(crate) fn update(&self, options: UpdateOptions) -> Result<(InstalledCatalog, u64), MagpieError> {
+    /// Updates the phone, in pieces of 1,000 bytes, and returns the paths of the files that were fetched.
+    pub(crate) fn update(&self, options: UpdateOptions) -> Result<(InstalledCatalog, Vec<String>), MagpieError> {
         let update = self.store().update(options)?;
         let plan = update.manifest(&fs::read(self.release().join(update.manifest_path())).unwrap(), NOW)?;
-        let mut fetched = 0;
+        let (mut fetched, mut bytes) = (Vec::new(), 0);
         while let Some(fetch) = update.next_fetch()? {
             let file = fs::read(self.release().join(&fetch.path)).unwrap();
             assert_eq!(fetch.bytes, file.len() as u64);
@@ -164,9 +169,10 @@ impl Shop {
                 offset += piece.len() as u64;
                 assert_eq!(complete, offset == fetch.bytes);
             }
-            fetched += offset - fetch.offset;
+            bytes += offset - fetch.offset;
+            fetched.push(fetch.path);
         }
-        assert_eq!(plan.bytes, fetched);
+        assert_eq!((plan.files as usize, plan.bytes), (fetched.len(), bytes));
         Ok((update.install()?, fetched))
     }
 }
