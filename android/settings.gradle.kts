@@ -16,5 +16,5 @@ dependencyResolutionManagement {
 }
 
 rootProject.name = "magpie"
-include(":magpie-generated", ":magpie", ":magpie-android", ":sample")
+include(":magpie-generated", ":magpie", ":magpie-android", ":magpie-work", ":sample")
 project(":magpie-generated").projectDir = file("generated")

@@ -1,6 +1,6 @@
 //! The engine: the main object of the API.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use magpie_core::Error;
@@ -8,8 +8,10 @@ use magpie_core::model::{LoadOptions, Model, Pack};
 use magpie_core::shard::{self, Shard};
 
 use crate::Cancellation;
+use crate::catalog_store::{CatalogStore, InstalledCatalog};
 use crate::error::{MagpieError, guarded};
 use crate::frame::FrameLayout;
+use crate::opening::{InstalledOptions, Opening, reopen};
 use crate::records::{
     Benchmark, Column, Embedding, EngineInfo, Listing, OpenOptions, SearchOptions, SearchResults, ms,
 };
@@ -21,6 +23,8 @@ use crate::server_search::ServerSearch;
 #[derive(uniffi::Object)]
 pub struct Engine {
     engine: magpie_core::engine::Engine,
+    /// Which installed catalogue it searches; none for one that was opened as a file. Locked while it is replaced.
+    installed: Mutex<Option<InstalledCatalog>>,
     open_ms: f64,
 }
 
@@ -52,12 +56,48 @@ impl Engine {
             let model = Model::load_with(&Pack::open(options.model_folder)?, &load)?;
             let open = if options.in_memory { Shard::load } else { Shard::open };
             let engine = magpie_core::engine::Engine::new(model, open(options.catalog_file)?)?;
-            let engine = Engine { engine, open_ms: ms(started.elapsed()) };
-            let info = engine.info();
-            let EngineInfo { catalog, listings, model, instructions, open_ms, .. } = &info;
-            log::info!("opened '{catalog}' with {listings} listings, model {model}, {instructions}, {open_ms} ms");
-            Ok(Arc::new(engine))
+            Ok(Engine::opened(engine, None, started))
         })
+    }
+
+    /// Opens the catalogue that is installed in a folder, with the model pack that came with it or else the app's. While
+    /// nothing usable is installed, opens the bundled catalogue.
+    ///
+    /// # Errors
+    /// `Catalog` if nothing is installed or what is installed is damaged, `OtherModel` if it is for another model than the
+    /// app's; otherwise as [`Engine::open`].
+    #[uniffi::constructor]
+    pub fn open_installed(store: Arc<CatalogStore>, options: InstalledOptions) -> Result<Arc<Engine>, MagpieError> {
+        guarded("open_installed", || {
+            let started = Instant::now();
+            let Opening { pack, catalog, installed } = Opening::choose(&store, &options)?;
+            let load = LoadOptions::default().with_threads(options.threads.max(1) as usize);
+            let engine = magpie_core::engine::Engine::with_catalog(Model::load_with(&pack, &load)?, catalog)?;
+            Ok(Engine::opened(engine, installed, started))
+        })
+    }
+
+    /// Changes to the catalogue that is installed now. Searches that are under way end on the one before, and those that
+    /// begin later use the new one; neither waits. Returns what is searched from here on.
+    ///
+    /// # Errors
+    /// `OtherModel` if it is for another model than this engine's: open a new engine, which takes both. `Catalog` if
+    /// nothing is installed or it is damaged, `File`. After an error, the engine keeps the catalogue that it has.
+    pub fn replace_catalog(&self, store: Arc<CatalogStore>) -> Result<InstalledCatalog, MagpieError> {
+        guarded("replace_catalog", || {
+            // One at a time, so that the last one to look is the last one to replace.
+            let mut installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner);
+            let (catalog, info) = reopen(&store, self.engine.model().id())?;
+            self.engine.replace_catalog(catalog)?;
+            log::info!("changed to publication {} of '{}'", info.sequence, info.catalog);
+            *installed = Some(info.clone());
+            Ok(info)
+        })
+    }
+
+    /// The installed catalogue that is searched; none for one that was opened as a file, or came with the app.
+    pub fn installed(&self) -> Option<InstalledCatalog> {
+        self.installed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The opened model and catalogue.
@@ -261,5 +301,18 @@ impl Engine {
             benchmark.json = json.map_err(|e| MagpieError::Internal { reason: e.to_string() })?;
             Ok(benchmark)
         })
+    }
+}
+
+impl Engine {
+    fn opened(
+        engine: magpie_core::engine::Engine,
+        installed: Option<InstalledCatalog>,
+        started: Instant,
+    ) -> Arc<Engine> {
+        let engine = Engine { engine, installed: Mutex::new(installed), open_ms: ms(started.elapsed()) };
+        let EngineInfo { catalog, listings, model, instructions, open_ms, .. } = &engine.info();
+        log::info!("opened '{catalog}' with {listings} listings, model {model}, {instructions}, {open_ms} ms");
+        Arc::new(engine)
     }
 }

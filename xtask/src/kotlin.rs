@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::bindings::{Bindings, bindings};
+use crate::releases::releases;
 use crate::{Outcome, arm, root, run};
 
 /// Debian's packages of Maven and Java.
@@ -28,6 +29,7 @@ pub(crate) fn test() -> Outcome {
     bindings.phone_catalog(&data)?;
     let Bindings { library, sources } = bindings;
     demo(&library.join("magpie"), &data)?;
+    releases(&library.join("magpie"), &data)?;
     let given = |name: &str, folder: &Path| format!("-Dmagpie.{name}={}", folder.display());
     let mut maven = Command::new("mvn");
     maven.args(["--batch-mode", "--no-transfer-progress", "--file", "android/pom.xml"]).args(LOG);

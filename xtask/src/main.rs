@@ -8,6 +8,7 @@ mod engines;
 mod kotlin;
 mod operations;
 mod peers;
+mod releases;
 mod size;
 mod swift;
 mod xcframework;

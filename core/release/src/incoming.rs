@@ -1,7 +1,7 @@
 //! A file that is being received: kept under its hash, so that it goes on after an interruption.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::manifest::FileEntry;
@@ -70,6 +70,23 @@ impl Incoming {
         store.disk.write(&mut self.open, &self.path, bytes)?;
         self.hasher.update(bytes);
         Ok(self.received() == self.wire.bytes)
+    }
+
+    /// Copies all of the file from another one.
+    pub(crate) fn copy(mut self, store: &Store, from: &Path) -> Result<()> {
+        let (mut offset, mut copied) = (0, Ok(false));
+        let mut open = store.disk.open(from)?;
+        store.disk.read_all(&mut open, from, |bytes| {
+            if copied.is_ok() {
+                copied = self.receive(store, offset, bytes);
+                offset += bytes.len() as u64;
+            }
+        })?;
+        match copied? {
+            true => self.finish(store),
+            // It was changed meanwhile: the next fetch goes on from here, and the hash decides.
+            false => Ok(()),
+        }
     }
 
     /// Gives the complete file its name, if it is the right one.

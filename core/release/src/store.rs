@@ -11,6 +11,7 @@ use crate::hash::Digest;
 use crate::keys::{KeySet, keys_path};
 use crate::manifest::{FileEntry, Manifest};
 use crate::pointer::Pointer;
+use crate::removed::read_removed;
 
 pub(crate) const FILES: &str = "files";
 pub(crate) const PARTS: &str = "parts";
@@ -18,6 +19,8 @@ const CURRENT: &str = "current";
 const SEEN: &str = "seen";
 const LOCK: &str = "lock";
 const MAX_SEEN: u64 = 4 << 10;
+/// Most bytes of the removed ids of a delta.
+const MAX_REMOVED_BYTES: u64 = 256 << 20;
 /// Most keys documents that a phone follows from the keys that its app pins.
 const MAX_ROTATIONS: u64 = 1000;
 
@@ -56,8 +59,21 @@ pub struct Current {
 pub struct Part {
     /// Its shard; `None` where a delta only removes.
     pub shard: Option<PathBuf>,
-    /// The file with the ids that it removes from the parts before: see [`read_removed`](crate::read_removed).
+    /// The file with the ids that it removes from the parts before: see [`Part::removed_ids`].
     pub removed: Option<PathBuf>,
+}
+
+impl Part {
+    /// Reads the ids that it removes from the parts before; none where it removes none.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn removed_ids(&self) -> Result<Vec<String>> {
+        let Some(path) = &self.removed else { return Ok(Vec::new()) };
+        let bytes = Disk::default().read(path, MAX_REMOVED_BYTES)?;
+        let bytes = bytes.ok_or_else(|| Error::damaged(path, "it is missing"))?;
+        read_removed(&bytes).map_err(|e| Error::damaged(path, e.to_string()))
+    }
 }
 
 /// What was seen last, so that nothing older is taken.
@@ -89,7 +105,6 @@ impl Store {
     /// [`Error::Damaged`] where something else has changed the files, [`Error::Io`].
     pub fn current(&self) -> Result<Option<Current>> {
         let Some(pointer) = self.pointer()? else { return Ok(None) };
-        let (manifest, with_pack) = (&pointer.manifest, pointer.with_pack);
         for file in pointer.files() {
             let path = self.file(&file);
             match self.disk.length(&path)? {
@@ -98,23 +113,7 @@ impl Store {
                 None => return Err(Error::damaged(path, "it is missing")),
             }
         }
-        let path = |file: &FileEntry| self.file(file);
-        let base = Part { shard: Some(path(&manifest.base)), removed: None };
-        let deltas = manifest
-            .deltas
-            .iter()
-            .map(|delta| Part { shard: delta.shard.as_ref().map(path), removed: delta.removed.as_ref().map(path) });
-        let names = manifest.model.pack.iter().map(|file| file.name.clone());
-        let paths = manifest.pack_files().map(|file| path(&file));
-        Ok(Some(Current {
-            catalog: manifest.catalog.clone(),
-            sequence: manifest.sequence,
-            issued: manifest.issued,
-            expires: manifest.expires,
-            model: manifest.model.id,
-            pack: if with_pack { names.zip(paths).collect() } else { Vec::new() },
-            parts: std::iter::once(base).chain(deltas).collect(),
-        }))
+        Ok(Some(self.describe(&pointer)))
     }
 
     /// The manifest of what is installed. Its signature was checked when it was installed, and is not looked at again.
@@ -141,6 +140,28 @@ impl Store {
             check_file(&self.disk, &path, &file)?;
         }
         Ok(pointer.manifest)
+    }
+
+    /// What a pointer names, installed or not.
+    pub(crate) fn describe(&self, pointer: &Pointer) -> Current {
+        let manifest = &pointer.manifest;
+        let path = |file: &FileEntry| self.file(file);
+        let base = Part { shard: Some(path(&manifest.base)), removed: None };
+        let deltas = manifest
+            .deltas
+            .iter()
+            .map(|delta| Part { shard: delta.shard.as_ref().map(path), removed: delta.removed.as_ref().map(path) });
+        let names = manifest.model.pack.iter().map(|file| file.name.clone());
+        let paths = manifest.pack_files().map(|file| path(&file));
+        Current {
+            catalog: manifest.catalog.clone(),
+            sequence: manifest.sequence,
+            issued: manifest.issued,
+            expires: manifest.expires,
+            model: manifest.model.id,
+            pack: if pointer.with_pack { names.zip(paths).collect() } else { Vec::new() },
+            parts: std::iter::once(base).chain(deltas).collect(),
+        }
     }
 
     pub(crate) fn pointer(&self) -> Result<Option<Pointer>> {

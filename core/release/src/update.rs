@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::path::Path;
 
 use crate::envelope::{Envelope, Kind};
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use crate::incoming::Incoming;
 use crate::keys::{KeySet, keys_path};
 use crate::manifest::{FileEntry, Manifest};
 use crate::pointer::Pointer;
-use crate::store::{FILES, PARTS, Seen, Store, check_file};
+use crate::store::{Current, FILES, PARTS, Seen, Store, check_file};
 
 /// What an app expects of a release.
 #[derive(Debug, Clone)]
@@ -277,6 +278,43 @@ impl Update {
         }
         self.incoming = Some(incoming);
         Ok(false)
+    }
+
+    /// Takes a file that is on the device already, such as a base that comes with the app, where it is one of those that
+    /// are missing. Any other file, or none, changes nothing. Returns what is left to do.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`] before there is a manifest, [`Error::Io`].
+    pub fn take_file(&mut self, path: &Path) -> Result<Plan> {
+        let target = self.target.clone().ok_or(Error::Incomplete)?;
+        let disk = self.store.disk.clone();
+        let length = disk.length(path)?;
+        for file in target.files() {
+            if length != Some(file.bytes) || self.is_there(&file)? {
+                continue;
+            }
+            match check_file(&disk, path, &file) {
+                // Another file of the same length.
+                Err(Error::Damaged { .. }) => continue,
+                other => other?,
+            }
+            self.incoming = None;
+            // As it is, also where it travels packed.
+            let plain = FileEntry::new(file.hash, file.bytes);
+            if let Some(incoming) = Incoming::open(&self.store, plain)? {
+                incoming.copy(&self.store, path)?;
+            }
+        }
+        self.plan(&target)
+    }
+
+    /// What [`Store::current`] will return once this release is installed, so that a host can try to open it before. Its
+    /// files are all there when [`Update::next_fetch`] has no more to say.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`] before there is a manifest.
+    pub fn target(&self) -> Result<Current> {
+        self.target.as_ref().map(|target| self.store.describe(target)).ok_or(Error::Incomplete)
     }
 
     /// Installs the release: from here on [`Store::current`] returns it. Then removes the files that neither it nor the

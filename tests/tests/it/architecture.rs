@@ -55,7 +55,7 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("release", "pointer", &["envelope", "hash", "manifest"]),
     ("release", "publish", &["disk", "envelope", "error", "hash", "keys", "manifest", "packed", "removed", "store"]),
     ("release", "removed", &["error"]),
-    ("release", "store", &["disk", "envelope", "error", "hash", "keys", "manifest", "pointer"]),
+    ("release", "store", &["disk", "envelope", "error", "hash", "keys", "manifest", "pointer", "removed"]),
     ("release", "testing", &["envelope", "error", "hash", "keys", "manifest", "store", "update"]),
     (
         "release",

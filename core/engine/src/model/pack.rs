@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::compiled;
 #[cfg(feature = "onnx")]
@@ -53,21 +53,34 @@ impl Pack {
     /// match it.
     pub fn open(folder: impl AsRef<Path>) -> Result<Pack> {
         let folder = folder.as_ref();
-        let json = read(&folder.join("manifest.json"), MAX_MANIFEST)?;
+        Pack::find(|name| Some(folder.join(name)))
+    }
+
+    /// Reads a pack whose files lie under other names, such as their hashes: each has its name in the pack, and its path.
+    ///
+    /// # Errors
+    /// As [`Pack::open`].
+    pub fn open_files(files: &[(String, PathBuf)]) -> Result<Pack> {
+        Pack::find(|name| files.iter().find(|(of_pack, _)| of_pack == name).map(|(_, path)| path.clone()))
+    }
+
+    fn find(path_of: impl Fn(&str) -> Option<PathBuf>) -> Result<Pack> {
+        let needed = |name: &str| path_of(name).ok_or_else(|| ModelError::Load(format!("the pack has no {name}")));
+        let json = read(&needed("manifest.json")?, MAX_MANIFEST)?;
         let manifest = Manifest::parse(&json)?;
-        let onnx = folder.join(&manifest.network.file);
-        let path = folder.join(compiled::FILE);
-        if path.exists() {
+        if let Some(path) = path_of(compiled::FILE).filter(|path| path.exists()) {
             let checked =
                 read(&path, MAX_NETWORK).and_then(|bytes| Ok(compiled::check(&manifest, &bytes).map(|()| bytes)?));
+            let has_onnx =
+                || cfg!(feature = "onnx") && path_of(&manifest.network.file).is_some_and(|onnx| onnx.exists());
             match checked {
                 Ok(network) => return Ok(Pack { manifest, form: Form::Compiled, network }),
                 // E.g. left behind by an earlier model.
-                Err(error) if cfg!(feature = "onnx") && onnx.exists() => log::warn!("{}: {error}", path.display()),
+                Err(error) if has_onnx() => log::warn!("{}: {error}", path.display()),
                 Err(error) => return Err(error),
             }
         }
-        let network = read(&onnx, MAX_NETWORK)?;
+        let network = read(&needed(&manifest.network.file)?, MAX_NETWORK)?;
         manifest.check_network(&network)?;
         Ok(Pack { manifest, form: Form::Onnx, network })
     }

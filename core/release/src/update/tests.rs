@@ -196,3 +196,36 @@ fn installing_needs_a_manifest_and_all_files() {
     assert!(matches!(update.install(), Err(Error::Incomplete)));
     assert_eq!(store.current().unwrap(), None);
 }
+
+#[test]
+fn a_base_that_is_on_the_device_is_not_fetched() {
+    let (folder, store) = folder();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let (bundled, other) = (file("bundled", b"the base"), file("other", b"not base"));
+    let release = Release::new(3, b"the base").with_delta(Some(b"delta"), None);
+    let mut update = store.update(expected()).unwrap();
+    assert!(matches!(update.take_file(&bundled), Err(Error::Incomplete)));
+    assert!(matches!(update.target(), Err(Error::Incomplete)));
+    let all = update.manifest(&release.signed(), NOW).unwrap();
+    // A part of it came from elsewhere, and another file of that length is no help.
+    let fetch = update.next_fetch().unwrap().unwrap();
+    update.receive(fetch.offset, b"the").unwrap();
+    assert_eq!((all.files, all.bytes), (2, 13));
+    for useless in [&other, &folder.path().join("none")] {
+        assert_eq!(update.take_file(useless).unwrap().bytes, 10);
+    }
+    for _ in 0..2 {
+        let left = update.take_file(&bundled).unwrap();
+        assert_eq!((left.files, left.bytes), (1, 5));
+    }
+    assert_eq!(update.next_fetch().unwrap().unwrap().bytes, 5);
+    let target = update.target().unwrap();
+    release.feed(&mut update, 9).unwrap();
+    update.install().unwrap();
+    assert!(release.is_in(&store) && bundled.exists());
+    assert_eq!(store.current().unwrap(), Some(target));
+}

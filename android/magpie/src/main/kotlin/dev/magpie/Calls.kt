@@ -57,6 +57,13 @@ private fun RustException.public(): Exception = when (this) {
     is RustException.Model -> MagpieException.Model(reason, this)
     is RustException.Request -> MagpieException.Request(reason, this)
     is RustException.File -> MagpieException.File(reason, this)
+    is RustException.OtherModel -> MagpieException.OtherModel(reason, this)
+    is RustException.Untrusted -> MagpieException.Untrusted(reason, this)
+    is RustException.Outdated -> MagpieException.Outdated(reason, this)
+    is RustException.NotForThisApp -> MagpieException.NotForThisApp(reason, this)
+    is RustException.Download -> MagpieException.Download(reason, this)
+    is RustException.Busy -> MagpieException.Busy(reason, this)
+    is RustException.NoSpace -> MagpieException.NoSpace(reason, this)
     is RustException.Internal -> MagpieException.Internal(reason, this)
     is RustException.Cancelled -> CancellationException("cancelled")
 }

@@ -1,6 +1,5 @@
 package dev.magpie
 
-import java.net.URI
 import dev.magpie.internal.ServerState as RustServerState
 
 /**
@@ -31,7 +30,7 @@ public class CatalogServer(
         require(token == null || token.all { it in '!'..'~' }) { "the token has characters that a header cannot hold" }
     }
 
-    private val base = checked(url)
+    private val base = serverUrl(url)
 
     internal val rust: RustServerState = translated { RustServerState() }
 
@@ -42,17 +41,4 @@ public class CatalogServer(
     }
 
     override fun toString(): String = "CatalogServer($base)"
-
-    private companion object {
-        /** Returns the URL without trailing slashes. The error does not quote the URL: it may contain a password. */
-        fun checked(url: String): String {
-            val parsed = runCatching { URI(url) }.getOrNull()
-            val isServer = parsed?.scheme?.lowercase() in setOf("http", "https") && !parsed?.host.isNullOrEmpty()
-            val more = listOf(parsed?.rawQuery, parsed?.rawFragment, parsed?.rawUserInfo)
-            require(isServer && more.all { it == null }) {
-                "not the URL of a server: expected https://HOST or http://HOST:PORT"
-            }
-            return url.trimEnd('/')
-        }
-    }
 }

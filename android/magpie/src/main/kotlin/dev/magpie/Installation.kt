@@ -106,22 +106,23 @@ public class Installation private constructor(public val modelFolder: File, publ
                 unfinished.deleteRecursively()
             }
         }
-
-        private suspend fun copy(from: InputStream, to: File) {
-            to.parentFile?.mkdirs()
-            FileOutputStream(to).use { out ->
-                val buffer = ByteArray(1 shl 16)
-                while (true) {
-                    currentCoroutineContext().ensureActive()
-                    val read = from.read(buffer)
-                    if (read < 0) break
-                    out.write(buffer, 0, read)
-                }
-                out.fd.sync()
-            }
-        }
-
-        /** Flushes a directory's entries to disk. */
-        private fun sync(folder: File) = FileChannel.open(folder.toPath(), READ).use { it.force(true) }
     }
 }
+
+/** Writes a new file and flushes it to disk. */
+internal suspend fun copy(from: InputStream, to: File) {
+    to.parentFile?.mkdirs()
+    FileOutputStream(to).use { out ->
+        val buffer = ByteArray(1 shl 16)
+        while (true) {
+            currentCoroutineContext().ensureActive()
+            val read = from.read(buffer)
+            if (read < 0) break
+            out.write(buffer, 0, read)
+        }
+        out.fd.sync()
+    }
+}
+
+/** Flushes a directory's entries to disk. */
+internal fun sync(folder: File) = FileChannel.open(folder.toPath(), READ).use { it.force(true) }

@@ -11,6 +11,7 @@ import java.io.File
 import java.nio.ByteBuffer
 import dev.magpie.internal.Cancellation as RustCancellation
 import dev.magpie.internal.Engine as RustEngine
+import dev.magpie.internal.InstalledOptions as RustInstalledOptions
 import dev.magpie.internal.OpenOptions as RustOpenOptions
 
 /**
@@ -37,8 +38,32 @@ public class SearchEngine private constructor(
     @Volatile
     private var closed = false
 
-    /** The opened model and catalogue. */
-    public val info: EngineInfo = translated { engine.info() }.public()
+    /** The opened model and catalogue; another one after [replaceCatalog]. */
+    @Volatile
+    public var info: EngineInfo = translated { engine.info() }.public()
+        private set
+
+    /** The installed catalogue that is searched; null for one that was opened as a file, or came with the app. */
+    @Volatile
+    public var installed: InstalledCatalog? = translated { engine.installed() }?.public()
+        private set
+
+    /**
+     * Changes to what is installed in [catalog] now. Searches under way end on the catalogue before, and those that begin
+     * later use the new one; neither waits. Returns what is searched from here on.
+     *
+     * @throws MagpieException.OtherModel if it is for another model than this engine's: open a new engine, which takes
+     * both
+     * @throws MagpieException.Catalog if nothing is installed, or it is damaged; this engine keeps its catalogue
+     */
+    public suspend fun replaceCatalog(catalog: Catalog): InstalledCatalog = call { engine, _ ->
+        val replaced = engine.replaceCatalog(catalog.rust).public()
+        synchronized(this) {
+            info = engine.info().public()
+            installed = engine.installed()?.public()
+        }
+        replaced
+    }
 
     /**
      * Finds the listings most similar to a photo.
@@ -197,12 +222,36 @@ public class SearchEngine private constructor(
         ): SearchEngine {
             require(threads >= 1) { "threads must be at least 1, not $threads" }
             val options = RustOpenOptions(modelFolder.path, catalogFile.path, threads.toUInt(), inMemory)
+            return opened(dispatcher) { RustEngine.open(options) }
+        }
+
+        /**
+         * Opens what is installed in [catalog], with the model pack that came with it or else the app's, on [dispatcher].
+         *
+         * @param modelFolder folder of the app's model pack
+         * @param bundledCatalog a shard that comes with the app, searched while nothing is installed, or only a catalogue
+         * for the model of an earlier version of the app; see [AppFiles]
+         * @throws MagpieException.Catalog if nothing is installed, or it is damaged
+         * @throws MagpieException.OtherModel if it is for another model than the app's, and there is no bundled one
+         * @throws MagpieException as [open] with a file
+         */
+        public suspend fun open(
+            modelFolder: File,
+            catalog: Catalog,
+            bundledCatalog: File? = null,
+            threads: Int = 1,
+            dispatcher: CoroutineDispatcher = Dispatchers.Default,
+        ): SearchEngine {
+            require(threads >= 1) { "threads must be at least 1, not $threads" }
+            val options = RustInstalledOptions(modelFolder.path, bundledCatalog?.path, threads.toUInt())
+            return opened(dispatcher) { RustEngine.openInstalled(catalog.rust, options) }
+        }
+
+        private suspend fun opened(dispatcher: CoroutineDispatcher, open: () -> RustEngine): SearchEngine {
             currentCoroutineContext().ensureActive()
             // Not cancellable: if the opened engine were dropped here, nobody would close it.
             val engine =
-                withContext(NonCancellable + dispatcher) {
-                    translated { SearchEngine(RustEngine.open(options), dispatcher) }
-                }
+                withContext(NonCancellable + dispatcher) { translated { SearchEngine(open(), dispatcher) } }
             if (!currentCoroutineContext().isActive) engine.close()
             currentCoroutineContext().ensureActive()
             return engine

@@ -4,6 +4,9 @@ import android.content.Context
 import android.content.res.AssetManager
 import android.os.Build
 import android.os.Process
+import dev.magpie.AppFiles
+import dev.magpie.BundledBase
+import dev.magpie.Catalog
 import dev.magpie.Installation
 import dev.magpie.MagpieException
 import kotlinx.coroutines.Dispatchers
@@ -35,26 +38,57 @@ public val isMagpieSupported: Boolean
  * @throws MagpieException as [Installation.install]; [MagpieException.Unsupported] if the CPU is not supported
  */
 public suspend fun Context.installMagpieAssets(folder: String = "magpie"): Installation {
-    if (!isMagpieSupported) {
-        val found = Build.SUPPORTED_ABIS.joinToString()
-        throw MagpieException.Unsupported("visual search needs ${abis.joinToString(" or ")}, this device has $found")
-    }
+    checkSupported()
     return withContext(Dispatchers.IO) {
-        val files = try {
-            assets.files(folder)
-        } catch (e: IOException) {
-            throw MagpieException.File("cannot read the assets in '$folder': ${e.message}", e)
-        }
+        val files = assets.files(folder)
         // A new build of the app may bring different assets under the same version.
         val updated = packageManager.getPackageInfo(packageName, 0).lastUpdateTime
         Installation.install(File(noBackupFilesDir, "magpie"), "assets-$updated", files)
     }
 }
 
+/** The folder for a catalogue that is updated: not backed up, since a backup would bring back an old one. */
+public fun Context.magpieCatalog(): Catalog = Catalog.open(File(noBackupFilesDir, "magpie-catalog"))
+
+/**
+ * Installs the model that is bundled with the app, and the base to start from as long as [catalog] has nothing usable.
+ * What is there is not copied again when the app is updated.
+ *
+ * ```kotlin
+ * val catalog = context.magpieCatalog()
+ * val files = context.installMagpieFiles(catalog)
+ * val engine = files.open(catalog)
+ * ```
+ *
+ * @param folder the asset folder with the folder `model`, and the folder `base` with one shard or none: the release's file
+ * of the base, under its name in the release, which is its hash
+ * @throws MagpieException as [AppFiles.install]; [MagpieException.Unsupported] if the CPU is not supported
+ */
+public suspend fun Context.installMagpieFiles(catalog: Catalog, folder: String = "magpie"): AppFiles {
+    checkSupported()
+    return withContext(Dispatchers.IO) {
+        val names = assets.names("$folder/${Installation.MODEL}").filter { "." in it }
+        val model = names.associateWith { name -> { assets.open("$folder/${Installation.MODEL}/$name") } }
+        val base = assets.names("$folder/base").singleOrNull()
+        val bundled = base?.let { BundledBase(it) { assets.open("$folder/base/$it") } }
+        AppFiles.install(File(noBackupFilesDir, "magpie-app"), catalog, model, bundled)
+    }
+}
+
+private fun checkSupported() {
+    if (isMagpieSupported) return
+    val found = Build.SUPPORTED_ABIS.joinToString()
+    throw MagpieException.Unsupported("visual search needs ${abis.joinToString(" or ")}, this device has $found")
+}
+
 /** The sources of the catalogue and the model's files. Subfolders of the model, such as golden cases, are skipped. */
 private fun AssetManager.files(folder: String): Map<String, () -> InputStream> {
-    val models = list("$folder/${Installation.MODEL}").orEmpty().filter {
-        "." in it
-    }.map { "${Installation.MODEL}/$it" }
+    val models = names("$folder/${Installation.MODEL}").filter { "." in it }.map { "${Installation.MODEL}/$it" }
     return (models + Installation.CATALOG).associateWith { name -> { open("$folder/$name") } }
+}
+
+private fun AssetManager.names(folder: String): List<String> = try {
+    list(folder).orEmpty().toList()
+} catch (e: IOException) {
+    throw MagpieException.File("cannot read the assets in '$folder': ${e.message}", e)
 }
