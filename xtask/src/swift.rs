@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::bindings::Bindings;
+use crate::releases::releases;
 use crate::{Outcome, arm, root, run, xcframework};
 
 /// The oldest major version of Swift that the package is written for.
@@ -54,6 +55,7 @@ pub(crate) fn test() -> Outcome {
     let data = root().join("target/swift");
     made.golden_embeddings(&data)?;
     made.phone_catalog(&data)?;
+    releases(&made.library.join("magpie"), &data)?;
     inside("swift", ["format", "lint", "--strict", "--recursive"].iter().chain(&HAND_WRITTEN))?;
     parse_sample()?;
     let args = ["test", "--package-path", "ios", "--scratch-path", "target/swift/build", "--disable-xctest"];

@@ -34,19 +34,13 @@ public final class CatalogServer: Sendable {
     public init(
         url: URL, token: String? = nil, transport: any HTTPTransport = URLSessionTransport()
     ) throws(MagpieError) {
-        // The error does not quote the URL: it may contain a password.
-        guard let parts = URLComponents(url: url, resolvingAgainstBaseURL: true),
-            ["http", "https"].contains(parts.scheme?.lowercased()), parts.host?.isEmpty == false,
-            parts.query == nil, parts.fragment == nil, parts.user == nil
-        else { throw .request(reason: "not the URL of a server: expected https://HOST or http://HOST:PORT") }
+        base = try serverURL(url)
         guard token?.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) ?? true else {
             throw .request(reason: "the token has characters that a header cannot hold")
         }
         self.url = url
         self.token = token
         self.transport = transport
-        let text = url.absoluteString
-        base = String(text.prefix(text.count - text.reversed().prefix { $0 == "/" }.count))
         generated = MagpieGenerated.ServerState()
     }
 
@@ -58,4 +52,15 @@ public final class CatalogServer: Sendable {
         return HTTPRequest(
             url: url, headers: fields, body: body, timeout: timeout, maxReplyBytes: Int(maxReplyBytes()))
     }
+}
+
+/// Returns the URL of a server, or of a folder of it, without trailing slashes.
+func serverURL(_ url: URL) throws(MagpieError) -> String {
+    // The error does not quote the URL: it may contain a password.
+    guard let parts = URLComponents(url: url, resolvingAgainstBaseURL: true),
+        ["http", "https"].contains(parts.scheme?.lowercased()), parts.host?.isEmpty == false,
+        parts.query == nil, parts.fragment == nil, parts.user == nil
+    else { throw .request(reason: "not the URL of a server: expected https://HOST or http://HOST:PORT") }
+    let text = url.absoluteString
+    return String(text.prefix(text.count - text.reversed().prefix { $0 == "/" }.count))
 }

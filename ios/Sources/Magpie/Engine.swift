@@ -14,16 +14,29 @@ internal import MagpieGenerated
 /// }
 /// ```
 public final class Engine: Sendable {
-    /// The opened model and catalogue.
-    public let info: EngineInfo
+    /// The opened model and catalogue; other ones after ``replaceCatalog(with:)``.
+    public var info: EngineInfo { searched.value.info }
+    /// The installed catalogue that is searched; nil for one that was opened as a file, or came with the app.
+    public var installed: InstalledCatalog? { searched.value.installed }
 
     private let calls: Calls
     private let opened: Locked<MagpieGenerated.Engine?>
+    private let searched: Locked<Searched>
 
     private init(_ engine: MagpieGenerated.Engine, calls: Calls) {
-        info = EngineInfo(engine.info())
         self.calls = calls
         opened = Locked(engine)
+        searched = Locked(Searched(engine))
+    }
+
+    private struct Searched: Sendable {
+        let info: EngineInfo
+        let installed: InstalledCatalog?
+
+        init(_ engine: MagpieGenerated.Engine) {
+            info = EngineInfo(engine.info())
+            installed = engine.installed().map(InstalledCatalog.init)
+        }
     }
 
     /// Opens a model pack and a catalogue. Reads the model's files and maps the catalogue into memory.
@@ -43,6 +56,46 @@ public final class Engine: Sendable {
         let calls = Calls(width: options.concurrentCalls)
         return try await calls.run { _ in
             Engine(try MagpieGenerated.Engine.open(options: generated), calls: calls)
+        }
+    }
+
+    /// Opens what is installed in a folder, with the model pack that came with it or else the app's.
+    ///
+    /// - Parameters:
+    ///   - model: Folder of the app's model pack.
+    ///   - catalog: The folder in which the catalogue is installed.
+    ///   - bundled: A shard that comes with the app. It is searched while nothing is installed, or only a catalogue for
+    ///     the model of an earlier version of the app.
+    ///   - options: How to open them. The catalogue is always mapped into memory.
+    /// - Throws: ``MagpieError/catalog(reason:)`` if nothing is installed or it is damaged,
+    ///   ``MagpieError/otherModel(reason:)`` if it is for another model than the app's and there is no bundled one;
+    ///   otherwise as with a file.
+    public static func open(
+        model: URL, catalog: Catalog, bundled: URL? = nil, options: OpenOptions = OpenOptions()
+    ) async throws(MagpieError) -> Engine {
+        let generated = MagpieGenerated.InstalledOptions(
+            modelFolder: try validated(model.path), bundledCatalog: try validated(path: bundled),
+            threads: try validated(options.threads, "threads"))
+        let calls = Calls(width: options.concurrentCalls)
+        let store = catalog.store
+        return try await calls.run { _ in
+            Engine(try MagpieGenerated.Engine.openInstalled(store: store, options: generated), calls: calls)
+        }
+    }
+
+    /// Changes to what is installed in the folder now. Searches under way end on the catalogue before, and those that
+    /// begin later use the new one; neither waits. After an error, the engine keeps the catalogue that it has.
+    ///
+    /// - Returns: What is searched from here on.
+    /// - Throws: ``MagpieError/otherModel(reason:)`` if it is for another model than this engine's: open a new engine,
+    ///   which takes both. ``MagpieError/catalog(reason:)`` if nothing is installed or it is damaged.
+    @discardableResult
+    public func replaceCatalog(with catalog: Catalog) async throws(MagpieError) -> InstalledCatalog {
+        let (store, searched) = (catalog.store, searched)
+        return try await run { engine, _ in
+            let replaced = InstalledCatalog(try engine.replaceCatalog(store: store))
+            searched.change { $0 = Searched(engine) }
+            return replaced
         }
     }
 

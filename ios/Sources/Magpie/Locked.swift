@@ -14,6 +14,11 @@ final class Locked<Value: Sendable>: @unchecked Sendable {
         lock.withLock { stored }
     }
 
+    /// Changes the value while the lock is held: of two callers, the last one wins.
+    func change<Result>(_ change: (inout Value) -> Result) -> Result {
+        lock.withLock { change(&stored) }
+    }
+
     func set(_ value: Value) {
         // The old value is released after the lock.
         _ = lock.withLock { () -> Value in

@@ -1,3 +1,4 @@
+import Foundation
 internal import MagpieGenerated
 
 /// How to open an ``Engine``, besides the model and the catalogue.
@@ -127,4 +128,10 @@ func validated(_ count: Int, _ name: String) throws(MagpieError) -> UInt32 {
 func validated(_ text: String) throws(MagpieError) -> String {
     guard text.utf8.count <= 1 << 20 else { throw .request(reason: "a text is longer than 1 MiB") }
     return text
+}
+
+/// Checks the length of a file's path, if there is one.
+func validated(path file: URL?) throws(MagpieError) -> String? {
+    guard let file else { return nil }
+    return try validated(file.path)
 }

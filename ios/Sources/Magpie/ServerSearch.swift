@@ -159,7 +159,7 @@ extension CatalogServer {
 }
 
 /// Runs `work` after a delay, unless it is cancelled before.
-private func after(_ time: Duration, _ work: @escaping @Sendable () -> Void) -> Task<Void, Never> {
+func after(_ time: Duration, _ work: @escaping @Sendable () -> Void) -> Task<Void, Never> {
     Task {
         if (try? await Task.sleep(for: time)) != nil { work() }
     }

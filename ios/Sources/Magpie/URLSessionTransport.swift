@@ -25,14 +25,14 @@ public final class URLSessionTransport: HTTPTransport {
         session.finishTasksAndInvalidate()
     }
 
-    /// Posts a request and returns the response, whatever its status.
+    /// Sends a request and returns the response, whatever its status.
     public func send(_ request: HTTPRequest) async throws -> HTTPReply {
         // This is the timeout between two packets; the caller watches the total time.
-        var posted = URLRequest(url: request.url, timeoutInterval: request.timeout / .seconds(1))
-        posted.httpMethod = "POST"
-        posted.httpBody = request.body
-        for (name, value) in request.headers { posted.setValue(value, forHTTPHeaderField: name) }
-        let (task, responses) = (session.dataTask(with: posted), responses)
+        var sent = URLRequest(url: request.url, timeoutInterval: request.timeout / .seconds(1))
+        sent.httpMethod = request.method.rawValue
+        if request.method == .post { sent.httpBody = request.body }
+        for (name, value) in request.headers { sent.setValue(value, forHTTPHeaderField: name) }
+        let (task, responses) = (session.dataTask(with: sent), responses)
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 responses.await(task, atMost: request.maxReplyBytes, continuation)
@@ -99,6 +99,10 @@ private final class Responses: NSObject, URLSessionDataDelegate, @unchecked Send
         guard let head = task.response as? HTTPURLResponse else { return end(task, .failure(HTTPTrouble.broken)) }
         let body = lock.withLock { waiting[task.taskIdentifier]?.body ?? Data() }
         let retryAfter = head.value(forHTTPHeaderField: "retry-after")
-        end(task, .success(HTTPReply(status: head.statusCode, retryAfter: retryAfter, body: body)))
+        let contentRange = head.value(forHTTPHeaderField: "content-range")
+        end(
+            task,
+            .success(
+                HTTPReply(status: head.statusCode, retryAfter: retryAfter, contentRange: contentRange, body: body)))
     }
 }

@@ -92,7 +92,11 @@ func report(_ line: String) {
 }
 
 extension MagpieError {
-    enum Kind { case photo, catalog, model, request, file, cancelled, closed, `internal` }
+    enum Kind {
+        case photo, catalog, model, request, file, otherModel, untrusted, outdated, notForThisApp, download, busy,
+            noSpace
+        case cancelled, closed, `internal`
+    }
 
     var kind: Kind {
         switch self {
@@ -101,6 +105,13 @@ extension MagpieError {
         case .model: .model
         case .request: .request
         case .file: .file
+        case .otherModel: .otherModel
+        case .untrusted: .untrusted
+        case .outdated: .outdated
+        case .notForThisApp: .notForThisApp
+        case .download: .download
+        case .busy: .busy
+        case .noSpace: .noSpace
         case .cancelled: .cancelled
         case .closed: .closed
         case .internal: .internal
@@ -111,7 +122,8 @@ extension MagpieError {
     var reason: String {
         switch self {
         case .photo(let reason), .catalog(let reason), .model(let reason), .request(let reason), .file(let reason),
-            .internal(let reason):
+            .otherModel(let reason), .untrusted(let reason), .outdated(let reason), .notForThisApp(let reason),
+            .download(let reason), .busy(let reason), .noSpace(let reason), .internal(let reason):
             reason
         case .cancelled, .closed: ""
         }

@@ -50,7 +50,13 @@ struct Unexpected: Error {
 
 /// A connection to a ``BadServer``.
 struct Connection: Sendable {
+    /// Head of the request, in lower case; empty if it was not read.
+    var head = ""
     fileprivate let socket: Int32
+
+    fileprivate init(socket: Int32) {
+        self.socket = socket
+    }
 
     /// Sends the bytes. Returns false if the other side has closed the connection.
     @discardableResult
@@ -131,9 +137,10 @@ final class BadServer {
                     return seen.connections - 1
                 }
                 Thread.detachNewThread {
-                    let connection = Connection(socket: socket)
+                    var connection = Connection(socket: socket)
                     let head = reads ? connection.request() : ""
                     if let head {
+                        connection.head = head
                         seen.lock.withLock { seen.heads.append(head) }
                         behave(connection, number)
                     }
