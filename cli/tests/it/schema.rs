@@ -127,7 +127,7 @@ fn failures_are_json_where_the_result_would_be() {
     assert_eq!(error["hint"], "try --help");
     let photo = demo("photos/mug-01-1.jpg");
     let search = ["search", "--shard", &shard, "--photo", photo.to_str().unwrap(), "--json"];
-    assert_eq!(failed(&[&search[..], &["--where", "price<"]].concat(), 2)["hint"].is_string(), true);
+    assert!(failed(&[&search[..], &["--where", "price<"]].concat(), 2)["hint"].is_string());
     failed(&["search", "--shard", &shard, "--photo", "/dev/null/x.jpg", "--json"], 1);
 }
 
