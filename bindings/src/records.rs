@@ -265,7 +265,7 @@ impl SearchOptions {
 impl From<Found> for Listing {
     fn from(found: Found) -> Listing {
         let Found { score, listing } = found;
-        let fields = listing.fields.into_iter().map(|(name, value)| Field { name, value }).collect();
+        let fields = listing.fields.into_iter().map(|(name, value)| Field { name: name.to_string(), value }).collect();
         let source = Source::Shard;
         Listing { id: listing.id, score, photo: listing.photo, photos: listing.photos, fields, source }
     }

@@ -25,6 +25,15 @@ impl CommandFailure {
         CommandFailure { message: message.into(), hint: Some("try --help"), code: 2 }
     }
 
+    /// Options that cannot be parsed: exit code 2.
+    pub(crate) fn of_usage(error: &clap::Error) -> Self {
+        let text = error.render().to_string();
+        // The rest is the usage line and a hint, for people.
+        let ends = ["\n\nUsage:", "\n\nFor more information"];
+        let message = ends.iter().fold(text.as_str(), |text, end| text.split(end).next().unwrap_or_default());
+        CommandFailure::usage(message.trim_start_matches("error: ").trim())
+    }
+
     pub(crate) fn io(path: &Path, error: impl Display) -> Self {
         CommandFailure::new(format!("{}: {error}", path.display()))
     }

@@ -25,7 +25,7 @@ mod thumbnail;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::CommandFailure;
 
@@ -61,10 +61,18 @@ enum Command {
     #[command(subcommand)]
     Model(commands::model::ModelCommand),
     Bench(commands::bench::Args),
+    Completions(commands::completions::Args),
+    Man(commands::man::Args),
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    // Looked for by hand: where the options are wrong, there is no parsed value to ask.
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) if json && error.use_stderr() => return fail(CommandFailure::of_usage(&error), json),
+        Err(error) => error.exit(),
+    };
     logger::init(args.verbose);
     let result = match &args.command {
         Command::Demo(args) => commands::demo::run(args),
@@ -79,24 +87,33 @@ fn main() -> ExitCode {
         Command::Verify(args) => commands::verify::run(args),
         Command::Model(task) => commands::model::run(task),
         Command::Bench(args) => commands::bench::run(args),
+        Command::Completions(args) => commands::completions::run(args, Args::command()),
+        Command::Man(args) => commands::man::run(args, Args::command()),
     };
     let written = console::finish().map_err(|e| CommandFailure::new(format!("cannot write the output: {e}")));
     match result.and(written) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(CommandFailure { message, hint, code }) => {
-            errln!("magpie: {}", console::printable(&message));
-            if let Some(hint) = hint {
-                errln!("  {hint}");
-            }
-            ExitCode::from(code)
-        }
+        Err(failure) => fail(failure, json),
     }
+}
+
+/// Reports a failure on standard error, as a line of JSON if the result was to be JSON.
+fn fail(failure: CommandFailure, json: bool) -> ExitCode {
+    if json {
+        errln!("{}", output::failure(&failure));
+        return ExitCode::from(failure.code);
+    }
+    let CommandFailure { message, hint, code } = failure;
+    errln!("magpie: {}", console::printable(&message));
+    if let Some(hint) = hint {
+        errln!("  {hint}");
+    }
+    ExitCode::from(code)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn every_command_shows_an_example() {

@@ -13,10 +13,34 @@ use serde::Serialize;
 use crate::console::printable;
 use crate::failure::{CommandFailure, Result};
 
-/// Prints a value as one line of JSON.
+/// The version of all JSON that is printed: `docs/json.schema.json` describes it. New members do not change it.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What is printed, with its version first.
+#[derive(Serialize)]
+struct Versioned<T> {
+    schema_version: u32,
+    #[serde(flatten)]
+    value: T,
+}
+
+impl<T> Versioned<T> {
+    fn new(value: T) -> Versioned<T> {
+        Versioned { schema_version: SCHEMA_VERSION, value }
+    }
+}
+
+/// Prints a value, which is an object, as one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<()> {
-    outln!("{}", serde_json::to_string(value).map_err(|e| CommandFailure::new(e.to_string()))?);
+    outln!("{}", serde_json::to_string(&Versioned::new(value)).map_err(|e| CommandFailure::new(e.to_string()))?);
     Ok(())
+}
+
+/// Returns a failure as one line of JSON.
+pub(crate) fn failure(failure: &CommandFailure) -> String {
+    let CommandFailure { message, hint, code } = failure;
+    let error = serde_json::json!({ "error": { "code": code, "message": message, "hint": hint } });
+    serde_json::to_string(&Versioned::new(error)).unwrap_or_default()
 }
 
 /// Returns a path as it stands in JSON. A name that is not UTF-8 has U+FFFD in place of what cannot be written.

@@ -276,7 +276,7 @@ pub(crate) async fn catalog(
     let status = shared.backend.status().filter(|status| status.catalog == name).ok_or(Refusal::NotFound)?;
     let Status { catalog, model_id, dim, listings, photos, sequence, shards: _, columns } = status;
     let kind = |kind| if kind == ColumnKind::Number { "number" } else { "word" };
-    let columns = columns.into_iter().map(|column| (column.name, kind(column.kind).to_owned())).collect();
+    let columns = columns.into_iter().map(|column| (column.name.into(), kind(column.kind).to_owned())).collect();
     let reply = CatalogReply { catalog, sequence, model_id, dim, listings, photos, columns: Fields(columns) };
     let body = serde_json::to_vec(&reply).map_err(|_| Refusal::Internal)?;
     // Weak: the same description may be sent compressed or not.

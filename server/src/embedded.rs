@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use magpie_core::joined::{ShardAnswer, join};
 use magpie_core::listing::{Found, Listing};
 use magpie_core::remote::{Parsed, merge};
+use magpie_core::search::SearchScratch;
 
 use crate::backend::{Answering, BackendError, SearchBackend, Status};
 use crate::pool::WorkerPool;
@@ -85,10 +86,13 @@ impl Embedded {
             for part in started {
                 parts.push(part.done().await?);
             }
-            // Comparing vectors takes CPU time, so it also runs on the pool.
-            let query = Arc::clone(query);
-            let (found, more) = self.pool.run(deadline, move |_| Ok(join(parts, &query.params))).await?;
-            if !more {
+            // Comparing vectors and reading texts takes CPU time, so it also runs on the pool.
+            let (query, catalog) = (Arc::clone(query), Arc::clone(catalog));
+            let work = move |_: &mut SearchScratch| {
+                let (joined, more) = join(parts, &query.params);
+                if more { Ok(None) } else { catalog.fetch(&joined).map(Some) }
+            };
+            if let Some(found) = self.pool.run(deadline, work).await? {
                 return Ok(found);
             }
             look = ShardAnswer::wider(look);
@@ -170,7 +174,7 @@ mod tests {
     use super::*;
     use magpie_core::builder::{Identity, ShardBuilder};
     use magpie_core::remote::SearchRequest;
-    use magpie_core::search::{SearchParams, SearchScratch};
+    use magpie_core::search::SearchParams;
     use magpie_core::{Embedding, ModelId};
     use std::sync::mpsc;
 

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use magpie_core::joined::ShardAnswer;
+use magpie_core::IndexError;
+use magpie_core::joined::{Joined, ShardAnswer, fetch};
 use magpie_core::listing::{self, Found, Listing};
 use magpie_core::remote::Parsed;
 use magpie_core::search::{SearchScratch, Searcher};
 use magpie_core::shard::Shard;
-use magpie_core::{IndexError, ListingRow};
 
 use crate::backend::{BackendError, ColumnInfo, Status};
 
@@ -91,11 +91,16 @@ impl ShardSet {
         part.map_err(fault)
     }
 
+    /// Reads the texts of what was left of several shards' answers.
+    pub(crate) fn fetch(&self, joined: &[Joined]) -> Result<Vec<Found>, BackendError> {
+        fetch(&self.shards, joined).map_err(fault)
+    }
+
     /// Reads a listing by its id, from the last shard that has it.
     pub(crate) fn listing(&self, id: &str) -> Result<Option<Listing>, BackendError> {
         for shard in self.shards.iter().rev() {
             if let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? {
-                return whole(shard, row).map(Some);
+                return listing::whole(shard, row).map(Some).map_err(|e| fault(e.into()));
             }
         }
         Ok(None)
@@ -105,25 +110,15 @@ impl ShardSet {
     pub(crate) fn picture(&self, id: &str, photo: &str) -> Result<Option<Vec<u8>>, BackendError> {
         for shard in self.shards.iter().rev().filter(|shard| shard.has_thumbnails()) {
             let Some(row) = shard.find_listing(id).map_err(|e| fault(e.into()))? else { continue };
-            let listing = whole(shard, row)?;
-            let place = listing.photos.iter().position(|name| name == photo);
-            let photos = shard.photos_of(row).map_err(|e| fault(e.into()))?;
-            let found = place.and_then(|place| photos.iter().find(|&&row| usize::from(shard.ordinal_of(row)) == place));
-            if let Some(jpeg) = found.and_then(|&photo| shard.thumbnail(photo)) {
+            let listing = listing::whole(shard, row).map_err(|e| fault(e.into()))?;
+            let Some(place) = listing.photos.iter().position(|name| name == photo) else { continue };
+            let found = shard.photo_of(row, place).map_err(|e| fault(e.into()))?;
+            if let Some(jpeg) = found.and_then(|photo| shard.thumbnail(photo)) {
                 return Ok(Some(jpeg.to_vec()));
             }
         }
         Ok(None)
     }
-}
-
-/// Reads a listing. Without a query, its first photo represents it.
-fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, BackendError> {
-    let record = shard.records(&[row]).map_err(|e| fault(e.into()))?.into_iter().next();
-    let record = record.ok_or_else(|| BackendError::Broken(format!("listing {} has no record", row.0)))?;
-    let fields = shard.fields().iter().cloned().zip(record.values).collect();
-    let photo = record.photos.first().cloned().unwrap_or_default();
-    Ok(Listing { id: record.id, photo, photos: record.photos, fields })
 }
 
 fn fault(error: IndexError) -> BackendError {

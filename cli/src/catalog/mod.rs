@@ -1,16 +1,19 @@
-//! Reads catalogue tables: CSV or JSON Lines, one row per photo or per listing, as shops' feeds come.
+//! Reads catalogue tables: CSV, JSON Lines or an XML feed, one row per photo or per listing, as shops' feeds come.
 
 mod csv_rows;
+mod fetch;
 mod header;
 mod json_rows;
 mod listings;
 mod money;
 mod photos;
 mod text;
+mod xml_rows;
 
 use std::fs::File;
 use std::path::Path;
 
+pub(crate) use fetch::PhotoFetcher;
 pub(crate) use header::ColumnNames;
 pub(crate) use photos::{PhotoFolder, read_photo};
 
@@ -59,21 +62,28 @@ impl SkippedRow {
 }
 
 impl CatalogTable {
-    /// Reads a table. JSON Lines are recognised by the name's ending (`.jsonl`, `.ndjson`, also before `.gz` or `.zst`) or
-    /// by a first character `{`; everything else is CSV.
+    /// Reads a table; `-` is standard input. JSON Lines are recognised by the name's ending (`.jsonl`, `.ndjson`, also
+    /// before `.gz` or `.zst`) or by a first character `{`, XML by a first character `<`; everything else is CSV.
     pub(crate) fn open(path: &Path, names: &ColumnNames) -> Result<CatalogTable> {
-        let file = File::open(path).map_err(|e| CommandFailure::io(path, e))?;
-        let kind = file.metadata().map_err(|e| CommandFailure::io(path, e))?.file_type();
-        if !kind.is_file() {
-            return Err(CommandFailure::io(path, "expected a table, this is not a file"));
-        }
-        let text = text::read(file).map_err(|e| CommandFailure::io(path, e))?;
+        let text = if is_stdin(path) {
+            text::read(std::io::stdin().lock())
+        } else {
+            let file = File::open(path).map_err(|e| CommandFailure::io(path, e))?;
+            let kind = file.metadata().map_err(|e| CommandFailure::io(path, e))?.file_type();
+            if !kind.is_file() {
+                return Err(CommandFailure::io(path, "expected a table, this is not a file"));
+            }
+            text::read(file)
+        };
+        let text = text.map_err(|e| CommandFailure::io(path, e))?;
         let name = path.to_string_lossy().to_lowercase();
         let plain = name.trim_end_matches(".gz").trim_end_matches(".zst");
         let json = plain.ends_with(".jsonl") || plain.ends_with(".ndjson") || text.text.trim_start().starts_with('{');
-        let mut catalog = match json {
-            true => json_rows::read(&text.text, names),
-            false => CatalogTable::from_csv(&text.text, names),
+        let xml = text.text.trim_start().starts_with('<');
+        let mut catalog = match (json, xml) {
+            (true, _) => json_rows::read(&text.text, names),
+            (false, true) => xml_rows::read(&text.text, names),
+            (false, false) => CatalogTable::from_csv(&text.text, names),
         }
         .map_err(|e| CommandFailure::io(path, e))?;
         catalog.notes.extend(text.note);
@@ -96,6 +106,11 @@ impl CatalogTable {
     fn field(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| field == name)
     }
+}
+
+/// Whether a file's name stands for standard input.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 /// Joins names with commas.

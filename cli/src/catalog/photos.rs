@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use magpie_core::image::DecodeLimits;
 
+use super::PhotoFetcher;
 use crate::failure::{CommandFailure, Result};
 
 /// The folder of a catalogue's photos.
@@ -15,6 +16,8 @@ pub(crate) struct PhotoFolder {
     prefixes: Vec<(String, PathBuf)>,
     /// Whether photos may lie outside the folder.
     allow_outside: bool,
+    /// Where photos that are given by address come from, if they are to be fetched.
+    fetcher: Option<PhotoFetcher>,
 }
 
 impl PhotoFolder {
@@ -27,7 +30,13 @@ impl PhotoFolder {
         };
         let found = existing(folder)?;
         let copies = prefixes.iter().map(|(prefix, at)| Ok((prefix.clone(), existing(&found.join(at))?)));
-        Ok(PhotoFolder { prefixes: copies.collect::<Result<_>>()?, folder: found, allow_outside })
+        Ok(PhotoFolder { prefixes: copies.collect::<Result<_>>()?, folder: found, allow_outside, fetcher: None })
+    }
+
+    /// Fetches photos that are given by address and have no copy.
+    pub(crate) fn with_fetcher(mut self, fetcher: Option<PhotoFetcher>) -> PhotoFolder {
+        self.fetcher = fetcher;
+        self
     }
 
     /// Reads a photo. Its size and kind are looked at first: a device would never end, and a large file fill the memory.
@@ -42,7 +51,11 @@ impl PhotoFolder {
             return self.inside(folder.join(rest), rest);
         }
         if name.starts_with("http://") || name.starts_with("https://") {
-            return Err(CommandFailure::new("an address; give --url-prefix ADDRESS=FOLDER with a copy of the photos"));
+            let Some(fetcher) = &self.fetcher else {
+                let copy = "an address; give --url-prefix ADDRESS=FOLDER with a copy of the photos, or --fetch FOLDER";
+                return Err(CommandFailure::new(copy));
+            };
+            return fetcher.fetch(name).map_err(CommandFailure::new);
         }
         self.inside(self.folder.join(name), name)
     }
@@ -69,8 +82,13 @@ impl PhotoFolder {
     }
 }
 
-/// Reads a photo that the user named. Errors name it too.
+/// Reads a photo that the user named; `-` is standard input. Errors name it too.
 pub(crate) fn read_photo(path: &Path) -> Result<Vec<u8>> {
+    if super::is_stdin(path) {
+        let (mut bytes, limit) = (Vec::new(), DecodeLimits::default().max_bytes + 1);
+        let read = std::io::stdin().lock().take(limit).read_to_end(&mut bytes);
+        return read.map(|_| bytes).map_err(|e| CommandFailure::io(path, e));
+    }
     bounded(path).map_err(|e| CommandFailure::io(path, e))
 }
 

@@ -1,6 +1,6 @@
 //! From the bytes of a table to its text: compression and character encoding.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -17,16 +17,34 @@ pub(crate) struct TableText {
 
 /// Reads a table: plain, or compressed by gzip or Zstandard; UTF-8, UTF-16 with a byte-order mark, or Latin-1.
 pub(crate) fn read(from: impl Read) -> io::Result<TableText> {
-    let mut from = BufReader::new(from);
-    let start = from.fill_buf()?;
-    let bytes = if start.starts_with(&[0x1f, 0x8b]) {
+    let mut from = Patient(from);
+    // A pipe may give fewer bytes at first than it takes to recognise the compression.
+    let mut start = Vec::with_capacity(4);
+    from.by_ref().take(4).read_to_end(&mut start)?;
+    let [gzip, zstd] = [&[0x1f, 0x8b][..], &[0x28, 0xb5, 0x2f, 0xfd]].map(|magic| start.starts_with(magic));
+    let from = BufReader::new(io::Cursor::new(start).chain(from));
+    let bytes = if gzip {
         bounded(MultiGzDecoder::new(from), MAX_BYTES)?
-    } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+    } else if zstd {
         bounded(zstd::Decoder::with_buffer(from)?, MAX_BYTES)?
     } else {
         bounded(from, MAX_BYTES)?
     };
     decode(bytes)
+}
+
+/// A reader that reads again when a signal interrupts it: decoders may lose their place if they see the interruption.
+struct Patient<R>(R);
+
+impl<R: Read> Read for Patient<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
 }
 
 fn bounded(from: impl Read, limit: u64) -> io::Result<Vec<u8>> {
@@ -80,6 +98,20 @@ mod tests {
         read(bytes).expect("a table").text
     }
 
+    /// A reader of one byte at a time, with a signal before each.
+    struct Slow<'a>(&'a [u8], bool);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let count = into.len().min(1);
+            self.0.read(&mut into[..count])
+        }
+    }
+
     #[test]
     fn encodings_and_compression_are_recognised() {
         let utf16 = |unit: fn(u16) -> [u8; 2], mark: u16| -> Vec<u8> {
@@ -96,7 +128,9 @@ mod tests {
             zstd::encode_all(TEXT.as_bytes(), 3).expect("a vector"),
         ];
         for bytes in &tables {
-            assert_eq!(read(&bytes[..]).expect("a table"), TableText { text: TEXT.to_owned(), note: None });
+            let expected = TableText { text: TEXT.to_owned(), note: None };
+            assert_eq!(read(&bytes[..]).expect("a table"), expected);
+            assert_eq!(read(Slow(bytes, false)).expect("short reads and signals change nothing"), expected);
         }
         assert_eq!(text_of(b""), "");
     }

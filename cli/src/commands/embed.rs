@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use magpie_core::model::Model;
 use rayon::prelude::*;
 
-use crate::catalog::read_photo;
+use crate::catalog::{is_stdin, read_photo};
 use crate::console::printable;
 use crate::embedding::{BATCH, EmbeddedPhoto, IncompletePhoto, Place, embed_photo};
 use crate::failure::{CommandFailure, Result};
@@ -16,7 +16,7 @@ use crate::{assets, output};
 #[derive(clap::Args)]
 #[command(after_help = "Example: ls photos/*.jpg > files.txt && magpie embed --list files.txt --out embeddings.npy")]
 pub(crate) struct Args {
-    /// Text file with one photo path per line, relative to the current folder
+    /// Text file with one photo path per line, relative to the current folder; - for standard input
     #[arg(long)]
     list: PathBuf,
     /// NumPy file to write: float32, one row per photo, in the order of the list
@@ -51,7 +51,11 @@ pub(crate) struct BadPhoto {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let text = std::fs::read_to_string(&args.list).map_err(|e| CommandFailure::io(&args.list, e))?;
+    let text = match is_stdin(&args.list) {
+        true => std::io::read_to_string(std::io::stdin().lock()),
+        false => std::fs::read_to_string(&args.list),
+    };
+    let text = text.map_err(|e| CommandFailure::io(&args.list, e))?;
     // Rows and lines have the same numbers, so a blank line between two names is not skipped.
     let paths: Vec<PathBuf> = text.trim_end().lines().map(str::trim).map(PathBuf::from).collect();
     if paths.is_empty() {

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// Folder of an installed catalogue (see 'magpie update') or of a release, to search instead of a shard
     #[arg(long, value_name = "FOLDER", conflicts_with = "shard")]
     catalog: Option<PathBuf>,
-    /// Photo to search with: JPEG, PNG or WebP
+    /// Photo to search with: JPEG, PNG or WebP; - for standard input
     #[arg(long, required_unless_present = "more_like")]
     photo: Option<PathBuf>,
     /// Search with the listing of this id in the shard, instead of a photo

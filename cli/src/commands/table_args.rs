@@ -8,13 +8,13 @@ use magpie_core::model::Model;
 use magpie_core::shard::MAX_COLUMNS;
 
 use super::embed::{PhotoNotes, embed_usable};
-use crate::catalog::{CatalogTable, ColumnNames, PhotoFolder, list};
+use crate::catalog::{CatalogTable, ColumnNames, PhotoFetcher, PhotoFolder, is_stdin, list};
 use crate::failure::{CommandFailure, Result};
 
 #[derive(clap::Args)]
 pub(crate) struct TableArgs {
-    /// Table of listings: CSV with a header line (comma, semicolon, tab or bar), or JSON Lines; may be compressed by gzip
-    /// or Zstandard
+    /// Table of listings: CSV with a header line (comma, semicolon, tab or bar), JSON Lines, or a feed in XML; may be
+    /// compressed by gzip or Zstandard; - for standard input
     #[arg(long)]
     pub(crate) catalog: PathBuf,
     /// Column of the listing's id [default: listing_id, or the usual name of a feed]
@@ -35,6 +35,9 @@ pub(crate) struct TableArgs {
     /// Look for photos whose address starts so in a folder, relative to --images; may be repeated
     #[arg(long, value_name = "ADDRESS=FOLDER", value_parser = pair)]
     pub(crate) url_prefix: Vec<(String, String)>,
+    /// Fetch photos that are given by address (http or https), and keep them in a folder: none is fetched twice
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) fetch: Option<PathBuf>,
     /// Allow photos outside the folder of the photos
     #[arg(long)]
     pub(crate) allow_outside: bool,
@@ -78,7 +81,8 @@ impl TableArgs {
     pub(crate) fn read(&self, usual: Option<&[String]>) -> Result<Table> {
         let prefixes: Vec<(String, PathBuf)> =
             self.url_prefix.iter().map(|(prefix, folder)| (prefix.clone(), PathBuf::from(folder))).collect();
-        let photos = PhotoFolder::open(&self.images, &prefixes, self.allow_outside)?;
+        let fetcher = self.fetch.as_deref().map(PhotoFetcher::new).transpose()?;
+        let photos = PhotoFolder::open(&self.images, &prefixes, self.allow_outside)?.with_fetcher(fetcher);
         let (id, photo) = (self.id_column.clone(), self.photo_column.clone());
         let mut catalog = CatalogTable::open(&self.catalog, &ColumnNames { id, photo, renamed: self.map.clone() })?;
         if let Some(unknown) = self.column.iter().find(|name| !catalog.fields.contains(name)) {
@@ -97,6 +101,9 @@ impl TableArgs {
 
     /// The table's file name without its ending: the default name of the catalogue.
     pub(crate) fn file_name(&self) -> Result<String> {
+        if is_stdin(&self.catalog) {
+            return Ok("catalog".to_owned());
+        }
         let no_name = || CommandFailure::usage(format!("{}: the table has no file name", self.catalog.display()));
         Ok(self.catalog.file_stem().ok_or_else(no_name)?.to_string_lossy().into_owned())
     }

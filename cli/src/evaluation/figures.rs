@@ -246,7 +246,7 @@ mod tests {
     use magpie_core::listing::Found;
 
     fn listing(id: &str, colour: &str) -> Listing {
-        let fields = vec![("colour".to_owned(), colour.to_owned())];
+        let fields = vec![("colour".into(), colour.to_owned())];
         Listing { id: id.to_owned(), photo: String::new(), photos: Vec::new(), fields }
     }
 

@@ -5,9 +5,11 @@ mod commands;
 #[cfg(unix)]
 mod console;
 mod feeds;
+mod killed;
 mod pack;
 mod photos;
 mod releases;
+mod schema;
 mod server;
 mod small;
 
@@ -24,7 +26,9 @@ fn magpie(args: &[&str]) -> Output {
 fn json(args: &[&str]) -> Value {
     let output = magpie(args);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    let value = serde_json::from_slice(&output.stdout).unwrap();
+    schema::check(&value, args[0]);
+    value
 }
 
 /// Runs a command that fails with this exit code; returns what it prints to standard error.

@@ -92,6 +92,15 @@ pub enum ShardError {
         /// What is wrong, with the expected and found values.
         detail: String,
     },
+    /// Texts that take more memory or work than a reader accepts: of too many long listings, or of a file that was made to
+    /// exhaust it.
+    #[error("{what} take more than {limit} bytes: ask for fewer listings, or the shard is not to be trusted")]
+    TooMuch {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The builder's input does not fit the format.
     #[error("cannot build: {0}")]
     Build(String),

@@ -3,22 +3,24 @@
 //! Without near-duplicate removal it is enough to merge the results of each shard by score. With it, which listings a
 //! shard omits depends on the other shards. Each shard therefore returns more listings, with their near-duplicates
 //! ([`ShardAnswer::look`]), and [`join`] removes those that a single shard would. Where a shard may have further
-//! listings that rank before the last result, the search is repeated with a larger limit:
+//! listings that rank before the last result, the search is repeated with a larger limit. Texts are read only of the
+//! listings that are left ([`fetch`]):
 //!
 //! ```no_run
 //! # fn search(shards: &[magpie_index::shard::Shard], query: &magpie_index::Embedding) -> magpie_index::Result<()> {
-//! use magpie_index::joined::{ShardAnswer, join};
+//! use magpie_index::joined::{ShardAnswer, fetch, join};
 //! use magpie_index::search::{SearchParams, Searcher};
 //! let params = SearchParams::new(10).without_near_duplicates(0.97);
 //! let mut look = ShardAnswer::first_look(&params);
-//! let found = loop {
+//! let joined = loop {
 //!     let part = |shard| ShardAnswer::look(&mut Searcher::new(shard), query, None, &params, look);
-//!     let (found, more) = join(shards.iter().map(part).collect::<Result<_, _>>()?, &params);
+//!     let (joined, more) = join(shards.iter().map(part).collect::<Result<_, _>>()?, &params);
 //!     if !more {
-//!         break found;
+//!         break joined;
 //!     }
 //!     look = ShardAnswer::wider(look);
 //! };
+//! let found = fetch(shards, &joined)?;
 //! # Ok(()) }
 //! ```
 
@@ -26,9 +28,11 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use crate::embedding::Embedding;
-use crate::error::Result;
+use crate::error::{Result, ShardError};
+use crate::ids::{ListingRow, PhotoRow};
 use crate::listing::{self, Found};
-use crate::search::{Filter, MAX_K, Originals, SearchParams, Searcher, stored_vector};
+use crate::search::{Candidate, Filter, MAX_K, Originals, SearchParams, Searcher, stored_vector};
+use crate::shard::Shard;
 use crate::vector::Rotation;
 
 /// The answer of one shard: its best listings, near-duplicates included.
@@ -43,8 +47,30 @@ pub struct ShardAnswer {
 /// A listing and the vector of its best photo.
 #[derive(Debug, Clone)]
 struct Neighbour {
-    found: Found,
+    joined: Joined,
+    /// Its value of the column of [`SearchParams::per`]; empty without one.
+    value: String,
     vector: Vec<f32>,
+}
+
+/// A listing that [`join`] leaves, without its texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Joined {
+    /// Cosine between the query and the photo that was found, -1 to 1.
+    pub score: f32,
+    /// The catalogue's id of the listing.
+    pub id: String,
+    /// Position of the shard that has the listing's texts, and its row there.
+    texts: (usize, ListingRow),
+    /// Position of the shard that has the photo, the listing's row there, and the photo's.
+    photo: (usize, ListingRow, PhotoRow),
+}
+
+impl Joined {
+    /// Orders best first: by score, then listing id.
+    fn rank(&self, other: &Joined) -> Ordering {
+        other.score.total_cmp(&self.score).then_with(|| self.id.cmp(&other.id))
+    }
 }
 
 impl ShardAnswer {
@@ -59,7 +85,7 @@ impl ShardAnswer {
     }
 
     /// Searches a shard for the best `look` listings, at most [`MAX_K`], that pass the filter and the lowest score. The
-    /// other conditions of `params` are applied by [`join`].
+    /// other conditions of `params` are applied by [`join`]. Of their texts, it reads only what these need.
     ///
     /// # Errors
     /// As [`Searcher::search`].
@@ -76,14 +102,17 @@ impl ShardAnswer {
         let shard = searcher.shard();
         // Shards may have different rotations: vectors of several are comparable once it is undone.
         let rotation = Rotation::new(query.dim(), shard.index().rotation_seed);
-        let vectors = candidates.iter().map(|candidate| {
+        let rows: Vec<ListingRow> = candidates.iter().map(|candidate| candidate.listing).collect();
+        let field = params.per.as_ref().and_then(|per| shard.fields().iter().position(|name| *name == per.column));
+        let briefs = shard.briefs(&rows, field)?;
+        let neighbour = |(candidate, brief): (&Candidate, crate::shard::Brief)| {
             let mut vector = stored_vector(shard, candidate.photo)?;
             rotation.undo(&mut vector);
-            Ok(vector)
-        });
-        let vectors: Vec<Vec<f32>> = vectors.collect::<Result<_>>()?;
-        let found = listing::fetch(shard, &candidates)?;
-        let listings = found.into_iter().zip(vectors).map(|(found, vector)| Neighbour { found, vector }).collect();
+            let &Candidate { score, listing, photo, .. } = candidate;
+            let joined = Joined { score, id: brief.id, texts: (0, listing), photo: (0, listing, photo) };
+            Ok(Neighbour { joined, value: brief.value, vector })
+        };
+        let listings = candidates.iter().zip(briefs).map(neighbour).collect::<Result<_>>()?;
         Ok(ShardAnswer { listings, complete: candidates.len() < look || look == MAX_K })
     }
 }
@@ -95,31 +124,31 @@ impl ShardAnswer {
 /// scores, or with a cosine close to the limit of near-duplicates. A listing that several shards have is returned once,
 /// with its highest score and the texts of the last shard that found it. Values of [`SearchParams::per`] are compared
 /// as texts.
-pub fn join(parts: Vec<ShardAnswer>, params: &SearchParams) -> (Vec<Found>, bool) {
+pub fn join(parts: Vec<ShardAnswer>, params: &SearchParams) -> (Vec<Joined>, bool) {
     // After this listing, a shard that was cut off there may have unknown ones.
     let open = parts.iter().filter(|part| !part.complete);
-    let known_to = open.filter_map(|part| part.listings.last()).map(|near| near.found.clone()).min_by(Found::rank);
+    let known_to = open.filter_map(|part| part.listings.last()).map(|near| near.joined.clone()).min_by(Joined::rank);
     let mut per_value: HashMap<String, usize> = HashMap::new();
     let mut originals = Originals::default();
-    let mut kept: Vec<Found> = Vec::new();
-    for Neighbour { found, vector } in once(parts) {
+    let mut kept: Vec<Joined> = Vec::new();
+    for Neighbour { joined, value, vector } in once(parts) {
         if kept.len() == params.k {
             return (kept, false);
         }
-        if known_to.as_ref().is_some_and(|last| found.rank(last) == Ordering::Greater) {
+        if known_to.as_ref().is_some_and(|last| joined.rank(last) == Ordering::Greater) {
             return (kept, true);
         }
-        let value = params.per.as_ref().and_then(|per| Some((found.listing.get(&per.column)?.to_owned(), per.most)));
-        if value.as_ref().is_some_and(|(value, most)| per_value.get(value).copied().unwrap_or(0) >= *most) {
+        let most = params.per.as_ref().filter(|_| !value.is_empty()).map(|per| per.most);
+        if most.is_some_and(|most| per_value.get(&value).copied().unwrap_or(0) >= most) {
             continue;
         }
         if params.near_duplicates.is_some_and(|limit| originals.repeats(vector, limit)) {
             continue;
         }
-        if let Some((value, _)) = value {
+        if most.is_some() {
             *per_value.entry(value).or_default() += 1;
         }
-        kept.push(found);
+        kept.push(joined);
     }
     let more = kept.len() < params.k && known_to.is_some();
     (kept, more)
@@ -129,39 +158,80 @@ pub fn join(parts: Vec<ShardAnswer>, params: &SearchParams) -> (Vec<Found>, bool
 fn once(parts: Vec<ShardAnswer>) -> Vec<Neighbour> {
     let mut all: Vec<Neighbour> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    for mut near in parts.into_iter().flat_map(|part| part.listings) {
-        match places.get(&near.found.listing.id).and_then(|&at| all.get_mut(at)) {
+    let neighbours = parts.into_iter().enumerate().flat_map(|(part, answer)| {
+        answer.listings.into_iter().map(move |mut near| {
+            (near.joined.texts.0, near.joined.photo.0) = (part, part);
+            near
+        })
+    });
+    for mut near in neighbours {
+        match places.get(&near.joined.id).and_then(|&at| all.get_mut(at)) {
             Some(known) => {
-                if known.found.score > near.found.score {
-                    near.found.score = known.found.score;
-                    std::mem::swap(&mut near.found.listing.photo, &mut known.found.listing.photo);
+                if known.joined.score > near.joined.score {
+                    near.joined.score = known.joined.score;
+                    near.joined.photo = known.joined.photo;
                     std::mem::swap(&mut near.vector, &mut known.vector);
                 }
                 *known = near;
             }
             None => {
-                places.insert(near.found.listing.id.clone(), all.len());
+                places.insert(near.joined.id.clone(), all.len());
                 all.push(near);
             }
         }
     }
-    all.sort_by(|a, b| a.found.rank(&b.found));
+    all.sort_by(|a, b| a.joined.rank(&b.joined));
     all
+}
+
+/// Reads the texts of joined listings, in their order. `shards` are those that answered, in the order of the answers.
+///
+/// # Errors
+/// [`Error::Shard`](crate::Error::Shard) where a shard is damaged or missing, or as [`listing::fetch`].
+pub fn fetch(shards: &[Shard], joined: &[Joined]) -> Result<Vec<Found>> {
+    let mut found: Vec<Option<Found>> = Vec::new();
+    found.resize(joined.len(), None);
+    for (part, shard) in shards.iter().enumerate() {
+        let places: Vec<usize> = (0..joined.len()).filter(|&at| joined[at].texts.0 == part).collect();
+        let candidate = |&at: &usize| {
+            let Joined { score, texts: (_, listing), photo: (_, _, photo), .. } = joined[at];
+            Candidate { score, part, listing, photo }
+        };
+        let candidates: Vec<Candidate> = places.iter().map(candidate).collect();
+        for (at, mut one) in places.into_iter().zip(listing::fetch(shard, &candidates)?) {
+            let (of, listing, photo) = joined[at].photo;
+            // The name of a photo is in the shard that has it.
+            if of != part {
+                let other = shards.get(of).ok_or_else(|| missing(of, shards.len()))?;
+                let record = other.records(&[listing])?.into_iter().next().unwrap_or_default();
+                one.listing.photo =
+                    record.photos.get(usize::from(other.ordinal_of(photo))).cloned().unwrap_or_default();
+            }
+            found[at] = Some(one);
+        }
+    }
+    let all: Option<Vec<Found>> = found.into_iter().collect();
+    Ok(all.ok_or_else(|| missing(shards.len(), shards.len()))?)
+}
+
+fn missing(part: usize, of: usize) -> ShardError {
+    let detail = format!("a listing is of shard {part}, there are {of}");
+    ShardError::Invalid { part: "catalogue".to_owned(), detail }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::Listing;
     use crate::search::Per;
     use crate::testing::cases;
     use proptest::prelude::*;
 
     fn near(id: u8, score: f32, angle: f32, colour: u8) -> Neighbour {
-        let (id, photo) = (format!("{id:03}"), format!("{id}.jpg"));
-        let fields = vec![("colour".to_owned(), ["", "red", "blue"][usize::from(colour)].to_owned())];
-        let listing = Listing { id, photos: vec![photo.clone()], photo, fields };
-        Neighbour { found: Found { score, listing }, vector: vec![angle.cos(), angle.sin()] }
+        let row = u32::from(id);
+        let (texts, photo) = ((0, ListingRow(row)), (0, ListingRow(row), PhotoRow(row)));
+        let joined = Joined { score, id: format!("{id:03}"), texts, photo };
+        let value = ["", "red", "blue"][usize::from(colour)].to_owned();
+        Neighbour { joined, value, vector: vec![angle.cos(), angle.sin()] }
     }
 
     /// The answers of shards with these listings when `look` are requested.
@@ -173,7 +243,7 @@ mod tests {
         shards.iter().map(part).collect()
     }
 
-    fn all(shards: &[Vec<Neighbour>], params: &SearchParams) -> Vec<Found> {
+    fn all(shards: &[Vec<Neighbour>], params: &SearchParams) -> Vec<Joined> {
         let mut look = ShardAnswer::first_look(params);
         loop {
             let (found, more) = join(parts(shards, look), params);
@@ -196,7 +266,7 @@ mod tests {
                     shards[shard].push(near(id, f32::from(score) / 10.0, f32::from(angle) / 4.0, id % 3));
                 }
             }
-            shards.iter_mut().for_each(|shard| shard.sort_by(|a, b| a.found.rank(&b.found)));
+            shards.iter_mut().for_each(|shard| shard.sort_by(|a, b| a.joined.rank(&b.joined)));
             shards
         })
     }
@@ -214,7 +284,11 @@ mod tests {
             let found = all(&shards, &params);
             let (whole, more) = join(parts(&[once(parts(&shards, MAX_K))], MAX_K), &params);
             prop_assert!(!more);
-            prop_assert_eq!(found, whole);
+            // As one answer, all listings are of the first shard.
+            let shown = |all: &[Joined]| -> Vec<_> {
+                all.iter().map(|one| (one.score, one.id.clone(), one.texts.1, one.photo.2)).collect()
+            };
+            prop_assert_eq!(shown(&found), shown(&whole));
         }
     }
 
@@ -224,7 +298,7 @@ mod tests {
         let shards =
             [vec![near(1, 0.9, 0.0, 0), near(3, 0.7, 0.4, 0)], vec![near(2, 0.8, 0.2, 0), near(4, 0.6, 2.0, 0)]];
         let params = SearchParams { k: 3, near_duplicates: Some(0.95), ..SearchParams::default() };
-        let ids: Vec<String> = all(&shards, &params).into_iter().map(|found| found.listing.id).collect();
+        let ids: Vec<String> = all(&shards, &params).into_iter().map(|found| found.id).collect();
         assert_eq!(ids, ["001", "003", "004"]);
     }
 
@@ -236,7 +310,7 @@ mod tests {
         let found = all(&shards, &params);
         // The second one repeats the photo with the higher score.
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].score, found[0].listing.get("colour")), (0.9, Some("blue")));
+        assert_eq!((found[0].score, found[0].photo.0, found[0].texts.0), (0.9, 0, 1));
     }
 
     #[test]
@@ -244,7 +318,7 @@ mod tests {
         let shards = [vec![near(1, 0.9, 0.0, 1), near(3, 0.7, 1.0, 2)], vec![near(2, 0.8, 0.0, 2)]];
         let per = Some(Per { column: "colour".to_owned(), most: 1 });
         let params = SearchParams { near_duplicates: Some(0.95), per, ..SearchParams::default() };
-        let ids: Vec<String> = all(&shards, &params).into_iter().map(|found| found.listing.id).collect();
+        let ids: Vec<String> = all(&shards, &params).into_iter().map(|found| found.id).collect();
         assert_eq!(ids, ["001", "003"]);
     }
 }

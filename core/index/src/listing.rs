@@ -1,6 +1,6 @@
 //! Reads the listings of search results; only their metadata is decompressed.
 
-use std::cmp::Ordering;
+use std::sync::Arc;
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -21,20 +21,20 @@ pub struct Listing {
     pub photos: Vec<String>,
     /// Names and values of its fields in the catalogue's order, e.g. `title`, `price`; a missing value is empty.
     #[serde(serialize_with = "as_map")]
-    pub fields: Vec<(String, String)>,
+    pub fields: Vec<(Arc<str>, String)>,
 }
 
 impl Listing {
     /// Returns the value of a field; `None` where the catalogue lacks the field or the listing a value.
     pub fn get(&self, field: &str) -> Option<&str> {
-        let found = self.fields.iter().find(|(name, _)| name == field);
+        let found = self.fields.iter().find(|(name, _)| **name == *field);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 }
 
-fn as_map<S: Serializer>(fields: &[(String, String)], to: S) -> Result<S::Ok, S::Error> {
+fn as_map<S: Serializer>(fields: &[(Arc<str>, String)], to: S) -> Result<S::Ok, S::Error> {
     let mut map = to.serialize_map(Some(fields.len()))?;
-    fields.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+    fields.iter().try_for_each(|(name, value)| map.serialize_entry(&**name, value))?;
     map.end()
 }
 
@@ -48,22 +48,18 @@ pub struct Found {
     pub listing: Listing,
 }
 
-impl Found {
-    /// Orders best first: by score, then listing id.
-    pub(crate) fn rank(&self, other: &Found) -> Ordering {
-        other.score.total_cmp(&self.score).then_with(|| self.listing.id.cmp(&other.listing.id))
-    }
-}
-
 /// Reads a listing. Without a query, its first photo represents it.
-pub(crate) fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, ShardError> {
+///
+/// # Errors
+/// [`ShardError`] where the shard lacks the listing or is damaged.
+pub fn whole(shard: &Shard, row: ListingRow) -> Result<Listing, ShardError> {
     let record = shard.records(&[row])?.into_iter().next().unwrap_or_default();
     let photo = record.photos.first().cloned().unwrap_or_default();
     Ok(listing(shard, record, photo))
 }
 
 fn listing(shard: &Shard, record: Record, photo: String) -> Listing {
-    let fields = shard.fields().iter().cloned().zip(record.values).collect();
+    let fields = shard.field_names().iter().cloned().zip(record.values).collect();
     Listing { id: record.id, photo, photos: record.photos, fields }
 }
 
@@ -79,7 +75,8 @@ fn listing(shard: &Shard, record: Record, photo: String) -> Listing {
 /// ```
 ///
 /// # Errors
-/// [`Error::Shard`](crate::Error::Shard) where the shard is damaged, or lacks a candidate's listing.
+/// [`Error::Shard`](crate::Error::Shard) where the shard is damaged, lacks a candidate's listing, or has texts that take
+/// more than 64 MiB together.
 pub fn fetch(shard: &Shard, candidates: &[Candidate]) -> Result<Vec<Found>> {
     let rows: Vec<_> = candidates.iter().map(|candidate| candidate.listing).collect();
     let records = shard.records(&rows)?;

@@ -27,6 +27,22 @@ pub enum PlanError {
         /// The limit, in units of 2^20 bytes.
         megabytes: usize,
     },
+    /// A run would take more work than is allowed.
+    #[error("a run takes too many operations: over {billions} billion at layer '{name}'")]
+    TooMuchWork {
+        /// The layer at which the limit was reached.
+        name: String,
+        /// The limit, in units of 10^9 multiplications or comparisons.
+        billions: u64,
+    },
+    /// The weights of all layers together are larger than is allowed. Layers that share weights count one by one.
+    #[error("the weights of its layers take too much memory: over {megabytes} MB at layer '{name}'")]
+    TooManyWeights {
+        /// The layer at which the limit was reached.
+        name: String,
+        /// The limit, in units of 2^20 bytes.
+        megabytes: usize,
+    },
     /// An input's size is empty or too large.
     #[error("input {index} has the size {size:?}")]
     Input {
@@ -44,6 +60,13 @@ pub enum PlanError {
     /// The planned steps failed the check that they must pass before they may run.
     #[error("internal: {0}")]
     Internal(&'static str),
+}
+
+impl PlanError {
+    /// Whether the network exceeds a limit on memory or work, so that running it in another way would not help.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, PlanError::TooLarge { .. } | PlanError::TooMuchWork { .. } | PlanError::TooManyWeights { .. })
+    }
 }
 
 /// What is wrong with a layer.

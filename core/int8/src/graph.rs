@@ -107,6 +107,17 @@ impl Geometry {
 }
 
 impl LayerKind {
+    /// The weights of a layer that has some.
+    pub(crate) fn filters(&self) -> Option<&Filters> {
+        match self {
+            LayerKind::Convolution(filters, _)
+            | LayerKind::Depthwise(filters, _)
+            | LayerKind::Linear(filters)
+            | LayerKind::LinearFloats(filters) => Some(filters),
+            _ => None,
+        }
+    }
+
     /// A word for the operation, for reports.
     pub fn name(&self) -> &'static str {
         match self {

@@ -125,12 +125,6 @@ impl std::fmt::Debug for Network {
 
 fn report(layer: &Layer, shape: Shape) -> LayerReport {
     let pixels = (shape.size[0] * shape.size[1]) as u64;
-    let products = match &layer.kind {
-        LayerKind::Convolution(f, _)
-        | LayerKind::Depthwise(f, _)
-        | LayerKind::Linear(f)
-        | LayerKind::LinearFloats(f) => pixels * f.weights.len() as u64,
-        _ => 0,
-    };
+    let products = layer.kind.filters().map_or(0, |filters| pixels.saturating_mul(filters.weights.len() as u64));
     LayerReport { name: layer.name.clone(), kind: layer.kind.name(), size: shape.size, products }
 }

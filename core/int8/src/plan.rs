@@ -14,6 +14,14 @@ use super::weights::{PackedDepthwise, PackedMatrix, PackingInput};
 /// The largest arena: some twenty times what a large network on a phone needs.
 const MAX_BYTES: usize = 256 << 20;
 
+/// The most bytes of weights: as much as the largest network file that is read. Weights are packed for each layer, also
+/// where layers share them.
+const MAX_WEIGHTS: usize = 512 << 20;
+
+/// The most work of a run, in multiplications or comparisons of bytes: a hundred times that of ResNet-50, some seconds on a
+/// phone.
+const MAX_WORK: u64 = 400_000_000_000;
+
 /// A planned network.
 pub(crate) struct ExecutionPlan {
     pub(crate) checked: CheckedSteps,
@@ -34,6 +42,7 @@ pub(crate) fn plan(
     let values = values.map(|(index, shape)| shape.values().ok_or(PlanError::Input { index, size: shape.size }));
     let values = values.collect::<Result<Vec<_>, _>>()?;
     let shapes = shapes(&graph, inputs)?;
+    check_budgets(&graph, &shapes)?;
     let scales: Vec<Scale> = graph.layers.iter().map(|layer| layer.scale).collect();
     let mut last_use: Vec<usize> = (0..graph.layers.len()).collect();
     for (at, layer) in graph.layers.iter().enumerate() {
@@ -91,6 +100,30 @@ pub(crate) fn plan(
     let checked = CheckedSteps::new(kernels, planned.steps, planned.groups, values, memory.bytes, threads);
     let checked = checked.ok_or(PlanError::Internal("a step does not fit its memory"))?;
     Ok(ExecutionPlan { checked, outputs, layers: planned.layers })
+}
+
+/// Checks the weights and the work of all layers against their limits, before anything is packed.
+fn check_budgets(graph: &LayerGraph, shapes: &[Shape]) -> Result<(), PlanError> {
+    let (mut weights, mut work) = (0usize, 0u64);
+    for (layer, shape) in graph.layers.iter().zip(shapes) {
+        weights = weights.saturating_add(layer.kind.filters().map_or(0, |filters| filters.weights.len()));
+        if weights > MAX_WEIGHTS {
+            return Err(PlanError::TooManyWeights { name: layer.name.clone(), megabytes: MAX_WEIGHTS >> 20 });
+        }
+        let read = layer.from.iter().filter_map(|&value| shapes.get(value)?.values()).max().unwrap_or(0) as u64;
+        let (pixels, written) = (shape.pixels() as u64, shape.values().unwrap_or(0) as u64);
+        let own = match &layer.kind {
+            LayerKind::MaxPool(Geometry { kernel: [height, width], .. }) => {
+                written.saturating_mul((height * width) as u64)
+            }
+            kind => kind.filters().map_or(0, |filters| pixels.saturating_mul(filters.weights.len() as u64)),
+        };
+        work = work.saturating_add(own.max(read).max(written));
+        if work > MAX_WORK {
+            return Err(PlanError::TooMuchWork { name: layer.name.clone(), billions: MAX_WORK / 1_000_000_000 });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a value is f32. The value must exist.

@@ -3,7 +3,8 @@
 //! Numbers are little-endian. The bytes start with the length of the JSON in bytes, a `u32`. Positions in the JSON (`at`)
 //! count from the end of the JSON. The weights of a layer are `outputs * depth` bytes, then for each output a bias (`i32`),
 //! then for each output a factor (`f32`). A lookup table is 256 bytes. The JSON has the factors of scales as the bits of
-//! their `f32`, so that they are not rounded.
+//! their `f32`, so that they are not rounded. No two layers share bytes: the weights and tables of all layers together must
+//! not be longer than what follows the JSON.
 
 use std::sync::Arc;
 
@@ -35,6 +36,16 @@ pub enum StoredError {
     Weights {
         /// The layer's name.
         name: String,
+    },
+    /// The layers claim more bytes than there are, because several share a place. Each would be copied: a file of a megabyte
+    /// could take gigabytes.
+    #[error("the weights of its layers take more than the {length} bytes that follow the list, from layer '{}' on: no \
+             two layers may share a place", .name.escape_debug())]
+    SharedPlace {
+        /// The first layer beyond what there is.
+        name: String,
+        /// Bytes after the JSON.
+        length: usize,
     },
     /// A layer's factor or its range of bytes is not valid.
     #[error("the scale or range of layer '{}' is not valid", .name.escape_debug())]
@@ -126,7 +137,16 @@ pub fn read(bytes: &[u8]) -> Result<LayerGraph, StoredError> {
     let (json, data) = rest.split_at_checked(length).ok_or(StoredError::CutShort)?;
     let graph = serde_json::from_slice(json).map_err(|e| StoredError::Layers(e.to_string()))?;
     let StoredGraph { layers, outputs } = graph;
-    let layers = layers.into_iter().map(|layer| loaded(layer, data)).collect::<Result<_, _>>()?;
+    let mut left = data.len();
+    let layers = layers.into_iter().map(|layer| {
+        let layer = loaded(layer, data)?;
+        match left.checked_sub(stored_bytes(&layer.kind)) {
+            Some(rest) => left = rest,
+            None => return Err(StoredError::SharedPlace { name: layer.name, length: data.len() }),
+        }
+        Ok(layer)
+    });
+    let layers = layers.collect::<Result<_, _>>()?;
     Ok(LayerGraph { layers, outputs })
 }
 
@@ -198,6 +218,14 @@ fn loaded(layer: StoredLayer, data: &[u8]) -> Result<Layer, StoredError> {
     Ok(Layer { name, kind, from, scale: Scale { factor: f32::from_bits(factor_bits), zero }, range })
 }
 
+/// The bytes that a layer takes after the JSON.
+fn stored_bytes(kind: &LayerKind) -> usize {
+    match kind {
+        LayerKind::Table(table) => table.len(),
+        kind => kind.filters().map_or(0, |filters| filters.weights.len() + 8 * filters.bias.len()),
+    }
+}
+
 /// The filters of a layer; `None` if they lie beyond the end.
 fn filters(place: &StoredFilters, data: &[u8]) -> Option<Filters> {
     let &StoredFilters { at, outputs, depth } = place;
@@ -250,6 +278,22 @@ mod tests {
         let mut unsound = graph();
         unsound.layers[0].scale.factor = f32::NAN;
         assert_eq!(read(&write(&unsound).expect("written")).expect_err("refused"), scale_of("in"));
+        let shared = |count: usize| {
+            let mut graph = graph();
+            let table = graph.layers[1].clone();
+            graph.layers.splice(1..1, std::iter::repeat_n(table, count));
+            let bytes = write(&graph).expect("written");
+            let (json, length) = (&bytes[4..], u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize);
+            // All tables at the place of the first one; the rest of the data stays.
+            let mut json = String::from_utf8(json[..length].to_vec()).expect("JSON");
+            for at in 1..=count {
+                json = json.replace(&format!("{{\"at\":{}}}", 256 * at), "{\"at\":0}");
+            }
+            let data = &bytes[4 + length..][..512];
+            [&(json.len() as u32).to_le_bytes()[..], json.as_bytes(), data].concat()
+        };
+        let error = read(&shared(40)).expect_err("refused");
+        assert_eq!(error, StoredError::SharedPlace { name: "table".to_owned(), length: 512 });
         let huge = [&u32::MAX.to_le_bytes()[..], &bytes].concat();
         assert_eq!(read(&huge).expect_err("refused"), StoredError::TooLong { length: u32::MAX as usize });
     }

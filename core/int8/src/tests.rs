@@ -486,3 +486,37 @@ fn threads_divide_the_product_of_two_large_values() {
         }
     }
 }
+
+/// A network of one input and these layers, each of which reads the one before; the last gives floats.
+fn planned(input: [usize; 3], kinds: Vec<LayerKind>) -> Result<Network, PlanError> {
+    let scale = Scale { factor: 1.0, zero: 0 };
+    let mut graph = LayerGraph::default();
+    for (at, kind) in [LayerKind::Quantise(0)].into_iter().chain(kinds).chain([LayerKind::Dequantise]).enumerate() {
+        let from = at.checked_sub(1).into_iter().collect();
+        graph.layers.push(Layer { name: format!("layer {at}"), kind, from, scale, range: [0, 255] });
+    }
+    graph.outputs = vec![graph.layers.len() - 1];
+    Network::plan(graph, &[Shape { size: input, vector: false }], Isa::best(), 1)
+}
+
+#[test]
+fn a_network_with_days_of_work_is_refused_before_it_runs() {
+    let pool = |side: usize| {
+        LayerKind::MaxPool(Geometry { kernel: [side; 2], stride: [1, 1], before: [side / 2; 2], after: [side / 2; 2] })
+    };
+    assert!(planned([64, 64, 4], vec![pool(9)]).is_ok());
+    let refused = planned([1 << 11, 1 << 11, 4], vec![pool(1025)]).map(|_| ());
+    assert_eq!(refused, Err(PlanError::TooMuchWork { name: "layer 1".into(), billions: 400 }));
+    // Each layer is harmless, and the memory is used again and again.
+    let refused = planned([1 << 11, 1 << 11, 4], vec![pool(31); 100]).map(|_| ());
+    assert!(matches!(refused, Err(PlanError::TooMuchWork { .. })));
+}
+
+#[test]
+fn layers_that_share_weights_count_one_by_one() {
+    let side = 1 << 10;
+    let weights = Arc::new(vec![1; side * side]);
+    let layer = LayerKind::Linear(Filters { weights, bias: vec![0; side], factors: vec![1e-3; side] });
+    let refused = planned([1, 1, side], vec![layer; 513]).map(|_| ());
+    assert_eq!(refused, Err(PlanError::TooManyWeights { name: "layer 513".into(), megabytes: 512 }));
+}

@@ -37,7 +37,7 @@ const MAY_NAME: &[(&str, &str, &[&str])] = &[
     ("index", "embedding", &["ids", "vector"]),
     ("index", "error", &["ids"]),
     ("index", "ids", &[]),
-    ("index", "joined", &["embedding", "error", "listing", "search", "vector"]),
+    ("index", "joined", &["embedding", "error", "ids", "listing", "search", "shard", "vector"]),
     ("index", "listing", &["error", "ids", "search", "shard"]),
     ("index", "search", &["embedding", "error", "ids", "shard", "vector"]),
     ("index", "shard", &["embedding", "error", "ids", "vector"]),

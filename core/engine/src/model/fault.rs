@@ -60,6 +60,8 @@ pub(super) enum ImportFault {
     Groups { node: String, groups: i64 },
     #[error("node '{node}' has a scale of {scale}")]
     Scale { node: String, scale: f32 },
+    #[error("its layers take {found} bytes of weights, its file has {stored}: too many of them share weights")]
+    SharedWeights { found: usize, stored: usize },
     #[error("layer '{0}' reads a value that its subgraph does not have")]
     MissingValue(String),
     #[error("{count} of its nodes need tract, e.g. {}", examples.join(", "))]
@@ -68,9 +70,13 @@ pub(super) enum ImportFault {
 
 #[cfg(feature = "onnx")]
 impl NetworkFault {
-    /// Whether the values of a run exceed the memory limit of the project's own kernels.
+    /// Whether a run exceeds a limit of the project's own kernels on memory or work.
     pub(super) fn is_too_large(&self) -> bool {
-        matches!(self, NetworkFault::Plan(PlanError::TooLarge { .. }) | NetworkFault::Tract { too_large: true, .. })
+        match self {
+            NetworkFault::Plan(error) => error.is_too_large(),
+            NetworkFault::Tract { too_large, .. } => *too_large,
+            _ => false,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::host::Hosted;
 use super::left::{LeftNode, LeftReason};
 use super::loaded::{LoadOptions, LoadReport, LoadedNetwork};
 use super::manifest::Manifest;
-use super::onnx::{check_scales, check_windows, read};
+use super::onnx::{check_scales, check_shared_weights, check_windows, read};
 use super::signature::{expected_outputs, input_shape};
 use super::tract_plan::{TractPlan, fault};
 use magpie_int8::LayerGraph;
@@ -72,6 +72,7 @@ fn check_input(manifest: &Manifest, proto: &ModelProto) -> Result<(), ImportFaul
     let inputs: Vec<&str> = inputs.collect();
     check_windows(graph)?;
     check_scales(graph)?;
+    check_shared_weights(graph)?;
     if inputs != [manifest.input.name.as_str()] {
         let found = inputs.into_iter().map(str::to_owned).collect();
         return Err(ImportFault::Inputs { found, expected: manifest.input.name.clone() });

@@ -89,6 +89,29 @@ pub(super) fn check_scales(graph: &GraphProto) -> Result<(), ImportFault> {
     Ok(())
 }
 
+/// Rejects networks whose layers share weights so often that copies of them, which each layer gets, would take far more
+/// memory than the file.
+pub(super) fn check_shared_weights(graph: &GraphProto) -> Result<(), ImportFault> {
+    /// Factor and bytes that sharing may add.
+    const MOST: (usize, usize) = (4, 64 << 20);
+    let index = TensorIndex::of(graph);
+    let bytes = |tensor: &TensorProto| {
+        let floats = tensor.float_data.len().saturating_mul(4);
+        tensor.raw_data.len().max(tensor.int32_data.len()).max(floats)
+    };
+    let weights = |node: &NodeProto| {
+        let name = input(node, 1)?;
+        index.constant(name).or_else(|| index.constant(input(&graph.node[index.producer(name)?], 0)?))
+    };
+    let layers = graph.node.iter().filter(|node| matches!(node.op_type.as_str(), "Conv" | "Gemm" | "MatMul"));
+    let found = layers.filter_map(weights).fold(0usize, |sum, tensor| sum.saturating_add(bytes(tensor)));
+    let stored = index.constants.values().fold(0usize, |sum, tensor| sum.saturating_add(bytes(tensor)));
+    if found > stored.saturating_mul(MOST.0).saturating_add(MOST.1) {
+        return Err(ImportFault::SharedWeights { found, stored });
+    }
+    Ok(())
+}
+
 /// Looks up tensors and nodes of a graph by name.
 pub(super) struct TensorIndex<'a> {
     pub(super) graph: &'a GraphProto,
@@ -255,4 +278,32 @@ pub(super) fn word<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [u8]> {
 /// Returns the tensor name of a node's input; `None` if the input is omitted.
 pub(super) fn input(node: &NodeProto, at: usize) -> Option<&str> {
     node.input.get(at).map(String::as_str).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_that_share_weights_too_often_are_refused_before_any_is_copied() {
+        let tensor = TensorProto { name: "w".to_owned(), raw_data: vec![1; 1 << 20], ..Default::default() };
+        let input = |name: &str| vec!["x".to_owned(), name.to_owned()];
+        let scaled = NodeProto {
+            op_type: "DequantizeLinear".to_owned(),
+            input: vec!["w".to_owned()],
+            output: vec!["real".to_owned()],
+            ..Default::default()
+        };
+        let check = |layers: usize, weights: &str| {
+            let layer = NodeProto { op_type: "Conv".to_owned(), input: input(weights), ..Default::default() };
+            let mut node = vec![scaled.clone()];
+            node.extend(std::iter::repeat_n(layer, layers));
+            check_shared_weights(&GraphProto { node, initializer: vec![tensor.clone()], ..Default::default() })
+        };
+        for weights in ["w", "real"] {
+            check(40, weights).expect("a network that shares weights");
+            let refused = check(5000, weights).expect_err("5 GB of one megabyte");
+            assert!(matches!(refused, ImportFault::SharedWeights { stored: 1_048_576, .. }), "{refused}");
+        }
+    }
 }

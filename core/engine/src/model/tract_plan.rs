@@ -29,6 +29,6 @@ fn values(tensor: &Tensor) -> TractResult<Vec<f32>> {
 
 /// An error of tract's, with the text of its causes. It may come from a subgraph that tract hosts.
 pub(super) fn fault(error: TractError) -> NetworkFault {
-    let too_large = matches!(error.downcast_ref(), Some(PlanError::TooLarge { .. }));
+    let too_large = error.downcast_ref().is_some_and(PlanError::is_too_large);
     NetworkFault::Tract { text: format!("{error:#}"), too_large }
 }

@@ -126,7 +126,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn found(id: u8, score: f32, title: &str) -> Found {
-        let fields = vec![("title".to_owned(), title.to_owned())];
+        let fields = vec![("title".into(), title.to_owned())];
         let (id, photo) = (format!("{id:03}"), format!("{title}.jpg"));
         Found { score, listing: Listing { id, photos: vec![photo.clone()], photo, fields } }
     }

@@ -252,7 +252,7 @@ fn check(reply: &SearchReply, k: usize) -> Result<(), ReplyFault> {
             return Err(ReplyFault::Twice { at });
         }
         names.clear();
-        if !listing.fields.0.iter().all(|(name, _)| names.insert(name.as_str())) {
+        if !listing.fields.0.iter().all(|(name, _)| names.insert(&**name)) {
             return Err(ReplyFault::FieldTwice { at });
         }
         // Written as "not contained", so that NaN is rejected too.

@@ -1,6 +1,7 @@
 //! The wire format: JSON of requests, replies and problems.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -200,12 +201,12 @@ impl From<WireListing> for Found {
 
 /// Names and values: a JSON object that keeps its order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fields(pub Vec<(String, String)>);
+pub struct Fields(pub Vec<(Arc<str>, String)>);
 
 impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(Some(self.0.len()))?;
-        self.0.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        self.0.iter().try_for_each(|(name, value)| map.serialize_entry(&**name, value))?;
         map.end()
     }
 }
@@ -222,8 +223,8 @@ impl<'de> Deserialize<'de> for Fields {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
                 let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+                while let Some((name, value)) = map.next_entry::<String, String>()? {
+                    pairs.push((name.into(), value));
                 }
                 Ok(Fields(pairs))
             }

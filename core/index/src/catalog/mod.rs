@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::error::{FilterError, Result, ShardError};
 use crate::ids::ModelId;
@@ -52,6 +53,8 @@ pub struct PartFiles {
 pub struct Catalog {
     members: Vec<Member>,
     fields: Vec<String>,
+    /// [`Catalog::fields`], to be shared by listings.
+    field_names: Vec<Arc<str>>,
 }
 
 /// A shard of a catalogue.
@@ -71,8 +74,8 @@ impl Member {
 impl From<Shard> for Catalog {
     /// A catalogue of one shard.
     fn from(shard: Shard) -> Catalog {
-        let fields = shard.fields().to_vec();
-        Catalog { members: vec![Member { shard, hidden: None, settled: Vec::new() }], fields }
+        let (fields, field_names) = (shard.fields().to_vec(), shard.field_names().to_vec());
+        Catalog { members: vec![Member { shard, hidden: None, settled: Vec::new() }], fields, field_names }
     }
 }
 
@@ -128,13 +131,14 @@ impl Catalog {
         members.reverse();
         let settled = settle::columns(&members.iter().map(Member::part).collect::<Vec<_>>())?;
         members.iter_mut().zip(settled).for_each(|(member, settled)| member.settled = settled);
-        let mut fields: Vec<String> = Vec::new();
-        for field in members.iter().flat_map(|member| member.shard.fields()) {
-            if !fields.contains(field) {
-                fields.push(field.clone());
+        let mut field_names: Vec<Arc<str>> = Vec::new();
+        for field in members.iter().flat_map(|member| member.shard.field_names()) {
+            if !field_names.contains(field) {
+                field_names.push(field.clone());
             }
         }
-        Ok(Catalog { members, fields })
+        let fields = field_names.iter().map(|name| name.to_string()).collect();
+        Ok(Catalog { members, fields, field_names })
     }
 
     /// The shards, the base first.
@@ -296,12 +300,12 @@ impl Catalog {
     /// Gives a listing the catalogue's fields, in their order; those that its shard lacks are empty.
     fn with_all_fields(&self, mut found: Found) -> Found {
         let fields = &mut found.listing.fields;
-        if fields.len() == self.fields.len() && fields.iter().zip(&self.fields).all(|((name, _), field)| name == field)
-        {
+        let names = &self.field_names;
+        if fields.len() == names.len() && fields.iter().zip(names).all(|((name, _), field)| name == field) {
             return found;
         }
         let mut own = std::mem::take(fields);
-        *fields = (self.fields.iter())
+        *fields = (names.iter())
             .map(|name| match own.iter().position(|(own, _)| own == name) {
                 Some(at) => own.swap_remove(at),
                 None => (name.clone(), String::new()),

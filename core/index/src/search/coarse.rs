@@ -129,6 +129,9 @@ impl Coarse {
             let last = layer + 1 == graph.layers();
             let keep = if last { count + count / 4 + 8 } else { 1 };
             let links = graph.layer(layer);
+            // Each node is left once, so a walk of a sound graph follows each link at most once. In a damaged one, each node
+            // could have all links.
+            let mut unseen = graph.link_count();
             self.seen.clear();
             self.seen.resize(lists.div_ceil(64) as usize, 0);
             self.nearest.clear();
@@ -157,7 +160,13 @@ impl Coarse {
                     break;
                 }
                 self.picked.clear();
-                for &link in links.of(next as u32) {
+                let next = links.of(next as u32);
+                let Some(rest) = unseen.checked_sub(next.len()) else {
+                    self.nearest.clear();
+                    return;
+                };
+                unseen = rest;
+                for &link in next {
                     // A damaged link is not followed.
                     let Some(seen) = self.seen.get_mut(link as usize / 64).filter(|_| link < lists) else { continue };
                     if *seen & (1 << (link % 64)) == 0 {

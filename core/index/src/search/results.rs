@@ -85,9 +85,9 @@ pub(super) fn order(photos: &mut [Candidate], parts: &[Part<'_>]) -> Result<(), 
         let mut named = Vec::with_capacity(tied.len());
         for photos in tied.chunk_by(|a, b| a.part == b.part) {
             let rows: Vec<ListingRow> = photos.iter().map(|photo| photo.listing).collect();
-            let records = photos.first().and_then(|photo| parts.get(photo.part)).map(|part| part.shard.records(&rows));
-            let records = records.transpose()?.unwrap_or_default();
-            named.extend(records.into_iter().map(|record| record.id).zip(photos.iter().copied()));
+            let part = photos.first().and_then(|photo| parts.get(photo.part));
+            let briefs = part.map(|part| part.shard.briefs(&rows, None)).transpose()?.unwrap_or_default();
+            named.extend(briefs.into_iter().map(|brief| brief.id).zip(photos.iter().copied()));
         }
         named.sort_by(|(id, photo), (other_id, other)| id.cmp(other_id).then_with(|| photo.rank(other)));
         tied.iter_mut().zip(named).for_each(|(photo, (_, named))| *photo = named);

@@ -178,12 +178,16 @@ impl Scanner {
         let error = ESTIMATE_ERROR * (far.max(0.0) / target.rotated.len() as f32).sqrt();
         let favour = if lists > 1 { 0.0 } else { error };
         let (mut done, mut passing) = (0, 0);
+        // The lists of a sound shard share no photo. In a damaged one, each could have all of them.
+        let mut left = target.part.photos();
         let mut quota = plan.quota;
         while done < self.coarse.len() && (done < plan.probes || passing < quota) {
             stop.check()?;
             let to = if done < plan.probes { plan.probes } else { done + done / 2 + 1 };
             for probe in self.coarse.probes(shard, query, kernels, done, to) {
-                passing += self.scan_list(target, shard.list(probe.list)?, probe.product, favour);
+                let list = shard.list(probe.list)?;
+                left = left.checked_sub(list.len()).ok_or_else(|| shard.overlapping_lists())?;
+                passing += self.scan_list(target, list, probe.product, favour);
             }
             if done == 0 {
                 quota = plan.quota_after(passing);

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::*;
 use crate::builder::{BuildOptions, Field, Identity, ShardBuilder};
 use crate::embedding::Embedding;
-use crate::error::Error;
+use crate::error::{Error, ShardError};
 use crate::ids::ModelId;
 use crate::shard::Shard;
 
@@ -167,4 +167,119 @@ fn buffers_that_became_large_are_not_kept() {
     let mut searcher = Searcher::with_scratch(&shard, scratch);
     searcher.search(&embedding(&[1.0; 8]), None, &SearchParams::new(3)).expect("a search");
     assert!(searcher.into_scratch().size() < 100_000);
+}
+
+/// The bytes of a shard, with those of a section changed.
+fn forged(shard: &Shard, section: &str, change: impl FnOnce(&mut [u8])) -> Shard {
+    let mut bytes = shard.bytes().to_vec();
+    let place = shard.sections().into_iter().find(|found| found.name == section).expect("a section");
+    change(&mut bytes[place.offset as usize..][..place.bytes as usize]);
+    Shard::from_bytes(&bytes).expect("opening does not read the section")
+}
+
+#[test]
+fn lists_that_share_their_photos_are_refused_instead_of_being_scanned_again_and_again() {
+    let shard = shops(600, 8);
+    // Every second list has all photos; the others run backwards, and are far away.
+    let forged = forged(&shard, "list starts", |starts| {
+        for (at, start) in starts.chunks_exact_mut(4).enumerate() {
+            start.copy_from_slice(&u32::to_le_bytes(if at % 2 == 0 { 0 } else { 600 }));
+        }
+    });
+    let forged = self::forged(&forged, "list biases", |biases| {
+        for (at, bias) in biases.chunks_exact_mut(4).enumerate() {
+            bias.copy_from_slice(&f32::to_le_bytes(if at % 2 == 0 { 0.0 } else { -1000.0 }));
+        }
+    });
+    let params = SearchParams { probes: Some(4), ..SearchParams::new(10) };
+    let refused =
+        Searcher::new(&forged).search(&embedding(&[1.0; 8]), None, &params).expect_err("four times all photos");
+    assert!(refused.to_string().contains("list starts: the lists have more than the shard's 600 photos"), "{refused}");
+    // One list with all photos is possible.
+    let params = SearchParams { probes: Some(1), ..SearchParams::new(10) };
+    assert_eq!(Searcher::new(&forged).search(&embedding(&[1.0; 8]), None, &params).expect("a list").len(), 10);
+}
+
+#[test]
+fn a_graph_whose_nodes_all_have_all_links_is_not_walked() {
+    let lists = 2100;
+    let shard = shops(2 * lists as usize, lists);
+    let query = embedding(&[1.0; 8]);
+    let params = SearchParams { probes: Some(40), rerank: Some(1 << 13), ..SearchParams::new(10) };
+    let by_graph = Searcher::new(&shard).search(&query, None, &params).expect("a search");
+    let forged = forged(&shard, "centroid graph", |graph| {
+        let words: Vec<u32> = graph.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let layers = words[0] as usize;
+        let starts = 1 + layers..1 + 2 * layers + words[1..=layers].iter().sum::<u32>() as usize;
+        let end = words[starts.end - 1];
+        // The last start stays, which opening checks.
+        for at in starts.start..starts.end - 1 {
+            let start = if (at - starts.start) % 2 == 0 { 0 } else { end };
+            graph[4 * at..][..4].copy_from_slice(&start.to_le_bytes());
+        }
+    });
+    // All centroids are compared instead, which finds what the graph found, or better.
+    let found = Searcher::new(&forged).search(&query, None, &params).expect("a search");
+    assert_eq!(found[0], by_graph[0]);
+    assert_eq!(found.len(), 10);
+}
+
+#[test]
+fn texts_of_one_call_have_a_bound() {
+    let identity = Identity { model_id: MODEL, catalog: "shop".into(), sequence: 1, writer: "tests".into() };
+    let fields = ["title", "story"].map(|name| Field { name: name.into(), filter: false });
+    let mut builder = ShardBuilder::new(identity, 8, fields.into());
+    let story = "never sold out. ".repeat(62_000);
+    builder.add("mug", "a.jpg", &["A mug".to_owned(), story], &embedding(&[1.0; 8])).expect("a photo");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("shard.magpie");
+    builder.write(&path).expect("a shard");
+    let shard = Shard::open(&path).expect("a shard");
+    let found = search(&shard, &embedding(&[1.0; 8]), None, 10).expect("a search");
+    let fetched = crate::listing::fetch(&shard, &found.repeat(60)).expect("60 MB");
+    // The names are those of the shard, not copies.
+    assert!(std::sync::Arc::ptr_eq(&fetched[0].listing.fields[1].0, &fetched[59].listing.fields[1].0));
+    let refused = crate::listing::fetch(&shard, &found.repeat(70)).expect_err("70 MB");
+    let limit = 64 << 20;
+    assert!(
+        matches!(refused, Error::Shard(ShardError::TooMuch { what: "texts", limit: l }) if l == limit),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_listing_has_a_bounded_number_of_fields() {
+    let write = |count: usize| {
+        let identity = Identity { model_id: MODEL, catalog: "shop".into(), sequence: 1, writer: "tests".into() };
+        let fields = (0..count).map(|at| Field { name: at.to_string(), filter: false });
+        let mut builder = ShardBuilder::new(identity, 8, fields.collect());
+        builder.add("mug", "a.jpg", &vec![String::new(); count], &embedding(&[1.0; 8])).expect("a photo");
+        let folder = tempfile::tempdir().expect("a folder");
+        builder.write(&folder.path().join("shard.magpie"))
+    };
+    write(crate::shard::MAX_FIELDS).expect("as many as a shard holds");
+    let refused = write(crate::shard::MAX_FIELDS + 1).expect_err("one more").to_string();
+    assert!(refused.contains("1025 fields, the format holds 1024"), "{refused}");
+}
+
+#[test]
+fn a_file_that_is_no_shard_is_not_read_into_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("huge");
+    let write = |front: &[u8], len: u64| {
+        std::fs::write(&path, front).expect("a file");
+        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_len(len)).expect("a sparse file");
+        Shard::load(&path).expect_err("no shard")
+    };
+    let refused = write(b"no shard at all", 1 << 40);
+    assert!(matches!(refused, Error::Shard(ShardError::NotAShard)), "{refused}");
+    // The first page of a shard, before a terabyte of zeros.
+    let shard = shops(10, 1);
+    let refused = write(&shard.bytes()[..4096], 1 << 40);
+    assert!(matches!(refused, Error::Shard(ShardError::WrongLength { found: 0x100_0000_0000, .. })), "{refused}");
+    if cfg!(unix) {
+        for refused in [Shard::load("/dev/zero"), Shard::open("/dev/zero")] {
+            assert!(refused.expect_err("a device").to_string().contains("not a plain file"));
+        }
+    }
 }

@@ -28,6 +28,8 @@ pub(super) const ALIGN: u64 = 64;
 pub(super) const PAGE_ALIGN: u64 = 16 << 10;
 /// Most filter columns of a shard; leaves room in the section table for later versions.
 pub const MAX_COLUMNS: usize = 16;
+/// Most fields of a listing. Each field takes memory in every listing that is read, however short its value is.
+pub const MAX_FIELDS: usize = 1024;
 /// Number of section kinds.
 const KINDS: usize = 18;
 /// Largest schema, in bytes: a reader parses no more JSON than this.
@@ -214,15 +216,14 @@ pub(super) fn encode_header(header: &Header, entries: &[SectionEntry]) -> Vec<u8
     page
 }
 
-/// Decodes the header and the section table. The order of the checks is part of the format: whether the file is a
-/// shard, whether this reader may read it, whether the page is intact, whether the file is complete, and only then its
-/// contents.
-pub(super) fn decode_header(file: &[u8]) -> Result<(Header, Vec<SectionEntry>), ShardError> {
-    if file.get(..MAGIC.len()) != Some(&MAGIC[..]) {
+/// Decodes the header and the section table, from the first page of a file of `found` bytes (or all of it, if it is
+/// shorter). The order of the checks is part of the format: whether the file is a shard, whether this reader may read it,
+/// whether the page is intact, whether the file is complete, and only then its contents.
+pub(super) fn decode_header(front: &[u8], found: u64) -> Result<(Header, Vec<SectionEntry>), ShardError> {
+    if front.get(..MAGIC.len()) != Some(&MAGIC[..]) {
         return Err(ShardError::NotAShard);
     }
-    let found = file.len() as u64;
-    let Some(page) = file.get(..HEADER_LEN) else {
+    let Some(page) = front.get(..HEADER_LEN) else {
         return Err(ShardError::WrongLength { expected: HEADER_LEN as u64, found });
     };
     let u32_at = |at: usize| u32::from_le_bytes(array(&page[at..]));

@@ -120,6 +120,11 @@ impl<'a> CentroidGraph<'a> {
         self.counts.get(layer).copied().unwrap_or(0)
     }
 
+    /// The number of links of all layers.
+    pub(crate) fn link_count(&self) -> usize {
+        self.links.len()
+    }
+
     /// The links of a layer.
     pub(crate) fn layer(&self, layer: usize) -> LayerLinks<'a> {
         let skip: usize = self.counts.iter().take(layer).map(|&count| count as usize + 1).sum();

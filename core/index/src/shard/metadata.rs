@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use zstd::dict::DecoderDictionary;
 
-use super::format::take_varint;
+use super::format::{SectionKind, take_varint};
+use crate::error::ShardError;
 
 /// Size at which a block is closed, before compression. A search decompresses about one block for each result.
 #[cfg(feature = "build")]
@@ -16,6 +17,13 @@ pub(super) const BLOCK_TARGET: usize = 4 << 10;
 pub(super) const BLOCK_LIMIT: u32 = 4 << 20;
 /// Largest record, with its length; below [`BLOCK_LIMIT`], so that a block can hold any.
 pub(super) const RECORD_LIMIT: usize = 1 << 20;
+
+/// Most bytes that the blocks of a shard may have once decompressed, for each byte of its file, and how many more.
+const MAX_EXPANSION: (u64, u64) = (256, 64 << 20);
+/// Most bytes that reading the listings of one call may decompress.
+const MAX_UNPACKED: u64 = 256 << 20;
+/// Most memory of the texts that one call reads, in bytes.
+const MAX_TEXTS: usize = 64 << 20;
 
 /// Most photos of a listing: their ordinals have 16 bits.
 pub(crate) const MAX_LISTING_PHOTOS: u32 = 1 << 16;
@@ -45,6 +53,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// The memory of its texts, in bytes.
+    fn memory(&self) -> usize {
+        let texts = || [&self.id].into_iter().chain(&self.photos).chain(&self.values);
+        texts().map(|text| text.len() + size_of::<String>()).sum()
+    }
+
     fn decode(mut bytes: &[u8], fields: usize) -> Option<Record> {
         // A short text takes far more memory than bytes: the two limits bound what a small file can allocate.
         if bytes.len() > RECORD_LIMIT {
@@ -108,6 +122,62 @@ fn take_text(from: &mut &[u8]) -> Option<String> {
     String::from_utf8(take(from)?.to_vec()).ok()
 }
 
+/// What merging the results of several shards needs to know of a listing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Brief {
+    pub(crate) id: String,
+    /// The value of the field that was asked for; empty without one.
+    pub(crate) value: String,
+}
+
+impl Brief {
+    fn decode(mut bytes: &[u8], field: Option<usize>) -> Option<Brief> {
+        let id = take_text(&mut bytes)?;
+        let Some(field) = field else { return Some(Brief { id, value: String::new() }) };
+        let photos = take_varint(&mut bytes).filter(|&count| count <= MAX_LISTING_PHOTOS)?;
+        let before = photos as usize + field;
+        for _ in 0..before {
+            take(&mut bytes)?;
+        }
+        Some(Brief { id, value: take_text(&mut bytes)? })
+    }
+}
+
+/// Why texts cannot be read.
+#[derive(Debug)]
+pub(super) enum ReadFault {
+    /// The metadata is damaged.
+    Damaged(String),
+    /// They are more than a reader accepts.
+    TooMuch { what: &'static str, limit: u64 },
+}
+
+impl From<String> for ReadFault {
+    fn from(detail: String) -> ReadFault {
+        ReadFault::Damaged(detail)
+    }
+}
+
+impl From<ReadFault> for ShardError {
+    fn from(fault: ReadFault) -> ShardError {
+        match fault {
+            ReadFault::Damaged(detail) => {
+                ShardError::Invalid { part: SectionKind::MetadataBlocks.name().to_owned(), detail }
+            }
+            ReadFault::TooMuch { what, limit } => ShardError::TooMuch { what, limit },
+        }
+    }
+}
+
+fn damaged(row: u32) -> String {
+    format!("the record of listing {row} is damaged")
+}
+
+/// The most bytes that the blocks of a file of this length may have once decompressed.
+pub(super) fn most_unpacked(file_len: u64) -> u64 {
+    file_len.saturating_mul(MAX_EXPANSION.0).saturating_add(MAX_EXPANSION.1)
+}
+
 /// Reads records. Keeps the last block, because neighbouring listings are often read together.
 pub(super) struct BlockReader<'a> {
     index: &'a [BlockEntry],
@@ -115,6 +185,8 @@ pub(super) struct BlockReader<'a> {
     fields: usize,
     decompressor: zstd::bulk::Decompressor<'a>,
     current: Option<(usize, Vec<u8>)>,
+    /// The bytes decompressed so far.
+    unpacked: u64,
 }
 
 impl<'a> BlockReader<'a> {
@@ -128,20 +200,89 @@ impl<'a> BlockReader<'a> {
             Some(dictionary) => zstd::bulk::Decompressor::with_prepared_dictionary(dictionary),
             None => zstd::bulk::Decompressor::new(),
         };
-        Ok(BlockReader { index, blocks, fields, decompressor: decompressor.map_err(|e| e.to_string())?, current: None })
+        Ok(BlockReader {
+            index,
+            blocks,
+            fields,
+            decompressor: decompressor.map_err(|e| e.to_string())?,
+            current: None,
+            unpacked: 0,
+        })
+    }
+
+    /// Returns the records of listings, in the order of `rows`.
+    ///
+    /// # Errors
+    /// [`ReadFault::TooMuch`] where they take more memory, or more work, than a call may.
+    pub(super) fn records(&mut self, rows: impl Iterator<Item = u32>) -> Result<Vec<Record>, ReadFault> {
+        let (mut records, mut memory) = (Vec::new(), 0);
+        for row in rows {
+            let record = self.record(row)?;
+            memory += record.memory();
+            if memory > MAX_TEXTS {
+                return Err(ReadFault::TooMuch { what: "texts", limit: MAX_TEXTS as u64 });
+            }
+            self.check_work()?;
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// Returns the id of each listing, and its value of a field, in the order of `rows`. Other texts are not read.
+    ///
+    /// # Errors
+    /// As [`BlockReader::records`].
+    pub(super) fn briefs(
+        &mut self,
+        rows: impl Iterator<Item = u32>,
+        field: Option<usize>,
+    ) -> Result<Vec<Brief>, ReadFault> {
+        let (mut briefs, mut memory) = (Vec::new(), 0);
+        for row in rows {
+            let brief = Brief::decode(self.body(row)?, field).ok_or_else(|| damaged(row))?;
+            memory += size_of::<Brief>() + brief.id.len() + brief.value.len();
+            if memory > MAX_TEXTS {
+                return Err(ReadFault::TooMuch { what: "texts", limit: MAX_TEXTS as u64 });
+            }
+            self.check_work()?;
+            briefs.push(brief);
+        }
+        Ok(briefs)
+    }
+
+    fn check_work(&self) -> Result<(), ReadFault> {
+        if self.unpacked > MAX_UNPACKED {
+            return Err(ReadFault::TooMuch { what: "blocks, decompressed", limit: MAX_UNPACKED });
+        }
+        Ok(())
     }
 
     /// Returns the record of a listing.
     pub(super) fn record(&mut self, row: u32) -> Result<Record, String> {
+        let fields = self.fields;
+        Record::decode(self.body(row)?, fields).ok_or_else(|| damaged(row))
+    }
+
+    /// Returns the bytes of a listing's record, without their length.
+    fn body(&mut self, row: u32) -> Result<&[u8], String> {
         let block = self.index.partition_point(|entry| entry.first <= row).checked_sub(1);
         let block = block.filter(|&b| b + 1 < self.index.len()).ok_or_else(|| format!("no block for listing {row}"))?;
-        let (skip, fields) = (row - self.index[block].first, self.fields);
+        let skip = row - self.index[block].first;
         let mut rest = self.block(block)?;
-        let damaged = || format!("the record of listing {row} is damaged");
         for _ in 0..skip {
-            take(&mut rest).ok_or_else(damaged)?;
+            take(&mut rest).ok_or_else(|| damaged(row))?;
         }
-        take(&mut rest).and_then(|bytes| Record::decode(bytes, fields)).ok_or_else(damaged)
+        take(&mut rest).ok_or_else(|| damaged(row))
+    }
+
+    /// Checks that all blocks of a file of this length may be decompressed, one after the other.
+    pub(super) fn check_expansion(&self, file_len: u64) -> Result<(), ReadFault> {
+        let unpacked = self.index.iter().map(|entry| u64::from(entry.raw_len)).sum::<u64>();
+        let limit = most_unpacked(file_len);
+        if unpacked > limit {
+            return Err(ReadFault::TooMuch { what: "all blocks, decompressed", limit });
+        }
+        Ok(())
     }
 
     /// Returns the decompressed bytes of a block.
@@ -164,6 +305,7 @@ impl<'a> BlockReader<'a> {
         if entry.raw_len > BLOCK_LIMIT {
             return Err(format!("block {block} would have {} bytes, at most {BLOCK_LIMIT} expected", entry.raw_len));
         }
+        self.unpacked += u64::from(entry.raw_len);
         let bytes = self.decompressor.decompress(compressed, entry.raw_len as usize);
         let bytes = bytes.map_err(|e| format!("block {block}: {e}"))?;
         if bytes.len() != entry.raw_len as usize {
@@ -215,7 +357,7 @@ impl<'a> BlockReader<'a> {
             let mut rest = self.block(block)?;
             while !rest.is_empty() {
                 let record = take(&mut rest).and_then(|bytes| Record::decode(bytes, fields));
-                each(row, record.ok_or_else(|| format!("the record of listing {row} is damaged"))?)?;
+                each(row, record.ok_or_else(|| damaged(row))?)?;
                 row += 1;
             }
             if row != next {
@@ -223,5 +365,34 @@ impl<'a> BlockReader<'a> {
             }
         }
         Ok(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(index: &[BlockEntry]) -> BlockReader<'_> {
+        BlockReader::new(index, &[], 1, None).expect("zstd")
+    }
+
+    #[test]
+    fn a_small_file_whose_texts_are_gigabytes_is_refused_before_any_is_decompressed() {
+        let block = |at: u32| BlockEntry { offset: 0, first: at, raw_len: BLOCK_LIMIT };
+        let index: Vec<BlockEntry> = (0..800).map(block).collect();
+        let refused = reader(&index).check_expansion(4 << 20).map_err(ShardError::from);
+        let limit = (4 << 30 >> 2) + (64 << 20);
+        assert_eq!(refused, Err(ShardError::TooMuch { what: "all blocks, decompressed", limit }));
+        // A sixteenth of them would be fine.
+        assert!(reader(&index[..50]).check_expansion(4 << 20).is_ok());
+    }
+
+    #[test]
+    fn of_a_brief_listing_only_the_wanted_value_is_read() {
+        // id "a", photos "x" and "yy", values "red" and "9".
+        let body = [&[1, b'a', 2, 1, b'x', 2, b'y', b'y', 3], &b"red"[..], &[1, b'9']].concat();
+        let read = |field| Brief::decode(&body, field).map(|brief| (brief.id, brief.value));
+        let some = |value: &str| Some(("a".to_owned(), value.to_owned()));
+        assert_eq!([read(None), read(Some(0)), read(Some(1)), read(Some(2))], [some(""), some("red"), some("9"), None]);
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::columns::{ColumnKind, WordCodes, Words};
-use super::format::{MAX_COLUMNS, MAX_SCHEMA, Schema, SectionKind, decode_header};
+use super::format::{HEADER_LEN, MAX_COLUMNS, MAX_FIELDS, MAX_SCHEMA, Schema, SectionKind, decode_header};
 use super::index::{CentroidGraph, ListIndex};
 use super::metadata::BlockEntry;
 use super::reader::{Shard, invalid};
@@ -24,12 +24,14 @@ impl Shard {
     }
 
     /// Reads the file into memory instead of mapping it: for files that other processes may truncate or overwrite,
-    /// which would crash a process that maps them.
+    /// which would crash a process that maps them. The rest is read only if the first page says that it is a shard of
+    /// the file's length.
     ///
     /// # Errors
     /// As [`Shard::open`].
     pub fn load(path: impl AsRef<Path>) -> Result<Shard> {
-        Ok(Shard::new(ShardBytes::read(path.as_ref())?)?)
+        let check = |front: &[u8], len: u64| decode_header(front, len).map(drop);
+        Ok(Shard::new(ShardBytes::read(path.as_ref(), HEADER_LEN, check)?)?)
     }
 
     /// Opens a shard from bytes, which are copied.
@@ -41,16 +43,26 @@ impl Shard {
     }
 
     fn new(source: ShardBytes) -> Result<Shard, ShardError> {
-        let (header, entries) = decode_header(source.bytes())?;
+        let (header, entries) = decode_header(source.bytes(), source.bytes().len() as u64)?;
         let (schema, index) = (Schema::default(), bytemuck::Zeroable::zeroed());
-        let mut shard =
-            Shard { source, header, entries, schema, index, places: [None; 32], dictionary: OnceLock::new() };
+        let mut shard = Shard {
+            source,
+            header,
+            entries,
+            schema,
+            field_names: Vec::new(),
+            index,
+            places: [None; 32],
+            dictionary: OnceLock::new(),
+            listing_photos: OnceLock::new(),
+        };
         for entry in shard.entries.iter().filter(|entry| entry.ordinal == 0) {
             if let Some(place) = shard.places.get_mut(entry.kind as usize) {
                 *place = Some((entry.offset as usize, (entry.offset + entry.len) as usize));
             }
         }
         shard.schema = shard.read_schema()?;
+        shard.field_names = shard.schema.fields.iter().map(|name| name.as_str().into()).collect();
         shard.index = shard.read_index()?;
         shard.check_lengths()?;
         shard.advise();
@@ -74,6 +86,10 @@ impl Shard {
                 SectionKind::Schema,
                 format!("{count} filter columns, expected at most {MAX_COLUMNS}"),
             ));
+        }
+        if schema.fields.len() > MAX_FIELDS {
+            let detail = format!("{} fields, expected at most {MAX_FIELDS}", schema.fields.len());
+            return Err(invalid(SectionKind::Schema, detail));
         }
         if CatalogId::of(&schema.catalog) != self.header.catalog_id {
             let detail = format!("the id in the header is not that of '{}'", schema.catalog.escape_debug());

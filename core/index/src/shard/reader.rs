@@ -1,7 +1,7 @@
 //! An open shard: access to its sections.
 
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use zstd::bulk::Decompressor;
 use zstd::dict::DecoderDictionary;
@@ -9,7 +9,8 @@ use zstd::dict::DecoderDictionary;
 use super::columns::{Column, ColumnKind, WordCodes, Words};
 use super::format::{Header, Schema, SectionEntry, SectionInfo, SectionKind};
 use super::index::{self, CentroidGraph, ListIndex};
-use super::metadata::{BlockEntry, BlockReader, Record};
+use super::metadata::{BlockEntry, BlockReader, Brief, Record};
+use super::photos::ListingPhotos;
 use super::source::ShardBytes;
 use crate::error::{Result, ShardError};
 use crate::ids::{ListingRow, PhotoRow};
@@ -35,10 +36,14 @@ pub struct Shard {
     pub(super) header: Header,
     pub(super) entries: Vec<SectionEntry>,
     pub(super) schema: Schema,
+    /// The names of the fields, which all listings share.
+    pub(super) field_names: Vec<Arc<str>>,
     pub(super) index: ListIndex,
     /// Start and end of each section with ordinal 0, by kind.
     pub(super) places: [Option<(usize, usize)>; 32],
     pub(super) dictionary: OnceLock<Result<Option<DecoderDictionary<'static>>, ShardError>>,
+    /// The photos of each listing: made when they are first asked for.
+    pub(super) listing_photos: OnceLock<ListingPhotos>,
 }
 
 impl Shard {
@@ -60,6 +65,11 @@ impl Shard {
     /// Names of a listing's fields, in the order of [`Record::values`].
     pub fn fields(&self) -> &[String] {
         &self.schema.fields
+    }
+
+    /// [`Shard::fields`], to be shared by listings.
+    pub fn field_names(&self) -> &[Arc<str>] {
+        &self.field_names
     }
 
     /// The sections of the file, in their order.
@@ -111,6 +121,13 @@ impl Shard {
         let starts = self.view(SectionKind::ListStarts);
         index::list(starts, list, self.header.photo_count)
             .ok_or_else(|| invalid(SectionKind::ListStarts, format!("list {list} has photos that the shard lacks")))
+    }
+
+    /// The error where lists share photos.
+    #[cold]
+    pub(crate) fn overlapping_lists(&self) -> ShardError {
+        let photos = self.header.photo_count;
+        invalid(SectionKind::ListStarts, format!("the lists have more than the shard's {photos} photos"))
     }
 
     /// Returns the inverted list of a photo.
@@ -220,28 +237,32 @@ impl Shard {
         self.photo_ordinals().get(photo.0 as usize).copied().unwrap_or(0)
     }
 
-    /// Returns the photos of a listing, in the order of its record. Takes time linear in the number of all photos.
+    /// Returns the photos of a listing, in the order of its record. The first call for a shard takes time linear in the
+    /// number of all photos, and 4 bytes of memory for each photo and each listing.
     ///
     /// # Errors
     /// [`ShardError::Invalid`] where the shard lacks the listing.
     pub fn photos_of(&self, listing: ListingRow) -> Result<Vec<PhotoRow>, ShardError> {
         self.check_listing(listing)?;
-        let rows = (0..).zip(self.photo_listings()).filter(|(_, row)| **row == listing.0);
-        let mut photos: Vec<PhotoRow> = rows.map(|(photo, _)| PhotoRow(photo)).collect();
+        let mut photos: Vec<PhotoRow> = self.listing_photos().of(listing).iter().copied().map(PhotoRow).collect();
         photos.sort_by_key(|&photo| (self.ordinal_of(photo), photo));
         Ok(photos)
     }
 
-    /// Returns the photo at a position of a listing, from 0; `None` where the listing has none there. Stops at the
-    /// photo, unlike [`Shard::photos_of`].
+    /// Returns the photo at a position of a listing, from 0; `None` where the listing has none there. Takes as long as
+    /// [`Shard::photos_of`].
     ///
     /// # Errors
     /// [`ShardError::Invalid`] where the shard lacks the listing.
     pub fn photo_of(&self, listing: ListingRow, ordinal: usize) -> Result<Option<PhotoRow>, ShardError> {
         self.check_listing(listing)?;
-        let mut rows = (0..).map(PhotoRow).zip(self.photo_listings());
-        let found = rows.find(|(photo, row)| **row == listing.0 && usize::from(self.ordinal_of(*photo)) == ordinal);
-        Ok(found.map(|(photo, _)| photo))
+        let mut photos = self.listing_photos().of(listing).iter().copied().map(PhotoRow);
+        Ok(photos.find(|&photo| usize::from(self.ordinal_of(photo)) == ordinal))
+    }
+
+    fn listing_photos(&self) -> &ListingPhotos {
+        let listings = self.header.listing_count as usize;
+        self.listing_photos.get_or_init(|| ListingPhotos::new(self.photo_listings(), listings))
     }
 
     /// Returns the listing with an id; `None` where the shard lacks it.
@@ -269,7 +290,9 @@ impl Shard {
     /// [`ShardError::Invalid`] where the file is damaged.
     pub(crate) fn find_listings(&self, ids: &[&str]) -> Result<Vec<ListingRow>, ShardError> {
         let mut rows = Vec::new();
-        self.block_reader()?.find(ids, &mut rows).map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
+        let mut reader = self.block_reader()?;
+        reader.check_expansion(self.header.file_len)?;
+        reader.find(ids, &mut rows).map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
         rows.sort_unstable();
         rows.dedup();
         Ok(rows.into_iter().filter(|&row| row < self.header.listing_count).map(ListingRow).collect())
@@ -280,17 +303,27 @@ impl Shard {
     /// # Errors
     /// [`ShardError::Invalid`] where the file is damaged, or with the error of `each`.
     pub(crate) fn each_record(&self, each: impl FnMut(u32, Record) -> Result<(), String>) -> Result<(), ShardError> {
-        self.block_reader()?.each(each).map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
+        let mut reader = self.block_reader()?;
+        reader.check_expansion(self.header.file_len)?;
+        reader.each(each).map_err(|e| invalid(SectionKind::MetadataBlocks, e))?;
         Ok(())
     }
 
     /// Decompresses the metadata of listings, in the order of `rows`.
     ///
     /// # Errors
-    /// [`ShardError::Invalid`] where the shard lacks a row or is damaged.
+    /// [`ShardError::Invalid`] where the shard lacks a row or is damaged, [`ShardError::TooMuch`] where the texts take
+    /// more than 64 MiB, or 256 MiB have to be decompressed for them.
     pub fn records(&self, rows: &[ListingRow]) -> Result<Vec<Record>, ShardError> {
-        let mut reader = self.block_reader()?;
-        rows.iter().map(|row| reader.record(row.0).map_err(|e| invalid(SectionKind::MetadataBlocks, e))).collect()
+        Ok(self.block_reader()?.records(rows.iter().map(|row| row.0))?)
+    }
+
+    /// Returns the ids of listings and their values of one field, in the order of `rows`; no other text is read.
+    ///
+    /// # Errors
+    /// As [`Shard::records`].
+    pub(crate) fn briefs(&self, rows: &[ListingRow], field: Option<usize>) -> Result<Vec<Brief>, ShardError> {
+        Ok(self.block_reader()?.briefs(rows.iter().map(|row| row.0), field)?)
     }
 
     fn check_listing(&self, listing: ListingRow) -> Result<(), ShardError> {
@@ -312,7 +345,7 @@ impl Shard {
         self.view(SectionKind::PhotoOrdinals)
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.source.bytes()
     }
 

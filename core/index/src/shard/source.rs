@@ -8,7 +8,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ShardError};
 
 /// The bytes of a shard, aligned to at least 64 bytes.
 pub(super) enum ShardBytes {
@@ -24,9 +24,9 @@ pub(super) struct Unit([u8; 64]);
 impl ShardBytes {
     /// Maps a file read-only.
     pub(super) fn map(path: &Path) -> Result<ShardBytes> {
-        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let (file, len) = open(path)?;
         // Some systems cannot map an empty file; opening it then fails as for any other file that is not a shard.
-        if file.metadata().map_err(|e| Error::io(path, e))?.len() == 0 {
+        if len == 0 {
             return Ok(ShardBytes::copy(&[]));
         }
         // SAFETY: the map is read-only, and this process never writes the file. Another process that changes or
@@ -36,15 +36,29 @@ impl ShardBytes {
         Ok(ShardBytes::Mapped(map))
     }
 
-    /// Reads a file into memory. A file that changes meanwhile gives a mixture, which the checks on opening judge.
-    pub(super) fn read(path: &Path) -> Result<ShardBytes> {
-        let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let len = file.metadata().map_err(|e| Error::io(path, e))?.len();
-        let too_long = |e: std::num::TryFromIntError| Error::io(path, std::io::Error::other(e));
+    /// Reads a file into memory. `check` sees its first `front` bytes and its length before memory is taken for the rest.
+    /// A file that changes meanwhile gives a mixture, which the checks on opening judge.
+    pub(super) fn read(
+        path: &Path,
+        front: usize,
+        check: impl FnOnce(&[u8], u64) -> Result<(), ShardError>,
+    ) -> Result<ShardBytes> {
+        let io = |e| Error::io(path, e);
+        let (mut file, len) = open(path)?;
+        let mut first = Vec::with_capacity(front);
+        (&mut file).take(front as u64).read_to_end(&mut first).map_err(io)?;
+        check(&first, len)?;
+        let too_long = |_| Error::io(path, std::io::ErrorKind::OutOfMemory.into());
         let len = usize::try_from(len).map_err(too_long)?;
-        let mut units = vec![Unit([0; 64]); len.div_ceil(64)];
+        let mut units = Vec::new();
+        units
+            .try_reserve_exact(len.div_ceil(64))
+            .map_err(|_| Error::io(path, std::io::ErrorKind::OutOfMemory.into()))?;
+        units.resize(len.div_ceil(64), Unit([0; 64]));
         let bytes: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut units)[..len];
-        file.read_exact(bytes).map_err(|e| Error::io(path, e))?;
+        let (start, rest) = bytes.split_at_mut(first.len().min(len));
+        start.copy_from_slice(&first[..start.len()]);
+        file.read_exact(rest).map_err(io)?;
         Ok(ShardBytes::Owned(len, units))
     }
 
@@ -77,4 +91,15 @@ impl ShardBytes {
             ShardBytes::Owned(len, units) => &bytemuck::cast_slice(units)[..*len],
         }
     }
+}
+
+/// Opens a plain file and returns its length. Opening anything else could wait for ever, or has no length.
+fn open(path: &Path) -> Result<(File, u64)> {
+    let io = |e| Error::io(path, e);
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a plain file")));
+    }
+    let file = File::open(path).map_err(io)?;
+    let len = file.metadata().map_err(io)?.len();
+    Ok((file, len))
 }

@@ -138,7 +138,9 @@ impl Shard {
         for &listing in self.photo_listings() {
             photo_counts[listing as usize] += 1;
         }
-        let listings = self.block_reader()?.each(|row, record| {
+        let mut reader = self.block_reader()?;
+        reader.check_expansion(self.header().file_len)?;
+        let listings = reader.each(|row, record| {
             if last_id.as_ref().is_some_and(|last| *last >= record.id) {
                 return Err(format!("listing {row} ('{}') is not in ascending order", record.id.escape_debug()));
             }

@@ -9,11 +9,11 @@ use rayon::prelude::*;
 
 use super::columns::{ColumnKind, WordCodes, Words};
 use super::format::{
-    ALIGN, ColumnSpec, FORMAT_WRITTEN, HEADER_LEN, Header, MAX_COLUMNS, MAX_SCHEMA, OLDEST_READER, Schema,
+    ALIGN, ColumnSpec, FORMAT_WRITTEN, HEADER_LEN, Header, MAX_COLUMNS, MAX_FIELDS, MAX_SCHEMA, OLDEST_READER, Schema,
     SectionEntry, SectionKind, encode_header,
 };
 use super::index::{Budget, CentroidGraph, ListIndex, RECALLS};
-use super::metadata::{BLOCK_LIMIT, BLOCK_TARGET, BlockEntry, RECORD_LIMIT, encode};
+use super::metadata::{BLOCK_LIMIT, BLOCK_TARGET, BlockEntry, RECORD_LIMIT, encode, most_unpacked};
 use super::reader::Shard;
 use crate::error::{Error, Result, ShardError};
 use crate::ids::{CatalogId, ModelId};
@@ -131,6 +131,10 @@ pub(crate) fn write(
     if schema.len() as u64 > MAX_SCHEMA {
         return Err(build(format!("the names of the columns take {} bytes, {MAX_SCHEMA} fit", schema.len())));
     }
+    if contents.fields.len() > MAX_FIELDS {
+        let count = contents.fields.len();
+        return Err(build(format!("{count} fields, the format holds {MAX_FIELDS}: leave out some columns")));
+    }
     let metadata = Metadata::new(&contents.records).map_err(build)?;
 
     let (part, file) = part_of(path)?;
@@ -218,11 +222,20 @@ fn write_sections(
         out.add_parts(SectionKind::Thumbnails, 0, contents.thumbnails.iter().map(AsRef::as_ref)).map_err(io)?;
     }
     let index = contents.index;
+    let unpacked = metadata.index.iter().map(|entry| u64::from(entry.raw_len)).sum::<u64>();
     // Frees the codes, which would be in memory twice while the new file is searched.
     drop((metadata, contents));
     let budgets = measure(&Shard::open(out.complete(header).map(|()| path).map_err(io)?)?)?;
     out.replace(SectionKind::Index, bytemuck::bytes_of(&ListIndex { budgets, ..index })).map_err(io)?;
     out.complete(header).map_err(io)?;
+    if unpacked > most_unpacked(header.file_len) {
+        let detail = format!(
+            "its texts take {unpacked} bytes, most of them repeated; readers refuse that in a file of \
+                              {} bytes: shorten the longest columns",
+            header.file_len
+        );
+        return Err(build(detail));
+    }
     out.file.get_ref().sync_all().map_err(io)
 }
 
