@@ -161,7 +161,7 @@ mod tests {
         let (id, photo) = (format!("{id:03}"), format!("{id}.jpg"));
         let fields = vec![("colour".to_owned(), ["", "red", "blue"][usize::from(colour)].to_owned())];
         let listing = Listing { id, photos: vec![photo.clone()], photo, fields };
-        Neighbour { found: Found { score, listing }, vector: vec![angle.cos(), angle.sin()] }
+        Neighbour { found: Found::new(score, listing), vector: vec![angle.cos(), angle.sin()] }
     }
 
     /// The answers of shards with these listings when `look` are requested.

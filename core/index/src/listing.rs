@@ -46,9 +46,17 @@ pub struct Found {
     /// The listing.
     #[serde(flatten)]
     pub listing: Listing,
+    /// Whether it comes first because the user said so, whatever its score. As JSON, only `true` is written.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub corrected: bool,
 }
 
 impl Found {
+    /// A listing that was found for its score.
+    pub fn new(score: f32, listing: Listing) -> Found {
+        Found { score, listing, corrected: false }
+    }
+
     /// Orders best first: by score, then listing id.
     pub(crate) fn rank(&self, other: &Found) -> Ordering {
         other.score.total_cmp(&self.score).then_with(|| self.listing.id.cmp(&other.listing.id))
@@ -85,7 +93,7 @@ pub fn fetch(shard: &Shard, candidates: &[Candidate]) -> Result<Vec<Found>> {
     let records = shard.records(&rows)?;
     let found = candidates.iter().zip(records).map(|(candidate, record)| {
         let photo = record.photos.get(usize::from(shard.ordinal_of(candidate.photo))).cloned().unwrap_or_default();
-        Found { score: candidate.score, listing: listing(shard, record, photo) }
+        Found::new(candidate.score, listing(shard, record, photo))
     });
     Ok(found.collect())
 }
