@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod build;
+pub(crate) mod correct;
 pub(crate) mod demo;
 mod demo_page;
 pub(crate) mod embed;
