@@ -20,7 +20,7 @@ use crate::server_search::ServerSearch;
 /// calls are running, which then finish normally.
 #[derive(uniffi::Object)]
 pub struct Engine {
-    engine: magpie_core::engine::Engine,
+    pub(crate) engine: magpie_core::engine::Engine,
     open_ms: f64,
 }
 

@@ -3,8 +3,8 @@
 //! This crate converts types and delegates; all decisions are taken in `magpie-core`. Apps use the hand-written
 //! packages in `android/` and `ios/`, which wrap the code that uniffi generates from here. Photos and frames are
 //! borrowed: `&[u8]` crosses without a copy. Panics are caught and become [`MagpieError::Internal`]. Nothing here does
-//! network I/O: if a server is asked, a [`ServerSearch`] tells the host what to send and when. Only [`Engine::open`]
-//! and [`verify_catalog`] read files; searches read pages of the mapped catalogue.
+//! network I/O: if a server is asked, a [`ServerSearch`] tells the host what to send and when. Only [`Engine::open`],
+//! [`verify_catalog`] and what concerns corrections use files; searches read pages of the mapped catalogue.
 #![allow(
     unsafe_code,
     reason = "uniffi's macros export symbols and handle pointers; nothing written by hand here is unsafe"
@@ -12,6 +12,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "uniffi passes owned values")]
 
 mod cancellation;
+mod corrections;
 mod engine;
 mod error;
 mod frame;
@@ -22,6 +23,7 @@ mod server;
 mod server_search;
 
 pub use cancellation::Cancellation;
+pub use corrections::Correction;
 pub use engine::{Engine, verify_catalog};
 pub use error::MagpieError;
 pub use frame::{ColorRange, FrameLayout, PixelFormat};

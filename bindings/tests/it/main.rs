@@ -1,4 +1,5 @@
 //! Tests of the API as Kotlin and Swift call it.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first failure")]
 
+mod corrections;
 mod server_search;
