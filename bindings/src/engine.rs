@@ -22,7 +22,7 @@ use crate::server_search::ServerSearch;
 /// calls are running, which then finish normally.
 #[derive(uniffi::Object)]
 pub struct Engine {
-    engine: magpie_core::engine::Engine,
+    pub(crate) engine: magpie_core::engine::Engine,
     /// Which installed catalogue it searches; none for one that was opened as a file. Locked while it is replaced.
     installed: Mutex<Option<InstalledCatalog>>,
     open_ms: f64,

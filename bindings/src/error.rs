@@ -107,7 +107,7 @@ impl From<Error> for MagpieError {
             Error::Model(e) => MagpieError::Model { reason: e.to_string() },
             Error::Shard(e) => MagpieError::Catalog { reason: e.to_string() },
             Error::ModelMismatch { .. } => MagpieError::Model { reason },
-            Error::Filter(_) | Error::UnknownListing { .. } => MagpieError::Request { reason },
+            Error::Filter(_) | Error::UnknownListing { .. } | Error::NoCorrections => MagpieError::Request { reason },
             Error::Io { .. } => MagpieError::File { reason },
             Error::Cancelled => MagpieError::Cancelled,
             _ => MagpieError::Internal { reason },

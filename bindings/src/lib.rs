@@ -5,7 +5,7 @@
 //! borrowed: `&[u8]` crosses without a copy. Panics are caught and become [`MagpieError::Internal`]. Nothing here does
 //! network I/O: if a server is asked, a [`ServerSearch`] tells the host what to send and when, and a [`CatalogUpdate`]
 //! what to download. Searches read pages of the mapped catalogue; files are read where catalogues are opened, verified
-//! and updated.
+//! and updated, and for corrections.
 #![allow(
     unsafe_code,
     reason = "uniffi's macros export symbols and handle pointers; nothing written by hand here is unsafe"
@@ -15,6 +15,7 @@
 mod cancellation;
 mod catalog_store;
 mod catalog_update;
+mod corrections;
 mod engine;
 mod error;
 mod frame;
@@ -28,6 +29,7 @@ mod server_search;
 pub use cancellation::Cancellation;
 pub use catalog_store::{CatalogStore, InstalledCatalog, UpdateOptions};
 pub use catalog_update::{CatalogUpdate, UpdateFetch, UpdatePlan, max_manifest_bytes};
+pub use corrections::Correction;
 pub use engine::{Engine, verify_catalog};
 pub use error::MagpieError;
 pub use frame::{ColorRange, FrameLayout, PixelFormat};

@@ -134,6 +134,8 @@ pub struct Listing {
     pub fields: Vec<Field>,
     /// Who found the listing.
     pub source: Source,
+    /// Whether it comes first because the user has corrected a photo like this one, whatever its score.
+    pub corrected: bool,
 }
 
 /// A field of a listing.
@@ -185,8 +187,8 @@ pub struct StageTimes {
 pub struct SearchResults {
     /// Best first; ties are ordered by listing id.
     pub listings: Vec<Listing>,
-    /// How far the first listing can be trusted; none if the model is not calibrated, or if a server found a different
-    /// first listing.
+    /// How far the first listing can be trusted; none if the model is not calibrated, if the first listing is
+    /// corrected, or if a server found a different first listing.
     pub confidence: Option<Confidence>,
     /// What the network recognises in the photo.
     pub attributes: Vec<Attribute>,
@@ -264,10 +266,10 @@ impl SearchOptions {
 
 impl From<Found> for Listing {
     fn from(found: Found) -> Listing {
-        let Found { score, listing } = found;
+        let Found { score, listing, corrected } = found;
         let fields = listing.fields.into_iter().map(|(name, value)| Field { name: name.to_string(), value }).collect();
         let source = Source::Shard;
-        Listing { id: listing.id, score, photo: listing.photo, photos: listing.photos, fields, source }
+        Listing { id: listing.id, score, photo: listing.photo, photos: listing.photos, fields, source, corrected }
     }
 }
 

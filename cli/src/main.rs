@@ -54,6 +54,7 @@ enum Command {
     #[command(subcommand)]
     Key(commands::key::KeyCommand),
     Search(commands::search::Args),
+    Correct(commands::correct::Args),
     Embed(commands::embed::Args),
     Eval(commands::eval::Args),
     Inspect(commands::inspect::Args),
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         Command::Update(args) => commands::update::run(args),
         Command::Key(task) => commands::key::run(task),
         Command::Search(args) => commands::search::run(args),
+        Command::Correct(args) => commands::correct::run(args),
         Command::Embed(args) => commands::embed::run(args),
         Command::Eval(args) => commands::eval::run(args),
         Command::Inspect(args) => commands::inspect::run(args),

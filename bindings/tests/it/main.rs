@@ -3,4 +3,5 @@
 
 mod catalog;
 mod release;
+mod corrections;
 mod server_search;

@@ -17,31 +17,33 @@ use magpie_tests::{default_model, pictures, repository, shards};
 const ASK: AskOptions =
     AskOptions { connectivity: Connectivity::Unmetered, setting: AskSetting::WhenUseful, deadline_ms: 60_000 };
 
-fn photo() -> Vec<u8> {
+pub(crate) fn photo() -> Vec<u8> {
     pictures::png(pictures::scene(96, 96))
 }
 
 /// The default model, and a shard whose only listing is the photo.
 fn opened() -> &'static Engine {
     static ENGINE: OnceLock<Arc<Engine>> = OnceLock::new();
-    ENGINE.get_or_init(|| {
-        let model = default_model();
-        let identity = Identity { model_id: model.id(), ..shards::identity() };
-        let fields = vec![Field { name: "kind".to_owned(), filter: true }];
-        let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
-        let output = engine::embed(model, &photo(), None, &DecodeLimits::default()).unwrap();
-        builder.add("here", "here.jpg", &["thing".to_owned()], &output.embedding).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("one.magpie");
-        builder.write(&file).unwrap();
-        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-        let model_folder = path(&repository().join("models/packs/default"));
-        // In memory, because the folder is deleted on return.
-        Engine::open(OpenOptions { model_folder, catalog_file: path(&file), threads: 1, in_memory: true }).unwrap()
-    })
+    ENGINE.get_or_init(open)
 }
 
-fn options(k: u32, filter: Option<&str>) -> SearchOptions {
+pub(crate) fn open() -> Arc<Engine> {
+    let model = default_model();
+    let identity = Identity { model_id: model.id(), ..shards::identity() };
+    let fields = vec![Field { name: "kind".to_owned(), filter: true }];
+    let mut builder = ShardBuilder::new(identity, model.manifest().embedding.dim as usize, fields);
+    let output = engine::embed(model, &photo(), None, &DecodeLimits::default()).unwrap();
+    builder.add("here", "here.jpg", &["thing".to_owned()], &output.embedding).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("one.magpie");
+    builder.write(&file).unwrap();
+    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+    let model_folder = path(&repository().join("models/packs/default"));
+    // In memory, because the folder is deleted on return.
+    Engine::open(OpenOptions { model_folder, catalog_file: path(&file), threads: 1, in_memory: true }).unwrap()
+}
+
+pub(crate) fn options(k: u32, filter: Option<&str>) -> SearchOptions {
     let filter = filter.map(str::to_owned);
     SearchOptions { k, filter, crop: None, recall: None, min_score: None, near_duplicates: None, group: None }
 }
@@ -55,7 +57,7 @@ fn reply(model_id: ModelId, ids: &[&str]) -> Vec<u8> {
     let listing = |id: &str| {
         let listing =
             Listing { id: id.to_owned(), photo: "a.jpg".into(), photos: vec!["a.jpg".into()], fields: vec![] };
-        Found { score: 0.9, listing }.into()
+        Found::new(0.9, listing).into()
     };
     let listings = ids.iter().map(|id| listing(id)).collect();
     serde_json::to_vec(&SearchReply { model_id, catalog: "shop".to_owned(), listings }).unwrap()

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod completions;
+pub(crate) mod correct;
 pub(crate) mod demo;
 mod demo_page;
 pub(crate) mod embed;

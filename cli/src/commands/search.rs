@@ -1,9 +1,10 @@
 //! `magpie search`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use magpie_core::catalog::Catalog;
 use magpie_core::engine::{Engine, SearchOptions, Stages};
 use magpie_core::image::Region;
 use magpie_core::listing::Found;
@@ -60,6 +61,9 @@ pub(crate) struct Args {
     /// Share of the nearest photos that the search should find; 1 compares every photo
     #[arg(long, default_value_t = SearchParams::default().recall, value_parser = share)]
     recall: f32,
+    /// Apply the corrections in this file (see 'magpie correct')
+    #[arg(long, value_name = "FILE")]
+    corrections: Option<PathBuf>,
     #[command(flatten)]
     server_args: ServerArgs,
     /// Folder of the model pack [default: the built-in pack]
@@ -95,17 +99,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let read = |path: &PathBuf| read_photo(path);
     let photo = args.photo.as_ref().map(read).transpose()?;
     let opening = Instant::now();
-    let (catalog, place) = match (&args.shard, &args.catalog) {
-        (_, Some(folder)) => (open_catalog(folder)?, folder),
-        (Some(path), None) => (Shard::open(path).map_err(|e| CommandFailure::of(path, e))?.into(), path),
-        (None, None) => return Err(CommandFailure::usage("expected --shard or --catalog")),
-    };
+    let (catalog, place) = open(args.shard.as_deref(), args.catalog.as_deref())?;
     let open = opening.elapsed();
     let loading = Instant::now();
     let model = assets::model(args.model.as_ref())?;
     let load = loading.elapsed();
 
     let engine = Engine::with_catalog(model, Arc::new(catalog)).map_err(|e| CommandFailure::of(place, e))?;
+    if let Some(file) = &args.corrections {
+        engine.open_corrections(file)?;
+    }
     let failure = |e| match (e, &args.photo) {
         (e @ magpie_core::Error::Photo(_), Some(photo)) => CommandFailure::of(photo, e),
         (e @ magpie_core::Error::Shard(_), _) => CommandFailure::of(place, e),
@@ -142,6 +145,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(confidence) = output::confidence(results.confidence, engine.model().manifest()) {
         outln!("\n{confidence}");
     }
+    if results.listings.first().is_some_and(|first| first.corrected) {
+        outln!("\n*: first because of a correction");
+    }
     outln!("\nthe photo: {}", output::attributes(results.attributes.0.iter()));
     outln!(
         "{}; catalogue opened in {}, model loaded in {}",
@@ -152,13 +158,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Opens a shard, or what is installed in a folder; returns its path too.
+pub(super) fn open<'a>(shard: Option<&'a Path>, folder: Option<&'a Path>) -> Result<(Catalog, &'a Path)> {
+    match (shard, folder) {
+        (_, Some(folder)) => Ok((open_catalog(folder)?, folder)),
+        (Some(path), None) => Ok((Shard::open(path).map_err(|e| CommandFailure::of(path, e))?.into(), path)),
+        (None, None) => Err(CommandFailure::usage("expected --shard or --catalog")),
+    }
+}
+
 fn note_incomplete(incomplete: bool) {
     if incomplete {
         errln!("the photo is cut short or damaged; what is left of it is searched");
     }
 }
 
-/// Formats rank, score, id, title, price and photo of each listing. Doubtful ones get a question mark.
+/// Formats rank, score, id, title, price and photo of each listing. Doubtful ones get a question mark, a corrected one
+/// an asterisk.
 fn listings_table(listings: &[Found], doubtful: bool) -> String {
     let rows: Vec<Vec<String>> = listings.iter().enumerate().map(|(at, found)| row(at, found, doubtful)).collect();
     table(&["> ", ">score", "listing", "title", ">price", "photo"], &rows)
@@ -183,7 +199,12 @@ fn sourced_table(listings: &[Sourced], doubtful: bool) -> String {
 fn row(at: usize, found: &Found, doubtful: bool) -> Vec<String> {
     let listing = &found.listing;
     let title = listing.get("title").unwrap_or_default().to_owned();
-    let (rank, score) = (format!("{}{}", at + 1, if doubtful { "?" } else { "" }), format!("{:.3}", found.score));
+    let mark = match (found.corrected, doubtful) {
+        (true, _) => "*",
+        (false, true) => "?",
+        (false, false) => "",
+    };
+    let (rank, score) = (format!("{}{mark}", at + 1), format!("{:.3}", found.score));
     vec![rank, score, listing.id.clone(), title, output::price(listing), listing.photo.clone()]
 }
 

@@ -252,10 +252,7 @@ mod tests {
 
     fn outcome(id: &str, found: &[(&str, &str)], known: bool, said: Option<&str>) -> Outcome {
         let colour = found.iter().find(|(other, _)| *other == id).map_or("red", |(_, colour)| colour);
-        let row = |(at, (id, colour)): (usize, &(&str, &str))| Found {
-            score: 0.9 - at as f32 / 10.0,
-            listing: listing(id, colour),
-        };
+        let row = |(at, (id, colour)): (usize, &(&str, &str))| Found::new(0.9 - at as f32 / 10.0, listing(id, colour));
         let query = CatalogRow { line: 1, listing_id: id.to_owned(), photo: "a.jpg".to_owned(), values: Vec::new() };
         let attribute = Attribute { name: "colour".to_owned(), label: said.map(str::to_owned), probability: 0.9 };
         Outcome {

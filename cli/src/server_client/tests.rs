@@ -23,7 +23,7 @@ const TOLERANCE: Duration = Duration::from_millis(300);
 
 fn found(id: &str, score: f32) -> Found {
     let photo = format!("{id}.jpg");
-    Found { score, listing: Listing { id: id.to_owned(), photos: vec![photo.clone()], photo, fields: Vec::new() } }
+    Found::new(score, Listing { id: id.to_owned(), photos: vec![photo.clone()], photo, fields: Vec::new() })
 }
 
 fn good_response() -> Vec<u8> {

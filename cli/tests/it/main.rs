@@ -4,6 +4,7 @@
 mod commands;
 #[cfg(unix)]
 mod console;
+mod corrections;
 mod feeds;
 mod killed;
 mod pack;

@@ -15,7 +15,7 @@ const MODEL: ModelId = ModelId([7; 32]);
 
 fn found(id: &str, score: f32) -> Found {
     let (photo, photos) = (format!("{id}.jpg"), vec![format!("{id}.jpg")]);
-    Found { score, listing: Listing { id: id.to_owned(), photo, photos, fields: Vec::new() } }
+    Found::new(score, Listing { id: id.to_owned(), photo, photos, fields: Vec::new() })
 }
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -41,6 +41,9 @@ pub enum Error {
         /// The id asked for.
         id: String,
     },
+    /// The engine has no file of corrections: open one first.
+    #[error("no file of corrections is open; open one first")]
+    NoCorrections,
     /// The caller cancelled the search.
     #[error("cancelled")]
     Cancelled,

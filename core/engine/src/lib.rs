@@ -6,6 +6,8 @@ pub mod attributes;
 pub mod bench;
 pub mod confidence;
 #[cfg(feature = "model")]
+pub mod corrections;
+#[cfg(feature = "model")]
 pub mod engine;
 mod error;
 #[cfg(feature = "model")]

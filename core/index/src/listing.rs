@@ -46,6 +46,16 @@ pub struct Found {
     /// The listing.
     #[serde(flatten)]
     pub listing: Listing,
+    /// Whether it comes first because the user said so, whatever its score. As JSON, only `true` is written.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub corrected: bool,
+}
+
+impl Found {
+    /// A listing that was found for its score.
+    pub fn new(score: f32, listing: Listing) -> Found {
+        Found { score, listing, corrected: false }
+    }
 }
 
 /// Reads a listing. Without a query, its first photo represents it.
@@ -82,7 +92,7 @@ pub fn fetch(shard: &Shard, candidates: &[Candidate]) -> Result<Vec<Found>> {
     let records = shard.records(&rows)?;
     let found = candidates.iter().zip(records).map(|(candidate, record)| {
         let photo = record.photos.get(usize::from(shard.ordinal_of(candidate.photo))).cloned().unwrap_or_default();
-        Found { score: candidate.score, listing: listing(shard, record, photo) }
+        Found::new(candidate.score, listing(shard, record, photo))
     });
     Ok(found.collect())
 }

@@ -5,8 +5,8 @@ internal import MagpieGenerated
 public struct SearchResults: Sendable, Hashable {
     /// Best first; ties are ordered by listing id.
     public let listings: [Listing]
-    /// How far the first listing can be trusted; nil if the model is not calibrated, or if a server found a different
-    /// first listing.
+    /// How far the first listing can be trusted; nil if the model is not calibrated, if the first listing is corrected,
+    /// or if a server found a different first listing.
     public let confidence: Confidence?
     /// What the network recognises in the photo, such as its colour.
     public let attributes: [Attribute]
@@ -70,11 +70,14 @@ public struct Listing: Sendable, Hashable, Identifiable {
     public let fields: [Field]
     /// Who found the listing.
     public let source: Source
+    /// Whether it comes first because the user has corrected a photo like this one, whatever its score; see
+    /// ``Engine/remember(photo:as:crop:)``.
+    public let isCorrected: Bool
 
     /// Creates a listing, for example for an app's tests.
     public init(
         id: String, score: Float, photo: String = "", photos: [String] = [], fields: [Field] = [],
-        source: Source = .shard
+        source: Source = .shard, isCorrected: Bool = false
     ) {
         self.id = id
         self.score = score
@@ -82,6 +85,7 @@ public struct Listing: Sendable, Hashable, Identifiable {
         self.photos = photos
         self.fields = fields
         self.source = source
+        self.isCorrected = isCorrected
     }
 
     /// Who found a listing.
@@ -202,7 +206,7 @@ extension Listing {
             }
         self.init(
             id: listing.id, score: listing.score, photo: listing.photo, photos: listing.photos, fields: fields,
-            source: source)
+            source: source, isCorrected: listing.corrected)
     }
 }
 

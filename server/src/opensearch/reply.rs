@@ -29,7 +29,7 @@ impl Hit {
     pub(super) fn found(self, meta: &IndexMeta) -> Found {
         let photo = self.names.get(self.photo).cloned().unwrap_or_default();
         let fields = meta.fields.iter().map(|name| name.as_str().into()).zip(self.values).collect();
-        Found { score: self.score, listing: Listing { id: self.id, photo, photos: self.names, fields } }
+        Found::new(self.score, Listing { id: self.id, photo, photos: self.names, fields })
     }
 }
 

@@ -9,6 +9,8 @@ mod bad_shards;
 mod compat;
 #[cfg(feature = "onnx")]
 mod confidence;
+#[cfg(feature = "onnx")]
+mod corrections;
 mod every_photo;
 #[cfg(feature = "onnx")]
 mod fused_network;

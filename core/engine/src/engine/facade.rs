@@ -9,6 +9,7 @@ use super::stages::Stages;
 use crate::Embedding;
 use crate::catalog::Catalog;
 use crate::confidence::{Calibration, Confidence, LEADING};
+use crate::corrections::Corrections;
 use crate::error::{Error, Result};
 use crate::image::Frame;
 use crate::listing::Found;
@@ -23,6 +24,8 @@ pub struct Engine {
     model: Model,
     /// Locked only to clone or to exchange the `Arc`.
     catalog: RwLock<Arc<Catalog>>,
+    /// Locked as the catalogue is.
+    pub(super) corrections: RwLock<Option<Arc<Corrections>>>,
     /// Memory of finished searches, for reuse: at most one for each search that ran at the same time.
     scratch: Mutex<Vec<SearchScratch>>,
 }
@@ -53,7 +56,8 @@ impl Engine {
     /// [`Error::ModelMismatch`] if the catalogue was built with another model.
     pub fn with_catalog(model: Model, catalog: Arc<Catalog>) -> Result<Engine> {
         fits(&model, &catalog)?;
-        Ok(Engine { model, catalog: RwLock::new(catalog), scratch: Mutex::default() })
+        let (catalog, corrections) = (RwLock::new(catalog), RwLock::default());
+        Ok(Engine { model, catalog, corrections, scratch: Mutex::default() })
     }
 
     /// The model.
@@ -252,18 +256,25 @@ impl Engine {
         let calibration = self.model.manifest().confidence.as_ref();
         let leading = calibration.map_or(0, |_| LEADING);
         let catalog = self.catalog();
-        let Ranking { candidates, leading, complete } = timed(&mut stages.search, || {
+        let Ranking { candidates, leading, complete, put_first } = timed(&mut stages.search, || {
+            let first = self.corrected_near(&catalog, embedding)?;
             self.with_searcher(&catalog, options, |searcher| {
-                searcher.rank(embedding, options.filter.as_ref(), &options.search, leading)
+                searcher.rank_with_first(embedding, options.filter.as_ref(), &options.search, leading, &first)
             })
+            .map_err(Error::from)
         })?;
         options.cancel.check()?;
-        let listings = timed(&mut stages.listings, || catalog.fetch(&candidates))?;
+        let mut listings = timed(&mut stages.listings, || catalog.fetch(&candidates))?;
+        if let Some(first) = listings.first_mut().filter(|_| put_first) {
+            first.corrected = true;
+        }
         let judge = |calibration: &Calibration| match listings.is_empty() {
             true => Confidence::NONE,
             false => calibration.judge(&leading),
         };
-        Ok(Matches { confidence: calibration.map(judge), listings, complete })
+        // The calibration knows only scores.
+        let confidence = if put_first { None } else { calibration.map(judge) };
+        Ok(Matches { confidence, listings, complete })
     }
 }
 
@@ -272,6 +283,6 @@ fn fits(model: &Model, catalog: &Catalog) -> Result<()> {
     if model == shard { Ok(()) } else { Err(Error::ModelMismatch { model, shard }) }
 }
 
-fn find_listing(catalog: &Catalog, id: &str) -> Result<ListingPlace> {
+pub(super) fn find_listing(catalog: &Catalog, id: &str) -> Result<ListingPlace> {
     catalog.find_listing(id)?.ok_or_else(|| Error::UnknownListing { id: id.to_owned() })
 }

@@ -1,6 +1,7 @@
 //! The facade: an engine combines a model and a shard; a photo goes in, listings come out.
 
 mod cancel;
+mod corrected;
 mod embed;
 mod facade;
 mod options;

@@ -11,7 +11,7 @@ use crate::listing::Found;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SearchResults {
-    /// Best first; ties in the order of listing ids.
+    /// Best first; ties in the order of listing ids. A corrected listing comes before them: [`Found::corrected`].
     pub listings: Vec<Found>,
     /// See [`Matches::confidence`].
     pub confidence: Option<Confidence>,
@@ -30,9 +30,10 @@ pub struct SearchResults {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Matches {
-    /// Best first; ties in the order of listing ids.
+    /// Best first; ties in the order of listing ids. A corrected listing comes before them: [`Found::corrected`].
     pub listings: Vec<Found>,
-    /// How likely the first listing is what the photo shows; `None` if the model's pack has no calibration.
+    /// How likely the first listing is what the photo shows; `None` if the model's pack has no calibration, or if the
+    /// first listing is corrected ([`Found::corrected`]): then the user has said so, and there is nothing to doubt.
     ///
     /// It depends on the best listings that pass the filter, regardless of the requested number, least score or limit
     /// per value: [`Searcher::rank`](crate::search::Searcher::rank). If no listing is returned, it is 0.

@@ -168,7 +168,10 @@ impl ServerSearch {
     /// exchanges of `origin` share.
     pub fn begin(&self, origin: &Origin, now: Duration) -> Begun {
         let listings = &self.local.listings;
-        let score = || listings.first().map(|first| Judgement::Score(first.score));
+        let score = || {
+            let judgement = |score, corrected| if corrected { Judgement::Corrected } else { Judgement::Score(score) };
+            listings.first().map(|first| judgement(first.score, first.corrected))
+        };
         let confidence = self.local.confidence.map(|confidence| Judgement::Confidence(confidence.probability));
         let situation = Situation {
             connectivity: self.options.connectivity,
@@ -220,7 +223,7 @@ mod tests {
 
     fn found(id: &str, score: f32) -> Found {
         let photo = format!("{id}.jpg");
-        Found { score, listing: Listing { id: id.to_owned(), photos: vec![photo.clone()], photo, fields: Vec::new() } }
+        Found::new(score, Listing { id: id.to_owned(), photos: vec![photo.clone()], photo, fields: Vec::new() })
     }
 
     /// A search that requested two listings and found two.

@@ -65,7 +65,8 @@ fn tagged(listings: Vec<Found>, source: Source) -> impl Iterator<Item = Sourced>
     listings.into_iter().map(move |found| Sourced { source, found })
 }
 
-/// Returns the best `k` listings of both sides, by descending score, then listing id: the order of each side by itself.
+/// Returns the best `k` listings of both sides, by descending score, then listing id: the order of each side by itself. A
+/// corrected listing of the phone stays first.
 ///
 /// Scores on both sides are cosines to the same query and therefore comparable. A listing that both sides found appears
 /// once, with the higher score and its photo; its fields are the server's, which are newer than the phone's. `per` is
@@ -78,7 +79,7 @@ fn tagged(listings: Vec<Found>, source: Source) -> impl Iterator<Item = Sourced>
 ///
 /// let found = |id: &str, score| {
 ///     let (photo, photos) = ("1.jpg".to_owned(), vec!["1.jpg".to_owned()]);
-///     Found { score, listing: Listing { id: id.to_owned(), photo, photos, fields: Vec::new() } }
+///     Found::new(score, Listing { id: id.to_owned(), photo, photos, fields: Vec::new() })
 /// };
 /// let merged = merge(vec![found("a", 0.8), found("b", 0.5)], vec![found("a", 0.8), found("c", 0.7)], 2, None);
 /// let ranking: Vec<_> = merged.iter().map(|sourced| (sourced.found.listing.id.as_str(), sourced.source)).collect();
@@ -92,6 +93,7 @@ pub fn merge(local: Vec<Found>, remote: Vec<Found>, k: usize, per: Option<&Per>)
         match places.get(&sourced.found.listing.id).and_then(|&at| merged.get_mut(at)) {
             Some(both) => {
                 both.source = Source::Both;
+                both.found.corrected = sourced.found.corrected;
                 if sourced.found.score > both.found.score {
                     both.found.score = sourced.found.score;
                     both.found.listing.photo = sourced.found.listing.photo;
@@ -115,7 +117,8 @@ pub fn merge(local: Vec<Found>, remote: Vec<Found>, k: usize, per: Option<&Per>)
 }
 
 fn rank(a: &Found, b: &Found) -> Ordering {
-    b.score.total_cmp(&a.score).then_with(|| a.listing.id.cmp(&b.listing.id))
+    let by_score = || b.score.total_cmp(&a.score).then_with(|| a.listing.id.cmp(&b.listing.id));
+    b.corrected.cmp(&a.corrected).then_with(by_score)
 }
 
 #[cfg(test)]
@@ -128,7 +131,7 @@ mod tests {
     fn found(id: u8, score: f32, title: &str) -> Found {
         let fields = vec![("title".into(), title.to_owned())];
         let (id, photo) = (format!("{id:03}"), format!("{title}.jpg"));
-        Found { score, listing: Listing { id, photos: vec![photo.clone()], photo, fields } }
+        Found::new(score, Listing { id, photos: vec![photo.clone()], photo, fields })
     }
 
     fn side(title: &'static str) -> impl Strategy<Value = Vec<Found>> {
@@ -186,6 +189,18 @@ mod tests {
             prop_assert_eq!(&plain(merge(local.clone(), Vec::new(), 100, None)), &local);
             prop_assert_eq!(&plain(merge(Vec::new(), local.clone(), 100, None)), &local);
             prop_assert_eq!(&plain(merge(local.clone(), local.clone(), 100, None)), &local);
+        }
+    }
+
+    #[test]
+    fn a_corrected_listing_stays_first() {
+        let corrected = |id| Found { corrected: true, ..found(id, 0.3, "local") };
+        let remote = vec![found(4, 0.95, "server"), found(5, 0.6, "server")];
+        for (id, source) in [(1, Source::Local), (5, Source::Both)] {
+            let merged = merge(vec![corrected(id), found(2, 0.8, "local")], remote.clone(), 2, None);
+            let ids: Vec<&str> = merged.iter().map(|sourced| sourced.found.listing.id.as_str()).collect();
+            assert_eq!(ids, [format!("{id:03}").as_str(), "004"]);
+            assert!(merged[0].found.corrected && merged[0].source == source && !merged[1].found.corrected);
         }
     }
 

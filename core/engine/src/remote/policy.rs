@@ -48,6 +48,8 @@ pub enum Judgement {
     Confidence(f32),
     /// Without a calibration: the first listing's cosine to the photo, -1 to 1.
     Score(f32),
+    /// The user has named it for a photo like this one.
+    Corrected,
 }
 
 /// Everything that the decision depends on, except the thresholds.
@@ -223,6 +225,10 @@ pub fn decide(situation: &Situation, thresholds: &Thresholds) -> AskDecision {
     if situation.wanted == 0 {
         return decision(Ask::No, Reason::GoodEnough);
     }
+    // The user has said which listing is right: that needs no server, whatever else one might find.
+    if situation.judgement == Some(Judgement::Corrected) && situation.found > 0 {
+        return decision(Ask::No, Reason::GoodEnough);
+    }
     // Reasons to ask.
     if situation.filter_unknown {
         return decision(Ask::Yes, Reason::FilterUnknown);
@@ -240,6 +246,7 @@ pub fn decide(situation: &Situation, thresholds: &Thresholds) -> AskDecision {
     let good = match judgement {
         Judgement::Confidence(found) => found >= confidence,
         Judgement::Score(found) => found >= score,
+        Judgement::Corrected => true,
     };
     if !good {
         return decision(Ask::ShowLocalFirst, Reason::Doubtful);
@@ -293,6 +300,9 @@ mod tests {
         assert_eq!(reason(|s| s.judgement = Some(Judgement::Confidence(f32::NAN))), Reason::Doubtful);
         assert_eq!(reason(|s| s.found = 3), Reason::TooFew);
         assert_eq!(reason(|s| (s.wanted, s.found, s.judgement) = (0, 0, None)), Reason::GoodEnough);
+        let corrected = Some(Judgement::Corrected);
+        assert_eq!(reason(|s| (s.found, s.coverage, s.judgement) = (1, Some(0.0), corrected)), Reason::GoodEnough);
+        assert_eq!(reason(|s| (s.found, s.judgement) = (0, corrected)), Reason::NothingFound);
     }
 
     #[test]

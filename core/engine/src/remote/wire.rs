@@ -195,7 +195,7 @@ impl From<Found> for WireListing {
 impl From<WireListing> for Found {
     fn from(wire: WireListing) -> Self {
         let listing = Listing { id: wire.id, photo: wire.photo, photos: wire.photos, fields: wire.fields.0 };
-        Found { score: wire.score, listing }
+        Found::new(wire.score, listing)
     }
 }
 

@@ -74,6 +74,9 @@ pub struct Ranked {
 /// 4. From the top, each listing moves up past those above it while its score is higher by more than `margin`, or has
 ///    been higher in the last `wins` searches including this one. Listings that are not shown take part in this.
 ///
+/// A first result whose score is lower than another's is one that the user has corrected. It counts as ahead of all by
+/// more than `margin`, and does so for `stay` more searches.
+///
 /// The list shows the first `size` listings. The same results give the same lists.
 ///
 /// ```
@@ -99,7 +102,19 @@ struct Entry {
     score: f32,
     /// Searches since it was last found.
     missed: u32,
+    /// Searches for which it still counts as corrected.
+    corrected: u32,
 }
+
+impl Entry {
+    /// What decides its place: the score, above all cosines where the user has corrected it.
+    fn rank(&self) -> f32 {
+        if self.corrected > 0 { self.score + CORRECTED } else { self.score }
+    }
+}
+
+/// More than the difference of two cosines.
+const CORRECTED: f32 = 3.0;
 
 impl Steady {
     /// An empty list.
@@ -111,23 +126,35 @@ impl Steady {
     pub fn update<'a>(&mut self, results: impl IntoIterator<Item = (&'a str, f32)>) -> Vec<Ranked> {
         let most = self.settings.size.saturating_mul(2);
         let mut found = BTreeMap::new();
+        let mut first: Option<(&str, f32)> = None;
+        let mut is_corrected = false;
         for (id, score) in results.into_iter().filter(|(_, score)| score.is_finite()).take(most) {
             found.entry(id).or_insert(score);
+            is_corrected |= first.get_or_insert((id, score)).1 < score;
         }
+        let corrected = first.map(|(id, _)| id).filter(|_| is_corrected);
+        let stay = self.settings.stay;
+        let still = |id: &str, before: u32| match corrected {
+            Some(first) if first == id => stay.saturating_add(1),
+            // One at a time.
+            Some(_) => 0,
+            None => before.saturating_sub(1),
+        };
         if !found.is_empty() && self.is_elsewhere(|id| found.contains_key(id)) {
             self.clear();
         }
         for entry in &mut self.entries {
+            entry.corrected = still(&entry.id, entry.corrected);
             match found.remove(entry.id.as_str()) {
                 Some(score) => (entry.score, entry.missed) = (score, 0),
                 None => entry.missed = entry.missed.saturating_add(1),
             }
         }
         self.entries.retain(|entry| entry.missed <= self.settings.stay);
-        let mut new: Vec<Entry> =
-            found.into_iter().map(|(id, score)| Entry { id: id.to_owned(), score, missed: 0 }).collect();
+        let entry = |(id, score): (&str, f32)| Entry { id: id.to_owned(), score, missed: 0, corrected: still(id, 0) };
+        let mut new: Vec<Entry> = found.into_iter().map(entry).collect();
         // The map gave them in the order of their ids, and the sort is stable.
-        new.sort_by(|a, b| b.score.total_cmp(&a.score));
+        new.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
         self.entries.append(&mut new);
         self.count();
         self.order();
@@ -153,7 +180,7 @@ impl Steady {
     fn count(&mut self) {
         let before = std::mem::take(&mut self.ahead);
         for (place, lower) in self.entries.iter().enumerate() {
-            for upper in self.entries[..place].iter().filter(|upper| lower.score > upper.score) {
+            for upper in self.entries[..place].iter().filter(|upper| lower.rank() > upper.rank()) {
                 let pair = (lower.id.clone(), upper.id.clone());
                 let wins = before.get(&pair).copied().unwrap_or(0).saturating_add(1);
                 self.ahead.insert(pair, wins);
@@ -175,7 +202,8 @@ impl Steady {
     /// Whether the lower listing may move above the upper one.
     fn passes(&self, lower: &Entry, upper: &Entry) -> bool {
         let won = || self.ahead.get(&(lower.id.clone(), upper.id.clone())).copied().unwrap_or(0);
-        lower.score > upper.score && (lower.score - upper.score > self.settings.margin || won() >= self.settings.wins)
+        let lead = lower.rank() - upper.rank();
+        lead > 0.0 && (lead > self.settings.margin || won() >= self.settings.wins)
     }
 
     /// Drops listings and counts beyond twice the list's length, so that memory is bounded.

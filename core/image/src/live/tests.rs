@@ -194,7 +194,9 @@ proptest! {
         let first = steady.update([("a", 0.51), ("b", 0.50)]);
         prop_assert_eq!(first.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         for (a, b) in scores {
-            let list = steady.update([("a", a), ("b", b)]);
+            let mut found = [("a", a), ("b", b)];
+            found.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let list = steady.update(found);
             prop_assert_eq!(list.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         }
     }
@@ -236,6 +238,22 @@ fn a_listing_moves_up_by_a_margin_or_by_leading_repeatedly() {
     assert_eq!(ids(&steady.update([("b", 0.81), ("a", 0.80)])), ["a", "b"]);
     assert_eq!(ids(&steady.update([("b", 0.81), ("a", 0.80)])), ["b", "a"], "ahead three times in a row");
     assert_eq!(ids(&steady.update([("c", 0.95), ("b", 0.81), ("a", 0.80)])), ["c", "b", "a"], "by a margin");
+}
+
+#[test]
+fn a_corrected_listing_is_first_at_once_and_keeps_its_score() {
+    let mut steady = Steady::new(SteadySettings::default());
+    steady.update([("a", 0.80), ("b", 0.79)]);
+    let list = steady.update([("c", 0.30), ("a", 0.80), ("b", 0.79)]);
+    assert_eq!((ids(&list), list[0].score), (vec!["c", "a", "b"], 0.30));
+    // A frame or two that are less like the corrected photo do not move it.
+    let usual = [("a", 0.80), ("b", 0.79), ("c", 0.30)];
+    assert_eq!(ids(&steady.update(usual)), ["c", "a", "b"]);
+    assert_eq!(ids(&steady.update(usual)), ["c", "a", "b"]);
+    assert_eq!(ids(&steady.update(usual)), ["a", "b", "c"]);
+    // The latest one is first.
+    steady.update([("c", 0.30), ("a", 0.80), ("b", 0.79)]);
+    assert_eq!(ids(&steady.update([("b", 0.79), ("a", 0.80), ("c", 0.30)])), ["b", "a", "c"]);
 }
 
 #[test]

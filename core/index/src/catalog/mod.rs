@@ -249,7 +249,7 @@ impl Catalog {
     pub fn listing(&self, id: &str) -> Result<Option<Listing>> {
         let Some(place) = self.find_listing(id)? else { return Ok(None) };
         let listing = listing::whole(&self.members[place.part].shard, place.listing)?;
-        let found = self.with_all_fields(Found { score: 0.0, listing });
+        let found = self.with_all_fields(Found::new(0.0, listing));
         Ok(Some(found.listing))
     }
 

@@ -69,6 +69,10 @@ pub struct Ranking {
     /// `false` where fewer listings than requested were found because the search gave up: others may meet the
     /// conditions.
     pub complete: bool,
+    /// Whether the first candidate is there because [`Searcher::rank_with_first`] was told so, and not for its score.
+    ///
+    /// [`Searcher::rank_with_first`]: super::Searcher::rank_with_first
+    pub put_first: bool,
 }
 
 /// Orders photos best first, and those of different parts with equal scores by the ids of their listings, which are read
@@ -135,19 +139,21 @@ impl<'a> Rules<'a> {
         Rules { parts, k, min_score: f32::NEG_INFINITY, near_duplicates, groups, exclude }
     }
 
-    /// Returns the listings of `photos`, which are sorted best first.
+    /// Returns the listings of `photos`, which are sorted best first. The listing of `first` comes before them, whatever
+    /// its score.
     ///
     /// # Errors
     /// [`ShardError::Invalid`] where a shard is damaged.
-    pub(super) fn apply(&self, photos: &[Candidate]) -> Result<Applied<'a>, ShardError> {
+    pub(super) fn apply(&self, first: Option<&Candidate>, photos: &[Candidate]) -> Result<Applied<'a>, ShardError> {
         let mut seen = Seen::default();
         let mut counts: Vec<(Group<'a>, usize)> = Vec::new();
         let mut places = GroupPlaces::default();
         let mut kept: Vec<Candidate> = Vec::new();
         let mut originals = Originals::default();
         let mut more = true;
-        for photo in photos {
-            if photo.score < self.min_score || kept.len() == self.k {
+        let (first, photos) = (first.map(|photo| (photo, f32::NEG_INFINITY)), photos.iter());
+        for (photo, least) in first.into_iter().chain(photos.map(|photo| (photo, self.min_score))) {
+            if photo.score < least || kept.len() == self.k {
                 more = false;
                 break;
             }

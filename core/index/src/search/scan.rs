@@ -7,7 +7,7 @@ use super::coarse::Coarse;
 use super::part::Part;
 use super::plan::{PartPlan, QueryPlan};
 use super::predicate::Predicate;
-use super::results::Candidate;
+use super::results::{Candidate, ListingPlace};
 use super::top_photos::TopPhotos;
 use crate::error::{Error, Result, ShardError};
 use crate::ids::{ListingRow, PhotoRow};
@@ -161,6 +161,31 @@ impl Scanner {
             }
         }
         Ok(passing + self.score_picked(target))
+    }
+
+    /// Returns the best photo of a listing, scored as the other functions do; `None` where the listing is hidden or does not
+    /// pass the filter.
+    pub(super) fn best_of(
+        &mut self,
+        target: &ScanTarget<'_>,
+        place: ListingPlace,
+    ) -> Result<Option<Candidate>, ShardError> {
+        let shard = target.part.shard;
+        self.coarse.compare_all(shard, target.query, target.kernels);
+        self.picked.clear();
+        self.bases.clear();
+        for photo in shard.photos_of(place.listing)? {
+            let row = photo.0 as usize;
+            if self.mark(target, &(row..row + 1)) == 1 {
+                self.picked.push(photo.0);
+                self.bases.push(self.coarse.product(shard, target.query, shard.list_of(photo)?));
+            }
+        }
+        self.best.reset(1, f32::NEG_INFINITY);
+        self.score_picked(target);
+        let ListingPlace { part, listing } = place;
+        let best = self.best.best().first();
+        Ok(best.map(|item| Candidate { score: item.score(), part, listing, photo: PhotoRow(item.row) }))
     }
 
     /// Estimates the photos of the lists near the query. Returns the number of photos that pass the filter, and whether

@@ -161,6 +161,24 @@ impl<'a> Searcher<'a> {
         params: &SearchParams,
         leading: usize,
     ) -> Result<Ranking> {
+        self.rank_with_first(query, filter, params, leading, &[])
+    }
+
+    /// As [`Searcher::rank`], but one of these listings comes first, whatever its score: the earliest of them that passes
+    /// the filter. The others keep their order, and `k`, [`SearchParams::per`] and [`SearchParams::near_duplicates`] hold
+    /// for all together; [`SearchParams::min_score`] does not apply to the first. Without such a listing the result is
+    /// that of [`Searcher::rank`].
+    ///
+    /// # Errors
+    /// As [`Searcher::search`], also where a listing does not exist.
+    pub fn rank_with_first(
+        &mut self,
+        query: &Embedding,
+        filter: Option<&Filter>,
+        params: &SearchParams,
+        leading: usize,
+        first: &[ListingPlace],
+    ) -> Result<Ranking> {
         let shard = self.shard();
         let header = shard.header();
         if query.model() != header.model_id {
@@ -179,7 +197,7 @@ impl<'a> Searcher<'a> {
         self.scratch.rotated.extend(query.values());
         rotation.rotate(&mut self.scratch.rotated);
         self.scratch.rotation = Some((seed, rotation));
-        self.search_rotated(filter, params, None, leading)
+        self.search_rotated(filter, params, Special { exclude: None, first }, leading)
     }
 
     /// Returns the listings most similar to a listing of the shard, without that listing. Searches with its first four
@@ -195,9 +213,7 @@ impl<'a> Searcher<'a> {
         params: &SearchParams,
     ) -> Result<Vec<Candidate>> {
         let place = listing.into();
-        let unknown =
-            || ShardError::Invalid { part: "catalogue".to_owned(), detail: format!("no part {}", place.part) };
-        let shard = self.parts.get(place.part).ok_or_else(unknown)?.shard;
+        let shard = self.parts.get(place.part).ok_or_else(|| unknown_part(place.part))?.shard;
         let photos: Vec<PhotoRow> = shard.photos_of(place.listing)?.into_iter().take(LIKE_PHOTOS).collect();
         let mut all: Vec<Candidate> = Vec::new();
         for photo in photos {
@@ -207,11 +223,12 @@ impl<'a> Searcher<'a> {
                 vector.iter_mut().for_each(|v| *v /= length);
             }
             self.scratch.rotated = vector;
-            all.extend(self.search_rotated(filter, params, Some(place), 0)?.candidates);
+            let special = Special { exclude: Some(place), first: &[] };
+            all.extend(self.search_rotated(filter, params, special, 0)?.candidates);
         }
         order(&mut all, &self.parts)?;
         let rules = Rules::bind(&self.parts, params, params.k.min(MAX_K), Some(place))?;
-        Ok(rules.apply(&all)?.kept)
+        Ok(rules.apply(None, &all)?.kept)
     }
 
     /// Returns the rows of the photos nearest to a rotated query, before they are collapsed to listings.
@@ -230,10 +247,10 @@ impl<'a> Searcher<'a> {
         &mut self,
         filter: Option<&Filter>,
         params: &SearchParams,
-        exclude: Option<ListingPlace>,
+        special: Special<'_>,
         leading: usize,
     ) -> Result<Ranking> {
-        let result = self.search_passes(filter, params, exclude, leading);
+        let result = self.search_passes(filter, params, special, leading);
         self.scratch.trim();
         result
     }
@@ -242,22 +259,26 @@ impl<'a> Searcher<'a> {
         &mut self,
         filter: Option<&Filter>,
         params: &SearchParams,
-        exclude: Option<ListingPlace>,
+        special: Special<'_>,
         leading: usize,
     ) -> Result<Ranking> {
         let parts = &*self.parts;
         let k = params.k.min(MAX_K);
-        let rules = Rules::bind(parts, params, k, exclude)?;
+        let rules = Rules::bind(parts, params, k, special.exclude)?;
         let leaders = rules.leading(leading.min(MAX_K));
         let wanted = k.max(leaders.k);
         // With a limit of 0 for each group, all groups are full at the start.
         let mut predicates =
             predicates(filter, &rules, &[], rules.groups.as_ref().is_some_and(|groups| groups.most == 0))?;
         if wanted == 0 {
-            return Ok(Ranking { candidates: Vec::new(), leading: Vec::new(), complete: true });
+            return Ok(Ranking { candidates: Vec::new(), leading: Vec::new(), complete: true, put_first: false });
         }
         let SearchScratch { rotated, query, scanner, photos, .. } = &mut self.scratch;
         query.set(rotated, stride(rotated.len()));
+        let first = match special.first {
+            [] => None,
+            places => best_of(places, &targets(parts, &predicates, self.kernels, rotated, query), scanner)?,
+        };
         let mut plan = QueryPlan::new(parts, &predicates, params, wanted);
         let mut led: Option<Vec<f32>> = None;
         photos.clear();
@@ -279,7 +300,7 @@ impl<'a> Searcher<'a> {
             }
             // Which of the best photos share a listing or a group is known only now. Where too few listings are left, the
             // search is repeated with a wider plan, but not for ever.
-            let applied = rules.apply(photos)?;
+            let applied = rules.apply(first.as_ref(), photos)?;
             let last = pass == MAX_PASSES;
             // The second condition ends the loop on damaged shards, whose lists may hold fewer photos than the header
             // says.
@@ -287,13 +308,14 @@ impl<'a> Searcher<'a> {
             // The leading scores come from the first pass with enough of them, because the other options may take more
             // passes and the scores must not depend on those.
             if led.is_none() {
-                let leading = leaders.apply(photos)?;
+                let leading = leaders.apply(None, photos)?;
                 let enough = everything || last || !leading.more;
                 led = enough.then(|| leading.kept.iter().map(|candidate| candidate.score).collect());
             }
             if led.is_some() && (everything || last || !applied.more) {
-                let complete = everything || !applied.more;
-                return Ok(Ranking { candidates: applied.kept, leading: led.unwrap_or_default(), complete });
+                let (candidates, complete) = (applied.kept, everything || !applied.more);
+                let put_first = first.is_some() && !candidates.is_empty();
+                return Ok(Ranking { candidates, leading: led.unwrap_or_default(), complete, put_first });
             }
             adds = led.is_some() && !applied.full.is_empty();
             if adds {
@@ -303,6 +325,35 @@ impl<'a> Searcher<'a> {
             pass += 1;
         }
     }
+}
+
+/// Listings that do not compete by their scores.
+#[derive(Clone, Copy)]
+struct Special<'s> {
+    /// Left out.
+    exclude: Option<ListingPlace>,
+    /// One of them comes first.
+    first: &'s [ListingPlace],
+}
+
+/// Returns the best photo of the first of these listings that passes the filter.
+fn best_of(
+    places: &[ListingPlace],
+    targets: &[ScanTarget<'_>],
+    scanner: &mut Scanner,
+) -> Result<Option<Candidate>, ShardError> {
+    for place in places {
+        let target = targets.get(place.part).ok_or_else(|| unknown_part(place.part))?;
+        let best = scanner.best_of(target, *place)?;
+        if best.is_some() {
+            return Ok(best);
+        }
+    }
+    Ok(None)
+}
+
+fn unknown_part(part: usize) -> ShardError {
+    ShardError::Invalid { part: "catalogue".to_owned(), detail: format!("no part {part}") }
 }
 
 /// Binds the filter to each part, and leaves out the groups that are full.

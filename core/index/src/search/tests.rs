@@ -283,3 +283,68 @@ fn a_file_that_is_no_shard_is_not_read_into_memory() {
         }
     }
 }
+/// Where a listing of [`shops`] is.
+fn place(shard: &Shard, at: usize) -> ListingPlace {
+    shard.find_listing(&format!("{at:05}")).expect("a whole shard").expect("a listing").into()
+}
+
+#[test]
+fn a_listing_that_is_put_first_leaves_the_others_in_their_order() {
+    for lists in [1, 40] {
+        let shard = shops(3000, lists);
+        let mut searcher = Searcher::new(&shard);
+        let query = embedding(&[1.0; 8]);
+        let params = SearchParams::new(10).with_recall(1.0);
+        let plain = searcher.rank(&query, None, &params, 10).expect("a search");
+        assert!(!plain.put_first);
+        let found = |listing: ListingPlace| plain.candidates.iter().position(|other| other.place() == listing);
+        let far = (0..3000).map(|at| place(&shard, at)).find(|&listing| found(listing).is_none()).expect("not found");
+        for first in [far, plain.candidates[6].place(), plain.candidates[0].place()] {
+            let ranking = searcher.rank_with_first(&query, None, &params, 10, &[first]).expect("a search");
+            assert!(ranking.put_first && ranking.complete == plain.complete && ranking.leading == plain.leading);
+            assert_eq!(ranking.candidates[0].place(), first);
+            let others = plain.candidates.iter().filter(|other| other.place() != first).take(9);
+            assert!(ranking.candidates[1..].iter().eq(others));
+            // It has the score that any search gives it.
+            if let Some(at) = found(first) {
+                assert_eq!(ranking.candidates[0], plain.candidates[at]);
+            }
+        }
+        let exact = searcher.rank(&query, None, &SearchParams::new(MAX_K).with_recall(1.0), 0).expect("a search");
+        let ranking = searcher.rank_with_first(&query, None, &params, 0, &[far]).expect("a search");
+        assert_eq!(exact.candidates.iter().find(|other| other.place() == far), ranking.candidates.first());
+    }
+}
+
+#[test]
+fn the_conditions_hold_for_a_listing_that_is_put_first() {
+    let shard = shops(3000, 40);
+    let mut searcher = Searcher::new(&shard);
+    let query = embedding(&[1.0; 8]);
+    let params = SearchParams::new(10).with_recall(1.0);
+    let (ann, bob) = (place(&shard, 0), place(&shard, 1));
+    let filter = Filter::parse("shop=Bob").expect("a filter");
+    let mut rank = |filter: Option<&Filter>, params: &SearchParams, first: &[ListingPlace]| {
+        searcher.rank_with_first(&query, filter, params, 0, first).expect("a search")
+    };
+    // A listing that does not pass the filter is passed over.
+    let ranking = rank(Some(&filter), &params, &[ann, bob]);
+    assert_eq!((ranking.put_first, ranking.candidates[0].place(), ranking.candidates.len()), (true, bob, 10));
+    assert_eq!(rank(Some(&filter), &params, &[ann]), rank(Some(&filter), &params, &[]));
+    // It takes a place of its group, and none is left for others of its shop.
+    let per = params.clone().with_at_most_per("shop", 1);
+    let ranking = rank(None, &per, &[bob]);
+    let is_bob = |candidate: &Candidate| shard.records(&[candidate.listing]).expect("whole")[0].values[0] == "Bob";
+    assert_eq!(ranking.candidates.iter().filter(|candidate| is_bob(candidate)).count(), 1);
+    assert_eq!(ranking.candidates[0].place(), bob);
+    assert!(!rank(None, &params.clone().with_at_most_per("shop", 0), &[bob]).put_first);
+    // Near-duplicates of it are omitted; the least score is for the others.
+    let single = rank(None, &params.clone().without_near_duplicates(-1.0), &[bob]);
+    assert_eq!((single.candidates.len(), single.candidates[0].place()), (1, bob));
+    let strict = rank(None, &params.clone().with_min_score(2.0), &[bob]);
+    assert_eq!((strict.candidates.len(), strict.put_first), (1, true));
+    let none = rank(None, &SearchParams { k: 0, ..params.clone() }, &[bob]);
+    assert_eq!((none.candidates.len(), none.put_first), (0, false));
+    let unknown = ListingPlace { part: 1, ..bob };
+    assert!(matches!(searcher.rank_with_first(&query, None, &params, 0, &[unknown]), Err(Error::Shard(_))));
+}

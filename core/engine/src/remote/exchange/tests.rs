@@ -20,7 +20,7 @@ fn local() -> Vec<Found> {
     let found = |id: &str, score| {
         let listing =
             Listing { id: id.to_owned(), photo: "a.jpg".to_owned(), photos: vec!["a.jpg".to_owned()], fields: vec![] };
-        Found { score, listing }
+        Found::new(score, listing)
     };
     vec![found("b", 0.8), found("a", 0.5)]
 }

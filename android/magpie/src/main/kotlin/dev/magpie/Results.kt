@@ -13,8 +13,8 @@ import dev.magpie.internal.StageTimes as RustTimes
  * The results of a search. An app's tests can build their own.
  *
  * @property listings best first; ties are ordered by listing id
- * @property confidence how far the first listing can be trusted; null if the model is not calibrated, or if a server
- * found a different first listing
+ * @property confidence how far the first listing can be trusted; null if the model is not calibrated, if the first
+ * listing is corrected, or if a server found a different first listing
  * @property attributes what the network recognises in the photo
  * @property times how long each stage took on the phone
  * @property asked whether a server was asked, and with what outcome; null if the search was given no server
@@ -57,6 +57,8 @@ public data class Confidence(val probability: Float, val enough: Boolean)
  * @property photos names of all photos of the listing
  * @property fields the fields that have a value, in the catalogue's order
  * @property source who found the listing
+ * @property corrected whether it comes first because the user has corrected a photo like this one, whatever its score;
+ * see [SearchEngine.remember]
  */
 public data class Listing(
     val id: String,
@@ -65,6 +67,7 @@ public data class Listing(
     val photos: List<String> = emptyList(),
     val fields: Map<String, String> = emptyMap(),
     val source: Source = Source.SHARD,
+    val corrected: Boolean = false,
 ) {
     /** Returns the value of a field such as `title`, or null if the listing has none. */
     public operator fun get(field: String): String? = fields[field]
@@ -130,7 +133,7 @@ internal fun RustResults.public(): SearchResults = SearchResults(
 
 internal fun RustListing.public(): Listing {
     val values = fields.filter { it.value.isNotEmpty() }.associate { it.name to it.value }
-    return Listing(id, score, photo, photos, values, Listing.Source.entries[source.ordinal])
+    return Listing(id, score, photo, photos, values, Listing.Source.entries[source.ordinal], corrected)
 }
 
 internal fun RustEmbedding.public(): Embedding = Embedding(values.toFloatArray(), modelId)
