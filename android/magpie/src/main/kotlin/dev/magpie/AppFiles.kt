@@ -23,8 +23,8 @@ import java.security.MessageDigest
  * ```
  *
  * Parts of an app's archive cannot be mapped into memory, so they are copied; but what is there stays when the app is
- * updated, unless it is other files. The base is there only as long as it is needed: until a catalogue for the same model
- * is installed.
+ * updated, unless it is other files. The base is there only as long as it is needed: until a catalogue for the same
+ * model is installed.
  *
  * @property modelFolder folder of the model pack
  * @property baseFile the base, or null where it is not needed
@@ -74,7 +74,7 @@ public class AppFiles private constructor(public val modelFolder: File, public v
                         val needed = base?.takeIf { isNeeded(catalog, folder) }
                         val file = needed?.let { root.resolve(BASE + it.name) }
                         if (needed != null && file?.isFile == false) write(root, file) { to -> copyBase(needed, to) }
-                        val old = root.listFiles { it -> it.isOurs() && it != folder && it != file }
+                        val old = root.listFiles { found -> found.isOurs() && found != folder && found != file }
                         old?.forEach { it.deleteRecursively() }
                         AppFiles(folder, file)
                     } catch (e: IOException) {
@@ -84,11 +84,18 @@ public class AppFiles private constructor(public val modelFolder: File, public v
             }
         }
 
-        /** The base is not needed where a catalogue is installed that opens with the app's model, or with its own. */
+        /**
+         * The base is not needed where a catalogue is installed that opens with the app's model, or with its own. While
+         * a damaged one is repaired, there is the base to search.
+         */
         private suspend fun isNeeded(catalog: Catalog, model: File): Boolean {
             val own = translated { modelId(model.path) }
-            val current = catalog.current() ?: return true
-            return !current.hasPack && current.modelId != own
+            val current = try {
+                catalog.current()
+            } catch (_: MagpieException.Catalog) {
+                null
+            }
+            return current == null || (!current.hasPack && current.modelId != own)
         }
 
         private suspend fun copyAll(files: Map<String, () -> InputStream>, to: File) {
@@ -130,7 +137,8 @@ public class AppFiles private constructor(public val modelFolder: File, public v
 /**
  * A shard that comes with an app.
  *
- * @property name a name for its contents: another one for other contents, such as its name in the release's folder `files`
+ * @property name a name for its contents: another one for other contents, such as its name in the release's folder
+ * `files`
  * @property open opens it
  */
 public class BundledBase(public val name: String, public val open: () -> InputStream)

@@ -5,7 +5,8 @@ import java.io.InputStream
 import kotlin.time.Duration
 
 /**
- * Downloads the files of a [ReleaseServer]. The library decides what to fetch, from which offset, and when to try again.
+ * Downloads the files of a [ReleaseServer]. The library decides what to fetch, from which offset, and when to try
+ * again.
  *
  * ```kotlin
  * val transport = DownloadTransport { request, receive ->
@@ -20,8 +21,8 @@ import kotlin.time.Duration
 public fun interface DownloadTransport {
     /**
      * Gets what a URL names, and passes the response to [receive], whatever its status, on a thread that may block.
-     * [receive] reads as much of the body as it accepts, and throws if the rest is of no use: pass its exceptions on, and
-     * close the connection after it. An abandoned request is cancelled; close its connection then, too.
+     * [receive] reads as much of the body as it accepts, and throws if the rest is of no use: pass its exceptions on,
+     * and close the connection after it. An abandoned request is cancelled; close its connection then, too.
      *
      * Implementations must neither follow redirects nor retry, nor unpack the body.
      *
@@ -35,7 +36,8 @@ public fun interface DownloadTransport {
  *
  * @property url the file's URL
  * @property headers all headers that are needed
- * @property timeout how long connecting, and each wait for more bytes, may take; the library abandons the request after it
+ * @property timeout how long connecting, and each wait for more bytes, may take; the library abandons the request
+ * after it
  */
 public class DownloadRequest(
     public val url: String,

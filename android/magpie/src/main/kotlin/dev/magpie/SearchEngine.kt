@@ -49,8 +49,8 @@ public class SearchEngine private constructor(
         private set
 
     /**
-     * Changes to what is installed in [catalog] now. Searches under way end on the catalogue before, and those that begin
-     * later use the new one; neither waits. Returns what is searched from here on.
+     * Changes to what is installed in [catalog] now. Searches under way end on the catalogue before, and those that
+     * begin later use the new one; neither waits. Returns what is searched from here on.
      *
      * @throws MagpieException.OtherModel if it is for another model than this engine's: open a new engine, which takes
      * both
@@ -226,11 +226,12 @@ public class SearchEngine private constructor(
         }
 
         /**
-         * Opens what is installed in [catalog], with the model pack that came with it or else the app's, on [dispatcher].
+         * Opens what is installed in [catalog], with the model pack that came with it or else the app's, on
+         * [dispatcher].
          *
          * @param modelFolder folder of the app's model pack
-         * @param bundledCatalog a shard that comes with the app, searched while nothing is installed, or only a catalogue
-         * for the model of an earlier version of the app; see [AppFiles]
+         * @param bundledCatalog a shard that comes with the app, searched while nothing is installed, or only a
+         * catalogue for the model of an earlier version of the app; see [AppFiles]
          * @throws MagpieException.Catalog if nothing is installed, or it is damaged
          * @throws MagpieException.OtherModel if it is for another model than the app's, and there is no bundled one
          * @throws MagpieException as [open] with a file

@@ -30,10 +30,11 @@ public data class Trust(val keys: List<String>, val threshold: Int = 1) {
 /**
  * How to update a [Catalog].
  *
- * @property modelFolder the app's own model pack: a release of another model has to bring its pack; null takes any model
+ * @property modelFolder the app's own model pack: a release of another model has to bring its pack; null takes any
+ * model
  * @property name the catalogue's name; null for the one that is installed, and for any while none is
- * @property bundledCatalog a shard that comes with the app: if the release needs this very file, it is copied instead of
- * downloaded
+ * @property bundledCatalog a shard that comes with the app: if the release needs this very file, it is copied instead
+ * of downloaded
  * @property connectivity the network now, asked before each file; on Android, `{ context.connectivity }`
  * @property mostMeteredBytes the largest download on a metered network, in bytes; a larger one is postponed
  * @property keepFree free space that an update leaves, in bytes

@@ -142,6 +142,15 @@ class CatalogTest {
             assertNull(after.baseFile)
             assertEquals(listOf(files.modelFolder), root.resolve("app").listFiles()?.toList())
             after.open(catalog).use { assertEquals("mug-01" to "15.00", it.price()) }
+            // What is installed is cut short: there is the base until it is repaired.
+            catalog.folder.resolve("files").listFiles()?.forEach { it.writeText("") }
+            val damaged = install()
+            assertThrows<MagpieException.Catalog> { damaged.open(catalog) }
+            SearchEngine.open(damaged.modelFolder, checkNotNull(damaged.baseFile)).use {
+                assertEquals("mug-01" to "18.00", it.price())
+            }
+            catalog.update(Releases.second, Releases.options.copy(repair = true))
+            assertNull(install().baseFile)
             // The app is updated and has another model: what is installed does not fit it, and neither does this base.
             val other = install(Releases.fastPack)
             assertTrue(other.modelFolder != files.modelFolder && other.baseFile?.isFile == true)

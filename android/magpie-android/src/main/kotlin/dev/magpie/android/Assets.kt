@@ -60,8 +60,8 @@ public fun Context.magpieCatalog(): Catalog = Catalog.open(File(noBackupFilesDir
  * val engine = files.open(catalog)
  * ```
  *
- * @param folder the asset folder with the folder `model`, and the folder `base` with one shard or none: the release's file
- * of the base, under its name in the release, which is its hash
+ * @param folder the asset folder with the folder `model`, and the folder `base` with one shard or none: the release's
+ * file of the base, under its name in the release, which is its hash
  * @throws MagpieException as [AppFiles.install]; [MagpieException.Unsupported] if the CPU is not supported
  */
 public suspend fun Context.installMagpieFiles(catalog: Catalog, folder: String = "magpie"): AppFiles {
