@@ -22,7 +22,7 @@ import Testing
 
     /// Id and price of the first listing.
     private func best(_ engine: Engine) async throws -> [String?] {
-        let listing = try await engine.search(photo: try Demo.photo("mug-01")).listings.first
+        let listing = try await engine.search(photo: try Demo.photo("mug-01-1")).listings.first
         return [listing?.id, listing?["price"]]
     }
 
@@ -59,7 +59,7 @@ import Testing
 
     @Test func searchesRunWhileTheCatalogueChanges() async throws {
         try await catalog.update(Releases.first)
-        let (engine, photo) = (try await open(), try Demo.photo("mug-01"))
+        let (engine, photo) = (try await open(), try Demo.photo("mug-01-1"))
         let searches = Task {
             var prices: [String] = []
             while !Task.isCancelled {
