@@ -10,7 +10,7 @@ use crate::settings::{INDEX, Overrides, Settings, index_name};
     name = "magpie-server",
     version,
     after_help = "Every setting can also be given in the file, under its flag's name, or in the environment.\n\
-    SIGHUP reloads shards and tokens; SIGTERM shuts down gracefully.\n\n\
+    SIGHUP reloads the catalogue and the tokens; SIGTERM shuts down gracefully.\n\n\
     Example: magpie-server --shards catalog.magpie --listen 0.0.0.0:8080 --tokens tokens.txt"
 )]
 pub struct Args {
@@ -20,6 +20,12 @@ pub struct Args {
     /// Print the OpenAPI document and exit
     #[arg(long)]
     pub openapi: bool,
+    /// Check the settings, the tokens and the catalogue, say what would be served, and exit
+    #[arg(long)]
+    pub check_config: bool,
+    /// Read a token from standard input, print its hash for the token file, and exit
+    #[arg(long)]
+    pub hash_token: bool,
     /// A command to run instead of serving
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -1,7 +1,8 @@
 //! The interface between the routes and whatever answers searches.
 
 use std::pin::Pin;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use magpie_core::ModelId;
 use magpie_core::listing::{Found, Listing};
@@ -10,14 +11,18 @@ use magpie_core::shard::ColumnKind;
 use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 
+use crate::guard::Meter;
+use crate::release::ServedRelease;
+
 /// A boxed future with the result of a backend call.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
 
 /// A searchable catalogue. Implementations shed load themselves: they reject a search rather than queue it until its
 /// answer would come too late.
 pub trait SearchBackend: Send + Sync + 'static {
-    /// Returns the best listings for a query, best first; ties are ordered by listing id. Scores are cosines.
-    fn search(&self, query: Parsed, deadline: Instant) -> Answering<'_, Vec<Found>>;
+    /// Returns the best listings for a query, best first; ties are ordered by listing id. Scores are cosines. A search ends
+    /// soon after its deadline, and soon after the future is dropped.
+    fn search(&self, query: Parsed, budget: RequestBudget) -> Answering<'_, SearchAnswer>;
 
     /// Returns the listing with this id.
     fn listing(&self, id: String, deadline: Instant) -> Answering<'_, Option<Listing>>;
@@ -31,19 +36,65 @@ pub trait SearchBackend: Send + Sync + 'static {
     /// Describes the catalogue that is being served; `None` while there is not any.
     fn status(&self) -> Option<Status>;
 
-    /// Loads the latest catalogue and switches to it. Searches in flight finish on the old one.
+    /// Loads the latest catalogue, checks it, and switches to it. Searches in flight finish on the old one. Of two reloads at
+    /// once, the later one wins.
     ///
     /// # Errors
-    /// Why the new catalogue cannot be used; the old one keeps answering.
+    /// Why the new catalogue is not used; the old one keeps answering.
     fn reload(&self) -> Result<Status, String>;
 
     /// Whether a newer catalogue is available.
     fn is_outdated(&self) -> bool;
 
+    /// The release that is searched, for phones to fetch; `None` where the catalogue is not one.
+    fn release(&self) -> Option<Arc<ServedRelease>> {
+        None
+    }
+
+    /// The number of searches that wait, and how long one that is queued now is expected to wait.
+    fn queue(&self) -> (usize, Duration) {
+        (0, Duration::ZERO)
+    }
+
     /// Adds the backend's own metrics to the server's registry.
     fn register(&self, registry: &mut Registry) {
         let _ = registry;
     }
+}
+
+/// What a search may take: time, and the tokens of whoever asks.
+#[derive(Debug, Clone)]
+pub struct RequestBudget {
+    /// When the client will have stopped waiting.
+    pub deadline: Instant,
+    meter: Option<Meter>,
+}
+
+impl RequestBudget {
+    /// A budget that nobody pays for.
+    pub fn until(deadline: Instant) -> RequestBudget {
+        RequestBudget { deadline, meter: None }
+    }
+
+    pub(crate) fn metered(deadline: Instant, meter: Option<Meter>) -> RequestBudget {
+        RequestBudget { deadline, meter }
+    }
+
+    /// Charges CPU time that the search has taken.
+    pub fn spend(&self, time: Duration) {
+        if let Some(meter) = &self.meter {
+            meter.spend(time);
+        }
+    }
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SearchAnswer {
+    /// Best first.
+    pub listings: Vec<Found>,
+    /// `false` where there are fewer than requested because the search gave up: others may meet the conditions.
+    pub complete: bool,
 }
 
 /// The catalogue that a backend serves.

@@ -9,13 +9,20 @@ use tower_http::compression::predicate::{Predicate, SizeAbove};
 /// Smallest body to compress, in bytes: a shorter one fits into one packet anyway.
 const LEAST: u64 = 1000;
 
-/// The layer that compresses text bodies.
+/// A response extension: the body shrinks a lot though it is not text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shrinks;
+
+/// The layer that compresses text bodies, and those that are marked with [`Shrinks`].
 pub(crate) fn compression() -> CompressionLayer<impl Predicate> {
     // The fastest level: a response is compressed once and sent once.
-    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(LEAST).and(is_text))
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(LEAST).and(shrinks))
 }
 
-fn is_text(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+fn shrinks(_: StatusCode, _: Version, headers: &HeaderMap, extensions: &Extensions) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.starts_with("text/") || kind.contains("json") || kind.contains("openmetrics")
+    extensions.get::<Shrinks>().is_some()
+        || kind.starts_with("text/")
+        || kind.contains("json")
+        || kind.contains("openmetrics")
 }

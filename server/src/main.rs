@@ -17,10 +17,16 @@ fn main() -> ExitCode {
         print!("{}", magpie_server::document());
         return ExitCode::SUCCESS;
     }
+    if args.hash_token {
+        return hash_token();
+    }
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| e.to_string());
     let outcome = match &args.command {
         Some(Command::Load(load)) => runtime().and_then(|runtime| runtime.block_on(self::load(load))),
         None => args.settings().and_then(|settings| {
+            if args.check_config {
+                return runtime()?.block_on(check(settings));
+            }
             let _log = magpie_server::start_log(&settings);
             runtime()?.block_on(serve(settings))
         }),
@@ -34,15 +40,52 @@ fn main() -> ExitCode {
     }
 }
 
-async fn serve(settings: Settings) -> Result<(), String> {
-    let backend: Arc<dyn SearchBackend> = if settings.opensearch.is_empty() {
-        let (shards, verify, threads) = (settings.shards.clone(), settings.verify, settings.threads);
-        Arc::new(Embedded::open(shards, verify, threads, settings.max_wait)?)
+/// Hashes a token for the token file. It comes from standard input, where neither a process list nor a shell's history
+/// shows it.
+fn hash_token() -> ExitCode {
+    let mut token = String::new();
+    let read = std::io::stdin().read_line(&mut token).map_err(|e| e.to_string());
+    match read.and_then(|_| magpie_server::hash_token(token.trim())) {
+        Ok(hash) => {
+            println!("{hash}");
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            eprintln!("magpie-server: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does all that a start does, apart from answering requests.
+async fn check(mut settings: Settings) -> Result<(), String> {
+    // The ports may be in use by the server that this configuration is for.
+    settings.listen.set_port(0);
+    settings.admin_listen.iter_mut().for_each(|address| address.set_port(0));
+    let backend = open(&settings).await?;
+    let status = backend.status();
+    Server::bind(settings, backend).await?;
+    if let Some(status) = status {
+        println!(
+            "this configuration works: publication {} of '{}', {} listings, {} photos, model {}",
+            status.sequence, status.catalog, status.listings, status.photos, status.model_id
+        );
+    }
+    Ok(())
+}
+
+async fn open(settings: &Settings) -> Result<Arc<dyn SearchBackend>, String> {
+    Ok(if settings.opensearch.is_empty() {
+        Arc::new(Embedded::of(settings)?)
     } else {
         let cluster = Cluster::new(&settings.opensearch)?;
         let (index, places) = (settings.index.clone(), settings.engine_searches);
         Arc::new(OpenSearch::open(cluster, index, places, settings.max_wait).await?)
-    };
+    })
+}
+
+async fn serve(settings: Settings) -> Result<(), String> {
+    let backend = open(&settings).await?;
     let status = backend.status();
     if settings.tokens.is_none() {
         tracing::warn!("no tokens are configured: the API is open to everyone");
@@ -92,7 +135,7 @@ async fn load(args: &LoadArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// SIGHUP reloads shards and tokens; SIGTERM and SIGINT stop the server.
+/// SIGHUP reloads the catalogue and the tokens; SIGTERM and SIGINT stop the server.
 fn signals(stop: Stop) -> Result<impl Future<Output = ()>, String> {
     let catch = |kind| signal(kind).map_err(|e| format!("cannot install a signal handler: {e}"));
     let (mut hangup, mut terminate, mut interrupt) =

@@ -7,7 +7,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Header, RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
-use crate::api;
+use crate::{api, downloads};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,7 +16,18 @@ use crate::api;
         description = "Visual search over the full catalogue: takes an embedding, never a photo, and returns listings.",
         license(name = "Apache-2.0 OR MIT")
     ),
-    paths(api::search, api::listing, api::catalog, api::healthz, api::readyz, api::metrics),
+    paths(
+        api::search,
+        api::listing,
+        api::catalog,
+        api::reload,
+        downloads::manifest,
+        downloads::keys,
+        downloads::file,
+        api::healthz,
+        api::readyz,
+        api::metrics
+    ),
     components(schemas(
         SearchRequest,
         WirePer,

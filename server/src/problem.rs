@@ -19,6 +19,12 @@ pub(crate) enum Refusal {
     BadRequest(String),
     /// The token is missing or unknown.
     Unauthorized,
+    /// The token was valid until a day that is over.
+    Expired,
+    /// The token is valid, but does not allow this; why.
+    Forbidden(&'static str),
+    /// The new catalogue is not used; why. For administrators: it names files.
+    NotReloaded(String),
     /// The listing or route does not exist.
     NotFound,
     /// The route does not allow this method.
@@ -54,6 +60,13 @@ impl Refusal {
                 (S::BAD_REQUEST, "bad-request", "The request is invalid", Some(detail.clone()))
             }
             Refusal::Unauthorized => (S::UNAUTHORIZED, "unauthorized", "A valid bearer token is required", None),
+            Refusal::Expired => {
+                (S::UNAUTHORIZED, "unauthorized", "The bearer token has expired", Some("ask for a new one".to_owned()))
+            }
+            Refusal::Forbidden(why) => (S::FORBIDDEN, "forbidden", "Not allowed", Some((*why).to_owned())),
+            Refusal::NotReloaded(why) => {
+                (S::CONFLICT, "not-reloaded", "The new catalogue is not used; the old one stays", Some(why.clone()))
+            }
             Refusal::NotFound => (S::NOT_FOUND, "not-found", "Not found", None),
             Refusal::WrongMethod => (S::METHOD_NOT_ALLOWED, "wrong-method", "The method is not allowed", None),
             Refusal::SlowBody => (S::REQUEST_TIMEOUT, "slow-body", "The body did not arrive in time", None),
@@ -115,7 +128,9 @@ impl IntoResponse for Refusal {
         match self {
             Refusal::TooOften(seconds) => drop(headers.insert(RETRY_AFTER, seconds.into())),
             Refusal::Overloaded(_) => drop(headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))),
-            Refusal::Unauthorized => drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
+            Refusal::Unauthorized | Refusal::Expired => {
+                drop(headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
+            }
             _ => {}
         }
         // For the metrics; extensions are not sent.

@@ -13,9 +13,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tower_http::add_extension::AddExtension;
 
 use crate::api::{PageRoutes, admin_routes, routes};
-use crate::backend::SearchBackend;
+use crate::backend::{SearchBackend, Status};
+use crate::downloads::MOST_DOWNLOADS;
 use crate::guard::Tokens;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -53,7 +55,8 @@ impl Stop {
 
     /// Reloads the catalogue and the tokens. Whichever of them cannot be used keeps its old state.
     pub async fn reload(&self) {
-        reload(&self.shared).await;
+        // The reasons are in the log.
+        let _ = reload_catalog(&self.shared).await;
     }
 }
 
@@ -64,7 +67,7 @@ impl Server {
     /// Why the address, the token file or the page's model cannot be used.
     pub async fn bind(settings: Settings, backend: Arc<dyn SearchBackend>) -> Result<(Server, Stop), String> {
         let tokens = match &settings.tokens {
-            Some(path) => Tokens::read(path, settings.rate, settings.burst)?,
+            Some(path) => Tokens::read(path, settings.rate, settings.burst, settings.search_cost)?,
             None => Tokens::open(),
         };
         let listener = listen(settings.listen).await?;
@@ -77,8 +80,10 @@ impl Server {
             metrics.catalog(&status);
         }
         let places = Semaphore::new(settings.max_in_flight);
+        let downloads = Arc::new(Semaphore::new(MOST_DOWNLOADS));
+        let (reload_failed, leaving) = (AtomicBool::new(false), AtomicBool::new(false));
         let shared =
-            Arc::new(ServerState { backend, tokens, metrics, settings, places, leaving: AtomicBool::new(false) });
+            Arc::new(ServerState { backend, tokens, metrics, settings, places, downloads, reload_failed, leaving });
         let app = routes(Arc::clone(&shared), page_routes(&shared)?);
         let (send, stop) = watch::channel(false);
         Ok((Server { listener, admin, app, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
@@ -117,19 +122,13 @@ impl Server {
             sleep(shared.settings.linger).await;
         };
         tokio::pin!(leave);
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut leave => break,
-                accepted = accept(&listener, &places) => accepted,
-            };
-            let Some((stream, place)) = accepted else { continue };
+        let serve = |(stream, peer, place): (TcpStream, Peer, OwnedSemaphorePermit)| {
             let (builder, watcher, service) = (builder.clone(), graceful.watcher(), app.clone());
             let shared = Arc::clone(&shared);
             tokio::spawn(async move {
                 shared.metrics.connections.inc();
                 if has_begun(&stream).await {
-                    let service = TowerToHyperService::new(service);
+                    let service = TowerToHyperService::new(AddExtension::new(service, peer));
                     let connection = builder.serve_connection(TokioIo::new(stream), service);
                     // A broken connection is the client's problem.
                     let _ = watcher.watch(connection.into_owned()).await;
@@ -137,6 +136,21 @@ impl Server {
                 shared.metrics.connections.dec();
                 drop(place);
             });
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut leave => break,
+                accepted = accept(&listener, &places) => {
+                    if let Some(accepted) = accepted {
+                        serve(accepted);
+                    }
+                }
+            }
+        }
+        // Those that wait for `accept` may have sent a request already.
+        while let Ok(Some(accepted)) = timeout(Duration::ZERO, accept(&listener, &places)).await {
+            serve(accepted);
         }
         drop(listener);
         watcher.abort();
@@ -183,7 +197,7 @@ async fn has_begun(stream: &TcpStream) -> bool {
 async fn serve_admin(listener: TcpListener, shared: Arc<ServerState>) {
     let (app, places, builder) = (admin_routes(shared), Arc::new(Semaphore::new(ADMIN_CONNECTIONS)), builder());
     loop {
-        let Some((stream, place)) = accept(&listener, &places).await else { continue };
+        let Some((stream, _, place)) = accept(&listener, &places).await else { continue };
         let (builder, service) = (builder.clone(), TowerToHyperService::new(app.clone()));
         tokio::spawn(async move {
             if has_begun(&stream).await {
@@ -194,14 +208,18 @@ async fn serve_admin(listener: TcpListener, shared: Arc<ServerState>) {
     }
 }
 
+/// The address at the other end of a connection: an extension of its requests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 /// Waits for a free connection slot, then accepts the next connection.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             // Responses are small and complete: Nagle's algorithm would only delay them.
             let _ = stream.set_nodelay(true);
-            Some((stream, place))
+            Some((stream, Peer(peer), place))
         }
         Err(error) => {
             // Usually too many open files: pause until some are closed.
@@ -222,12 +240,14 @@ async fn watch_shards(shared: Arc<ServerState>) {
         let backend = Arc::clone(&shared.backend);
         let outdated = tokio::task::spawn_blocking(move || backend.is_outdated()).await.unwrap_or(false);
         if outdated {
-            reload(&shared).await;
+            // The reasons are in the log.
+            let _ = reload_catalog(&shared).await;
         }
     }
 }
 
-async fn reload(shared: &Arc<ServerState>) {
+/// Reloads the catalogue and the tokens; returns what became of the catalogue.
+pub(crate) async fn reload_catalog(shared: &Arc<ServerState>) -> Result<Status, String> {
     let backend = Arc::clone(&shared.backend);
     // Opening reads files, or waits for the cluster.
     let opened = tokio::task::spawn_blocking(move || backend.reload()).await;
@@ -240,6 +260,7 @@ async fn reload(shared: &Arc<ServerState>) {
         Err(fault) => tracing::error!(fault, "the new catalogue cannot be used; the old one stays"),
     }
     shared.metrics.reload(opened.is_ok());
+    shared.reload_failed.store(opened.is_err(), Ordering::Relaxed);
     if let Some(path) = &shared.settings.tokens {
         let read = tokio::task::spawn_blocking({
             let path = path.clone();
@@ -250,4 +271,5 @@ async fn reload(shared: &Arc<ServerState>) {
             tracing::error!(fault, "the new tokens cannot be used; the old ones stay");
         }
     }
+    opened
 }

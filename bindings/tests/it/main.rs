@@ -2,6 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first failure")]
 
 mod catalog;
-mod release;
 mod corrections;
+mod release;
 mod server_search;

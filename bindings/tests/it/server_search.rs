@@ -60,7 +60,7 @@ fn reply(model_id: ModelId, ids: &[&str]) -> Vec<u8> {
         Found::new(0.9, listing).into()
     };
     let listings = ids.iter().map(|id| listing(id)).collect();
-    serde_json::to_vec(&SearchReply { model_id, catalog: "shop".to_owned(), listings }).unwrap()
+    serde_json::to_vec(&SearchReply::new(model_id, "shop".to_owned(), listings)).unwrap()
 }
 
 fn model() -> ModelId {

@@ -28,7 +28,7 @@ fn found(id: &str, score: f32) -> Found {
 
 fn good_response() -> Vec<u8> {
     let listings = vec![WireListing::from(found("z", 0.9))];
-    let reply = SearchReply { model_id: MODEL, catalog: "shop".to_owned(), listings };
+    let reply = SearchReply::new(MODEL, "shop".to_owned(), listings);
     ok(&serde_json::to_vec(&reply).unwrap())
 }
 
@@ -207,7 +207,7 @@ fn invalid_replies_are_rejected() {
         serve(|_, stream| drop(stream.write_all(&empty_response(307, "location: http://127.0.0.1:9/\r\n"))));
     assert_eq!(first(failure(&elsewhere)), (Failure::Refused { status: 307 }, 1));
     let other = ModelId([9; 32]);
-    let reply = SearchReply { model_id: other, catalog: "shop".to_owned(), listings: Vec::new() };
+    let reply = SearchReply::new(other, "shop".to_owned(), Vec::new());
     let reply = ok(&serde_json::to_vec(&reply).unwrap());
     let wrong = serve(move |_, stream| drop(stream.write_all(&reply)));
     assert_eq!(first(failure(&wrong)), (Failure::WrongModel { server: Some(other) }, 1));

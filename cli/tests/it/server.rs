@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, mpsc};
-use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -68,10 +67,12 @@ fn serve(folder: &TempDir) -> String {
         listen: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
         shards: vec![folder.path().join("server.magpie")],
         tokens: Some(folder.path().join("tokens")),
+        // Tests run concurrently and share the cores.
+        max_wait_ms: Some(5000),
         ..Overrides::default()
     };
     let settings = overrides.settings().unwrap();
-    let engine = Embedded::open(settings.shards.clone(), true, 1, Duration::from_secs(5)).unwrap();
+    let engine = Embedded::of(&settings).unwrap();
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

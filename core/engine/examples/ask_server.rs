@@ -21,7 +21,7 @@ fn found(id: &str, score: f32) -> Found {
 fn main() -> Result<(), Box<dyn Error>> {
     // What the server does with each attempt: the time it takes, the status code, `retry-after` and the body.
     let listings = vec![found("mug-01", 0.91).into(), found("mug-02", 0.84).into()];
-    let reply = SearchReply { model_id: MODEL, catalog: "shop".to_owned(), listings };
+    let reply = SearchReply::new(MODEL, "shop".to_owned(), listings);
     let body = serde_json::to_vec(&reply)?;
     let script = [(40, 503, Some("0"), &b""[..]), (60, 200, None, &body)];
 

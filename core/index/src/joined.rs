@@ -24,6 +24,7 @@
 //! # Ok(()) }
 //! ```
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -188,10 +189,10 @@ fn once(parts: Vec<ShardAnswer>) -> Vec<Neighbour> {
 ///
 /// # Errors
 /// [`Error::Shard`](crate::Error::Shard) where a shard is damaged or missing, or as [`listing::fetch`].
-pub fn fetch(shards: &[Shard], joined: &[Joined]) -> Result<Vec<Found>> {
+pub fn fetch<S: Borrow<Shard>>(shards: &[S], joined: &[Joined]) -> Result<Vec<Found>> {
     let mut found: Vec<Option<Found>> = Vec::new();
     found.resize(joined.len(), None);
-    for (part, shard) in shards.iter().enumerate() {
+    for (part, shard) in shards.iter().map(Borrow::borrow).enumerate() {
         let places: Vec<usize> = (0..joined.len()).filter(|&at| joined[at].texts.0 == part).collect();
         let candidate = |&at: &usize| {
             let Joined { score, texts: (_, listing), photo: (_, _, photo), .. } = joined[at];
@@ -202,7 +203,7 @@ pub fn fetch(shards: &[Shard], joined: &[Joined]) -> Result<Vec<Found>> {
             let (of, listing, photo) = joined[at].photo;
             // The name of a photo is in the shard that has it.
             if of != part {
-                let other = shards.get(of).ok_or_else(|| missing(of, shards.len()))?;
+                let other = shards.get(of).ok_or_else(|| missing(of, shards.len()))?.borrow();
                 let record = other.records(&[listing])?.into_iter().next().unwrap_or_default();
                 one.listing.photo =
                     record.photos.get(usize::from(other.ordinal_of(photo))).cloned().unwrap_or_default();

@@ -125,6 +125,14 @@ impl Store {
         Ok(pointer.manifest)
     }
 
+    /// The manifest of what is installed, as it was signed: what a mirror serves. `None` where nothing is installed.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Io`].
+    pub fn signed_manifest(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.pointer()?.map(|pointer| pointer.envelope))
+    }
+
     /// Reads every byte of what is installed and compares it with the manifest; returns the manifest. With `keys`, also
     /// checks that they, or those that replaced them, have signed it.
     ///

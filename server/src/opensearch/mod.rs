@@ -17,7 +17,7 @@ mod schema;
 use std::sync::{Arc, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
-use magpie_core::listing::{Found, Listing};
+use magpie_core::listing::Listing;
 use magpie_core::remote::Parsed;
 use magpie_core::search::MAX_K;
 use prometheus_client::registry::Registry;
@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 pub use cluster::Cluster;
 pub use load::{LoadOptions, Loaded, load};
 
-use crate::backend::{Answering, BackendError, SearchBackend, Status};
+use crate::backend::{Answering, BackendError, RequestBudget, SearchAnswer, SearchBackend, Status};
 use cluster::{Call, ClusterError};
 use query::KnnQuery;
 use schema::IndexMeta;
@@ -108,7 +108,7 @@ impl OpenSearch {
     }
 
     /// Searches the current index. If it has been deleted, looks up its successor and searches that, once.
-    async fn find(&self, lookup: &Lookup, deadline: Instant) -> Result<Vec<Found>, BackendError> {
+    async fn find(&self, lookup: &Lookup, deadline: Instant) -> Result<SearchAnswer, BackendError> {
         let wait = tokio::time::timeout(self.longest_wait, self.places.acquire()).await;
         let Ok(Ok(_place)) = wait else { return Err(BackendError::Overloaded) };
         let current = self.current();
@@ -149,14 +149,15 @@ impl OpenSearch {
         current: &ActiveIndex,
         lookup: &Lookup,
         deadline: Instant,
-    ) -> Result<Vec<Found>, FindError> {
+    ) -> Result<SearchAnswer, FindError> {
         let failed = FindError::Failed;
         let meta = &current.meta;
         let query = match lookup {
             Lookup::Near(query) => query,
             Lookup::Id(id) => {
                 let hits = self.ask(current, &KnnQuery::by_id(id), deadline).await?;
-                return Ok(hits.into_iter().map(|hit| hit.found(meta)).collect());
+                let listings = hits.into_iter().map(|hit| hit.found(meta)).collect();
+                return Ok(SearchAnswer { listings, complete: true });
             }
         };
         if query.embedding.model() != meta.model_id {
@@ -166,10 +167,12 @@ impl OpenSearch {
         loop {
             let request = KnnQuery::nearest(meta, query, size).map_err(|e| failed(BackendError::Unfit(e)))?;
             let hits = self.ask(current, &request, deadline).await?;
-            let everything = hits.len() < size || size >= MAX_K;
+            let hits_ended = hits.len() < size;
+            let everything = hits_ended || size >= MAX_K;
             let (found, more) = rules::apply(hits, meta, &query.params);
             if everything || !more {
-                return Ok(found);
+                let complete = !more || found.len() >= query.params.k || hits_ended;
+                return Ok(SearchAnswer { listings: found, complete });
             }
             size = (size * 4).min(MAX_K);
         }
@@ -219,14 +222,15 @@ impl ActiveIndex {
 }
 
 impl SearchBackend for OpenSearch {
-    fn search(&self, query: Parsed, deadline: Instant) -> Answering<'_, Vec<Found>> {
-        Box::pin(async move { self.find(&Lookup::Near(query), deadline).await })
+    fn search(&self, query: Parsed, budget: RequestBudget) -> Answering<'_, SearchAnswer> {
+        // The cluster's CPU time is not known here, so nobody is charged for it.
+        Box::pin(async move { self.find(&Lookup::Near(query), budget.deadline).await })
     }
 
     fn listing(&self, id: String, deadline: Instant) -> Answering<'_, Option<Listing>> {
         Box::pin(async move {
             let found = self.find(&Lookup::Id(id), deadline).await?;
-            Ok(found.into_iter().next().map(|found| found.listing))
+            Ok(found.listings.into_iter().next().map(|found| found.listing))
         })
     }
 

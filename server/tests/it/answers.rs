@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::common::{
     DIM, JSON, MODEL, Running, agent, embedding, get, on_the_phone, post, request, search, search_options, shard,
 };
+use magpie_core::builder::{Identity, ShardBuilder};
 use magpie_core::listing::Found;
 use magpie_core::remote::{ModelProblem, Problem, Reply, SearchRequest, read_reply};
 use magpie_core::search::{Filter, SearchParams};
@@ -117,6 +118,8 @@ fn a_rejected_request_gets_a_problem() {
         (vec![], sound.clone(), 415, "wrong-type", ""),
         (vec![JSON], String::new(), 400, "bad-request", "EOF"),
         (vec![JSON], "{}".to_owned(), 400, "bad-request", "missing field"),
+        // Serde would take an array with the values of the fields.
+        (vec![JSON], " [\"m\", \"e\", 10]".to_owned(), 400, "bad-request", "a JSON object"),
         (vec![JSON], changed(r#""k":10"#, r#""k":0"#), 400, "bad-request", "k is 0"),
         (vec![JSON], changed(r#""k":10"#, r#""k":51"#), 400, "bad-request", "at most 50"),
         (vec![JSON], changed(r#""k":10"#, r#""k":10,"filter":"size=3""#), 400, "bad-request", "no column 'size'"),
@@ -141,6 +144,39 @@ fn a_rejected_request_gets_a_problem() {
     let got =
         post(&agent, &url, &[JSON], &changed(r#""k":10"#, &format!(r#""k":10,"{}":1"#, "é".repeat(5000)))).unwrap();
     assert!(got.status == 400 && got.body.len() < 1000, "{}", got.body);
+}
+
+#[test]
+fn an_answer_says_when_the_search_gave_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.magpie");
+    let identity = Identity { model_id: MODEL, catalog: "copies".to_owned(), sequence: 1, writer: "tests".to_owned() };
+    let mut builder = ShardBuilder::new(identity, DIM, Vec::new());
+    let near = Embedding::new(&[1.0; DIM], MODEL).unwrap();
+    // The second listing comes after more photos of the first than a search collects.
+    (0..20_000).for_each(|at| builder.add("a", &format!("{at}"), &[], &near).unwrap());
+    builder.add("b", "b", &[], &Embedding::new(&[-1.0; DIM], MODEL).unwrap()).unwrap();
+    builder.write(&path).unwrap();
+    let server = Running::serve(folder, vec![path], |_| ());
+    let ask = |k| {
+        let body = serde_json::to_string(&SearchRequest::new(&near, None, &SearchParams::new(k))).unwrap();
+        let reply = search(&agent(), &server, &body);
+        (reply.listings.len(), reply.complete, reply.why.is_some())
+    };
+    assert_eq!((ask(1), ask(2)), ((1, true, false), (1, false, true)));
+    // There is no third one, and the search has looked at all.
+    assert_eq!(ask(9), (2, true, false));
+}
+
+#[test]
+fn responses_are_neither_stored_nor_guessed_at() {
+    let server = Running::start(|_| ());
+    for path in ["/v1/listings/mug-0007", "/v1/listings/none", "/healthz", "/metrics", "/v1/listings/%ff"] {
+        let response = agent().get(server.url(path)).call().unwrap();
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!((header("cache-control"), header("x-content-type-options")), ("no-store".into(), "nosniff".into()));
+        assert!(response.status() != 400 || header("content-type") == "application/problem+json", "{path}");
+    }
 }
 
 #[test]

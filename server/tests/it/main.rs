@@ -9,4 +9,8 @@ mod opensearch;
 mod operation;
 #[cfg(feature = "page")]
 mod page;
+mod release;
+mod reloads;
 mod several_shards;
+mod shutdown;
+mod tokens;

@@ -277,7 +277,9 @@ fn the_program_obeys_signals_and_keeps_secrets() {
     let path = folder.path().join("a.magpie");
     shard(&path, 0..100, 1);
     let mut server = Command::new(env!("CARGO_BIN_EXE_magpie-server"));
-    server.args(["--listen", "127.0.0.1:0", "--log-json", "--log", "debug", "--linger-ms", "100", "--shards"]);
+    server.args(["--listen", "127.0.0.1:0", "--log-json", "--log", "debug", "--linger-ms", "100"]);
+    // Other tests use the cores.
+    server.args(["--max-wait-ms", "5000", "--shards"]);
     let mut server = server.arg(&path).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(server.stderr.take().unwrap());
     let mut text = String::new();
@@ -339,6 +341,37 @@ fn a_log_that_nobody_reads_stops_no_answer() {
     assert!(Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap().success());
     assert!(eventually(|| server.try_wait().unwrap().is_some()), "it does not stop");
     assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_configuration_can_be_checked_without_serving_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, tokens) = (folder.path().join("a.magpie"), folder.path().join("tokens"));
+    shard(&path, 0..30, 7);
+    std::fs::write(&tokens, "ann correct-horse-battery").unwrap();
+    // The address is in use, as by the server that is running.
+    let running = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let check = |more: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_magpie-server"));
+        program.args(["--check-config", "--listen", &running.local_addr().unwrap().to_string(), "--shards"]);
+        let output = program.arg(&path).arg("--tokens").arg(&tokens).args(more).output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.success(), text)
+    };
+    let (works, text) = check(&[]);
+    assert!(works && text.contains("publication 7") && text.contains("30 listings"), "{text}");
+    let (works, text) = check(&["--max-k", "0"]);
+    assert!(!works && text.contains("--max-k is 0, expected 1 to 10000"), "{text}");
+    std::fs::write(&tokens, "ann").unwrap();
+    let (works, text) = check(&[]);
+    assert!(!works && text.contains("line 1"), "{text}");
+    std::fs::write(&tokens, "ann correct-horse-battery").unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let (works, text) = check(&[]);
+    assert!(!works && text.contains("a.magpie"), "{text}");
 }
 
 #[test]

@@ -341,7 +341,7 @@ mod tests {
         let action = exchange.handle(Event::Clock, NOW, &mut origin);
         let (attempt, time) = (Attempt(0), Duration::from_millis(300));
         assert_eq!(action, Action::Send { attempt, timeout: time, until: NOW + time });
-        let reply = SearchReply { model_id: MODEL, catalog: String::new(), listings: vec![found("z", 0.9).into()] };
+        let reply = SearchReply::new(MODEL, String::new(), vec![found("z", 0.9).into()]);
         let body = serde_json::to_vec(&reply).expect("plain values");
         let reply = Reply { status: 200, retry_after: None, body: &body };
         assert_eq!(exchange.handle(Event::Reply { attempt, reply }, NOW, &mut origin), Action::Done);

@@ -166,6 +166,24 @@ pub struct SearchReply {
     pub catalog: String,
     /// Best first; ties in the order of listing ids.
     pub listings: Vec<WireListing>,
+    /// `false` where there are fewer listings than requested because the search gave up: others may meet the conditions.
+    #[serde(default = "yes")]
+    pub complete: bool,
+    /// Why the search gave up; only where it is not complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Servers that do not say so search until they have enough.
+fn yes() -> bool {
+    true
+}
+
+impl SearchReply {
+    /// A complete reply.
+    pub fn new(model_id: ModelId, catalog: String, listings: Vec<WireListing>) -> SearchReply {
+        SearchReply { model_id, catalog, listings, complete: true, why: None }
+    }
 }
 
 /// A listing in a reply.

@@ -85,8 +85,20 @@ impl Catalog {
     /// # Errors
     /// As [`Shard::open`] and [`Catalog::new`].
     pub fn open(parts: &[PartFiles]) -> Result<Catalog> {
-        let open = |part: &PartFiles| Ok((part.shard.as_ref().map(Shard::open).transpose()?, part.removed.clone()));
-        Catalog::of_parts(parts.iter().map(open).collect::<Result<_>>()?)
+        Catalog::of_files(parts, |path| Shard::open(path))
+    }
+
+    /// As [`Catalog::open`], but reads the shards into memory: see [`Shard::load`].
+    ///
+    /// # Errors
+    /// As [`Catalog::open`].
+    pub fn load(parts: &[PartFiles]) -> Result<Catalog> {
+        Catalog::of_files(parts, |path| Shard::load(path))
+    }
+
+    fn of_files(parts: &[PartFiles], open: fn(&PathBuf) -> Result<Shard>) -> Result<Catalog> {
+        let part = |part: &PartFiles| Ok((part.shard.as_ref().map(open).transpose()?, part.removed.clone()));
+        Catalog::of_parts(parts.iter().map(part).collect::<Result<_>>()?)
     }
 
     /// Creates a catalogue of shards, the base first. Each comes with the ids of the listings of earlier shards that it

@@ -212,11 +212,18 @@ fn with_wire(file: &FileEntry) -> [FileEntry; 2] {
 pub fn read_release(folder: &Path, keys: Option<&KeySet>) -> Result<Manifest> {
     let path = folder.join(MANIFEST_FILE);
     let bytes = Disk::default().read(&path, MAX_ENVELOPE_BYTES as u64)?;
-    let bytes = bytes.ok_or_else(|| Error::damaged(&path, "there is no manifest"))?;
-    let manifest = Manifest::parse_unverified(&bytes)?;
+    parse_manifest(folder, &bytes.ok_or_else(|| Error::damaged(&path, "there is no manifest"))?, keys)
+}
+
+/// As [`read_release`], of bytes that were read before: a manifest of this folder.
+///
+/// # Errors
+/// [`Error::Untrusted`], [`Error::Malformed`], [`Error::TooNew`], [`Error::Io`].
+pub fn parse_manifest(folder: &Path, signed: &[u8], keys: Option<&KeySet>) -> Result<Manifest> {
+    let manifest = Manifest::parse_unverified(signed)?;
     match keys {
         // Keys documents have the same names in a release and on a phone.
-        Some(pinned) => Manifest::parse(&bytes, &Store::at(folder).keys(pinned, Some(&manifest.catalog))?),
+        Some(pinned) => Manifest::parse(signed, &Store::at(folder).keys(pinned, Some(&manifest.catalog))?),
         None => Ok(manifest),
     }
 }

@@ -6,6 +6,6 @@ mod listings;
 mod secret;
 
 pub use cache::ContentCache;
-pub use folder::{ReleaseFolder, read_release, verify_release};
+pub use folder::{ReleaseFolder, parse_manifest, read_release, verify_release};
 pub use listings::{Change, Limits, Listings, Publication, PublishedPart};
 pub use secret::{SecretKey, sign_keys, sign_manifest};

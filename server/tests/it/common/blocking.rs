@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use magpie_core::listing::{Found, Listing};
+use magpie_core::listing::Listing;
 use magpie_core::remote::Parsed;
-use magpie_server::{Answering, BackendError, Embedded, SearchBackend, Status};
+use magpie_server::{
+    Answering, BackendError, CatalogSource, Embedded, OpenChecks, RequestBudget, SearchAnswer, SearchBackend, Status,
+};
 use tokio::sync::Semaphore;
 
 use super::{PATIENCE, eventually};
@@ -23,7 +25,7 @@ pub(crate) struct BlockingBackend {
 
 impl BlockingBackend {
     pub(crate) fn new(shards: Vec<PathBuf>, places: usize) -> BlockingBackend {
-        let shards = Embedded::open(shards, true, 1, PATIENCE).unwrap();
+        let shards = Embedded::open(CatalogSource::Shards(shards), OpenChecks::default(), 1, PATIENCE).unwrap();
         BlockingBackend {
             shards,
             places: Semaphore::new(places),
@@ -44,14 +46,14 @@ impl BlockingBackend {
 }
 
 impl SearchBackend for BlockingBackend {
-    fn search(&self, query: Parsed, _: Instant) -> Answering<'_, Vec<Found>> {
+    fn search(&self, query: Parsed, _: RequestBudget) -> Answering<'_, SearchAnswer> {
         Box::pin(async move {
             let _place = self.places.try_acquire().map_err(|_| BackendError::Overloaded)?;
             self.arrived.fetch_add(1, Ordering::Relaxed);
             // No permits are ever added: this returns when the semaphore is closed.
             let _ = self.opened.acquire().await;
             // The request's own deadline may have passed while it was blocked.
-            self.shards.search(query, Instant::now() + PATIENCE).await
+            self.shards.search(query, RequestBudget::until(Instant::now() + PATIENCE)).await
         })
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod blocking;
 #[cfg(feature = "page")]
 pub(crate) mod browser;
 pub(crate) mod nodes;
+pub(crate) mod publisher;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use blocking::BlockingBackend;
 
 pub(crate) const MODEL: ModelId = ModelId([0x4d; 32]);
 pub(crate) const DIM: usize = 32;
+pub(crate) const CATALOG: &str = "Ann's shop";
 
 /// How long a test waits for something that must happen: generous, so that slow machines pass.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,16 +58,23 @@ pub(crate) fn embedding(seed: usize) -> Embedding {
 
 /// Writes a shard of listings with these numbers, two photos each. Each group of eight listings has similar photos.
 pub(crate) fn shard(path: &Path, listings: impl Iterator<Item = usize>, sequence: u64) {
-    let identity = Identity { model_id: MODEL, catalog: "Ann's shop".to_owned(), sequence, writer: "tests".to_owned() };
+    let identity = Identity { model_id: MODEL, catalog: CATALOG.to_owned(), sequence, writer: "tests".to_owned() };
+    shard_of(path, listings, identity, None);
+}
+
+/// As [`shard`], of another identity, or at another price.
+pub(crate) fn shard_of(path: &Path, listings: impl Iterator<Item = usize>, identity: Identity, price: Option<&str>) {
+    let model = identity.model_id;
     let fields = ["title", "colour", "price"].map(|name| Field { name: name.to_owned(), filter: name != "title" });
     let mut builder = ShardBuilder::new(identity, DIM, fields.to_vec());
     for listing in listings {
         let colour = ["red", "green", "sea blue"][listing % 3];
-        let values = [format!("Mug no. {listing}"), colour.to_owned(), format!("{}.50", listing % 40)];
+        let price = price.map_or_else(|| format!("{}.50", listing % 40), str::to_owned);
+        let values = [format!("Mug no. {listing}"), colour.to_owned(), price];
         for photo in 0..2 {
             let (near, own) = (vector(listing / 8), vector(1000 + 2 * listing + photo));
             let mixed: Vec<f32> = near.iter().zip(own).map(|(a, b)| a + 0.4 * b).collect();
-            let mixed = Embedding::new(&mixed, MODEL).unwrap();
+            let mixed = Embedding::new(&mixed, model).unwrap();
             builder.add(&format!("mug-{listing:04}"), &format!("{listing}-{photo}.jpg"), &values, &mixed).unwrap();
         }
     }
@@ -96,9 +105,18 @@ impl Running {
         shards: Vec<PathBuf>,
         change: impl FnOnce(&mut Settings),
     ) -> Running {
-        let settings = Running::settings(Overrides { shards, ..Overrides::default() }, change);
-        let (threads, wait) = (settings.threads, settings.max_wait);
-        let backend = Embedded::open(settings.shards.clone(), true, threads, wait).unwrap();
+        Running::embedded(folder, Overrides { shards, ..Overrides::default() }, change)
+    }
+
+    /// Serves the release in the folder `release`.
+    pub(crate) fn release(folder: tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Running {
+        let release = Some(folder.path().join("release"));
+        Running::embedded(folder, Overrides { release, ..Overrides::default() }, change)
+    }
+
+    fn embedded(folder: tempfile::TempDir, given: Overrides, change: impl FnOnce(&mut Settings)) -> Running {
+        let settings = Running::settings(given, change);
+        let backend = Embedded::of(&settings).unwrap();
         Running::run(folder, settings, async move |_| Arc::new(backend) as Arc<dyn SearchBackend>)
     }
 

@@ -33,7 +33,7 @@ fn body(model_id: ModelId) -> Vec<u8> {
         photos: vec!["z.jpg".to_owned()],
         fields: Fields::default(),
     };
-    let reply = SearchReply { model_id, catalog: "shop".to_owned(), listings: vec![listing] };
+    let reply = SearchReply::new(model_id, "shop".to_owned(), vec![listing]);
     serde_json::to_vec(&reply).expect("plain values")
 }
 
