@@ -54,15 +54,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut fetched = 0;
     let bar = output::progress(plan.bytes as usize, "fetching", args.json);
     let (mut idle, mut refused) = (0, 0);
+    // The file that is fetched, and how far it has come. A source that begins it anew each time, and never comes further,
+    // brings nothing.
+    let mut furthest = (String::new(), 0);
     while let Some(fetch) = update.next_fetch()? {
         let (mut brought, mut wrong) = (0, false);
+        if furthest.0 != fetch.path {
+            furthest = (fetch.path.clone(), fetch.offset);
+        }
         let result = source.fetch(&fetch.path, fetch.offset, &mut |offset, bytes| {
             if let Err(error) = update.receive(offset, bytes) {
                 wrong = true;
                 return Err(error.into());
             }
-            brought += bytes.len();
-            bar.inc(bytes.len() as u64);
+            let further = (offset + bytes.len() as u64).saturating_sub(furthest.1);
+            furthest.1 += further;
+            brought += further;
+            bar.inc(further);
             Ok(())
         });
         fetched += brought;
@@ -90,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match plan.is_installed {
         true => outln!("{into}: publication {sequence} is installed already"),
         false => {
-            outln!("{into}: publication {sequence} installed; {} files, {}", plan.files, output::bytes(fetched as u64))
+            outln!("{into}: publication {sequence} installed; {} files, {}", plan.files, output::bytes(fetched))
         }
     }
     Ok(())

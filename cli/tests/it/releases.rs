@@ -348,6 +348,9 @@ fn a_release_comes_over_http_even_if_connections_are_cut() {
         assert_eq!(json(&update)["was_installed"], true);
         json(&["verify", &into, "--trust", &trust, "--json"]);
     }
+    // Each connection brings the same bytes again, and never comes to the end.
+    let stuck = Server::new(shop.path("release"), bytes / 10, false);
+    refused(&["update", "--from", &stuck.url, "--into", &shop.path("stuck"), "--trust", &trust], 1);
     let nobody = Server::new(shop.path("photos"), 0, true);
     let update = ["update", "--from", &nobody.url, "--into", &shop.path("none"), "--trust", &trust];
     assert!(refused(&update, 1).contains("is this a release?"));

@@ -386,3 +386,25 @@ fn invalid_settings_fail_with_a_message() {
     assert!(run(&["--shards", "Cargo.toml"]).contains("not a Magpie shard"));
     assert!(run(&["--shards", "a", "--log", "loud"]).contains("loud"));
 }
+
+#[test]
+fn alerts_dashboard_and_runbook_name_metrics_that_exist() {
+    let server = Running::start(|_| ());
+    let text = get(&server.url("/metrics")).body;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("operations");
+    // A server of shards has none of the cluster's metrics.
+    let elsewhere = ["magpie_engine_retries"];
+    let mut count = 0;
+    for name in ["alerts.yaml", "alerts_test.yaml", "dashboard.json", "RUNBOOK.md"] {
+        let file = std::fs::read_to_string(folder.join(name)).unwrap();
+        let words = file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for metric in words.filter(|word| word.starts_with("magpie_")) {
+            let ending = ["_total", "_bucket"].iter().find_map(|ending| metric.strip_suffix(ending));
+            let metric = ending.unwrap_or(metric);
+            let known = text.contains(&format!("# HELP {metric} ")) || elsewhere.contains(&metric);
+            assert!(known, "{name} names {metric}, which the server does not have");
+            count += 1;
+        }
+    }
+    assert!(count > 40, "{count}");
+}
