@@ -42,8 +42,8 @@ impl ReleaseSource {
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
-            // For one file; the next try goes on where this one stopped.
-            .timeout_recv_body(Some(Duration::from_secs(600)))
+            // For one file. Where the server knows ranges, the next try goes on where this one stopped.
+            .timeout_recv_body(Some(Duration::from_secs(6 * 3600)))
             .user_agent(concat!("magpie/", env!("CARGO_PKG_VERSION")));
         Ok(ReleaseSource::Web { url: from.trim_end_matches('/').to_owned(), agent: config.build().into() })
     }

@@ -82,14 +82,15 @@ pub(crate) async fn keys(
     // The one form that a version has: no sign, no zeros before it.
     let version = version.filter(|version| *version >= 2 && name == format!("keys-{version}"));
     let path = release.folder.join(format!("keys-{}", version.ok_or(Refusal::NotFound)?));
+    let Ok(_place) = shared.downloads.try_acquire() else { return Err(Refusal::Overloaded("downloads")) };
     let read = move || {
         let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_ENVELOPE_BYTES as u64).read_to_end(&mut bytes)?;
+        open(path)?.0.take(MAX_ENVELOPE_BYTES as u64).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = blocking(read).await?;
     let tag = format!("\"{}\"", blake3::hash(&bytes).to_hex());
-    Ok(small(&headers, &tag, bytes))
+    Ok(small(&headers, &tag, bytes.into()))
 }
 
 /// Returns a file of the release. Its bytes never change.
@@ -118,14 +119,14 @@ pub(crate) async fn file(
     // Nothing but 64 digits becomes part of a path.
     let hash: Digest = hash.map_err(|_| Refusal::NotFound)?.0.parse().map_err(|_| Refusal::NotFound)?;
     let tag = format!("\"{hash}\"");
-    if is_known(&headers, &tag) {
-        return Ok(not_modified(&tag, FOREVER));
-    }
     let Ok(place) = Arc::clone(&shared.downloads).try_acquire_owned() else {
         return Err(Refusal::Overloaded("downloads"));
     };
     let path = release.folder.join("files").join(hash.to_string());
     let (mut file, length) = blocking(move || open(path)).await?;
+    if is_known(&headers, &tag) {
+        return Ok(not_modified(&tag, FOREVER));
+    }
     let range = if method == Method::GET { wanted(&headers, &tag, length) } else { Wanted::All };
     let (status, start, count) = match range {
         Wanted::All => (StatusCode::OK, 0, length),
@@ -251,7 +252,7 @@ fn not_modified(tag: &str, cache: &'static str) -> Response<Body> {
 }
 
 /// A document of at most 256 KiB, which the next publication may replace.
-fn small(headers: &HeaderMap, tag: &str, bytes: Vec<u8>) -> Response<Body> {
+fn small(headers: &HeaderMap, tag: &str, bytes: Bytes) -> Response<Body> {
     match is_known(headers, tag) {
         true => not_modified(tag, SHORT),
         false => headed(Response::new(Body::from(bytes)), tag, SHORT),

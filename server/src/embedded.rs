@@ -1,6 +1,7 @@
 //! The built-in backend: shards or a release, searched on a thread pool.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,8 @@ pub struct Embedded {
     reloading: Mutex<VerifiedFiles>,
     /// The files of the last attempt to open the catalogue, successful or not.
     tried: Mutex<Option<Vec<FileMark>>>,
+    /// Whether that attempt failed.
+    failed: AtomicBool,
     pool: WorkerPool,
 }
 
@@ -90,7 +93,16 @@ impl Embedded {
         let current = RwLock::new(Arc::new(source.open(&checks, keys.as_ref(), &mut verified)?));
         let pool =
             WorkerPool::new(threads, longest_wait).map_err(|e| format!("cannot start the search threads: {e}"))?;
-        Ok(Embedded { source, checks, keys, current, reloading: Mutex::new(verified), tried, pool })
+        Ok(Embedded {
+            source,
+            checks,
+            keys,
+            current,
+            reloading: Mutex::new(verified),
+            tried,
+            failed: AtomicBool::new(false),
+            pool,
+        })
     }
 
     fn current(&self) -> Arc<ShardSet> {
@@ -148,6 +160,7 @@ impl CatalogSource {
         let marked = |paths: Vec<PathBuf>| -> Vec<(Option<FileMark>, PathBuf)> {
             paths.into_iter().map(|path| (FileMark::of(&path), path)).collect()
         };
+        let mut right = Vec::new();
         let (set, files) = match self {
             CatalogSource::Shards(paths) => {
                 let files = marked(paths.clone());
@@ -157,13 +170,12 @@ impl CatalogSource {
                 let release = ServedRelease::read(folder, keys)?;
                 let files = marked(release.parts().into_iter().filter_map(|part| part.shard).collect());
                 if checks.verify {
-                    release.verify(verified)?;
+                    right = release.verify(verified)?;
                 }
                 (ShardSet::of_release(release, checks.load)?, files)
             }
         };
         if checks.verify {
-            let mut right = Vec::new();
             for (shard, (mark, path)) in set.shards().zip(files) {
                 if !mark.as_ref().is_some_and(|mark| verified.has(&path, mark)) {
                     shard.verify().map_err(|e| format!("{}: {e}", path.display()))?;
@@ -180,7 +192,10 @@ impl CatalogSource {
     fn marks(&self) -> Option<Vec<FileMark>> {
         match self {
             CatalogSource::Shards(paths) => paths.iter().map(|path| FileMark::of(path)).collect(),
-            CatalogSource::Release(folder) => ServedRelease::mark(folder).map(|mark| vec![mark]),
+            // A file that comes after its manifest changes the folder of files.
+            CatalogSource::Release(folder) => {
+                Some(vec![ServedRelease::mark(folder)?, FileMark::of(&folder.join("files"))?])
+            }
         }
     }
 }
@@ -260,6 +275,7 @@ impl SearchBackend for Embedded {
 
     fn reload(&self) -> Result<Status, String> {
         let mut verified = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.failed.store(true, Ordering::Relaxed);
         // Remembered even if opening fails, so that a bad file is not opened again until it changes.
         *self.tried.lock().unwrap_or_else(PoisonError::into_inner) = self.source.marks();
         let catalog = self.source.open(&self.checks, self.keys.as_ref(), &mut verified)?;
@@ -268,13 +284,19 @@ impl SearchBackend for Embedded {
         }
         let status = catalog.status.clone();
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
+        self.failed.store(false, Ordering::Relaxed);
         Ok(status)
     }
 
     fn is_outdated(&self) -> bool {
         let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let marks = self.source.marks();
-        marks.is_some() && marks != *tried
+        let (Some(marks), tried) = (self.source.marks(), tried.as_deref()) else { return false };
+        // While a release is good, only its manifest says that there is a new one.
+        let is_good = !self.failed.load(Ordering::Relaxed) && matches!(self.source, CatalogSource::Release(_));
+        match tried {
+            Some(tried) if is_good => marks.first() != tried.first(),
+            tried => tried != Some(&*marks),
+        }
     }
 
     fn release(&self) -> Option<Arc<ServedRelease>> {

@@ -4,6 +4,9 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::downloads::MOST_DOWNLOADS;
+use crate::serve::ADMIN_CONNECTIONS;
+
 /// Checks a number: a limit that rejects everything, or none at all, is a mistake that shows late.
 pub(crate) fn within<T: PartialOrd + Copy + Display>(
     flag: &str,
@@ -24,8 +27,8 @@ pub(crate) fn ms(flag: &str, given: Option<u64>, default: u64, least: u64) -> Re
 
 /// Where Linux says what this process may use.
 const OPEN_FILES: &str = "/proc/self/limits";
-/// Files that are open besides connections: shards, logs, downloads of a release, the runtime's own.
-const OTHER_FILES: usize = 256;
+/// Files that are open besides connections: downloads of a release, monitoring, shards, logs, the runtime's own.
+const OTHER_FILES: usize = MOST_DOWNLOADS + ADMIN_CONNECTIONS + 128;
 
 /// Reads how many files this process may open; `None` where that is not known, or unlimited.
 fn read_open_files(path: &str) -> Option<usize> {
@@ -61,10 +64,10 @@ mod tests {
     #[test]
     fn connections_need_open_files() {
         assert_eq!(connections(None, None), Ok(4096));
-        assert_eq!(connections(None, Some(1024)), Ok(768));
-        assert_eq!(connections(Some(768), Some(1024)), Ok(768));
+        assert_eq!(connections(None, Some(1024)), Ok(576));
+        assert_eq!(connections(Some(576), Some(1024)), Ok(576));
         let fault = connections(Some(1000), Some(1024)).expect_err("too many");
-        assert!(fault.contains("1024") && fault.contains("at most 768"), "{fault}");
+        assert!(fault.contains("1024") && fault.contains("at most 576"), "{fault}");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("limits");
         let of = |text: &str| {

@@ -143,7 +143,11 @@ fn signals(stop: Stop) -> Result<impl Future<Output = ()>, String> {
     Ok(async move {
         loop {
             tokio::select! {
-                _ = hangup.recv() => stop.reload().await,
+                // A signal to stop must not wait for it.
+                _ = hangup.recv() => {
+                    let reloading = stop.clone();
+                    tokio::spawn(async move { reloading.reload().await });
+                }
                 _ = terminate.recv() => break stop.stop(),
                 _ = interrupt.recv() => break stop.stop(),
             }

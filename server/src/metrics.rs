@@ -61,6 +61,8 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: Gauge,
     /// Open connections.
     pub(crate) connections: Gauge,
+    /// Most open connections.
+    pub(crate) connections_limit: Gauge,
     listings: Gauge<u64, AtomicU64>,
     sequence: Gauge<u64, AtomicU64>,
     /// When the catalogue was loaded, in Unix seconds.
@@ -106,6 +108,8 @@ impl Metrics {
         let (in_flight, connections) = (Gauge::default(), Gauge::default());
         registry.register("in_flight", "Requests in flight", in_flight.clone());
         registry.register("connections", "Open connections", connections.clone());
+        let connections_limit = Gauge::default();
+        registry.register("connections_limit", "Most open connections", connections_limit.clone());
         let (listings, sequence) = (Gauge::default(), Gauge::default());
         registry.register("catalog_listings", "Listings in the catalogue", listings.clone());
         registry.register("catalog_sequence", "Sequence number of the catalogue", sequence.clone());
@@ -123,6 +127,7 @@ impl Metrics {
             release_bytes,
             in_flight,
             connections,
+            connections_limit,
             listings,
             sequence,
             loaded,
@@ -164,7 +169,11 @@ impl Metrics {
 
     pub(crate) fn catalog(&self, status: &Status) {
         self.listings.set(status.listings);
-        self.sequence.set(status.sequence);
+        // Reading the same publication again, or new tokens, makes it no newer.
+        let before = self.sequence.set(status.sequence);
+        if before == status.sequence && self.loaded.get() > 0.0 {
+            return;
+        }
         self.loaded.set(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64()));
     }
 

@@ -286,7 +286,11 @@ impl<T> JobHandle<T> {
             // Not when a thread is free: the client can try another server meanwhile.
             Err(_) => match admission.give_up() {
                 Some(error) => return Err(error),
-                None => self.receive.await,
+                // It has begun, or a part of it: it ends soon after the deadline.
+                None => match timeout_at(admission.budget.deadline.into(), &mut self.receive).await {
+                    Ok(done) => done,
+                    Err(_) => return Err(BackendError::Late),
+                },
             },
         };
         done.unwrap_or_else(|_| Err(BackendError::Broken("a search panicked".to_owned())))

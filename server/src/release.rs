@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use axum::body::Bytes;
 use magpie_release::{
     FileEntry, KeySet, MANIFEST_FILE, MAX_ENVELOPE_BYTES, Manifest, PublicKey, Store, publish, read_removed,
 };
@@ -20,7 +21,7 @@ pub struct ServedRelease {
     pub(crate) folder: PathBuf,
     pub(crate) manifest: Manifest,
     /// The manifest in its envelope.
-    pub(crate) signed: Vec<u8>,
+    pub(crate) signed: Bytes,
     /// The entity tag of the manifest.
     pub(crate) tag: String,
 }
@@ -77,7 +78,7 @@ impl ServedRelease {
         };
         let manifest = publish::parse_manifest(folder, &signed, keys).map_err(|e| fault(&e))?;
         let tag = format!("\"{}\"", blake3::hash(&signed).to_hex());
-        Ok(ServedRelease { folder: folder.to_owned(), manifest, signed, tag })
+        Ok(ServedRelease { folder: folder.to_owned(), manifest, signed: signed.into(), tag })
     }
 
     /// The mark of the file whose replacement means a new publication.
@@ -99,14 +100,16 @@ impl ServedRelease {
         std::iter::once(base).chain(deltas).collect()
     }
 
-    /// Compares files with the manifest, byte by byte, apart from those that `known` says are right.
+    /// Compares files with the manifest, byte by byte, apart from those that `known` says are right: what is searched, and
+    /// the packed forms that phones fetch. Returns all of them.
     ///
     /// # Errors
     /// Which file is missing or damaged.
-    pub(crate) fn verify(&self, known: &mut VerifiedFiles) -> Result<(), String> {
+    pub(crate) fn verify(&self, known: &VerifiedFiles) -> Result<Vec<(PathBuf, FileMark)>, String> {
         let pack = self.manifest.model.pack.iter().map(|file| file.hash);
         let pack: std::collections::HashSet<_> = pack.collect();
-        for file in self.manifest.files() {
+        let mut right = Vec::new();
+        for file in self.manifest.files().into_iter().flat_map(|file| [file, file.wire()]) {
             let path = self.path(&file);
             let fault = |detail: &dyn std::fmt::Display| format!("{}: {detail}", path.display());
             // Where `magpie update` was given a model, its pack is not installed.
@@ -117,7 +120,8 @@ impl ServedRelease {
             if mark.len != file.bytes {
                 return Err(fault(&format!("{} bytes, the manifest says {}", mark.len, file.bytes)));
             }
-            if known.has(&path, &mark) {
+            if known.has(&path, &mark) || right.contains(&(path.clone(), mark.clone())) {
+                right.push((path, mark));
                 continue;
             }
             let mut hasher = blake3::Hasher::new();
@@ -127,8 +131,9 @@ impl ServedRelease {
             if *hasher.finalize().as_bytes() != file.hash.0 {
                 return Err(fault(&"its bytes do not have the hash that the manifest says"));
             }
+            right.push((path, mark));
         }
-        Ok(())
+        Ok(right)
     }
 }
 

@@ -29,7 +29,7 @@ const HEAD: Duration = Duration::from_secs(30);
 /// keep others out once `max_connections` are open.
 const FIRST_BYTE: Duration = Duration::from_secs(5);
 /// Connections of the listener for monitoring.
-const ADMIN_CONNECTIONS: usize = 64;
+pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
 /// A bound server. It accepts connections once [`Server::run`] is called.
 pub struct Server {
@@ -76,14 +76,25 @@ impl Server {
             None => None,
         };
         let metrics = Metrics::new(backend.as_ref());
+        metrics.connections_limit.set(i64::try_from(settings.max_connections).unwrap_or(i64::MAX));
         if let Some(status) = backend.status() {
             metrics.catalog(&status);
         }
         let places = Semaphore::new(settings.max_in_flight);
         let downloads = Arc::new(Semaphore::new(MOST_DOWNLOADS));
         let (reload_failed, leaving) = (AtomicBool::new(false), AtomicBool::new(false));
-        let shared =
-            Arc::new(ServerState { backend, tokens, metrics, settings, places, downloads, reload_failed, leaving });
+        let reloading = tokio::sync::Mutex::default();
+        let shared = Arc::new(ServerState {
+            backend,
+            tokens,
+            metrics,
+            settings,
+            places,
+            downloads,
+            reloading,
+            reload_failed,
+            leaving,
+        });
         let app = routes(Arc::clone(&shared), page_routes(&shared)?);
         let (send, stop) = watch::channel(false);
         Ok((Server { listener, admin, app, shared: Arc::clone(&shared), stop }, Stop { stop: send, shared }))
@@ -248,6 +259,8 @@ async fn watch_shards(shared: Arc<ServerState>) {
 
 /// Reloads the catalogue and the tokens; returns what became of the catalogue.
 pub(crate) async fn reload_catalog(shared: &Arc<ServerState>) -> Result<Status, String> {
+    // One after the other: the tokens and the metrics are those of the last one, too.
+    let _turn = shared.reloading.lock().await;
     let backend = Arc::clone(&shared.backend);
     // Opening reads files, or waits for the cluster.
     let opened = tokio::task::spawn_blocking(move || backend.reload()).await;

@@ -26,6 +26,8 @@ pub(crate) struct ServerState {
     pub(crate) places: Semaphore,
     /// Permits for downloads of a release.
     pub(crate) downloads: Arc<Semaphore>,
+    /// Held during a reload.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
     /// Set while the newest catalogue cannot be used, and an older one is served.
     pub(crate) reload_failed: AtomicBool,
     /// Set when the server has begun to shut down.

@@ -1,7 +1,9 @@
 //! Photos that a table gives by address, fetched once and kept in a folder.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use magpie_core::image::DecodeLimits;
@@ -25,7 +27,12 @@ pub(crate) struct PhotoFetcher {
     folder: PathBuf,
     agent: Agent,
     limit: u64,
+    /// What became of each address, so that none is asked twice in a run.
+    outcomes: Mutex<HashMap<Digest, Outcome>>,
 }
+
+/// The file of an address, or why there is none, once that is known.
+type Outcome = Arc<OnceLock<Result<PathBuf, String>>>;
 
 /// What an attempt came to.
 enum Attempt {
@@ -52,7 +59,12 @@ impl PhotoFetcher {
             .timeout_global(Some(Duration::from_secs(600)))
             .user_agent(concat!("magpie/", env!("CARGO_PKG_VERSION")));
         let limit = DecodeLimits::default().max_bytes;
-        Ok(PhotoFetcher { folder: folder.to_path_buf(), agent: config.build().into(), limit })
+        Ok(PhotoFetcher {
+            folder: folder.to_path_buf(),
+            agent: config.build().into(),
+            limit,
+            outcomes: Mutex::default(),
+        })
     }
 
     /// Returns the file of the photo at an address, and fetches it if it is not there.
@@ -60,7 +72,14 @@ impl PhotoFetcher {
     /// # Errors
     /// Why there is no such photo.
     pub(crate) fn fetch(&self, address: &str) -> Result<PathBuf, String> {
-        let path = self.folder.join(Digest::of(address.as_bytes()).to_string());
+        let name = Digest::of(address.as_bytes());
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = Arc::clone(outcomes.entry(name).or_default());
+        drop(outcomes);
+        outcome.get_or_init(|| self.fetch_once(address, self.folder.join(name.to_string()))).clone()
+    }
+
+    fn fetch_once(&self, address: &str, path: PathBuf) -> Result<PathBuf, String> {
         if path.is_file() {
             return Ok(path);
         }
@@ -91,10 +110,15 @@ impl PhotoFetcher {
         };
         let status = response.status().as_u16();
         let header = |name: &str| text(response.headers(), name).map(str::to_owned);
+        let from = bytes.len() as u64;
+        let whole =
+            header("content-range").filter(|_| status == 206).and_then(|range| rest(&range)).map(|(_, all)| all);
         match status {
             200 => bytes.clear(),
-            206 if header("content-range")
-                .is_some_and(|range| range.starts_with(&format!("bytes {}-", bytes.len()))) => {}
+            // The rest of the same photo.
+            206 if from > 0
+                && header("etag") == *etag
+                && header("content-range").and_then(|range| rest(&range)).is_some_and(|(first, _)| first == from) => {}
             206 | 416 => {
                 bytes.clear();
                 return Attempt::Failed("the server answers with another part of the photo".to_owned());
@@ -113,6 +137,10 @@ impl PhotoFetcher {
             return Attempt::Refused(format!("the photo has more than the {} bytes allowed", self.limit));
         }
         match read {
+            // A server may send less than it was asked for.
+            Ok(_) if whole.is_some_and(|whole| whole != bytes.len() as u64) => {
+                Attempt::Failed("the server sends only a part of the photo".to_owned())
+            }
             Ok(_) => Attempt::Complete,
             Err(error) => {
                 if etag.is_none() {
@@ -141,6 +169,12 @@ impl PhotoFetcher {
         }
         Err(Attempt::Refused(format!("more than {REDIRECTS} redirects")))
     }
+}
+
+/// The first byte and the length of the whole file of a `content-range`.
+fn rest(range: &str) -> Option<(u64, u64)> {
+    let (places, whole) = range.strip_prefix("bytes ")?.split_once('/')?;
+    Some((places.split_once('-')?.0.parse().ok()?, whole.parse().ok()?))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -216,6 +250,23 @@ mod tests {
         assert!(second.contains("range: bytes=5-") && second.contains("if-range: \"a\""), "{second}");
         // The server is gone by now.
         assert_eq!(fetcher.fetch(&format!("{url}/a.jpg")), Ok(path));
+    }
+
+    #[test]
+    fn parts_of_other_photos_are_not_put_together() {
+        let first = || answer("200 OK", "content-length: 10\r\netag: \"a\"\r\n", "12345");
+        let other =
+            answer("206 Partial", "content-length: 5\r\netag: \"b\"\r\ncontent-range: bytes 5-9/10\r\n", "fghij");
+        let short = answer("206 Partial", "content-length: 1\r\netag: \"a\"\r\ncontent-range: bytes 5-5/10\r\n", "6");
+        let rest = answer("206 Partial", "content-length: 4\r\netag: \"a\"\r\ncontent-range: bytes 6-9/10\r\n", "7890");
+        let whole = answer("200 OK", "content-length: 3\r\n", "new");
+        let folder = tempfile::tempdir().expect("a folder");
+        let fetcher = PhotoFetcher::new(folder.path()).expect("a folder");
+        for (answers, expected) in [(vec![first(), other, whole], "new"), (vec![first(), short, rest], "1234567890")] {
+            let (url, _requests) = serve(answers);
+            let path = fetcher.fetch(&format!("{url}/a.jpg")).expect("a photo");
+            assert_eq!(std::fs::read_to_string(path).expect("a file"), expected);
+        }
     }
 
     #[test]

@@ -81,11 +81,19 @@ struct Items {
     columns: Vec<String>,
     places: HashMap<String, usize>,
     /// Line and values of each item: column and text, in the order of the feed.
-    items: Vec<(u64, Vec<(usize, String)>)>,
+    items: Vec<(u64, Vec<FeedValue>)>,
     /// The depth of the item that is open.
     item: Option<usize>,
-    /// The column and text of the element that is open in it.
-    value: Option<(usize, String)>,
+    /// The element that is open in it.
+    value: Option<FeedValue>,
+}
+
+/// An element of an item.
+struct FeedValue {
+    column: usize,
+    /// Whether it is one of Google's own (`g:id`), which count before a standard's element of the same name.
+    is_google: bool,
+    text: String,
 }
 
 impl Items {
@@ -106,7 +114,11 @@ impl Items {
                 // Atom has addresses in an attribute.
                 let address = tag.try_get_attribute("href").ok().flatten();
                 let address = address.and_then(|href| Some(unescape(&href.value).ok()?.into_owned()));
-                self.value = Some((column, address.unwrap_or_default()));
+                let attribute = |name| tag.try_get_attribute(name).ok().flatten().map(|found| found.value);
+                // Atom's links to other things than the page of the item.
+                let is_other = attribute("rel").is_some_and(|rel| &*rel != "alternate");
+                let is_google = tag.name().prefix().is_some_and(|prefix| prefix.as_ref() == "g");
+                self.value = (!is_other).then(|| FeedValue { column, is_google, text: address.unwrap_or_default() });
             }
             _ => {}
         }
@@ -117,11 +129,11 @@ impl Items {
         if self.item == Some(self.depth) {
             self.item = None;
         } else if self.item.is_some_and(|item| self.depth == item + 1)
-            && let (Some((column, text)), Some((_, values))) = (self.value.take(), self.items.last_mut())
+            && let (Some(mut value), Some((_, values))) = (self.value.take(), self.items.last_mut())
         {
-            let text = text.trim();
-            if !text.is_empty() {
-                values.push((column, text.to_owned()));
+            value.text = value.text.trim().to_owned();
+            if !value.text.is_empty() {
+                values.push(value);
             }
         }
         self.depth = self.depth.saturating_sub(1);
@@ -129,9 +141,9 @@ impl Items {
 
     fn add(&mut self, text: &str) -> Result<(), String> {
         let inside = self.item.is_some_and(|item| self.depth == item + 1);
-        if let Some((_, value)) = self.value.as_mut().filter(|_| inside) {
-            value.push_str(text);
-            if value.len() > MAX_VALUE {
+        if let Some(value) = self.value.as_mut().filter(|_| inside) {
+            value.text.push_str(text);
+            if value.text.len() > MAX_VALUE {
                 return Err(format!("a value has more than {MAX_VALUE} bytes"));
             }
         }
@@ -164,8 +176,15 @@ impl Items {
         let mut catalog = CatalogTable { fields, ..CatalogTable::default() };
         for (line, values) in self.items {
             let value = |at: usize| {
-                let found = values.iter().filter(|(column, _)| *column == at).map(|(_, text)| text.as_str());
-                found.collect::<Vec<_>>().join(if at == header.photo { "|" } else { ", " })
+                let of_column = || values.iter().filter(|value| value.column == at);
+                let google = of_column().any(|value| value.is_google);
+                let mut found: Vec<&str> = Vec::new();
+                for value in of_column().filter(|value| value.is_google == google) {
+                    if !found.contains(&value.text.as_str()) {
+                        found.push(&value.text);
+                    }
+                }
+                found.join(if at == header.photo { "|" } else { ", " })
             };
             if values.is_empty() {
                 catalog.broken.push(SkippedRow { line, reason: "the item is empty".to_owned() });
@@ -229,6 +248,20 @@ mod tests {
             (catalog.fields, &catalog.rows[0].values[..]),
             (vec!["url".to_owned()], &["https://x/1".to_owned()][..])
         );
+    }
+
+    #[test]
+    fn an_element_of_google_counts_before_a_standards_of_the_same_name() {
+        let feed = r#"<feed xmlns:g="http://base.google.com/ns/1.0"><entry>
+            <id>tag:shop,1</id><g:id>m1</g:id><title>Mug</title><g:title>Mug</g:title><title>Mug</title>
+            <link rel="self" href="https://shop/feed"/><link href="https://shop/m1"/>
+            <g:image_link>a.jpg</g:image_link></entry></feed>"#;
+        let catalog = table(feed).expect("a feed");
+        let row = &catalog.rows[0];
+        assert_eq!((row.listing_id.as_str(), row.photo.as_str()), ("m1", "a.jpg"));
+        let value =
+            |name: &str| catalog.fields.iter().position(|field| field == name).map(|at| row.values[at].as_str());
+        assert_eq!((value("title"), value("url")), (Some("Mug"), Some("https://shop/m1")));
     }
 
     #[test]

@@ -391,7 +391,7 @@ fn invalid_settings_fail_with_a_message() {
 fn alerts_dashboard_and_runbook_name_metrics_that_exist() {
     let server = Running::start(|_| ());
     let text = get(&server.url("/metrics")).body;
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("operations");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("operations");
     // A server of shards has none of the cluster's metrics.
     let elsewhere = ["magpie_engine_retries"];
     let mut count = 0;

@@ -7,7 +7,7 @@ use magpie_release::publish::{ReleaseFolder, sign_keys};
 use magpie_release::{KeySet, Manifest};
 
 use crate::common::publisher::{Phone, Publisher, finds, key};
-use crate::common::{CATALOG, Running, agent, get, request, search};
+use crate::common::{CATALOG, Running, agent, eventually, get, request, search};
 
 /// A response with its headers.
 struct Answer {
@@ -86,14 +86,49 @@ fn a_phone_gets_a_base_then_a_delta_and_the_server_finds_the_same() {
 
 #[test]
 fn an_installed_release_is_searched_and_served_on() {
-    let (_, server) = start();
+    let (mut publisher, server) = start();
+    publisher.delta(0..4, "7.00", &["mug-0009"]);
+    server.reload();
     let folder = tempfile::tempdir().unwrap();
     let mirror = Phone::new(folder.path().join("release"));
     mirror.update(&server.url("/release"));
     let second = Running::release(folder, |_| ());
     let phone = Phone::new(second.folder.path().join("phone"));
-    assert_eq!(phone.update(&second.url("/release")).0.sequence, 1);
+    assert_eq!(phone.update(&second.url("/release")).0.sequence, 2);
     assert_eq!(server_finds(&second, 3), server_finds(&server, 3));
+}
+
+#[test]
+fn a_delta_whose_packed_form_is_damaged_is_not_offered_to_phones() {
+    let (mut publisher, server) = start();
+    publisher.delta(0..4, "7.00", &[]);
+    let delta = publisher.manifest.deltas[0].shard.unwrap();
+    let path = publisher.path(&delta.wire());
+    assert_ne!(path, publisher.path(&delta), "phones fetch the packed form");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    server.reload();
+    assert!(get(&server.url("/readyz")).body.contains(r#""reload_failed":true"#));
+    std::fs::write(&path, &bytes).unwrap();
+    server.reload();
+    assert!(get(&server.url("/readyz")).body.contains(r#""reload_failed":false"#));
+}
+
+#[test]
+fn a_file_that_comes_after_its_manifest_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut publisher = Publisher::new(folder.path(), 0..400);
+    let server = Running::release(folder, |settings| settings.watch = std::time::Duration::from_millis(20));
+    let hidden = publisher.release.join("files").join("hidden");
+    publisher.delta(0..4, "7.00", &[]);
+    let delta = publisher.path(&publisher.manifest.deltas[0].shard.unwrap());
+    std::fs::rename(&delta, &hidden).unwrap();
+    let failed = || get(&server.url("/readyz")).body.contains(r#""reload_failed":true"#);
+    let sequence = || get(&server.url("/readyz")).body.contains(r#""sequence":2"#);
+    // The watcher may have seen both, or the manifest alone.
+    assert!(eventually(|| failed() || sequence()));
+    std::fs::rename(&hidden, &delta).unwrap();
+    assert!(eventually(|| !failed() && sequence()));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::error::{FilterError, Result, ShardError};
 use crate::ids::ModelId;
 use crate::listing::{self, Found, Listing};
 use crate::search::{Candidate, Hidden, ListingPlace, Part, PartColumn, SearchScratch, Searcher, SettledColumn};
-use crate::shard::{Column, ColumnKind, Shard};
+use crate::shard::{Column, ColumnKind, MAX_FIELDS, Shard};
 
 /// Most bytes of listing ids of deltas and removals that opening a catalogue reads.
 const MAX_ID_BYTES: usize = 256 << 20;
@@ -145,9 +145,14 @@ impl Catalog {
         members.iter_mut().zip(settled).for_each(|(member, settled)| member.settled = settled);
         let mut field_names: Vec<Arc<str>> = Vec::new();
         for field in members.iter().flat_map(|member| member.shard.field_names()) {
-            if !field_names.contains(field) {
-                field_names.push(field.clone());
+            if field_names.contains(field) {
+                continue;
             }
+            // As many as one shard may have: each result gets them all.
+            if field_names.len() == MAX_FIELDS {
+                return Err(unfit(format!("the parts have more than {MAX_FIELDS} different fields")).into());
+            }
+            field_names.push(field.clone());
         }
         let fields = field_names.iter().map(|name| name.to_string()).collect();
         Ok(Catalog { members, fields, field_names })

@@ -56,7 +56,10 @@ impl Publisher {
     pub(crate) fn delta(&mut self, listings: std::ops::Range<usize>, price: &str, gone: &[&str]) {
         self.manifest.sequence += 1;
         let sequence = self.manifest.sequence;
-        let shard = (!listings.is_empty()).then(|| add(&self.work, &self.release, listings, sequence, Some(price)));
+        let add = || add(&self.work, &self.release, listings.clone(), sequence, Some(price));
+        // As `magpie publish` does: phones fetch the packed form.
+        let packed = |file| ReleaseFolder::open(&self.release).unwrap().add_packed(file).unwrap();
+        let shard = (!listings.is_empty()).then(add).map(packed);
         let gone: BTreeSet<String> = gone.iter().map(|id| (*id).to_owned()).collect();
         let folder = ReleaseFolder::open(&self.release).unwrap();
         let removed = (!gone.is_empty()).then(|| folder.add_removed(&gone).unwrap());
