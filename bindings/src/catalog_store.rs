@@ -121,7 +121,7 @@ impl CatalogStore {
         self.current_files()?.ok_or_else(|| self.none_installed())
     }
 
-    pub(crate) fn none_installed(&self) -> MagpieError {
+    fn none_installed(&self) -> MagpieError {
         let folder = self.store.folder().display();
         MagpieError::Catalog { reason: format!("{folder}: no catalogue is installed; update first") }
     }

@@ -61,11 +61,11 @@ impl Engine {
     }
 
     /// Opens the catalogue that is installed in a folder, with the model pack that came with it or else the app's. While
-    /// nothing usable is installed, opens the bundled catalogue.
+    /// nothing usable is installed, opens the bundled catalogue; what is damaged is then only a warning in the log.
     ///
     /// # Errors
-    /// `Catalog` if nothing is installed or what is installed is damaged, `OtherModel` if it is for another model than the
-    /// app's; otherwise as [`Engine::open`].
+    /// Without a bundled catalogue, `Catalog` if nothing is installed or what is installed is damaged, `OtherModel` if it is
+    /// for another model than the app's; otherwise as [`Engine::open`].
     #[uniffi::constructor]
     pub fn open_installed(store: Arc<CatalogStore>, options: InstalledOptions) -> Result<Arc<Engine>, MagpieError> {
         guarded("open_installed", || {

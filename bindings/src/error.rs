@@ -33,7 +33,7 @@ pub enum MagpieError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A file could not be read.
+    /// A file could not be read or written.
     #[error("file: {reason}")]
     File {
         /// The file, and the system's error.

@@ -16,8 +16,8 @@ use crate::error::{MagpieError, guarded};
 pub struct InstalledOptions {
     /// Folder of the app's model pack: used unless the installed catalogue came with its own.
     pub model_folder: String,
-    /// A shard that comes with the app. It is searched while nothing is installed, and while what is installed was built
-    /// with the model of an earlier version of the app.
+    /// A shard that comes with the app. It is searched while nothing is installed, while what is installed was built with
+    /// the model of an earlier version of the app, and while that is damaged.
     #[uniffi(default = None)]
     pub bundled_catalog: Option<String>,
     /// Number of threads for one run of the network. More than one helps networks with inputs of 224 pixels and more.
@@ -45,28 +45,37 @@ pub(crate) struct Opening {
 impl Opening {
     /// The installed catalogue with its model, or else the bundled one with the app's model.
     pub(crate) fn choose(store: &CatalogStore, options: &InstalledOptions) -> Result<Opening, MagpieError> {
-        let bundled = options.bundled_catalog.as_ref();
-        let current = match bundled {
-            Some(_) => store.current_files()?,
-            None => Some(store.installed()?),
+        let installed = match (&options.bundled_catalog, store.current_files()) {
+            (None, _) => return Opening::installed(&store.installed()?, options),
+            (Some(file), Ok(None)) => return Opening::bundled(file, options),
+            (Some(file), Ok(Some(current))) => (file, Opening::installed(&current, options)),
+            (Some(file), Err(error)) => (file, Err(error)),
         };
-        if let Some(current) = &current {
-            let pack = match current.pack.is_empty() {
-                true => Pack::open(&options.model_folder)?,
-                false => Pack::open_files(&current.pack)?,
-            };
-            if bundled.is_none() || check_model(pack.manifest().model_id, current).is_ok() {
-                return Opening::installed(pack, current);
-            }
+        match installed {
             // The app was updated and brings another model, with a catalogue for it.
-            log::info!("the installed catalogue is of another model; the bundled one is opened");
+            (file, Err(MagpieError::OtherModel { reason })) => {
+                log::info!("{reason}; the bundled one is opened");
+                Opening::bundled(file, options)
+            }
+            // Until it is repaired. Where it is the app's own model that is damaged, this fails too.
+            (file, Err(error @ (MagpieError::Catalog { .. } | MagpieError::Model { .. }))) => {
+                log::warn!("what is installed cannot be opened, the bundled catalogue is: {error}");
+                Opening::bundled(file, options)
+            }
+            (_, result) => result,
         }
-        let Some(file) = bundled else { return Err(store.none_installed()) };
+    }
+
+    fn bundled(file: &str, options: &InstalledOptions) -> Result<Opening, MagpieError> {
         let (pack, shard) = (Pack::open(&options.model_folder)?, Shard::open(file)?);
         Ok(Opening { pack, catalog: Arc::new(shard.into()), installed: None })
     }
 
-    fn installed(pack: Pack, current: &Current) -> Result<Opening, MagpieError> {
+    fn installed(current: &Current, options: &InstalledOptions) -> Result<Opening, MagpieError> {
+        let pack = match current.pack.is_empty() {
+            true => Pack::open(&options.model_folder)?,
+            false => Pack::open_files(&current.pack)?,
+        };
         check_model(pack.manifest().model_id, current)?;
         let catalog = Arc::new(open_parts(current)?);
         Ok(Opening { pack, catalog, installed: Some(InstalledCatalog::of(current)) })
@@ -83,7 +92,12 @@ pub(crate) fn reopen(store: &CatalogStore, model: ModelId) -> Result<(Arc<Catalo
 /// Loads the model pack that comes with a release: this build of the library may not read its network.
 pub(crate) fn load_pack(target: &Current) -> Result<(), MagpieError> {
     let pack = Pack::open_files(&target.pack)?;
-    check_model(pack.manifest().model_id, target)?;
+    let found = pack.manifest().model_id;
+    if found.0 != target.model.0 {
+        // Another engine would not help: the release is wrong.
+        let reason = format!("the manifest says model {}, its pack has {found}", target.model);
+        return Err(MagpieError::Catalog { reason });
+    }
     Model::load(&pack)?;
     Ok(())
 }

@@ -78,6 +78,18 @@ fn a_bundled_base_is_searched_until_something_is_installed_and_is_not_fetched() 
     assert_eq!(shop.update(bundled).unwrap().1, [shop.delta()]);
     let engine = Engine::open_installed(shop.store(), installed(Some(&base))).unwrap();
     assert_eq!(best(&engine), pair("mug", "15.00"));
+    // What is installed is damaged: the bundled one is searched until it is repaired.
+    let file = shop.installed_base();
+    let whole = fs::read(&file).unwrap();
+    let replace = |bytes: &[u8]| fs::remove_file(&file).and_then(|()| fs::write(&file, bytes)).unwrap();
+    for damaged in [&whole[..9], &vec![0; whole.len()][..]] {
+        replace(damaged);
+        let engine = Engine::open_installed(shop.store(), installed(Some(&base))).unwrap();
+        assert_eq!((best(&engine), sequence(&engine)), (pair("mug", "18.00"), None));
+        let error = Engine::open_installed(shop.store(), installed(None)).err().unwrap();
+        assert!(matches!(error, MagpieError::Catalog { .. }), "{error}");
+    }
+    replace(&whole);
     let missing = installed(Some(Path::new("missing")));
     assert!(Engine::open_installed(shop.store(), missing.clone()).is_ok(), "the installed one is searched");
     let empty = CatalogStore::at(text(&shop.release().join("empty")));
@@ -133,7 +145,8 @@ fn what_does_not_open_is_never_installed() {
     // A pack of another model than the manifest says.
     let mut lies = Shop::of_model(OTHER);
     lies.with_pack();
-    assert!(matches!(lies.update(options()), Err(MagpieError::OtherModel { .. })));
+    let error = lies.update(options()).unwrap_err();
+    assert!(matches!(&error, MagpieError::Catalog { reason } if reason.contains("its pack has")), "{error}");
     assert_eq!((shop.store().current().unwrap(), lies.store().current().unwrap()), (before, None));
 }
 

@@ -74,6 +74,11 @@ impl Shop {
         self.release().join(self.manifest.base.path())
     }
 
+    /// The base on the phone.
+    pub(crate) fn installed_base(&self) -> PathBuf {
+        self.folder.path().join("phone").join(self.manifest.base.path())
+    }
+
     /// Path of the last delta's shard in the release.
     pub(crate) fn delta(&self) -> String {
         self.manifest.deltas.last().unwrap().shard.unwrap().path()

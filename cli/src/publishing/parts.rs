@@ -76,7 +76,11 @@ impl Parts<'_> {
         }
         if !part.removed.is_empty() {
             let file = self.publisher.release.add_removed(&part.removed)?;
-            (part.removed_file, bytes) = (Some(file), bytes + file.wire().bytes);
+            // An earlier part may have the same file, with a packed form of another version of zstd: a manifest names one.
+            let mut earlier = publication.parts.iter().filter_map(|part| part.removed_file);
+            let known = earlier.find(|known| known.hash == file.hash);
+            bytes += if known.is_some() { 0 } else { file.wire().bytes };
+            part.removed_file = Some(known.unwrap_or(file));
         }
         let (changed, removed) = (part.listings.len(), part.removed.len());
         if part.shard.is_some() || part.removed_file.is_some() {

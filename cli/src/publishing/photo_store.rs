@@ -98,6 +98,9 @@ impl HashedPhoto {
     }
 }
 
+/// How long ago a file must have been written when it is looked at, so that its time shows a later change.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// Hashes of photo files. A file whose length and time are as before is not read.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct PhotoHashes {
@@ -107,7 +110,7 @@ pub(super) struct PhotoHashes {
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) struct KnownFile {
     bytes: u64,
-    /// Nanoseconds since 1970.
+    /// Nanoseconds since 1970; 0 where the time says nothing.
     modified: u64,
     pub(super) hash: Digest,
 }
@@ -121,10 +124,15 @@ impl PhotoHashes {
     /// Looks at a file. Where it is not known it is read, and what was read is returned too.
     pub(super) fn look(&self, path: &Path) -> Result<(KnownFile, Option<HashedPhoto>)> {
         let about = path.metadata().map_err(|e| CommandFailure::new(e.to_string()))?;
-        let modified = about.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        // A file that has just been written may change again within one tick of the file system's clock.
+        let settled = SystemTime::now().checked_sub(SETTLING);
+        let modified = about.modified().ok().filter(|time| settled.is_some_and(|settled| *time < settled));
+        let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified = modified.map_or(0, |time| time.as_nanos() as u64);
         match self.files.get(path) {
-            Some(known) if known.bytes == about.len() && known.modified == modified => Ok((*known, None)),
+            Some(known) if modified > 0 && known.bytes == about.len() && known.modified == modified => {
+                Ok((*known, None))
+            }
             _ => {
                 let photo = HashedPhoto::read(path)?;
                 Ok((KnownFile { bytes: about.len(), modified, hash: photo.hash }, Some(photo)))
@@ -134,12 +142,8 @@ impl PhotoHashes {
 
     /// Keeps what was seen, for the next time.
     pub(super) fn save(path: &Path, seen: impl Iterator<Item = (PathBuf, KnownFile)>) -> Result<()> {
-        // A file that has just been written may change again within one tick of the file system's clock.
-        let settled = SystemTime::now().checked_sub(Duration::from_secs(2));
-        let settled = settled.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default().as_nanos();
-        let is_settled = |file: &KnownFile| file.modified > 0 && u128::from(file.modified) < settled;
         // JSON cannot hold a path that is not UTF-8.
-        let files = seen.filter(|(path, file)| is_settled(file) && path.to_str().is_some()).collect();
+        let files = seen.filter(|(path, file)| file.modified > 0 && path.to_str().is_some()).collect();
         let json = serde_json::to_vec(&PhotoHashes { files }).map_err(|e| CommandFailure::new(e.to_string()))?;
         let new = path.with_extension("new");
         std::fs::write(&new, json).and_then(|()| std::fs::rename(&new, path)).map_err(|e| CommandFailure::io(path, e))
@@ -156,6 +160,9 @@ mod tests {
         let (path, saved) = (folder.path().join("photo.jpg"), folder.path().join("photos.json"));
         let photo = include_bytes!("../../demo/photos/mug-01-1.jpg");
         std::fs::write(&path, photo).expect("a file");
+        // Its time is not trusted yet, however long the publication takes.
+        let (file, _) = PhotoHashes::default().look(&path).expect("a photo");
+        assert_eq!(file.modified, 0);
         let old = SystemTime::now() - Duration::from_secs(60);
         std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(old)).expect("a time");
         let (file, read) = PhotoHashes::open(&saved).look(&path).expect("a photo");

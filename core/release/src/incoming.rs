@@ -106,7 +106,8 @@ impl Incoming {
         Err(Error::WrongHash { path: self.wire.path() })
     }
 
-    /// Makes the file of its packed form.
+    /// Makes the file of its packed form. That is kept too: who has both can serve the release on. It gets its name first, so
+    /// that whoever has a file that came packed has the frame.
     fn unpack(self, store: &Store) -> Result<()> {
         let packed = store.disk.read(&self.path, self.wire.bytes)?.unwrap_or_default();
         let Some(bytes) = packed::unpack(&packed, &self.file) else { return self.refuse(store) };
@@ -114,8 +115,9 @@ impl Incoming {
         let mut file = store.disk.create(&path)?;
         store.disk.write(&mut file, &path, &bytes)?;
         store.disk.sync(&file, &path)?;
-        store.disk.rename(&path, &store.file(&self.file))?;
-        store.disk.remove(&self.path)
+        store.disk.sync(&self.open, &self.path)?;
+        store.disk.rename(&self.path, &store.file(&self.wire))?;
+        store.disk.rename(&path, &store.file(&self.file))
     }
 }
 

@@ -29,7 +29,8 @@ pub use error::{Error, Result};
 pub use hash::{Digest, PublicKey};
 pub use keys::KeySet;
 pub use manifest::{
-    Delta, FORMAT_WRITTEN, FileEntry, MANIFEST_FILE, MAX_DELTAS, MAX_FILE_BYTES, Manifest, ModelEntry, PackFile, Packed,
+    Delta, FORMAT_WRITTEN, FileEntry, MANIFEST_FILE, MAX_DELTAS, MAX_FILE_BYTES, MAX_REMOVED_BYTES, Manifest,
+    ModelEntry, PackFile, Packed,
 };
 pub use removed::read_removed;
 pub use store::{Current, Part, Store};

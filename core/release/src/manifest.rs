@@ -18,6 +18,8 @@ pub const MANIFEST_FILE: &str = "manifest";
 pub const MAX_DELTAS: usize = 64;
 /// Most bytes of a file of a release.
 pub const MAX_FILE_BYTES: u64 = 16 << 30;
+/// Most bytes of a file of removed ids: it is read into memory.
+pub const MAX_REMOVED_BYTES: u64 = 256 << 20;
 /// Most bytes of a file that has a packed form: it is unpacked in memory.
 pub(crate) const MAX_UNPACKED_BYTES: u64 = 16 << 20;
 /// Highest sequence, version and time: every language's JSON numbers hold it exactly.
@@ -188,6 +190,9 @@ impl Manifest {
             }
             if delta.shard.is_none() && delta.removed.is_none() {
                 return wrong("a delta without files".to_owned());
+            }
+            if let Some(FileEntry { hash, bytes, .. }) = delta.removed.filter(|file| file.bytes > MAX_REMOVED_BYTES) {
+                return wrong(format!("removed ids {hash} have {bytes} bytes, at most {MAX_REMOVED_BYTES}"));
             }
         }
         let mut names = HashSet::new();

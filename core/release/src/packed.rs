@@ -3,9 +3,13 @@
 use crate::hash::Digest;
 use crate::manifest::{FileEntry, MAX_UNPACKED_BYTES};
 
-/// Unpacks a file; `None` where the frame does not hold exactly that file. However much it claims to hold, no more memory is
+/// Unpacks a file; `None` where the bytes are not one frame with exactly that file. However much it claims to hold, no more memory is
 /// taken than the file has bytes.
 pub(crate) fn unpack(packed: &[u8], file: &FileEntry) -> Option<Vec<u8>> {
+    // zstd also takes several frames, and passes over skippable ones.
+    if zstd::zstd_safe::find_frame_compressed_size(packed) != Ok(packed.len()) {
+        return None;
+    }
     let length = usize::try_from(file.bytes.min(MAX_UNPACKED_BYTES)).ok()?;
     let bytes = zstd::bulk::decompress(packed, length).ok()?;
     (bytes.len() as u64 == file.bytes && Digest::of(&bytes) == file.hash).then_some(bytes)
@@ -46,6 +50,22 @@ mod tests {
         let mut other = entry(&bytes);
         other.hash = Digest::of(b"other");
         assert_eq!(unpack(&packed, &other), None);
+    }
+
+    #[test]
+    fn only_a_single_frame_is_unpacked() {
+        let bytes: Vec<u8> = (0..40_000_u32).map(|i| (i / 100) as u8).collect();
+        let (first, second) = bytes.split_at(20_000);
+        let halves = [pack(first).unwrap(), pack(second).unwrap()].concat();
+        // RFC 8878, 3.1.2: magic number, length, and so many bytes that mean nothing.
+        let skippable = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+        let whole = pack(&bytes).unwrap();
+        let (before, after) = ([&skippable[..], &whole].concat(), [&whole[..], &skippable].concat());
+        for packed in [&halves, &before, &after] {
+            // They would be accepted without a look at the frames.
+            assert_eq!(zstd::bulk::decompress(packed, bytes.len()).unwrap(), bytes);
+            assert_eq!(unpack(packed, &entry(&bytes)), None);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::envelope::MAX_ENVELOPE_BYTES;
 use crate::error::{Error, Result};
 use crate::hash::Digest;
 use crate::keys::{KeySet, keys_path};
-use crate::manifest::{FileEntry, Manifest};
+use crate::manifest::{FileEntry, MAX_REMOVED_BYTES, Manifest};
 use crate::pointer::Pointer;
 use crate::removed::read_removed;
 
@@ -19,8 +19,6 @@ const CURRENT: &str = "current";
 const SEEN: &str = "seen";
 const LOCK: &str = "lock";
 const MAX_SEEN: u64 = 4 << 10;
-/// Most bytes of the removed ids of a delta.
-const MAX_REMOVED_BYTES: u64 = 256 << 20;
 /// Most keys documents that a phone follows from the keys that its app pins.
 const MAX_ROTATIONS: u64 = 1000;
 
@@ -126,6 +124,10 @@ impl Store {
     }
 
     /// The manifest of what is installed, as it was signed: what a mirror serves. `None` where nothing is installed.
+    ///
+    /// The files that it names are in `files/` with their packed forms. A packed form is missing where
+    /// [`Update::take_file`](crate::Update::take_file) took the file itself, and so are the files of a model pack that the
+    /// app does not need.
     ///
     /// # Errors
     /// [`Error::Damaged`], [`Error::Io`].

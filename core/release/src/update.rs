@@ -201,7 +201,7 @@ impl Update {
             let part = disk.length(&parts.join(wire.hash.to_string()))?.unwrap_or(0);
             plan.files += 1;
             plan.bytes += wire.bytes.saturating_sub(part);
-            // The packed form is removed when the file is there.
+            // Both forms stay.
             plan.space += wire.bytes.saturating_sub(part) + file.packed.map_or(0, |_| file.bytes);
         }
         plan.is_installed = plan.files == 0 && self.installed.as_ref() == Some(target);
@@ -342,11 +342,16 @@ impl Update {
 
     fn clean(&self, target: &Pointer) -> Result<()> {
         let needed = target.files().into_iter().chain(self.installed.iter().flat_map(Pointer::files));
-        let needed: HashSet<String> = needed.map(|file| file.hash.to_string()).collect();
-        for folder in [FILES, PARTS].map(|name| self.store.folder().join(name)) {
-            for name in self.store.disk.list(&folder)?.into_iter().filter(|name| !needed.contains(name)) {
-                self.store.disk.remove(&folder.join(name))?;
-            }
+        // The packed forms are for those who fetch the release from this folder.
+        let needed: HashSet<Digest> = needed.flat_map(|file| [file.hash, file.wire().hash]).collect();
+        let is_needed = |name: &String| name.parse().is_ok_and(|hash| needed.contains(&hash));
+        let (files, parts) = (self.store.folder().join(FILES), self.store.folder().join(PARTS));
+        for name in self.store.disk.list(&files)?.into_iter().filter(|name| !is_needed(name)) {
+            self.store.disk.remove(&files.join(name))?;
+        }
+        // All files are there.
+        for name in self.store.disk.list(&parts)? {
+            self.store.disk.remove(&parts.join(name))?;
         }
         Ok(())
     }

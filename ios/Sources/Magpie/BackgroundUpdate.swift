@@ -19,13 +19,17 @@ extension Catalog {
         from server: ReleaseServer, trust: Trust, options: UpdateOptions = UpdateOptions(),
         report: @Sendable (MagpieError) -> Void = { _ in }
     ) async -> BackgroundUpdate {
+        let (steps, task) = start(server, trust, options)
         do {
             var ended = BackgroundUpdate.later
-            for try await progress in update(from: server, trust: trust, options: options) {
+            for try await progress in steps {
                 if case .installed = progress { ended = .done }
             }
+            // The system may suspend the app now: no file may be locked any more.
+            await task.value
             return ended
         } catch {
+            await task.value
             let error = MagpieError(error)
             report(error)
             switch error {

@@ -94,12 +94,18 @@ public final class Catalog: Sendable {
     public func update(
         from server: ReleaseServer, trust: Trust, options: UpdateOptions = UpdateOptions()
     ) -> AsyncThrowingStream<UpdateProgress, any Error> {
+        start(server, trust, options).progress
+    }
+
+    /// As ``update(from:trust:options:)``. The task ends when the folder is unlocked, also if iteration was given up.
+    func start(
+        _ server: ReleaseServer, _ trust: Trust, _ options: UpdateOptions
+    ) -> (progress: AsyncThrowingStream<UpdateProgress, any Error>, task: Task<Void, Never>) {
         let (progress, feed) = AsyncThrowingStream.makeStream(
             of: UpdateProgress.self, throwing: (any Error).self, bufferingPolicy: .bufferingNewest(1))
         let before = latest.value
         let task = Task {
-            // One that was given up may hold the folder's lock for another moment.
-            if let before, before.isCancelled { await before.value }
+            await Self.end(of: before)
             do {
                 feed.yield(try await self.perform(server, trust, options) { feed.yield($0) })
                 feed.finish()
@@ -109,7 +115,12 @@ public final class Catalog: Sendable {
         }
         latest.set(task)
         feed.onTermination = { _ in task.cancel() }
-        return progress
+        return (progress, task)
+    }
+
+    /// Waits for an update that was given up: it may hold the folder's lock for another moment.
+    private static func end(of before: Task<Void, Never>?) async {
+        if let before, before.isCancelled { await before.value }
     }
 
     /// Returns the first file that an update would download; nil if there is none. An app can download it in a way of its
@@ -119,6 +130,7 @@ public final class Catalog: Sendable {
     public func nextFile(
         from server: ReleaseServer, trust: Trust, options: UpdateOptions = UpdateOptions()
     ) async throws(MagpieError) -> ReleaseFile? {
+        await Self.end(of: latest.value)
         let updating = try await begin(server, trust, options) { _ in }
         defer { updating.update.end() }
         _ = try await updating.begin()

@@ -65,11 +65,10 @@ public final class Engine: Sendable {
     ///   - model: Folder of the app's model pack.
     ///   - catalog: The folder in which the catalogue is installed.
     ///   - bundled: A shard that comes with the app. It is searched while nothing is installed, or only a catalogue for
-    ///     the model of an earlier version of the app.
+    ///     the model of an earlier version of the app, or a damaged one.
     ///   - options: How to open them. The catalogue is always mapped into memory.
-    /// - Throws: ``MagpieError/catalog(reason:)`` if nothing is installed or it is damaged,
-    ///   ``MagpieError/otherModel(reason:)`` if it is for another model than the app's and there is no bundled one;
-    ///   otherwise as with a file.
+    /// - Throws: Without a bundled catalogue, ``MagpieError/catalog(reason:)`` if nothing is installed or it is damaged,
+    ///   ``MagpieError/otherModel(reason:)`` if it is for another model than the app's; otherwise as with a file.
     public static func open(
         model: URL, catalog: Catalog, bundled: URL? = nil, options: OpenOptions = OpenOptions()
     ) async throws(MagpieError) -> Engine {

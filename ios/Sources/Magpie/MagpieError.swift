@@ -25,7 +25,7 @@ public enum MagpieError: Error, Sendable, Hashable {
     case model(reason: String)
     /// The request cannot be answered: for example, the filter is invalid or the listing does not exist.
     case request(reason: String)
-    /// A file could not be read.
+    /// A file could not be read or written.
     case file(reason: String)
     /// The catalogue is for another model than this engine has: open a new engine, which takes both.
     case otherModel(reason: String)

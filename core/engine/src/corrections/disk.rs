@@ -35,17 +35,20 @@ pub(super) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
-/// Replaces a file at once: after a power cut, it has the old bytes or the new ones.
+/// Replaces a file at once: after a power cut, it has the old bytes or the new ones. After an error it has the old ones.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = beside(path, ".new");
     let mut file = File::create(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Before anything has changed: it may fail.
+    let folder = if cfg!(unix) { Some(File::open(folder)?) } else { None };
     std::fs::rename(&new, path)?;
-    if cfg!(unix) {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    if let Some(Err(error)) = folder.map(|folder| folder.sync_all()) {
+        // Every reader sees the new bytes, so this is no failure; a power cut may still bring back the old ones.
+        log::warn!("{}: the folder cannot be synced: {error}", path.display());
     }
     Ok(())
 }

@@ -99,16 +99,18 @@ impl Corrections {
         self.entries().iter().rev().map(correction).collect()
     }
 
-    /// Forgets the corrections to a listing, and returns their number. Their bytes are removed from the file at once.
+    /// Forgets the corrections to a listing, and returns their number. Their bytes are removed from the file at once, with
+    /// those of corrections that do not count any more or could not be read: they may be of this listing.
     ///
     /// # Errors
     /// [`Error::Io`]; then none is forgotten.
     pub fn forget(&self, listing_id: &str) -> Result<usize> {
         self.change(|contents| {
             let before = contents.entries.len();
+            let is_hidden = contents.records > before || contents.note.is_some();
             contents.entries.retain(|entry| entry.listing != listing_id);
             let forgotten = before - contents.entries.len();
-            Ok((if forgotten > 0 { Change::Rewrite } else { Change::None }, forgotten))
+            Ok((if forgotten > 0 || is_hidden { Change::Rewrite } else { Change::None }, forgotten))
         })
     }
 

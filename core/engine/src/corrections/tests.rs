@@ -207,6 +207,28 @@ fn what_is_forgotten_is_not_in_the_file() {
 }
 
 #[test]
+fn what_is_forgotten_is_not_in_the_file_where_it_did_not_count_any_more() {
+    let (_folder, path) = temporary();
+    let has = |text: &str| fs::read(&path).expect("the file").windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    // Of 1,001 corrections, the first has been pushed out.
+    let entry = |listing: &str| Entry::new(listing, 7, direction(0).values()).expect("a direction");
+    let entries: Vec<Entry> = std::iter::once(entry("mug")).chain((0..1000).map(|_| entry("bowl"))).collect();
+    let bytes = file::bytes(&Identity { model: MODEL, dim: DIM }, &entries);
+    // And one that is damaged, or cut short, may be of any listing.
+    let record = file::record(&entries[0]).len();
+    let mut damaged = bytes[..64 + record].to_vec();
+    damaged[64 + 8] ^= 1;
+    let cut = bytes[..64 + record - 1].to_vec();
+    for (bytes, left) in [(bytes, 1000), (damaged, 0), (cut, 0)] {
+        fs::write(&path, &bytes).expect("a folder");
+        let corrections = open(&path);
+        assert!(has("mug"));
+        assert_eq!(corrections.forget("mug").expect("written"), 0);
+        assert_eq!((has("mug"), listings(&corrections).len(), listings(&open(&path)).len()), (false, left, left));
+    }
+}
+
+#[test]
 fn several_handles_and_threads_lose_nothing() {
     let (_folder, path) = temporary();
     let (one, other) = (open(&path), open(&path));

@@ -222,7 +222,9 @@ fn a_manifest_is_strict_json_with_bounded_values() {
     let good = serde_json::to_string(&Release::new(6, b"base").with_delta(Some(b"d"), None).manifest).unwrap();
     let (_folder, store) = installed();
     let base = Digest::of(b"base").to_string();
+    let long = format!(",\"removed\":{{\"hash\":\"OTHER\",\"bytes\":{}}},\"shard\":{{", crate::MAX_REMOVED_BYTES + 1);
     for (from, to) in [
+        (",\"shard\":{", &long[..]),
         ("\"format\":1", "\"format\":0"),
         ("\"sequence\":6", "\"sequence\":0"),
         ("\"sequence\":6", "\"sequence\":-6"),

@@ -81,9 +81,16 @@ fn a_packed_file_is_fetched_in_its_shorter_form() {
     release.feed(&mut update, 4).unwrap();
     update.install().unwrap();
     assert!(release.is_in(&store));
-    assert_eq!((names(&store, FILES), names(&store, PARTS)), (2, 0));
+    // The packed form stays, so that the folder can be served on, until the file goes.
+    assert_eq!((names(&store, FILES), names(&store, PARTS)), (3, 0));
+    let wire = release.manifest.deltas[0].shard.unwrap().wire();
+    assert_eq!(fs::read(store.file(&wire)).unwrap(), packed);
     let shard = store.current().unwrap().unwrap().parts[1].shard.clone().unwrap();
     assert_eq!(fs::read(shard).unwrap(), delta);
+    for left in [3, 1] {
+        Release::new(3, b"base").install(&store, 9).unwrap();
+        assert_eq!(names(&store, FILES), left);
+    }
 }
 
 #[test]

@@ -59,6 +59,21 @@ fn write(to: &Path, packed: bool) {
     fs::remove_dir_all(folder.work()).unwrap();
 }
 
+/// Path and bytes of each file, and the manifest. Of packed files, only what is read from them: another version of zstd
+/// makes other frames, which have other hashes in the manifest.
+fn content(folder: &Path) -> (Vec<(String, Vec<u8>)>, Manifest) {
+    let mut manifest = verify_release(folder, None).unwrap();
+    let mut found = files(folder);
+    for shard in manifest.deltas.iter_mut().filter_map(|delta| delta.shard.as_mut()) {
+        if shard.packed.is_some() {
+            let frame = shard.wire().path();
+            found.retain(|(path, _)| *path != frame && path != "manifest");
+            shard.packed = None;
+        }
+    }
+    (found, manifest)
+}
+
 /// Path and bytes of each file.
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
@@ -73,7 +88,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn the_committed_release_is_read_and_written_byte_for_byte() {
+fn the_committed_release_is_read_and_written_in_the_same_way() {
     for (name, packed) in EXAMPLES {
         let committed = example(name);
         if std::env::var_os("MAGPIE_WRITE_EXAMPLE").is_some() {
@@ -82,7 +97,9 @@ fn the_committed_release_is_read_and_written_byte_for_byte() {
         }
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), packed);
-        assert_eq!(files(folder.path()), files(&committed), "{name}");
+        assert_eq!(content(folder.path()), content(&committed), "{name}");
+        let is_packed = |folder: &Path| verify_release(folder, None).unwrap().deltas[0].shard.unwrap().packed.is_some();
+        assert_eq!((is_packed(folder.path()), is_packed(&committed)), (packed, packed));
         assert_eq!(verify_release(&committed, Some(&pinned())).unwrap().sequence, 7);
         assert!(verify_release(&committed, Some(&KeySet::new(vec![key(4).public()]))).is_err());
     }

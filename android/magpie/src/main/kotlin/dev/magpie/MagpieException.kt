@@ -26,7 +26,7 @@ public sealed class MagpieException(message: String, cause: Throwable? = null) :
     /** The request cannot be answered: for example, the filter is invalid or the listing does not exist. */
     public class Request(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
-    /** A file could not be read. */
+    /** A file could not be read or written. */
     public class File(message: String, cause: Throwable? = null) : MagpieException(message, cause)
 
     /** The catalogue is for another model than this engine has: open a new engine, which takes both. */

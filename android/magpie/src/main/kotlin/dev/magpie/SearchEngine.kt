@@ -231,8 +231,8 @@ public class SearchEngine private constructor(
          *
          * @param modelFolder folder of the app's model pack
          * @param bundledCatalog a shard that comes with the app, searched while nothing is installed, or only a
-         * catalogue for the model of an earlier version of the app; see [AppFiles]
-         * @throws MagpieException.Catalog if nothing is installed, or it is damaged
+         * catalogue for the model of an earlier version of the app, or a damaged one; see [AppFiles]
+         * @throws MagpieException.Catalog if nothing is installed or it is damaged, and there is no bundled one
          * @throws MagpieException.OtherModel if it is for another model than the app's, and there is no bundled one
          * @throws MagpieException as [open] with a file
          */

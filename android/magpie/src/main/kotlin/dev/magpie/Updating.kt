@@ -31,14 +31,21 @@ internal class Updating(
         val tries = Tries()
         while (true) {
             val fetch = translated { update.nextFetch() } ?: break
-            if (isPostponed(total - received)) return UpdateProgress.Postponed(total - received)
-            emit(UpdateProgress.Downloading(received, total))
-            val failure = attempt(fetch, total)
-            tries.count(fetch, failure, translated { update.nextFetch() })
+            val left = (total - received).coerceAtLeast(0)
+            if (isPostponed(left)) return UpdateProgress.Postponed(left)
+            emit(progress(total))
+            val before = received - fetch.offset.toLong()
+            val failure = attempt(fetch, before, total)
+            val next = translated { update.nextFetch() }
+            // Rust throws wrong bytes away, with all that there was of the file.
+            if (failure != null && next != null && next.path == fetch.path) received = before + next.offset.toLong()
+            tries.count(fetch, failure, next)
         }
-        emit(UpdateProgress.Downloading(received, total))
+        emit(progress(total))
         return UpdateProgress.Installed(translated { update.install() }.public(), isNew = !plan.isInstalled)
     }
+
+    private fun progress(total: Long) = UpdateProgress.Downloading(received.coerceIn(0, total), total)
 
     private fun isPostponed(left: Long) = when (options.connectivity()) {
         Connectivity.OFFLINE -> true
@@ -62,14 +69,17 @@ internal class Updating(
         }
     }
 
-    /** Fetches the rest of a file, as far as it comes. Returns why no more came, or null if it is complete. */
-    private suspend fun attempt(fetch: RustFetch, total: Long): IOException? = try {
-        val before = received - fetch.offset.toLong()
+    /**
+     * Fetches the rest of a file, as far as it comes. Returns why no more came, or null if it is complete.
+     *
+     * @param before bytes received of other files
+     */
+    private suspend fun attempt(fetch: RustFetch, before: Long, total: Long): IOException? = try {
         requests.file(fetch.path, fetch.offset.toLong()) { reply, begins, moved ->
             reply.read(begins, moved) { offset, piece ->
                 val isComplete = receive(offset, piece)
                 received = before + offset + piece.limit()
-                emit(UpdateProgress.Downloading(received.coerceAtLeast(0), total))
+                emit(progress(total))
                 isComplete
             }
         }

@@ -145,10 +145,8 @@ class CatalogTest {
             // What is installed is cut short: there is the base until it is repaired.
             catalog.folder.resolve("files").listFiles()?.forEach { it.writeText("") }
             val damaged = install()
-            assertThrows<MagpieException.Catalog> { damaged.open(catalog) }
-            SearchEngine.open(damaged.modelFolder, checkNotNull(damaged.baseFile)).use {
-                assertEquals("mug-01" to "18.00", it.price())
-            }
+            assertThrows<MagpieException.Catalog> { SearchEngine.open(damaged.modelFolder, catalog) }
+            damaged.open(catalog).use { assertEquals("mug-01" to "18.00" to null, it.price() to it.installed) }
             catalog.update(Releases.second, Releases.options.copy(repair = true))
             assertNull(install().baseFile)
             // The app is updated and has another model: what is installed does not fit it, and neither does this base.
