@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use axum::body::Bytes;
 use magpie_release::{
-    FileEntry, KeySet, MANIFEST_FILE, MAX_ENVELOPE_BYTES, Manifest, PublicKey, Store, publish, read_removed,
+    FileEntry, KeySet, MANIFEST_FILE, MAX_ENVELOPE_BYTES, MAX_REMOVED_BYTES, Manifest, PublicKey, Store, publish,
+    read_removed,
 };
 
 /// The file that says what `magpie update` has installed.
 const CURRENT: &str = "current";
-/// Most bytes of a file of removed ids.
-const MAX_REMOVED: u64 = 256 << 20;
 
 /// One publication of a release: its files never change, and phones get the manifest that is searched.
 #[derive(Debug)]
@@ -37,8 +36,11 @@ impl PartPaths {
     pub(crate) fn removed(&self) -> Result<Vec<String>, String> {
         let Some((path, file)) = &self.removed else { return Ok(Vec::new()) };
         let fault = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-        if file.bytes > MAX_REMOVED {
-            return Err(fault(&format!("{} bytes of removed ids, at most {MAX_REMOVED} can be read", file.bytes)));
+        if file.bytes > MAX_REMOVED_BYTES {
+            return Err(fault(&format!(
+                "{} bytes of removed ids, at most {MAX_REMOVED_BYTES} can be read",
+                file.bytes
+            )));
         }
         let mut bytes = Vec::new();
         let open = File::open(path).map_err(|e| fault(&e))?;
