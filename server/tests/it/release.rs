@@ -60,10 +60,10 @@ fn a_phone_gets_a_base_then_a_delta_and_the_server_finds_the_same() {
     assert!(phone.update(&url).0.is_installed);
     server.reload();
     // The connection is cut again and again.
-    let phone = Phone { patience: 5000, ..phone };
+    let phone = Phone { patience: 500, ..phone };
     let (plan, fetched) = phone.update(&url);
     assert_eq!((plan.sequence, plan.files, plan.is_installed), (3, 2, false));
-    assert!(fetched > 5000 && 10 * fetched < 9 * first, "{fetched} of {first}");
+    assert!(fetched > 500 && 10 * fetched < 9 * first, "{fetched} of {first}");
     let (on_phone, on_server) = (phone.finds(0, 10), server_finds(&server, 0));
     assert_eq!(on_server, on_phone);
     assert_eq!(on_server.len(), 10);
