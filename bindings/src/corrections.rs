@@ -58,7 +58,7 @@ impl Engine {
     /// As [`Engine::remember_photo`], with the embedding of a photo or frame.
     ///
     /// # Errors
-    /// `Request` also if this is no embedding, `Model` if it comes from another model; otherwise as for a photo.
+    /// `Request` also if the value is not an embedding, `Model` if it comes from another model; otherwise as for a photo.
     pub fn remember(&self, embedding: Embedding, listing_id: String) -> Result<(), MagpieError> {
         guarded("remember", || {
             let request = |reason| MagpieError::Request { reason };

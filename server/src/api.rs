@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{MatchedPath, Path, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +20,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::backend::{RequestBudget, SearchAnswer, Status};
-use crate::downloads;
+use crate::downloads::{self, is_known};
 use crate::encode::compression;
 use crate::guard::{Denied, Scope};
 use crate::problem::{Refusal, Shed};
@@ -347,12 +347,7 @@ pub(crate) async fn catalog(
     let body = serde_json::to_vec(&CatalogReply::from(status)).map_err(|_| Refusal::Internal)?;
     // Weak: the same description may be sent compressed or not.
     let tag = format!("W/\"{}\"", &blake3::hash(&body).to_hex()[..16]);
-    let strong = tag.trim_start_matches("W/");
-    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let known = known
-        .flat_map(|text| text.split(','))
-        .any(|text| matches!(text.trim(), "*") || text.trim().trim_start_matches("W/") == strong);
-    if known {
+    if is_known(&headers, &tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
     Ok(([(ETAG, tag), (CONTENT_TYPE, "application/json".to_owned())], body).into_response())

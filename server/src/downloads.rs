@@ -228,10 +228,12 @@ fn unreadable(error: &io::Error) -> Refusal {
     Refusal::Internal
 }
 
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+/// Whether a client has what this tag stands for (`if-none-match`), weakly compared.
+pub(crate) fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let strong = tag.trim_start_matches("W/");
     let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut known = known.flat_map(|text| text.split(',')).map(str::trim);
-    known.any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+    known.any(|known| known == "*" || known.trim_start_matches("W/") == strong)
 }
 
 fn headed(mut response: Response<Body>, tag: &str, cache: &'static str) -> Response<Body> {

@@ -111,7 +111,8 @@ impl ServedRelease {
         let pack = self.manifest.model.pack.iter().map(|file| file.hash);
         let pack: std::collections::HashSet<_> = pack.collect();
         let mut right = Vec::new();
-        for file in self.manifest.files().into_iter().flat_map(|file| [file, file.wire()]) {
+        let packed = |file: &FileEntry| file.packed.is_some().then(|| file.wire());
+        for file in self.manifest.files().into_iter().flat_map(|file| [Some(file), packed(&file)]).flatten() {
             let path = self.path(&file);
             let fault = |detail: &dyn std::fmt::Display| format!("{}: {detail}", path.display());
             // Where `magpie update` was given a model, its pack is not installed.
@@ -122,7 +123,7 @@ impl ServedRelease {
             if mark.len != file.bytes {
                 return Err(fault(&format!("{} bytes, the manifest says {}", mark.len, file.bytes)));
             }
-            if known.has(&path, &mark) || right.contains(&(path.clone(), mark.clone())) {
+            if known.has(&path, &mark) {
                 right.push((path, mark));
                 continue;
             }

@@ -31,7 +31,7 @@ pub(crate) struct PhotoFetcher {
     outcomes: Mutex<HashMap<Digest, Outcome>>,
 }
 
-/// The file of an address, or why there is none, once that is known.
+/// The file of an address, or why it cannot be had, once that is known.
 type Outcome = Arc<OnceLock<Result<PathBuf, String>>>;
 
 /// What an attempt came to.
@@ -70,7 +70,7 @@ impl PhotoFetcher {
     /// Returns the file of the photo at an address, and fetches it if it is not there.
     ///
     /// # Errors
-    /// Why there is no such photo.
+    /// Why the photo cannot be had.
     pub(crate) fn fetch(&self, address: &str) -> Result<PathBuf, String> {
         let name = Digest::of(address.as_bytes());
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
